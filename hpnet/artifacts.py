@@ -1,0 +1,486 @@
+"""The files that stages exchange: a dataclass each, checked on construction, saved and loaded here and nowhere else.
+
+Axes: N clips, T frames, M persons, V joints, C channels, K classes, W window, P persons-in-clips. On disk (T, M, V, C).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from .skeleton import Skeleton
+
+CLIP_COLUMNS = (
+    "clip_id", "path", "label", "subject", "camera", "setup", "repetition", "split", "width", "height", "fps", "frames",
+    "error",
+)  # fmt: skip
+BOX_COLUMNS = ("clip_id", "frame", "track", "x1", "y1", "x2", "y2", "score")
+SPLITS = ("train", "val", "test", "")
+
+
+def _require_columns(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise ValueError(f"{what}: column {missing[0]!r} is missing (has {', '.join(map(str, table.columns))})")
+
+
+def read_json(path: Path) -> Any:
+    """Load JSON; a broken file is a ValueError that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Save JSON, sorted and indented so that git diffs stay small."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clip table (``clips.csv``) and the class names (``classes.csv``: label,name,prompt).
+
+    ``label`` is -1 where unknown; ``split`` is train, val, test or empty; ``error`` is empty, or why the clip cannot be
+    used. Paths are relative to the working directory of the project.
+    """
+
+    table: pd.DataFrame
+    classes: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        _require_columns(self.table, CLIP_COLUMNS, "clips.csv")
+        _require_columns(self.classes, ("label", "name", "prompt"), "classes.csv")
+        repeated = self.table.clip_id[self.table.clip_id.duplicated()]
+        if len(repeated):
+            raise ValueError(f"clips.csv: clip {repeated.iloc[0]!r} is listed twice")
+        unknown = set(self.table.split) - set(SPLITS)
+        if unknown:
+            raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+        if list(self.classes.label) != list(range(len(self.classes))):
+            raise ValueError("classes.csv: labels must be 0, 1, ... in order")
+        outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
+        if len(outside):
+            row = outside.iloc[0]
+            raise ValueError(
+                f"clips.csv: clip {row.clip_id!r} has label {row.label}, classes.csv has {self.num_classes}"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """K names in label order."""
+        return [str(n) for n in self.classes["name"]]
+
+    def usable(self) -> pd.DataFrame:
+        """The rows without an error."""
+        return self.table[self.table.error == ""].reset_index(drop=True)
+
+    def save(self, folder: Path) -> None:
+        """Write clips.csv and classes.csv."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.table[list(CLIP_COLUMNS)].to_csv(folder / "clips.csv", index=False)
+        self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Clips:
+        """Read clips.csv and classes.csv of a data folder."""
+        for name in ("clips.csv", "classes.csv"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
+        text = {"clip_id": str, "path": str, "split": str, "error": str, "subject": str}
+        table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False, na_values={"fps": [""]})
+        classes = pd.read_csv(folder / "classes.csv", keep_default_na=False)
+        return cls(table, classes)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Person boxes (``boxes.parquet``): one row per clip, frame and track.
+
+    Boxes are xyxy in frame pixels. Tracks are numbered by rank: track 0 is the most prominent person of its clip. A
+    frame without a person has no row. ``failed`` maps the clips that gave no boxes to the reason.
+    """
+
+    table: pd.DataFrame
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_columns(self.table, BOX_COLUMNS, "boxes")
+        bad = self.table[(self.table.x2 < self.table.x1) | (self.table.y2 < self.table.y1)]
+        if len(bad):
+            row = bad.iloc[0]
+            raise ValueError(
+                f"boxes: clip {row.clip_id!r} frame {row.frame}: inverted box "
+                f"({row.x1:g}, {row.y1:g}, {row.x2:g}, {row.y2:g}); expected x1 <= x2 and y1 <= y2"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write boxes.parquet (and failed.json)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self.table[list(BOX_COLUMNS)].reset_index(drop=True)
+        types: dict[str, Any] = {"clip_id": str, "frame": "int32", "track": "int32"}
+        types |= dict.fromkeys(BOX_COLUMNS[3:], "float32")
+        table.astype(types).to_parquet(folder / "boxes.parquet", index=False)
+        write_json(folder / "failed.json", self.failed)
+
+    @classmethod
+    def load(cls, path: Path) -> Boxes:
+        """Read a detect folder, or a boxes .parquet or .csv file."""
+        file = path / "boxes.parquet" if path.is_dir() else path
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: run `hpnet detect` first")
+        table = pd.read_csv(file, dtype={"clip_id": str}) if file.suffix == ".csv" else pd.read_parquet(file)
+        failed = path / "failed.json"
+        return cls(table, read_json(failed) if path.is_dir() and failed.is_file() else {})
+
+
+class PersonFrames:
+    """Person frames for the RGB stream: Parquet shards of clip_id, frame, jpeg (bytes, square, RGB)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = sorted(folder.glob("frames-*.parquet"))
+        if not self._files:
+            raise FileNotFoundError(f"{folder} holds no person frames: run `hpnet detect` first")
+        self._where: dict[str, tuple[Path, int]] = {}
+        for file in self._files:
+            for group in range(pq.ParquetFile(file).num_row_groups):
+                ids = pq.ParquetFile(file).read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
+                self._where.update(dict.fromkeys(ids, (file, group)))
+
+    @staticmethod
+    def write(file: Path, clips: Iterable[tuple[str, Sequence[tuple[int, bytes]]]]) -> None:
+        """Write one shard: per clip one row group of (frame, jpeg)."""
+        schema = pa.schema([("clip_id", pa.string()), ("frame", pa.int32()), ("jpeg", pa.binary())])
+        with pq.ParquetWriter(file, schema, compression="none") as writer:
+            for clip_id, frames in clips:
+                if frames:
+                    columns = [[clip_id] * len(frames), [f for f, _ in frames], [j for _, j in frames]]
+                    writer.write_table(pa.table(columns, schema=schema))
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self._where
+
+    def load(self, clip_id: str) -> list[tuple[int, bytes]]:
+        """(frame, jpeg) of one clip in frame order; empty when it has none."""
+        if clip_id not in self._where:
+            return []
+        file, group = self._where[clip_id]
+        table = pq.ParquetFile(file).read_row_group(group)
+        return sorted(zip(table["frame"].to_pylist(), table["jpeg"].to_pylist(), strict=True))
+
+
+@dataclass(frozen=True)
+class ClipPoses:
+    """What the pose network saw in one clip.
+
+    Attributes:
+        keypoints_px: (T, M, V, 2) float32, frame pixels.
+        scores: (T, M, V) float32 in 0..1.
+        frame_to_crop: (T, M, 2, 3) float32, the affine from frame pixels to crop pixels.
+        valid: (T, M) bool, false where the person has no box in that frame.
+        windows: tap -> (T, M, V, W, W, C) float16, bilinear samples of the tapped map at the joint and its neighbours
+            one map cell apart (first W vertical, second horizontal).
+        vectors: (T, M, V, Lx + Ly) float16 SimCC coordinate vectors, or None.
+    """
+
+    clip_id: str
+    keypoints_px: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    frame_to_crop: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    windows: dict[str, NDArray[np.float16]]
+    vectors: NDArray[np.float16] | None = None
+
+    def __post_init__(self) -> None:
+        frames, persons, joints, _ = self.keypoints_px.shape
+        expected = {
+            "scores": (frames, persons, joints),
+            "frame_to_crop": (frames, persons, 2, 3),
+            "valid": (frames, persons),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"clip {self.clip_id!r}: {name} is {getattr(self, name).shape}, expected {shape}")
+        for tap, window in self.windows.items():
+            if window.shape[:3] != (frames, persons, joints) or window.ndim != 6:
+                raise ValueError(
+                    f"clip {self.clip_id!r}: window {tap!r} is {window.shape}, "
+                    f"expected ({frames}, {persons}, {joints}, W, W, C)"
+                )
+
+
+@dataclass(frozen=True)
+class PoseMeta:
+    """How an estimate folder was made: network, weights digest, skeleton, taps, window and input size."""
+
+    model: str
+    weights_digest: str
+    skeleton: Skeleton
+    input_size_px: tuple[int, int]
+    taps: dict[str, tuple[int, int, int]]
+    window: int
+    parity: str = "none"
+    vectors: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            **self.__dict__,
+            "skeleton": self.skeleton.to_json(),
+            "taps": {k: list(v) for k, v in self.taps.items()},
+        }
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> PoseMeta:
+        """The inverse of :meth:`to_json`."""
+        width, height = raw["input_size_px"]
+        taps = {k: (int(c), int(h), int(w)) for k, (c, h, w) in raw["taps"].items()}
+        return cls(
+            **{**raw, "skeleton": Skeleton.from_json(raw["skeleton"]), "input_size_px": (width, height), "taps": taps}
+        )
+
+
+class PoseStore:
+    """An estimate folder: ``shard-*.safetensors``, ``index.parquet`` and ``meta.json``.
+
+    Tensors hold one row per person and frame, person-major within a clip, so a clip with one person costs one person's
+    room. ``index.parquet``: clip_id, shard, start, frames, persons. Loading a clip gives :class:`ClipPoses`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "index.parquet").is_file():
+            raise FileNotFoundError(f"{folder / 'index.parquet'} is missing: run `hpnet estimate` first")
+        self.folder = folder
+        self.meta = PoseMeta.from_json(read_json(folder / "meta.json"))
+        self.index = pd.read_parquet(folder / "index.parquet").set_index("clip_id", drop=False)
+
+    @property
+    def clip_ids(self) -> list[str]:
+        """Every clip, in index order."""
+        return [str(c) for c in self.index.clip_id]
+
+    def __iter__(self) -> Iterator[ClipPoses]:
+        return (self.load(clip_id) for clip_id in self.clip_ids)
+
+    def load(self, clip_id: str, taps: Sequence[str] | None = None) -> ClipPoses:
+        """Read one clip; ``taps`` limits which windows are read (None: all)."""
+        if clip_id not in self.index.index:
+            raise ValueError(f"{self.folder}: no clip {clip_id!r}")
+        row = self.index.loc[clip_id]
+        start, frames, persons = int(row.start), int(row.frames), int(row.persons)
+        wanted = list(self.meta.taps) if taps is None else list(taps)
+        with safe_open(self.folder / str(row.shard), framework="numpy") as file:
+
+            def read(name: str) -> NDArray[Any]:
+                rows = file.get_slice(name)[start : start + frames * persons]
+                # (M * T, ...) -> (M, T, ...) -> (T, M, ...)
+                return np.ascontiguousarray(rows.reshape(persons, frames, *rows.shape[1:]).swapaxes(0, 1))
+
+            return ClipPoses(
+                clip_id=clip_id,
+                keypoints_px=read("keypoints_px"),
+                scores=read("scores"),
+                frame_to_crop=read("frame_to_crop"),
+                valid=read("valid").astype(bool),
+                windows={tap: read(f"window.{tap}") for tap in wanted},
+                vectors=read("vectors") if self.meta.vectors else None,
+            )
+
+    @staticmethod
+    def write_shard(folder: Path, name: str, clips: Sequence[ClipPoses], meta: PoseMeta) -> pd.DataFrame:
+        """Write one shard and return its index rows (clip_id, shard, start, frames, persons)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        joints = meta.skeleton.num_joints
+        empty: dict[str, NDArray[Any]] = {
+            "keypoints_px": np.zeros((0, joints, 2), np.float32),
+            "scores": np.zeros((0, joints), np.float32),
+            "frame_to_crop": np.zeros((0, 2, 3), np.float32),
+            "valid": np.zeros((0,), np.uint8),
+        }
+        for tap, (channels, _, _) in meta.taps.items():
+            empty[f"window.{tap}"] = np.zeros((0, joints, meta.window, meta.window, channels), np.float16)
+        if meta.vectors:
+            empty["vectors"] = np.zeros((0, joints, meta.vectors), np.float16)
+        parts: dict[str, list[NDArray[Any]]] = {key: [value] for key, value in empty.items()}
+        rows, start = [], 0
+        for clip in clips:
+            frames, persons = clip.valid.shape
+            values: dict[str, NDArray[Any]] = {
+                "keypoints_px": clip.keypoints_px,
+                "scores": clip.scores,
+                "frame_to_crop": clip.frame_to_crop,
+                "valid": clip.valid.astype(np.uint8),
+                **{f"window.{tap}": clip.windows[tap] for tap in meta.taps},
+            }
+            if meta.vectors:
+                if clip.vectors is None:
+                    raise ValueError(f"clip {clip.clip_id!r}: coordinate vectors were promised but are missing")
+                values["vectors"] = clip.vectors
+            for key, value in values.items():
+                # (T, M, ...) -> (M, T, ...) -> (M * T, ...)
+                rows_first = value.swapaxes(0, 1).reshape(frames * persons, *value.shape[2:])
+                parts[key].append(rows_first.astype(empty[key].dtype))
+            rows.append((clip.clip_id, name, start, frames, persons))
+            start += frames * persons
+        save_file({key: np.ascontiguousarray(np.concatenate(value)) for key, value in parts.items()}, folder / name)
+        return pd.DataFrame(rows, columns=["clip_id", "shard", "start", "frames", "persons"])
+
+    @staticmethod
+    def write_index(folder: Path, index: pd.DataFrame, meta: PoseMeta) -> None:
+        """Write index.parquet and meta.json."""
+        index.reset_index(drop=True).to_parquet(folder / "index.parquet", index=False)
+        write_json(folder / "meta.json", meta.to_json())
+
+
+@dataclass(frozen=True)
+class FeatureMeta:
+    """What the channels of a feature array are."""
+
+    kind: str
+    tap: str
+    region: int
+    operator: str
+    skeleton: Skeleton
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**self.__dict__, "skeleton": self.skeleton.to_json()}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{**raw, "skeleton": Skeleton.from_json(raw["skeleton"])})
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features: ``features.npy`` (P, T, V, C) float16, ``index.parquet`` and ``meta.json``.
+
+    ``index``: clip_id, person, row, valid. Every clip has at least a row for person 0; ``valid`` is false, and the row
+    zeros, where nobody was found.
+    """
+
+    array: NDArray[np.float16]
+    index: pd.DataFrame
+    meta: FeatureMeta
+
+    def __post_init__(self) -> None:
+        _require_columns(self.index, ("clip_id", "person", "row", "valid"), "features index")
+        if self.array.ndim != 4:
+            raise ValueError(f"features are {self.array.shape}, expected (P, T, V, C)")
+        if self.array.shape[2] != self.meta.skeleton.num_joints:
+            raise ValueError(
+                f"features have {self.array.shape[2]} joints, "
+                f"skeleton {self.meta.skeleton.name!r} has {self.meta.skeleton.num_joints}"
+            )
+        if len(self.index) != len(self.array):
+            raise ValueError(f"features have {len(self.array)} rows, their index {len(self.index)}")
+
+    def save(self, folder: Path) -> None:
+        """Write the three files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "features.npy", np.asarray(self.array, dtype=np.float16))
+        self.save_index(folder, self.index, self.meta)
+
+    @staticmethod
+    def save_index(folder: Path, index: pd.DataFrame, meta: FeatureMeta) -> None:
+        """Write index.parquet and meta.json beside a features.npy that was written through a memory map."""
+        index.reset_index(drop=True).to_parquet(folder / "index.parquet", index=False)
+        write_json(folder / "meta.json", meta.to_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> Features:
+        """Open a pool folder; the array is memory-mapped, read-only."""
+        if not (folder / "features.npy").is_file():
+            raise FileNotFoundError(f"{folder / 'features.npy'} is missing: run `hpnet pool` first")
+        array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        index = pd.read_parquet(folder / "index.parquet")
+        return cls(array, index, FeatureMeta.from_json(read_json(folder / "meta.json")))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one stream (``scores.parquet``): clip_id, split, label, logits (list of K float32)."""
+
+    clip_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = len(self.clip_ids)
+        if not (len(self.splits) == len(self.labels) == len(self.logits) == count) or self.logits.ndim != 2:
+            raise ValueError(
+                f"scores: {count} clips, {len(self.splits)} splits, "
+                f"labels {self.labels.shape}, logits {self.logits.shape}"
+            )
+        if len(set(self.clip_ids)) != count:
+            seen: set[str] = set()
+            twice = next(c for c in self.clip_ids if c in seen or seen.add(c))  # type: ignore[func-returns-value]
+            raise ValueError(f"scores: clip {twice!r} is listed twice")
+        broken = np.flatnonzero(~np.isfinite(self.logits).all(1))
+        if len(broken):
+            raise ValueError(f"scores: clip {self.clip_ids[broken[0]]!r} has a score that is not finite")
+
+    def split(self, name: str) -> Scores:
+        """The clips of one split."""
+        keep = np.array([s == name for s in self.splits], dtype=bool)
+        return Scores(
+            tuple(c for c, k in zip(self.clip_ids, keep, strict=True) if k),
+            tuple(s for s, k in zip(self.splits, keep, strict=True) if k),
+            self.labels[keep],
+            self.logits[keep],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write scores.parquet."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.table(
+            {
+                "clip_id": pa.array(self.clip_ids, pa.string()),
+                "split": pa.array(self.splits, pa.string()),
+                "label": pa.array(self.labels, pa.int64()),
+                "logits": pa.array(list(self.logits.astype(np.float32)), pa.list_(pa.float32())),
+            }
+        )
+        pq.write_table(table, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Scores:
+        """Read scores.parquet."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: train that stream first")
+        table = pq.read_table(path)
+        missing = {"clip_id", "split", "label", "logits"} - set(table.column_names)
+        if missing:
+            raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
+        lengths = {len(row) for row in table["logits"].to_pylist()}
+        if len(lengths) > 1:
+            raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")
+        logits = np.array(table["logits"].to_pylist(), dtype=np.float32).reshape(table.num_rows, -1)
+        return cls(
+            tuple(table["clip_id"].to_pylist()),
+            tuple(table["split"].to_pylist()),
+            np.array(table["label"].to_pylist(), dtype=np.int64),
+            logits,
+        )

@@ -1,0 +1,354 @@
+"""Scores of other projects -> our scores artifacts.
+
+``scores-hpnet``: the authors' score folder. ``scores-csv`` and ``scores-npz``: one stream of any other model, so that
+it can join an ensemble. Every reader joins by name and checks classes and clips; nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..artifacts import Scores
+from . import protocols
+from .pickles import load_pickle
+
+HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
+"""The authors' names of the topology streams -> ours."""
+
+_PART = re.compile(r"(?:(\d+)_)?best_score\.npy")
+_PICKLE = re.compile(r"(J|B|JM|BM)_.*score\.pkl")
+
+
+@dataclass(frozen=True)
+class ImportedScores:
+    """Scores of several streams over the same class list.
+
+    Attributes:
+        streams: our stream name -> scores.
+        classes: label, name, prompt.
+        frequencies: label, name, count of training clips; None where no training list was given.
+        notes: what a reader must know, one sentence each.
+    """
+
+    streams: dict[str, Scores]
+    classes: pd.DataFrame
+    frequencies: pd.DataFrame | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def save(self, folder: Path) -> None:
+        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for stream, scores in self.streams.items():
+            scores.save(folder / stream / "scores.parquet")
+        self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
+        if self.frequencies is not None:
+            self.frequencies.to_csv(folder / "frequencies.csv", index=False)
+
+
+def load_frequencies(path: Path) -> NDArray[np.int64]:
+    """Training clips per class (K,) of a frequencies.csv (columns label, count; labels 0..K-1)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it must hold label,count, the training clips per class")
+    table = pd.read_csv(path)
+    if not {"label", "count"} <= set(table.columns):
+        raise ValueError(f"{path} has columns {', '.join(table.columns)}; expected label and count")
+    table = table.sort_values("label")
+    if list(table.label) != list(range(len(table))):
+        raise ValueError(f"{path}: labels must be 0 to K-1, each once")
+    return table["count"].to_numpy(dtype=np.int64)
+
+
+def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False) -> ImportedScores:
+    """Read the authors' score folder as it is.
+
+    ``N_best_score.npy`` with ``N_best_name.txt`` (softmax of the multimodal stream, in parts; stream ``hpnet``),
+    ``J|B|JM|BM_*score.pkl`` (name -> K logits; hpj, hpb, hpjm, hpbm), ``test_*.txt`` and, where there are such,
+    ``validation_*.txt`` (clips) and ``train_*.txt`` (class frequencies).
+
+    Scores stay as stored: probabilities for hpnet, logits for the others.
+
+    Args:
+        folder: the authors' files.
+        protocol: gives labels and class order, see :data:`hpnet.data.protocols.NAMES`.
+        allow_missing: accept listed test clips that a stream does not score.
+
+    Raises:
+        FileNotFoundError: no score files, or no test list.
+        ValueError: scores for another class list, a clip scored twice or in no list, missing clips.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder {folder} is missing")
+    classes = protocols.class_table(protocol)
+    notes: list[str] = []
+    lists = {split: _clip_list(folder, prefix, protocol) for split, prefix in
+             (("test", "test"), ("val", "validation"), ("train", "train"))}  # fmt: skip
+    if lists["test"] is None:
+        raise FileNotFoundError(f"{folder} has no test_*.txt, the list of its test clips")
+    split_of: dict[str, str] = {}
+    label_of: dict[str, int] = {}
+    for split in ("test", "val"):
+        clips = lists[split]
+        if clips is not None:
+            split_of |= dict.fromkeys(clips, split)
+            label_of |= clips
+
+    raw: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for part in sorted(p for p in folder.iterdir() if _PART.fullmatch(p.name)):
+        _merge(raw.setdefault("hpnet", {}), _read_part(part, protocol), part)
+    for file in sorted(folder.iterdir()):
+        match = _PICKLE.fullmatch(file.name)
+        if match:
+            _merge(raw.setdefault(HPNET_STREAMS[match[1]], {}), _read_pickle(file, protocol), file)
+    if not raw:
+        raise FileNotFoundError(f"{folder} has no N_best_score.npy and no J|B|JM|BM_*score.pkl")
+    order = [s for s in ("hpj", "hpb", "hpjm", "hpbm", "hpnet") if s in raw]
+    notes += [f"no scores of stream {s}" for s in ("hpj", "hpb", "hpjm", "hpbm", "hpnet") if s not in raw]
+
+    streams: dict[str, Scores] = {}
+    for stream in order:
+        rows = raw[stream]
+        stray = sorted(set(rows) - set(split_of))
+        if stray:
+            raise ValueError(
+                f"stream {stream}: {len(stray)} scored clips are in no list of {folder}, such as {stray[0]}"
+            )
+        lacking = sorted(c for c, split in split_of.items() if split == "test" and c not in rows)
+        if lacking:
+            text = f"stream {stream}: {len(lacking)} of the listed test clips have no score, such as {lacking[0]}"
+            if not allow_missing:
+                raise ValueError(f"{text} (--allow-missing imports what there is)")
+            notes.append(text)
+        ids = [c for c in split_of if c in rows]
+        streams[stream] = _scores(ids, [split_of[c] for c in ids], [label_of[c] for c in ids], rows, classes, stream)
+
+    frequencies = None
+    if lists["train"] is None:
+        notes.append("no train_*.txt: training frequencies unknown")
+    else:
+        count = np.bincount(list(lists["train"].values()), minlength=len(classes))
+        frequencies = classes[["label", "name"]].assign(count=count)
+    return ImportedScores(streams, classes, frequencies, tuple(notes))
+
+
+def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind: str | None = None) -> ImportedScores:
+    """Read one stream from a CSV: ``clip_id`` (or name), optional ``label`` and ``split``, and a column per class.
+
+    Class columns are headed by class names (in any order, with a protocol) or by 0..K-1. Labels and splits come from
+    the protocol where one is given, else from the columns; without a split column every clip is a test clip.
+
+    Args:
+        file: the table.
+        stream: what to call it.
+        protocol: see :data:`hpnet.data.protocols.NAMES`; None: the file says it all.
+        kind: ``probabilities`` to insist that rows are >= 0 and sum to 1.
+
+    Raises:
+        ValueError: columns are missing or belong to another class list, or clips are listed twice.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing")
+    table = pd.read_csv(
+        file, dtype={"clip_id": str, "name": str, "split": str}, keep_default_na=False, na_values=["nan"]
+    )
+    key = next((c for c in ("clip_id", "name") if c in table.columns), None)
+    if key is None:
+        raise ValueError(f"{file} has no column clip_id (it has {', '.join(map(str, table.columns))})")
+    columns = [str(c) for c in table.columns if c not in ("clip_id", "name", "label", "split")]
+    classes = None if protocol is None else protocols.class_table(protocol)
+    columns = _class_columns(columns, classes, file)
+    try:
+        values = table[columns].to_numpy(dtype=np.float32)
+    except ValueError as error:
+        raise ValueError(f"{file}: a score is not a number: {error}") from None
+    names = [str(n) for n in table[key]]
+    labels = None if "label" not in table.columns else [int(x) for x in table.label]
+    splits = None if "split" not in table.columns else [str(x) for x in table.split]
+    if classes is None and not all(c.isdigit() for c in columns):
+        classes = pd.DataFrame({"label": range(len(columns)), "name": columns, "prompt": columns})
+    return _one_stream(file, stream, names, values, labels, splits, protocol, classes, kind)
+
+
+def import_scores_npz(file: Path, stream: str, protocol: str | None = None, kind: str | None = None) -> ImportedScores:
+    """Read one stream from an .npz: ``clip_id`` (or ``names``) (N,), ``scores`` (or ``logits``) (N, K), optional
+    ``labels`` (N,) and ``splits`` (N,). Arguments and errors as for :func:`import_scores_csv`; classes are in the
+    protocol's order.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} cannot be read as .npz without objects: {error}") from None
+
+    def first(*keys: str) -> NDArray[Any] | None:
+        return next((arrays[k] for k in keys if k in arrays), None)
+
+    names, values = first("clip_id", "clip_ids", "names"), first("scores", "logits", "probabilities")
+    if names is None or values is None or values.ndim != 2 or len(names) != len(values):
+        shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
+        raise ValueError(f"{file} holds {shapes}; expected clip_id (N,) and scores (N, K)")
+    labels, splits = first("labels", "label"), first("splits", "split")
+    return _one_stream(
+        file,
+        stream,
+        [str(n) for n in names],
+        values.astype(np.float32),
+        None if labels is None else [int(x) for x in labels],
+        None if splits is None else [str(x) for x in splits],
+        protocol,
+        None if protocol is None else protocols.class_table(protocol),
+        kind,
+    )
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _read_lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _clip_list(folder: Path, prefix: str, protocol: str) -> dict[str, int] | None:
+    """clip_id -> label of ``prefix_*.txt``; of several files, the one named after the protocol (test_CS.txt)."""
+    files = sorted(folder.glob(f"{prefix}_*.txt"))
+    if len(files) > 1:
+        tail = protocol.rsplit("-", 1)[-1]
+        files = [f for f in files if f.stem.lower().endswith(f"_{tail}")]
+        if len(files) != 1:
+            raise ValueError(f"{folder} has several {prefix}_*.txt and not one {prefix}_{tail}.txt: keep the right one")
+    if not files:
+        return None
+    table = protocols.label_and_split(protocol, [line.split()[0] for line in _read_lines(files[0])])
+    outside = table[table.label < 0]
+    if len(outside) and prefix == "train":
+        table = table[table.label >= 0]  # other classes' clips do not train this protocol
+    elif len(outside):
+        raise ValueError(
+            f"{files[0]}: {len(outside)} clips have no class in {protocol}, such as {outside.clip_id.iloc[0]}"
+        )
+    return dict(zip(table.clip_id, (int(x) for x in table.label), strict=True))
+
+
+def _merge(into: dict[str, NDArray[np.float32]], rows: Mapping[str, NDArray[np.float32]], file: Path) -> None:
+    twice = sorted(set(into) & set(rows))
+    if twice:
+        raise ValueError(f"{file}: {len(twice)} clips are scored by another part too, such as {twice[0]}")
+    into.update(rows)
+
+
+def _by_clip(names: Sequence[str], values: Iterable[Any], protocol: str, file: Path) -> dict[str, NDArray[np.float32]]:
+    rows: dict[str, NDArray[np.float32]] = {}
+    for name, value in zip(names, values, strict=True):
+        clip = protocols.clip_id(protocol, name)
+        if clip in rows:
+            raise ValueError(f"{file}: clip {clip} is scored twice")
+        row = np.asarray(value)
+        if row.ndim != 1 or row.dtype.kind not in "fiu":
+            raise ValueError(f"{file}: clip {clip} has scores of shape {row.shape}, {row.dtype}; expected K numbers")
+        rows[clip] = row.astype(np.float32)
+    return rows
+
+
+def _read_part(file: Path, protocol: str) -> dict[str, NDArray[np.float32]]:
+    listed = file.with_name(file.name.replace("best_score.npy", "best_name.txt"))
+    if not listed.is_file():
+        raise FileNotFoundError(f"{listed} is missing: it names the rows of {file.name}")
+    try:
+        values = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read as an array of numbers: {error}") from None
+    names = _read_lines(listed)
+    if values.ndim != 2 or len(values) != len(names):
+        raise ValueError(f"{file} is {values.shape} but {listed.name} has {len(names)} names; expected (names, K)")
+    return _by_clip(names, values, protocol, file)
+
+
+def _read_pickle(file: Path, protocol: str) -> dict[str, NDArray[np.float32]]:
+    content = load_pickle(file)
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"{file} holds a {type(content).__name__}; expected a dict of clip name -> K scores")
+    return _by_clip(list(content), content.values(), protocol, file)
+
+
+def _scores(
+    ids: Sequence[str],
+    splits: Sequence[str],
+    labels: Sequence[int],
+    rows: Mapping[str, NDArray[np.float32]],
+    classes: pd.DataFrame,
+    stream: str,
+) -> Scores:
+    for clip in ids:
+        if len(rows[clip]) != len(classes):
+            raise ValueError(
+                f"stream {stream}: clip {clip} has {len(rows[clip])} scores, the class list has {len(classes)} "
+                "classes: scores for another class list"
+            )
+    logits = np.stack([rows[c] for c in ids]) if ids else np.zeros((0, len(classes)), np.float32)
+    return Scores(tuple(ids), tuple(splits), np.asarray(labels, dtype=np.int64), logits)
+
+
+def _class_columns(columns: list[str], classes: pd.DataFrame | None, file: Path) -> list[str]:
+    """Score columns in label order."""
+    if not columns:
+        raise ValueError(f"{file} has no score columns")
+    if all(c.isdigit() for c in columns):
+        ordered = sorted(columns, key=int)
+        if [int(c) for c in ordered] != list(range(len(ordered))):
+            raise ValueError(f"{file}: score columns are {ordered[0]} to {ordered[-1]}; expected 0 to K-1 without gaps")
+        return ordered
+    if classes is None:
+        return columns
+    names = [str(n) for n in classes.name]
+    strange, lacking = sorted(set(columns) - set(names)), sorted(set(names) - set(columns))
+    if strange or lacking:
+        what = (
+            f"column {strange[0]!r} is no class of the protocol" if strange else f"class {lacking[0]!r} has no column"
+        )
+        raise ValueError(f"{file}: {what}: scores for another class list")
+    return names
+
+
+def _one_stream(
+    file: Path,
+    stream: str,
+    names: Sequence[str],
+    values: NDArray[np.float32],
+    labels: Sequence[int] | None,
+    splits: Sequence[str] | None,
+    protocol: str | None,
+    classes: pd.DataFrame | None,
+    kind: str | None,
+) -> ImportedScores:
+    if protocol is not None:
+        table = protocols.label_and_split(protocol, names)
+        ids = [str(c) for c in table.clip_id]
+        truth = [int(x) for x in table.label]
+        if labels is not None and list(labels) != truth:
+            row = next(i for i, (a, b) in enumerate(zip(labels, truth, strict=True)) if a != b)
+            raise ValueError(f"{file}: clip {ids[row]} has label {labels[row]}, {protocol} says {truth[row]}")
+        parts = [str(s) for s in table.split] if splits is None else list(splits)
+    else:
+        if labels is None:
+            raise ValueError(f"{file} has no labels: add a label column, or say which --protocol gives them")
+        ids, truth = list(names), list(labels)
+        parts = ["test"] * len(ids) if splits is None else list(splits)
+    if classes is None:
+        numbers = [str(k) for k in range(values.shape[1])]
+        classes = pd.DataFrame({"label": range(len(numbers)), "name": numbers, "prompt": numbers})
+    if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
+        raise ValueError(f"{file} was promised as probabilities, but its rows are not >= 0 with sum 1: logits?")
+    if len(set(ids)) != len(ids):
+        twice = next(c for i, c in enumerate(ids) if c in ids[:i])
+        raise ValueError(f"{file}: clip {twice} is listed twice")
+    rows = dict(zip(ids, values, strict=True))
+    return ImportedScores({stream: _scores(ids, parts, truth, rows, classes, stream)}, classes)

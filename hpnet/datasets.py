@@ -1,0 +1,189 @@
+"""Pooled features as batches for networks: people in slots, missing people masked, statistics from training clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .artifacts import Clips, FeatureMeta, Features
+from .streams import transform
+from .training import Indices, LabelledClips
+
+CPU_RESIDENT_BYTES = 1 << 30
+GPU_RESIDENT_SHARE = 0.5
+MIRRORED_KINDS = ("pooled", "pose2d")
+
+
+def labelled_clips(clips: Clips) -> LabelledClips:
+    """The usable clips of a table, in its order."""
+    table = clips.usable()
+    return LabelledClips(
+        tuple(str(c) for c in table.clip_id),
+        tuple(str(s) for s in table.split),
+        table.label.to_numpy(dtype=np.int64, copy=True),
+        clips.num_classes,
+    )
+
+
+def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> NDArray[np.int64]:
+    """Row of every clip's people in the feature array: (N, M), -1 where there is nobody.
+
+    Args:
+        known: clip ids of the whole clip table, also of clips that could not be used.
+
+    Raises:
+        ValueError: a clip without features, features of an unknown clip, or two rows for one person; names the clip.
+    """
+    index = features.index
+    strange = sorted(set(index.clip_id) - known)
+    if strange:
+        raise ValueError(
+            f"features hold clip {strange[0]!r}, which clips.csv does not ({len(strange)} such): run `hpnet pool` again"
+        )
+    missing = sorted(set(clips.clip_ids) - set(index.clip_id))
+    if missing:
+        raise ValueError(
+            f"clip {missing[0]!r} of clips.csv has no features ({len(missing)} such): run detect, estimate, pool again"
+        )
+    twice = index[index.duplicated(["clip_id", "person"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise ValueError(f"features index: clip {row.clip_id!r} has two rows for person {row.person}")
+    outside = index[(index.row < 0) | (index.row >= len(features.array))]
+    if len(outside):
+        row = outside.iloc[0]
+        raise ValueError(
+            f"features index: clip {row.clip_id!r} is at row {row.row}, features have {len(features.array)} rows"
+        )
+    position = {clip_id: n for n, clip_id in enumerate(clips.clip_ids)}
+    rows = np.full((len(clips.clip_ids), int(index.person.max()) + 1), -1, dtype=np.int64)
+    for clip_id, person, row, valid in zip(index.clip_id, index.person, index.row, index.valid, strict=True):
+        if valid and clip_id in position:
+            rows[position[clip_id], person] = row
+    return rows
+
+
+@dataclass(frozen=True)
+class PersonBatch:
+    """A batch for a topology network, on the device.
+
+    Attributes:
+        features: (N, C, T, V, M) float32, zeros where nobody is.
+        valid: (N, M) bool.
+        labels: (N,) int64, -1 where unknown.
+    """
+
+    features: Tensor
+    valid: Tensor
+    labels: Tensor
+
+
+class PersonFeatures:
+    """Pooled features (P, T, V, C) as (N, C, T, V, M) batches of clips.
+
+    They are copied to the device as float16 when they fit there (half of a GPU's free memory, 1 GiB on a CPU), and read
+    through the memory map batch by batch otherwise.
+
+    Args:
+        array: (P, T, V, C) float16.
+        rows: (N, M), see :func:`person_rows`.
+        labels: (N,) int64.
+    """
+
+    def __init__(
+        self, array: NDArray[np.float16], rows: NDArray[np.int64], labels: Indices, device: torch.device
+    ) -> None:
+        self.device = device
+        self.rows = torch.from_numpy(rows)
+        self.labels = torch.from_numpy(labels)
+        self._mapped = array
+        self._resident: Tensor | None = None
+        if array.nbytes <= _room(device):
+            self._resident = torch.from_numpy(np.array(array)).to(device)
+
+    def batch(self, clips: Indices) -> PersonBatch:
+        """The clips at ``clips`` (n,), not augmented."""
+        chosen = torch.from_numpy(clips)
+        rows = self.rows[chosen]  # (N, M)
+        valid = (rows >= 0).to(self.device)
+        if self._resident is not None:
+            people = self._resident[rows.clamp(min=0).to(self.device)].float()
+        else:
+            people = torch.from_numpy(self._mapped[rows.clamp(min=0).numpy()]).to(self.device).float()
+        people = people * valid[:, :, None, None, None]
+        # (N, M, T, V, C) -> (N, C, T, V, M)
+        return PersonBatch(people.permute(0, 4, 2, 3, 1), valid, self.labels[chosen].to(self.device))
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean and standard deviation (C,) float32 of a stream's channels over people, frames and joints."""
+
+    mean: Tensor
+    sd: Tensor
+
+
+def measure(
+    array: NDArray[np.float16],
+    rows: NDArray[np.int64],
+    clips: LabelledClips,
+    *,
+    stream: str,
+    parents: tuple[int, ...],
+) -> ChannelStatistics:
+    """Statistics of what ``stream`` sees, over the valid people of the *training* clips alone; checks every clip.
+
+    A constant channel gets sd 1, so that it stays zero after the mean is taken.
+
+    Raises:
+        ValueError: a feature is NaN or infinite (names the clip), or no training clip has a person.
+    """
+    channels = array.shape[3]
+    total, square, count = np.zeros(channels), np.zeros(channels), 0
+    for number, split in enumerate(clips.splits):
+        own = rows[number][rows[number] >= 0]
+        people = array[own].astype(np.float32)  # (m, T, V, C)
+        if not np.isfinite(people).all():
+            raise ValueError(
+                f"features of clip {clips.clip_ids[number]!r} are not finite: run estimate and pool again for this clip"
+            )
+        if split == "train" and clips.labels[number] >= 0 and len(own):
+            # (m, T, V, C) -> (1, C, T, V, m)
+            seen = transform(stream, people.transpose(3, 1, 2, 0)[None], parents).astype(np.float64)
+            total += seen.sum((0, 2, 3, 4))
+            square += (seen**2).sum((0, 2, 3, 4))
+            count += seen.size // channels
+    if not count:
+        raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
+    mean = total / count
+    sd = np.sqrt(np.maximum(square / count - mean**2, 0))
+    sd[sd < 1e-6] = 1.0
+    return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
+
+
+def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
+    """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
+
+    Joints swap their places; of 2-D poses, whose origin is the person's, x changes its sign too.
+
+    Raises:
+        ValueError: features of this kind have no mirror image.
+    """
+    if meta.kind not in MIRRORED_KINDS:
+        raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
+    mirrored = features[:, :, :, list(meta.skeleton.mirror)]
+    if meta.kind == "pose2d":
+        mirrored[:, 0] = -mirrored[:, 0]
+    return torch.where(chosen[:, None, None, None, None], mirrored, features)
+
+
+def _room(device: torch.device) -> int:
+    """How many bytes of features may stay on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * GPU_RESIDENT_SHARE)
+    return CPU_RESIDENT_BYTES

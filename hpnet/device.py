@@ -1,0 +1,59 @@
+"""Which device and precision to compute on, and the process settings that CPU speed depends on."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+import torch
+
+PRECISIONS: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ValueError: the device is unknown or absent here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: torch {torch.__version__} sees no GPU here; use --device cpu")
+    return device
+
+
+def resolve_precision(name: str) -> torch.dtype:
+    """A dtype by name; an unknown name lists the choices."""
+    if name not in PRECISIONS:
+        raise ValueError(f"--precision {name!r} is unknown; choose from {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth its rounding there: a GPU, or a CPU with instructions for it."""
+    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+
+
+def tune_allocator() -> None:
+    """Keep large freed blocks in this process instead of giving them back to the kernel.
+
+    On CPU, page faults dominate large batches otherwise. The same as glibc's MALLOC_MMAP_THRESHOLD_,
+    MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_; nothing is done on other C libraries.
+    """
+    if platform.libc_ver()[0] != "glibc" or not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    for option, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20)):
+        libc.mallopt(option, value)

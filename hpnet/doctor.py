@@ -1,0 +1,132 @@
+"""What is installed, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .artifacts import read_json
+
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``needed``: the project cannot run without it."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def examine(root: Path = Path()) -> list[Check]:
+    """Every check, in the order a person would make them."""
+    checks: list[Callable[[], Check]] = [_python, _torch, _gpu, _mmpose, _ultralytics, _transformers, _dvc, _video]
+    return [*(check() for check in checks), *_weights(), _disk(root)]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", (3, 10) <= sys.version_info[:2] <= (3, 12), version, "use Python 3.10, 3.11 or 3.12")
+
+
+def _torch() -> Check:
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as error:
+        remedy = "install torch and torchvision of one release: pip install -U torch torchvision"
+        return Check("torch", False, str(error).splitlines()[0], remedy)
+    total = float((torch.ones(64, 64) @ torch.ones(64, 64)).sum())
+    return Check("torch", total == 64.0**3, f"{torch.__version__}, {torch.get_num_threads()} threads", "reinstall torch")
+
+
+def _gpu() -> Check:
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        return Check("GPU", True, "none: everything runs on the CPU", needed=False)
+    x = torch.ones(64, 64, device="cuda")
+    works = float((x @ x).sum()) == 64.0**3
+    bfloat16 = "with" if torch.cuda.is_bf16_supported() else "without"
+    return Check("GPU", works, f"{torch.cuda.get_device_name(0)}, {bfloat16} bfloat16", "reinstall torch for this driver")
+
+
+def _mmpose() -> Check:
+    from .pose.mmpose_import import INSTALL, mmpose_classes
+
+    try:
+        mmpose_classes()
+    except ModuleNotFoundError as error:
+        return Check("mmpose", False, str(error).splitlines()[0], INSTALL)
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("mmpose", "mmengine", "mmcv-lite"))
+    return Check("mmpose", True, versions)
+
+
+def _package(name: str, remedy: str) -> Check:
+    try:
+        return Check(name, True, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", remedy)
+
+
+def _ultralytics() -> Check:
+    return _package("ultralytics", "pip install ultralytics")
+
+
+def _transformers() -> Check:
+    return _package("transformers", "pip install transformers")
+
+
+def _dvc() -> Check:
+    return _package("dvc", "pip install dvc")
+
+
+def _video() -> Check:
+    from .video import VideoError, load_clip, write_video
+
+    clip = np.zeros((4, 48, 64, 3), np.uint8)
+    clip[..., 0] = 200
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            write_video(Path(folder) / "x.mp4", clip, fps=10)
+            back = load_clip(Path(folder) / "x.mp4")
+        except (VideoError, OSError, ValueError) as error:
+            return Check("video", False, str(error), "pip install -U av")
+    same = back.shape == clip.shape and abs(int(back[0, 24, 32, 0]) - 200) < 20
+    return Check("video", same, "H.264 written and read back", "pip install -U av")
+
+
+def _weights() -> list[Check]:
+    from .weights import ASSETS, digest
+
+    remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
+    found = []
+    for card in sorted(ASSETS.rglob("card.json")) + sorted(ASSETS.glob("mannequin-*.json")):
+        facts = read_json(card)
+        file = card.parent / facts["file"]
+        if not file.is_file():
+            found.append(Check(f"weights {file.name}", False, "missing", remedy))
+            continue
+        whole = digest(file) == facts["sha256"]
+        text = f"{file.stat().st_size / 1e6:.1f} MB, {'whole' if whole else 'not the file its card describes'}"
+        found.append(Check(f"weights {facts['name']}", whole, text, remedy))
+    return found
+
+
+def _disk(root: Path) -> Check:
+    free = shutil.disk_usage(root).free / 1e9
+    return Check("disk", free > 2, f"{free:.0f} GB free here", "make room: the built-in project needs 2 GB")

@@ -1,0 +1,70 @@
+"""The networks. Topology networks are built by name with :func:`build`; a new one is a class and a line in the dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from ..skeleton import Skeleton
+from .ctrgcn import CTRGCN
+from .gcn import GCN
+
+__all__ = ["CTRGCN", "GCN", "TOPOLOGY_NETWORKS", "TopologyNetwork", "build"]
+
+
+class TopologyNetwork(Protocol):
+    """What every topology network offers: ``forward`` to logits and ``forward_features`` to (N, ``feature_dim``)."""
+
+    feature_dim: int
+
+    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None -> (N, feature_dim)."""
+        ...
+
+    def __call__(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
+        ...
+
+
+TOPOLOGY_NETWORKS: dict[str, Callable[..., CTRGCN | GCN]] = {"ctrgcn": CTRGCN, "gcn": GCN}
+
+
+def build(
+    name: str,
+    *,
+    in_channels: int,
+    num_classes: int,
+    num_joints: int,
+    num_persons: int,
+    skeleton: Skeleton,
+    base_channels: int = 64,
+    blocks: int = 10,
+    dropout: float = 0.0,
+) -> CTRGCN | GCN:
+    """A topology network for (N, ``in_channels``, T, ``num_joints``, ``num_persons``) clips, with new weights.
+
+    Raises:
+        ValueError: unknown name (lists the choices), a skeleton of another number of joints, or a size out of range.
+    """
+    if name not in TOPOLOGY_NETWORKS:
+        raise ValueError(f"unknown topology network {name!r}: choose from {', '.join(TOPOLOGY_NETWORKS)}")
+    if skeleton.num_joints != num_joints:
+        raise ValueError(
+            f"skeleton {skeleton.name!r} has {skeleton.num_joints} joints, the features {num_joints}: "
+            f"set graph.skeleton to 'model'"
+        )
+    sizes = {"in_channels": in_channels, "num_classes": num_classes, "num_persons": num_persons, "blocks": blocks}
+    for size, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{size} is {value}, expected at least 1")
+    return TOPOLOGY_NETWORKS[name](
+        in_channels=in_channels,
+        num_classes=num_classes,
+        num_persons=num_persons,
+        skeleton=skeleton,
+        base_channels=base_channels,
+        blocks=blocks,
+        dropout=dropout,
+    )

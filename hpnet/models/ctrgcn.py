@@ -1,0 +1,206 @@
+"""CTR-GCN: Chen et al., "Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition",
+ICCV 2021.
+
+Equation numbers are that paper's. Axes: P people, C channels, T frames, V joints, S subsets of the graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..skeleton import Skeleton, spatial_subsets
+from .persons import PersonNorm, all_valid, mean_over_persons
+
+DILATIONS = (1, 2)
+KERNEL = 5
+
+
+class ChannelTopologyGraphConv(nn.Module):
+    """CTR-GC: every channel aggregates joints over a topology of its own, refined for every sample.
+
+    One shared topology A per subset of the graph (self, inward, outward) and the same operations for each, here batched
+    over the subsets and summed.
+
+    Args:
+        adjacency: (S, V, V); entry [s, i, j] weighs joint j where joint i collects. Learned from this start.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor) -> None:
+        super().__init__()
+        self.subsets = subsets = adjacency.shape[0]
+        reduced = max(8, in_channels // 8)
+        self.psi = nn.Conv1d(in_channels, subsets * reduced, 1)
+        self.phi = nn.Conv1d(in_channels, subsets * reduced, 1)
+        self.xi_weight = nn.Parameter(torch.randn(subsets, out_channels, reduced) * (2 / out_channels) ** 0.5)
+        self.xi_bias = nn.Parameter(torch.zeros(subsets, out_channels, 1))
+        self.transform = nn.Conv2d(in_channels, subsets * out_channels, 1)
+        self.topology = nn.Parameter(adjacency.clone())
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C', T, V)."""
+        people, _, frames, joints = x.shape
+        pooled = x.mean(2)  # (P, C, V): correlations are of the whole clip
+        # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j))
+        relation = torch.tanh(self.psi(pooled).unsqueeze(3) - self.phi(pooled).unsqueeze(2))  # (P, S r, V, V)
+        relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
+        # Eq. (8): Q = xi(M); Eq. (9): R = A + alpha Q, with alpha taken into xi, whose weights are the smaller array
+        # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
+        alpha_q = (self.alpha * self.xi_weight) @ relation
+        prior = self.topology.flatten(1).unsqueeze(1) + self.alpha * self.xi_bias  # (S, C', V V)
+        refined = (alpha_q + prior).view(people, self.subsets, -1, joints, joints)  # (P, S, C', V, V)
+        # Eq. (5): X~ = X W
+        values = self.transform(x).view(people, self.subsets, -1, frames, joints)  # (P, S, C', T, V)
+        # Eq. (10): z_c = R_c x~_c for each channel c, summed over the subsets
+        # (P, S, C', T, V) @ (P, S, C', V, V) -> (P, S, C', T, V) -> (P, C', T, V)
+        return (values @ refined.transpose(3, 4)).sum(1)
+
+
+class SpatialModule(nn.Module):
+    """Spatial modelling of a block (Fig. 3): CTR-GC, batch norm and a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor) -> None:
+        super().__init__()
+        self.graph = ChannelTopologyGraphConv(in_channels, out_channels, adjacency)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C', T, V)."""
+        return torch.relu(self.norm(self.graph(x)) + self.shortcut(x))
+
+
+class TemporalModule(nn.Module):
+    """Multi-scale temporal modelling of a block (Fig. 3): four branches of a quarter of the channels each.
+
+    1x1 then a dilated convolution over frames (one branch per dilation), 1x1 then a maximum over 3 frames, and 1x1
+    alone. The 1x1 convolutions of the first three branches are one convolution here, with one batch norm.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.width = width = channels // (len(DILATIONS) + 2)
+        self.stride = stride
+        reduced = (len(DILATIONS) + 1) * width
+        self.reduce = nn.Sequential(nn.Conv2d(channels, reduced, 1), nn.BatchNorm2d(reduced), nn.ReLU())
+        self.dilated = nn.ModuleList(_temporal_conv(width, width, KERNEL, stride, dilation) for dilation in DILATIONS)
+        self.maximum = nn.Sequential(nn.MaxPool2d((3, 1), (stride, 1), (1, 0)), nn.BatchNorm2d(width))
+        self.point = _temporal_conv(channels, width, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C, ceil(T / stride), V)."""
+        parts = self.reduce(x).split(self.width, dim=1)
+        branches = [conv(part) for conv, part in zip(self.dilated, parts[:-1], strict=True)]
+        return torch.cat([*branches, self.maximum(parts[-1]), self.point(x)], dim=1)
+
+
+class Block(nn.Module):
+    """A basic block: spatial module, temporal module, residual connection."""
+
+    def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor, stride: int, residual: bool) -> None:
+        super().__init__()
+        self.spatial = SpatialModule(in_channels, out_channels, adjacency)
+        self.temporal = TemporalModule(out_channels, stride)
+        self.residual: nn.Module | None = None
+        if residual:
+            same = in_channels == out_channels and stride == 1
+            self.residual = nn.Identity() if same else _temporal_conv(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C', ceil(T / stride), V)."""
+        y = self.temporal(self.spatial(x))
+        return torch.relu(y if self.residual is None else y + self.residual(x))
+
+
+class CTRGCN(nn.Module):
+    """CTR-GCN for clips of up to M people.
+
+    The defaults are the released sizes: ten blocks of 64, 128 and 256 channels, frames halved where the channels
+    double. Fewer blocks keep the three widths (see :func:`block_plan`).
+
+    Args:
+        base_channels: width of the first blocks, a multiple of 4.
+        skeleton: its graph is the start of the learned topologies.
+        dropout: probability before the classifier.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        num_persons: int,
+        skeleton: Skeleton,
+        base_channels: int = 64,
+        blocks: int = 10,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if base_channels % 4:
+            raise ValueError(f"base_channels is {base_channels}, expected a multiple of 4")
+        adjacency = torch.from_numpy(spatial_subsets(skeleton))
+        self.norm = PersonNorm(num_persons, skeleton.num_joints, in_channels)
+        layers, channels = [], in_channels
+        for number, (width, stride) in enumerate(block_plan(blocks, base_channels)):
+            layers.append(Block(channels, width, adjacency, stride, residual=number > 0))
+            channels = width
+        self.blocks = nn.Sequential(*layers)
+        self.feature_dim = channels
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+        self._initialise()
+
+    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the classifier sees.
+
+        Args:
+            x: (N, C, T, V, M) float.
+            valid: (N, M) bool, which people are there; None: all, as the released network has it.
+
+        Returns:
+            (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
+        """
+        valid = all_valid(x) if valid is None else valid
+        people = self.norm(x, valid)  # (P, C, T, V)
+        if not len(people):
+            return x.new_zeros(len(x), self.feature_dim)
+        pooled = self.blocks(people).mean((2, 3))  # (P, D)
+        return mean_over_persons(pooled, valid)
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
+        logits: Tensor = self.classifier(self.dropout(self.forward_features(x, valid)))
+        return logits
+
+    def _initialise(self) -> None:
+        """He initialisation; the graph branch starts near zero, so that a block starts as its shortcut."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            elif isinstance(module, SpatialModule):
+                nn.init.constant_(module.norm.weight, 1e-6)
+        nn.init.normal_(self.classifier.weight, 0, (2.0 / self.classifier.out_features) ** 0.5)
+        nn.init.zeros_(self.classifier.bias)
+
+
+def block_plan(blocks: int, base_channels: int) -> list[tuple[int, int]]:
+    """(channels, stride) of each block: three stages of 1, 2 and 4 times the base, the first the longest.
+
+    10 blocks are the released 4 + 3 + 3; 6 are 2 + 2 + 2; 1 or 2 have only the first width.
+    """
+    later = blocks // 3
+    plan: list[tuple[int, int]] = []
+    for stage, count in enumerate((blocks - 2 * later, later, later)):
+        plan += [(base_channels * 2**stage, 2 if stage and not i else 1) for i in range(count)]
+    return plan
+
+
+def _temporal_conv(in_channels: int, out_channels: int, kernel: int, stride: int, dilation: int = 1) -> nn.Sequential:
+    """Convolution over frames that keeps T (or divides it by the stride, rounding up), then batch norm."""
+    padding = dilation * (kernel - 1) // 2
+    conv = nn.Conv2d(in_channels, out_channels, (kernel, 1), (stride, 1), (padding, 0), (dilation, 1))
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))

@@ -1,0 +1,71 @@
+"""From (N, C, T, V, M) clips to the people that are really there, and back to one vector per clip.
+
+The released networks send all M slots of every clip through every layer. Most slots of most data sets are empty, so
+here only valid people are computed, and a clip's vector is the mean over them. With every slot valid both are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def all_valid(features: Tensor) -> Tensor:
+    """The mask (N, M) that makes every slot count, as the released networks do."""
+    return torch.ones(features.shape[0], features.shape[4], dtype=torch.bool, device=features.device)
+
+
+class PersonNorm(nn.Module):
+    """Batch norm of the input, its own for every person slot, joint and channel, over clips and frames.
+
+    A training batch with a single value per channel (one person, one frame) has no variance of its own; such a slot
+    is normalised by its running statistics instead.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, num_persons: int, num_joints: int, in_channels: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.sizes = (num_persons, num_joints, in_channels)
+        self.momentum = momentum
+        size = num_joints * in_channels
+        self.weight = nn.Parameter(torch.ones(num_persons, size))
+        self.bias = nn.Parameter(torch.zeros(num_persons, size))
+        self.register_buffer("running_mean", torch.zeros(num_persons, size))
+        self.register_buffer("running_var", torch.ones(num_persons, size))
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """(N, C, T, V, M) and a mask (N, M) -> (P, C, T, V), the P valid people, slot by slot."""
+        persons, joints, channels = self.sizes
+        if features.ndim != 5 or (features.shape[4], features.shape[3], features.shape[1]) != self.sizes:
+            raise ValueError(f"input is {tuple(features.shape)}, expected (N, {channels}, T, {joints}, {persons})")
+        rows = [self._slot(features[valid[:, m], ..., m], m) for m in range(persons)]
+        return torch.cat(rows)
+
+    def _slot(self, people: Tensor, m: int) -> Tensor:
+        """(p, C, T, V) of slot m -> the same, normalised."""
+        count, channels, frames, joints = people.shape
+        if count == 0:
+            return people
+        # (p, C, T, V) -> (p, V, C, T) -> (p, V * C, T)
+        x = people.permute(0, 3, 1, 2).reshape(count, joints * channels, frames)
+        x = F.batch_norm(
+            x,
+            self.running_mean[m],
+            self.running_var[m],
+            self.weight[m],
+            self.bias[m],
+            training=self.training and count * frames > 1,
+            momentum=self.momentum,
+        )
+        # (p, V * C, T) -> (p, V, C, T) -> (p, C, T, V)
+        return x.view(count, joints, channels, frames).permute(0, 2, 3, 1)
+
+
+def mean_over_persons(people: Tensor, valid: Tensor) -> Tensor:
+    """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip of nobody."""
+    slots = people.new_zeros(valid.shape[1], valid.shape[0], people.shape[1])  # (M, N, D)
+    slots = slots.index_put((valid.t(),), people)
+    return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1)

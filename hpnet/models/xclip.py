@@ -1,0 +1,190 @@
+"""X-CLIP's video side, on transformers' classes.
+
+Ni et al., "Expanding Language-Image Pretrained Models for General Video Recognition", ECCV 2022. Frames pass a vision
+transformer whose layers exchange one message token per frame; a multi-frame integration transformer (MIT) makes one
+vector of them: F_u of HP-Net, Eq. (10). The prompt generator fits label texts to the video at hand.
+Axes: N clips, F frames, S pixels, L patches, K texts, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import XCLIPConfig, XCLIPModel
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_SD = (0.229, 0.224, 0.225)
+LOGIT_SCALE_MAX = 100.0
+
+VIDEO_PARTS = (
+    "vision_model", "visual_projection", "mit", "prompts_visual_layernorm", "prompts_visual_projection",
+    "prompts_generator", "logit_scale",
+)  # fmt: skip
+"""The parts of transformers' ``XCLIPModel`` besides its text encoder; :class:`VideoEncoder` keeps their names."""
+
+
+def reduced_config(
+    *,
+    vocab_size: int,
+    image_size: int = 112,
+    patch_size: int = 16,
+    frames: int = 8,
+    width: int = 128,
+    layers: int = 4,
+    text_width: int = 96,
+    text_layers: int = 3,
+    text_length: int = 32,
+) -> XCLIPConfig:
+    """An X-CLIP of the packaged size: 2.1 million parameters. Heads are 32 channels wide."""
+    return XCLIPConfig(
+        text_config={
+            "vocab_size": vocab_size,
+            "hidden_size": text_width,
+            "intermediate_size": 4 * text_width,
+            "num_hidden_layers": text_layers,
+            "num_attention_heads": text_width // 32,
+            "max_position_embeddings": text_length,
+            "bos_token_id": vocab_size - 2,
+            "eos_token_id": vocab_size - 1,
+            "pad_token_id": vocab_size - 1,
+        },
+        vision_config={
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": width // 32,
+            "mit_hidden_size": width,
+            "mit_intermediate_size": 4 * width,
+            "mit_num_hidden_layers": 1,
+            "mit_num_attention_heads": width // 32,
+            "image_size": image_size,
+            "patch_size": patch_size,
+            "num_frames": frames,
+        },
+        projection_dim=width,
+        prompt_layers=1,
+        prompt_num_attention_heads=width // 32,
+    )
+
+
+def with_frames(config: XCLIPConfig, frames: int) -> XCLIPConfig:
+    """The same network for another number of frames per clip; see :func:`resample_frame_positions` for its weights."""
+    if frames < 1:
+        raise ValueError(f"frames is {frames}, expected at least 1")
+    raw = config.to_dict()
+    raw["vision_config"]["num_frames"] = frames
+    return XCLIPConfig.from_dict(raw)
+
+
+def resample_frame_positions(state: dict[str, Tensor], frames: int) -> dict[str, Tensor]:
+    """Linearly resample MIT's position embedding (1, F, D) in a state dict to another number of frames."""
+    name = "mit.position_embedding"
+    if state[name].shape[1] == frames:
+        return state
+    # (1, F, D) -> (1, D, F) -> (1, D, F') -> (1, F', D)
+    moved = F.interpolate(state[name].transpose(1, 2).float(), size=frames, mode="linear", align_corners=False)
+    return {**state, name: moved.transpose(1, 2).contiguous()}
+
+
+class VideoEncoder(nn.Module):
+    """Frames -> F_u, and label texts fitted to a clip.
+
+    Args:
+        config: of the whole X-CLIP. The text encoder is not part of this module: its label features are computed once.
+        mean, sd: of the RGB channels, in 0..1.
+        model: an ``XCLIPModel`` of that configuration whose parts to share; None: new weights.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(
+        self,
+        config: XCLIPConfig,
+        mean: Sequence[float] = IMAGE_MEAN,
+        sd: Sequence[float] = IMAGE_SD,
+        model: Any = None,
+    ) -> None:
+        super().__init__()
+        self.config: Any = config
+        whole: Any = XCLIPModel(config) if model is None else model
+        self.vision_model = whole.vision_model
+        self.visual_projection = whole.visual_projection
+        self.mit = whole.mit
+        self.prompts_visual_layernorm = whole.prompts_visual_layernorm
+        self.prompts_visual_projection = whole.prompts_visual_projection
+        self.prompts_generator = whole.prompts_generator
+        self.logit_scale = whole.logit_scale
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        """S, pixels."""
+        return int(self.config.vision_config.image_size)
+
+    @property
+    def frames(self) -> int:
+        """F."""
+        return int(self.config.vision_config.num_frames)
+
+    @property
+    def text_dim(self) -> int:
+        """D."""
+        return int(self.config.projection_dim)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Eq. (10).
+
+        Args:
+            frames: (N, F, 3, S, S) RGB, uint8 or float in 0..255.
+
+        Returns:
+            F_u (N, D), and the patches' mean over frames (N, L, D) for :meth:`prompt`.
+        """
+        expected = (self.frames, 3, self.image_size, self.image_size)
+        if tuple(frames.shape[1:]) != expected:
+            raise ValueError(f"frames are {tuple(frames.shape)}, expected (N, {', '.join(map(str, expected))})")
+        count = len(frames)
+        pixels = (frames.flatten(0, 1).float() / 255 - self.mean) / self.sd  # (N F, 3, S, S)
+        seen = self.vision_model(pixel_values=pixels)
+        frame_vectors = self.visual_projection(seen.pooler_output).view(count, self.frames, -1)  # (N, F, D)
+        video: Tensor = self.mit(frame_vectors).pooler_output  # (N, D)
+        patches = self.prompts_visual_layernorm(seen.last_hidden_state[:, 1:]) @ self.prompts_visual_projection
+        # (N F, L, D) -> (N, F, L, D) -> (N, L, D)
+        return video, patches.view(count, self.frames, *patches.shape[1:]).mean(1)
+
+    def prompt(self, text: Tensor, patches: Tensor) -> Tensor:
+        """Label texts (K, D) with X-CLIP's video-specific prompts for patches (N, L, D): (N, K, D)."""
+        text = text.expand(len(patches), -1, -1)  # (K, D) -> (N, K, D)
+        prompted: Tensor = text + self.prompts_generator(text, patches)
+        return prompted
+
+    def similarity(self, video: Tensor, text: Tensor) -> Tensor:
+        """exp(s) * cos, Eq. (12): video (N, D), text (N, K, D) -> (N, K) float32, also under autocast."""
+        with torch.autocast(video.device.type, enabled=False):
+            video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
+            scores: Tensor = self.logit_scale.exp().clamp(max=LOGIT_SCALE_MAX) * torch.einsum("nd,nkd->nk", video, text)
+        return scores
+
+    def freeze_layers(self, count: int) -> None:
+        """Keep the first ``count`` vision layers, and with them the patch embedding, as they are during training.
+
+        Raises:
+            ValueError: there are not so many layers.
+        """
+        layers = self.vision_model.encoder.layers
+        if not 0 <= count <= len(layers):
+            raise ValueError(f"frozen_layers is {count}, this network has 0..{len(layers)}")
+        if count:
+            for module in (self.vision_model.embeddings, self.vision_model.pre_layernorm, *layers[:count]):
+                module.requires_grad_(False)
+
+
+def video_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What of an ``XCLIPModel``'s state dict belongs to a :class:`VideoEncoder`."""
+    return {k: v for k, v in state.items() if k.partition(".")[0] in VIDEO_PARTS}

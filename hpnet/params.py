@@ -1,0 +1,243 @@
+"""The parameters of a project: one pydantic model per section of ``params.yaml``.
+
+Unknown keys are refused by their dotted name, with the nearest valid name as a suggestion, so that a typo never
+silently runs with a default. Device, precision, workers and engine are deliberately absent: they are options of the
+commands, and moving to another machine must invalidate nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Stream = Literal["hpj", "hpb", "hpjm", "hpbm", "hpnet"]
+STREAMS: tuple[str, ...] = get_args(Stream)
+TOPOLOGY_STREAMS: tuple[str, ...] = STREAMS[:4]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataParams(Section):
+    """What the clips are, and which protocol labels and splits them."""
+
+    source: Literal["mannequin", "folder"] = "mannequin"
+    videos: str = Field("videos", description="folder of videos, read when source is 'folder'")
+    protocol: str = "mannequin-xsub"
+    val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
+    max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
+    seed: int = 7
+    subjects: int = Field(10, ge=2, le=40, description="mannequins: people")
+    cameras: int = Field(3, ge=1, le=3, description="mannequins: cameras")
+    setups: int = Field(2, ge=1, le=4, description="mannequins: rooms and camera set-ups")
+    repetitions: int = Field(1, ge=1, description="mannequins: times each subject does each action")
+    frames: int = Field(24, ge=1, description="mannequins: frames per clip")
+    fps: int = Field(12, ge=1, description="mannequins: frames per second")
+    width: int = Field(320, ge=64, description="mannequins: frame width, pixels")
+    height: int = Field(240, ge=64, description="mannequins: frame height, pixels")
+    corruption: Literal["none", "night", "overexposure", "occlusion", "blur", "noise"] = Field(
+        "none", description="mannequins: corruption of the test clips alone"
+    )
+
+
+class DetectParams(Section):
+    """Frames -> person boxes and tracks."""
+
+    enabled: bool = Field(True, description="false: the whole frame is the only box (Table XIII)")
+    model: str = Field("mannequin-yolo", description="packaged detector, or an ultralytics model name or .pt path")
+    image_size: int = Field(320, ge=32)
+    confidence: float = Field(0.25, ge=0, le=1)
+    iou: float = Field(0.45, ge=0, le=1)
+    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate tracks between")
+    persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
+    frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
+    frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")
+
+
+class EstimateParams(Section):
+    """Person crops -> keypoints and windows of the tapped feature maps."""
+
+    model: str = Field("mannequin-simcc", description="pose network, see hpnet.pose.NETWORKS")
+    weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched one of this model")
+    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: h1s1 to h3s3, rgb, module paths")
+    window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")
+    vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
+    box_scale: float = Field(1.25, gt=0, description="crop padding around a box")
+    parity: Literal["none", "released-trainbn", "released-eval"] = "none"
+
+
+class PoolParams(Section):
+    """Windows -> features of one length."""
+
+    kind: Literal["pooled", "pose2d", "simcc"] = "pooled"
+    tap: str = "h2s3"
+    region: int = Field(1, ge=1, description="odd; R of Eq. (3), in cells of the tapped map")
+    operator: Literal["mean", "max"] = "mean"
+    frames: int = Field(24, ge=1, description="T after linear resampling")
+
+
+class GraphParams(Section):
+    """Size of a topology network."""
+
+    model: str = "ctrgcn"
+    base_channels: int = Field(64, ge=4)
+    blocks: int = Field(10, ge=1, le=10)
+    skeleton: Literal["model", "released"] = Field("model", description="graph of the pose model, or the released one")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class TopologyParams(Section):
+    """Training of hpj, hpb, hpjm and hpbm."""
+
+    graph: GraphParams = GraphParams()
+    epochs: int = Field(65, ge=1)
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(4e-4, ge=0)
+    warmup_epochs: int = Field(5, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    steps: tuple[int, ...] = (35, 55)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the joints of a training sample")
+    noise: float = Field(0.0, ge=0, description="sd of Gaussian noise on normalised training features")
+    standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
+
+
+class MultimodalParams(Section):
+    """Training of the hpnet stream."""
+
+    graph: GraphParams = GraphParams()
+    video: str = Field("mannequin-xclip", description="packaged X-CLIP, or a transformers hub name or folder")
+    frames: int = Field(8, ge=1, description="RGB frames per clip")
+    smclm: bool = True
+    pooled: bool = Field(True, description="false: RGB and text alone, the baseline of Table XII")
+    fusion: Literal["trmm", "film", "cross_attention", "none"] = "trmm"
+    refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
+    lambdas: tuple[float, float, float] = Field(
+        (1.0, 1.0, 1.0), description="weights of the auxiliary losses, Eq. (14)"
+    )
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(16, ge=1)
+    lr: float = Field(8e-6, gt=0)
+    message_scale: float = Field(10.0, gt=0, description="learning-rate factor of message and MIT parts")
+    graph_scale: float = Field(1e4, gt=0, description="learning-rate factor of graph networks and fusion module")
+    weight_decay: float = Field(1e-3, ge=0)
+    warmup_epochs: int = Field(5, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; applied to every modality alike")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
+    jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
+    frozen_layers: int = Field(0, ge=0, description="first layers of the vision network that are not trained")
+
+
+class TrainParams(Section):
+    """Training of every stream."""
+
+    seed: int = 1
+    topology: TopologyParams = TopologyParams()
+    hpnet: MultimodalParams = MultimodalParams()
+
+
+class FuseParams(Section):
+    """Scores of the streams -> one score."""
+
+    rule: Literal["weighted", "balanced"] = "weighted"
+    weights: dict[str, float] | Literal["validation"] = Field(
+        "validation", description="weight per stream, or 'validation' to fit them on the validation split"
+    )
+    tau: float = Field(1.0, ge=0, description="balanced: strength of the logit adjustment")
+
+
+class CompareParams(Section):
+    """The joint stream again with other features, for the report's comparison (Tables III and IX)."""
+
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict, description="name -> overrides of section pool")
+
+
+class ReportParams(Section):
+    """The page."""
+
+    title: str = "hpnet"
+    examples: int = Field(6, ge=0, description="clips drawn with boxes, skeletons, maps and pooled features")
+    bootstrap: int = Field(1000, ge=10, description="resamples behind every interval")
+    seed: int = 0
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: DataParams = DataParams()
+    detect: DetectParams = DetectParams()
+    estimate: EstimateParams = EstimateParams()
+    pool: PoolParams = PoolParams()
+    train: TrainParams = TrainParams()
+    fuse: FuseParams = FuseParams()
+    compare: CompareParams = CompareParams()
+    report: ReportParams = ReportParams()
+
+
+def validate(raw: dict[str, Any], source: str = "params.yaml") -> Params:
+    """Check a nested dict of parameters.
+
+    Raises:
+        ValueError: one line per problem, each with the dotted name, the value and, for an unknown name, the nearest
+            valid one.
+    """
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(item, source) for item in error.errors())) from None
+
+
+def load_params(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
+    """Read params.yaml and apply ``overrides`` (dotted name -> value).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not YAML, or a parameter is unknown or out of range.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run in a project folder, or make one with `hpnet init DIR`")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} must hold sections (data:, detect:, ...), not a {type(raw).__name__}")
+    for name, value in (overrides or {}).items():
+        _assign(raw, name, value)
+    return validate(raw, str(path))
+
+
+def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
+    """Every valid dotted parameter name, sections included."""
+    names: list[str] = []
+    for key, field in model.model_fields.items():
+        names.append(prefix + key)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += dotted_names(field.annotation, f"{prefix}{key}.")
+    return names
+
+
+def _assign(raw: dict[str, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+    raw[key] = value
+
+
+def _explain(item: Any, source: str) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
+        return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{source}: {name} = {item['input']!r}: {message}"

@@ -1,0 +1,73 @@
+"""Person crops: warped out of a frame by OpenCV, or out of many frames at once on the device."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def warp_crops(frame: NDArray[np.uint8], frame_to_crop: ArrayLike, input_size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut crops out of one frame: bilinear, zeros outside the frame.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        frame_to_crop: (N, 2, 3).
+        input_size_px: (width, height).
+
+    Returns:
+        (N, height, width, 3) uint8 RGB.
+    """
+    affines = np.asarray(frame_to_crop, dtype=np.float64)
+    crops = np.empty((len(affines), input_size_px[1], input_size_px[0], 3), dtype=np.uint8)
+    for crop, affine in zip(crops, affines, strict=True):
+        cv2.warpAffine(frame, affine, input_size_px, dst=crop, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return crops
+
+
+def bilinear_crops(frames: Tensor, which: Tensor, crop_to_frame: Tensor, input_size_px: tuple[int, int]) -> Tensor:
+    """Cut crops out of many frames on their device, all at once: bilinear, zeros outside the frame.
+
+    Within the rounding of OpenCV's fixed-point interpolation this equals :func:`warp_crops`.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        which: (N,) int64, the frame of each crop.
+        crop_to_frame: (N, 2, 3) float32, the affine from crop to frame pixels.
+        input_size_px: (width, height).
+
+    Returns:
+        (N, 3, height, width) float32 in 0..255, channels_last.
+    """
+    height, width = frames.shape[1:3]
+    out_width, out_height = input_size_px
+    xs = torch.arange(out_width, device=frames.device, dtype=torch.float32)
+    ys = torch.arange(out_height, device=frames.device, dtype=torch.float32)
+    affine = crop_to_frame.float()[:, :, :, None, None]  # (N, 2, 3, 1, 1)
+    # (N, 2, h, w)
+    points = affine[:, :, 0] * xs + affine[:, :, 1] * ys[:, None] + affine[:, :, 2]
+    low = points.floor()
+    share = points - low  # (N, 2, h, w)
+    x0, y0 = low[:, 0].long(), low[:, 1].long()
+    frame = which[:, None, None]
+    total = torch.zeros((len(which), out_height, out_width, 3), device=frames.device)
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = x0 + dx, y0 + dy
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        along_x = share[:, 0] if dx else 1 - share[:, 0]
+        along_y = share[:, 1] if dy else 1 - share[:, 1]
+        pixels = frames[frame, y.clamp(0, height - 1), x.clamp(0, width - 1)]  # (N, h, w, 3)
+        total += pixels * (along_x * along_y * inside)[..., None]
+    return total.permute(0, 3, 1, 2)  # (N, h, w, 3) -> (N, 3, h, w)
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """0..255 RGB (N, 3, h, w) of any dtype -> ImageNet-normalised float32."""
+    mean = torch.tensor(IMAGENET_MEAN, device=crops.device)[:, None, None]
+    deviation = torch.tensor(IMAGENET_STD, device=crops.device)[:, None, None]
+    return (crops.float() / 255 - mean) / deviation

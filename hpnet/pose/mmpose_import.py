@@ -1,0 +1,49 @@
+"""The one place that imports mmpose: late, quietly, and without xtcocotools.
+
+mmpose imports xtcocotools at start-up for data sets and COCO metrics, none of which hpnet calls. Where it is not
+installed, empty modules of that name stand in; a call into them fails as an AttributeError would.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import types
+import warnings
+from typing import Any
+
+INSTALL = "pip install 'hpnet[mmpose]' && pip install --no-deps mmpose==1.1.0"
+
+
+def mmpose_classes() -> dict[str, Any]:
+    """The mmpose classes that networks are built from: HRNet, ResNet, SimCCHead, HeatmapHead.
+
+    Raises:
+        ModuleNotFoundError: mmpose, or something it needs, is missing; the message says how to install it.
+    """
+    if importlib.util.find_spec("xtcocotools") is None:
+        _stand_in()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mmcv-lite warns that it holds no compiled operators; none is used
+            from mmpose.models.backbones import HRNet, ResNet
+            from mmpose.models.heads import HeatmapHead, SimCCHead
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"pose networks need mmpose ({error.name} is missing): {INSTALL}", name=error.name
+        ) from None
+    return {"HRNet": HRNet, "ResNet": ResNet, "HeatmapHead": HeatmapHead, "SimCCHead": SimCCHead}
+
+
+def _stand_in() -> None:
+    package = types.ModuleType("xtcocotools", "Stand-in: mmpose imports it, hpnet never calls it.")
+    package.__path__ = []
+    package.__spec__ = importlib.machinery.ModuleSpec("xtcocotools", None, is_package=True)
+    sys.modules["xtcocotools"] = package
+    for name, attribute in (("coco", "COCO"), ("cocoeval", "COCOeval"), ("mask", None)):
+        module = types.ModuleType(f"xtcocotools.{name}")
+        if attribute is not None:
+            setattr(module, attribute, type(attribute, (), {}))
+        setattr(package, name, module)
+        sys.modules[f"xtcocotools.{name}"] = module

@@ -1,0 +1,41 @@
+"""The card beside packaged weights: where they come from and how good they measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+from ..artifacts import write_json
+from ..weights import digest
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a pretraining run did. ``quality`` holds figures measured on held-out scenes."""
+
+    name: str
+    command: str
+    data: str
+    steps: int
+    seed: int
+    seconds: float
+    device: str
+    quality: dict[str, float]
+    parameters: int
+
+
+def write_card(card: Path, weights: Path, training: Training) -> None:
+    """Write ``card`` for ``weights``, which lie in the same folder."""
+    facts = asdict(training) | {
+        "file": weights.name,
+        "bytes": weights.stat().st_size,
+        "sha256": digest(weights),
+        "hpnet": __version__,
+        "torch": torch.__version__,
+        "seconds": round(training.seconds, 1),
+        "quality": {name: round(value, 4) for name, value in training.quality.items()},
+    }
+    write_json(card, facts)

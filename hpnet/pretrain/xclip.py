@@ -1,0 +1,465 @@
+"""Training of the packaged X-CLIP from scratch on rendered scenes and their captions: a plain contrastive loop.
+
+Videos are cut as the detect stage cuts person frames: one square around everybody for the whole clip. Axes: N clips,
+F frames, R stored pixels, S pixels of the network, L tokens, K texts.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import XCLIPModel
+
+from ..device import resolve_device
+from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
+from ..text import text_features, tokenize, train_tokenizer
+from ..tracking import square_around, union_box
+from ..videotext import PACKAGED, load_xclip, save_xclip
+from .card import Training, write_card
+from .scenes import SceneShard, require_disjoint
+
+PADDING = 1.1
+"""Of the square around the people, as in the detect stage."""
+ROOM = 1.3
+"""Side of a stored square in units of the square that the network sees: room to move and scale it."""
+
+_COLOURS = "red|orange|yellow|green|blue|purple|pink|brown|black|white|grey"
+_CLOTHES = (
+    r"(?: in a [\w ]+? (?:shirt|top)| wearing a [\w ]+? shirt and \w+ trousers| in \w+ trousers"
+    r"| dressed in [\w ]+? and \w+)"
+)
+_ONE = re.compile(rf"(?:a video of |in a room |we see )?(?:a person|somebody|someone){_CLOTHES}?(?: is)? (\w+ing\b.*)")
+_TWO = re.compile(
+    rf"(?:two people|two persons|a person{_CLOTHES} and a person{_CLOTHES})(?: are)? "
+    r"(\w+ing\b.*(?:each other|together).*)"
+)
+_SWAP = {"left": "right", "right": "left"}
+
+
+# --- captions ---------------------------------------------------------------------------------------------------------
+
+
+def mirrored(caption: str) -> str:
+    """The caption of the mirror image: left and right change places."""
+    return re.sub(r"\b(left|right)\b", lambda found: _SWAP[found.group()], caption)
+
+
+def action_caption(caption: str) -> str | None:
+    """What is done, without who wears what, colours and hands: 'a person is lifting a dumbbell'.
+
+    None for a caption that does not tell of one action (several people on their own, nobody).
+    """
+    for pattern, subject in ((_TWO, "two people are"), (_ONE, "a person is")):
+        found = pattern.fullmatch(caption)
+        if found and not re.search(r"\b(person|somebody|someone)\b", found.group(1)):
+            phrase = re.sub(rf"\b(?:{_COLOURS}) ", "", found.group(1))
+            phrase = re.sub(r" (?:with|in) (?:the (?:left|right) hand|both hands)\b", "", phrase)
+            return f"{subject} {phrase}"
+    return None
+
+
+def _forms(caption: str) -> list[str]:
+    """The caption and its mirror image's, whole and cut down to the action (whole again where it tells none)."""
+    whole = [caption, mirrored(caption)]
+    return whole + [action_caption(text) or text for text in whole]
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CaptionedVideos:
+    """Square videos with captions.
+
+    Attributes:
+        frames: (N, F, R, R, 3) uint8 RGB; the network sees the middle R / ROOM of it, give or take.
+        captions: N.
+    """
+
+    frames: NDArray[np.uint8]
+    captions: tuple[str, ...]
+
+
+def load_videos(shards: Sequence[SceneShard], *, frames: int, size: int, threads: int = 8) -> CaptionedVideos:
+    """Decode ``frames`` frames, uniform in time, of every scene and cut the square around its people.
+
+    Args:
+        size: R, stored pixels.
+    """
+    jobs = [(shard, scene) for shard in shards for scene in range(len(shard))]
+    if not jobs:
+        raise ValueError("load_videos: no scenes")
+    cut = np.empty((len(jobs), frames, size, size, 3), dtype=np.uint8)
+
+    def load(position: int) -> None:
+        shard, scene = jobs[position]
+        which = ((np.arange(frames) + 0.5) * shard.shape[0] / frames).astype(int).tolist()
+        square = stored_square(shard.boxes_xyxy_px(scene), (shard.shape[2], shard.shape[1]))
+        cut[position] = cut_squares(shard.frames(scene, which), square, size)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(load, range(len(jobs))))
+    return CaptionedVideos(cut, tuple(shard.captions[scene] for shard, scene in jobs))
+
+
+def stored_square(boxes_xyxy_px: NDArray[np.float32], frame_size_px: tuple[int, int]) -> tuple[float, float, float]:
+    """The square (x, y, side; pixels) to store: around all people (T, M, 4) of a clip, or the frame without people."""
+    boxes = np.nan_to_num(boxes_xyxy_px.reshape(-1, 4))
+    width, height = frame_size_px
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2] > 1).all(1)]
+    if not len(boxes):
+        return square_around(np.array([0, 0, width, height], dtype=np.float32), padding=ROOM)
+    return square_around(union_box(boxes), padding=PADDING * ROOM)
+
+
+def cut_squares(frames: NDArray[np.uint8], square_px: tuple[float, float, float], size: int) -> NDArray[np.uint8]:
+    """Cut one square (x, y, side) out of frames (F, H, W, 3) and scale it: (F, size, size, 3), black outside."""
+    x, y, side = square_px
+    scale = size / side
+    affine = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]], dtype=np.float64)
+    # warpAffine has no area filter: shrink by halves first, so that thin things do not vanish.
+    while scale < 0.5 and min(frames.shape[1:3]) > 1:
+        frames = np.stack([cv2.resize(f, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for f in frames])
+        affine[:, :2] *= 2
+        scale *= 2
+    return np.stack([cv2.warpAffine(f, affine, (size, size), flags=cv2.INTER_LINEAR) for f in frames]).astype(np.uint8)
+
+
+# --- augmentation -----------------------------------------------------------------------------------------------------
+
+
+def augment(videos: Tensor, size: int, flipped: Tensor, generator: torch.Generator) -> Tensor:
+    """Random scale, shift, colour, blur and noise, each clip on its own and the same in all its frames.
+
+    Args:
+        videos: (N, F, R, R, 3) uint8.
+        size: S.
+        flipped: (N,) bool, the clips to mirror.
+        generator: on the CPU, so that the same seed gives the same choices on every device.
+
+    Returns:
+        (N, F, 3, S, S) float32 in 0..255.
+    """
+    count, device = len(videos), videos.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return (torch.rand(count, *shape, generator=generator) * (high - low) + low).to(device)
+
+    zoom = torch.exp(uniform(math.log(0.8), math.log(1.25))) / ROOM
+    shift_x, shift_y = uniform(-0.1, 0.1), uniform(-0.1, 0.1)
+    drawn = _crop(videos, size, zoom * torch.where(flipped.to(device), -1.0, 1.0), zoom, shift_x, shift_y)
+    # (N, F, 3, S, S), every choice (N, 1, 1, 1, 1) or (N, 1, 3, 1, 1)
+    mean = drawn.mean((1, 2, 3, 4), keepdim=True)
+    grey = drawn.mean(2, keepdim=True)
+    drawn = grey + (drawn - grey) * uniform(0.5, 1.4, 1, 1, 1, 1)
+    drawn = mean + (drawn - mean) * uniform(0.6, 1.3, 1, 1, 1, 1)
+    drawn = drawn * uniform(0.6, 1.35, 1, 1, 1, 1) * uniform(0.92, 1.08, 1, 3, 1, 1)
+    soft = F.avg_pool2d(drawn.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(drawn)
+    drawn = torch.where(uniform(0, 1, 1, 1, 1, 1) < 0.25, soft, drawn)
+    strength = uniform(0, 12, 1, 1, 1, 1) * (uniform(0, 1, 1, 1, 1, 1) < 0.3)
+    # Noise must not depend on the device either, but a picture of it per batch is enough.
+    noise = torch.randn(3, size, size, generator=generator).to(device)
+    return (drawn + strength * noise).clamp(0, 255)
+
+
+def centre_crop(videos: Tensor, size: int) -> Tensor:
+    """What the detect stage would have cut: (N, F, R, R, 3) uint8 -> (N, F, 3, S, S) float32 in 0..255."""
+    zoom = torch.full((len(videos),), 1 / ROOM, device=videos.device)
+    still = torch.zeros_like(zoom)
+    return _crop(videos, size, zoom, zoom, still, still)
+
+
+def _crop(videos: Tensor, size: int, zoom_x: Tensor, zoom_y: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
+    """Sample (N, F, R, R, 3) uint8 at the square of ``zoom`` around ``shift``, in -1..1; black outside."""
+    count, frames = videos.shape[:2]
+    theta = torch.zeros(count, 2, 3, device=videos.device)
+    theta[:, 0, 0], theta[:, 0, 2] = zoom_x, shift_x
+    theta[:, 1, 1], theta[:, 1, 2] = zoom_y, shift_y
+    theta = theta.repeat_interleave(frames, 0)
+    # (N, F, R, R, 3) -> (N F, 3, R, R)
+    flat = videos.flatten(0, 1).permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(theta, [len(flat), 3, size, size], align_corners=False)
+    return F.grid_sample(flat, grid, align_corners=False).view(count, frames, 3, size, size)
+
+
+# --- loss and quality -------------------------------------------------------------------------------------------------
+
+
+def contrastive_loss(scores: Tensor, owner: Tensor) -> Tensor:
+    """Symmetric InfoNCE in which the videos of one text are all its positives.
+
+    Args:
+        scores: (N, K) scaled cosines of N videos and K different texts.
+        owner: (N,) the text of each video.
+    """
+    to_text = F.cross_entropy(scores, owner)
+    positives = F.one_hot(owner, scores.shape[1]).t().to(scores.dtype)  # (K, N)
+    to_video = F.cross_entropy(scores.t(), positives / positives.sum(1, keepdim=True).clamp(min=1))
+    return (to_text + to_video) / 2
+
+
+def score_videos(model: Any, encoder: VideoEncoder, videos: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """exp(s) * cos of videos (N, F, 3, S, S) and texts (K, L), with video-specific prompts: (N, K).
+
+    Args:
+        encoder: the video side of ``model``.
+    """
+    video, patches = encoder(videos)
+    text = encoder.prompt(text_features(model, ids, mask), patches)
+    return encoder.similarity(video, text)
+
+
+@torch.inference_mode()
+def retrieval(model: Any, tokenizer: Tokenizer, data: CaptionedVideos, *, batch: int = 64) -> dict[str, float]:
+    """Quality on held-out scenes, all shares 0..1 with their chance beside them.
+
+    ``text_to_video`` and ``video_to_text``: R@1 among scenes of different captions. ``action``: the right one among all
+    :func:`action_caption` of the scenes that tell one. At most 512 scenes each.
+    """
+    first: dict[str, int] = {}
+    for i, caption in enumerate(data.captions):
+        first.setdefault(caption, i)
+    chosen = np.array(list(first.values())[:512])
+    scores = _scores(model, tokenizer, data.frames[chosen], [data.captions[i] for i in chosen], batch)
+    own = np.arange(len(chosen))
+    quality = {
+        "text_to_video_r1": float((scores.argmax(0) == own).mean()),
+        "video_to_text_r1": float((scores.argmax(1) == own).mean()),
+        "retrieval_chance": 1 / len(chosen),
+    }
+    told = [(i, action) for i, caption in enumerate(data.captions) if (action := action_caption(caption))][:512]
+    if told:
+        names = sorted({action for _, action in told})
+        truth = np.array([names.index(action) for _, action in told])
+        found = _scores(model, tokenizer, data.frames[[i for i, _ in told]], names, batch).argmax(1)
+        quality |= {"action_top1": float((found == truth).mean()), "action_chance": 1 / len(names)}
+    return quality
+
+
+def _scores(
+    model: Any, tokenizer: Tokenizer, frames: NDArray[np.uint8], texts: Sequence[str], batch: int
+) -> NDArray[np.float32]:
+    model.eval()
+    size, device = int(model.config.vision_config.image_size), model.device
+    encoder = VideoEncoder(model.config, model=model).to(device)
+    ids, mask = (t.to(device) for t in tokenize(tokenizer, texts, _longest(model)))
+    parts = []
+    for start in range(0, len(frames), batch):
+        videos = centre_crop(torch.from_numpy(frames[start : start + batch]).to(device), size)
+        parts.append(score_videos(model, encoder, videos, ids, mask).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def train_xclip(
+    out: Path,
+    train: Sequence[SceneShard],
+    validation: Sequence[SceneShard],
+    *,
+    steps: int = 4000,
+    batch: int = 256,
+    lr: float = 1e-3,
+    weight_decay: float = 0.05,
+    action_share: float = 0.5,
+    device: str = "auto",
+    seed: int = 0,
+    vocab_size: int = 1000,
+    sizes: dict[str, int] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Training:
+    """Train mannequin-xclip from scratch; write ``mannequin-xclip/`` (weights, config, tokenizer, card) into ``out``.
+
+    All videos are held on the device as bytes: 0.6 MB a clip at 8 frames of 160 pixels.
+
+    Args:
+        train, validation: scenes of disjoint seeds; validation is used once, for the card.
+        action_share: share of captions cut down to their action in each step; see :func:`action_caption`.
+        sizes: of :func:`hpnet.models.xclip.reduced_config`.
+        on_step: called with the number of steps done and the loss.
+
+    Returns:
+        What the card says; its quality is that of the saved float16 weights.
+
+    Raises:
+        ValueError: a scene is in training and validation, or a caption is too long.
+        RuntimeError: the loss is no longer finite.
+    """
+    require_disjoint(train, validation)
+    began = time.monotonic()
+    place = resolve_device(device)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    captions = [caption for shard in train for caption in shard.captions]
+    tokenizer = train_tokenizer({text for caption in captions for text in _forms(caption)}, vocab_size)
+    config = reduced_config(vocab_size=tokenizer.get_vocab_size(), **(sizes or {}))
+    size, frames = int(config.vision_config.image_size), int(config.vision_config.num_frames)
+    stored = stored_pixels(size)
+    data = load_videos(train, frames=frames, size=stored)
+    model: Any = XCLIPModel(config).to(place)  # type: ignore[arg-type]
+    average = copy.deepcopy(model).eval()
+    fit_captions(
+        model,
+        average,
+        tokenizer,
+        data,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        weight_decay=weight_decay,
+        action_share=action_share,
+        generator=generator,
+        on_step=on_step,
+    )
+    folder = out / PACKAGED
+    weights = save_xclip(folder, average, tokenizer)
+    seconds = time.monotonic() - began
+    checkpoint = load_xclip(str(folder))
+    held_out = load_videos(validation, frames=frames, size=stored)
+    training = Training(
+        name=PACKAGED,
+        command="hpnet pretrain xclip",
+        data=f"rendered mannequins: {_describe(train)}; held out: {_describe(validation)}",
+        steps=steps,
+        seed=seed,
+        seconds=seconds,
+        device=torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU",
+        quality=retrieval(checkpoint.model.to(place), tokenizer, held_out),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+    write_card(folder / "card.json", weights, training)
+    return training
+
+
+def fit_captions(
+    model: Any,
+    average: Any,
+    tokenizer: Tokenizer,
+    data: CaptionedVideos,
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
+    weight_decay: float,
+    action_share: float,
+    generator: torch.Generator,
+    on_step: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """The loop: AdamW, warm-up and cosine, bfloat16 on a GPU; ``average`` becomes the moving average of ``model``.
+
+    Returns:
+        The loss every ten steps.
+    """
+    device, size = model.device, int(model.config.vision_config.image_size)
+    encoder = VideoEncoder(model.config, model=model).to(device)
+    texts = _CaptionTable(tokenizer, data.captions, _longest(model))
+    videos = torch.from_numpy(data.frames).to(device)
+    optimiser = torch.optim.AdamW(_parameter_groups(model, weight_decay), lr=lr, betas=(0.9, 0.98))
+    order = _batches(len(videos), batch, generator)
+    losses = []
+    model.train()
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = lr * _schedule(step, steps)
+        rows = next(order)
+        flipped = torch.rand(len(rows), generator=generator) < 0.5
+        short = torch.rand(len(rows), generator=generator) < action_share
+        ids, mask, owner = (t.to(device) for t in texts.of(rows, flipped, short))
+        inputs = augment(videos[rows.to(device)], size, flipped, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            scores = score_videos(model, encoder, inputs, ids, mask)
+        loss = contrastive_loss(scores, owner)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(LOGIT_SCALE_MAX))
+        _update_average(average, model, step)
+        if (step + 1) % 10 == 0 or step + 1 == steps:
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise RuntimeError(f"X-CLIP training: the loss is {value} at step {step + 1}; use a lower lr")
+            losses.append(value)
+            if on_step:
+                on_step(step + 1, value)
+    return losses
+
+
+def stored_pixels(size: int) -> int:
+    """R for an image size S: a little more than S * ROOM, so that zooming in loses nothing much."""
+    return math.ceil(size * ROOM * 1.1 / 8) * 8
+
+
+class _CaptionTable:
+    """Every caption's four forms (whole or action alone, mirrored or not), tokenised once."""
+
+    def __init__(self, tokenizer: Tokenizer, captions: Sequence[str], max_tokens: int) -> None:
+        forms = [_forms(caption) for caption in captions]
+        unique = sorted({text for row in forms for text in row})
+        number = {text: i for i, text in enumerate(unique)}
+        self.ids, self.mask = tokenize(tokenizer, unique, max_tokens)
+        self.numbers = torch.tensor([[number[text] for text in row] for row in forms])  # (N, 4)
+
+    def of(self, rows: Tensor, flipped: Tensor, short: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids (K, L) and mask (K, L) of the batch's different texts, and which of them each row has (n,)."""
+        chosen = self.numbers[rows, flipped.long() + 2 * short.long()]
+        unique, owner = torch.unique(chosen, return_inverse=True)
+        return self.ids[unique], self.mask[unique], owner
+
+
+def _longest(model: Any) -> int:
+    return int(model.config.text_config.max_position_embeddings)
+
+
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, norms and the logit scale do not."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up over a twentieth of the run, then a cosine down to 1 %."""
+    warmup = max(1, steps // 20)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Row indices (batch,) without end; every row once per pass, and a small set gives smaller batches."""
+    batch = min(batch, count)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from (order[start : start + batch] for start in range(0, count - batch + 1, batch))
+
+
+@torch.no_grad()
+def _update_average(average: torch.nn.Module, model: torch.nn.Module, step: int) -> None:
+    """Exponential moving average of the weights, with a short memory at the start."""
+    keep = 0.999 * (1 - math.exp(-(step + 1) / 200))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
+
+
+def _describe(shards: Sequence[SceneShard]) -> str:
+    seeds = [seed for shard in shards for seed in shard.seeds]
+    return f"{len(seeds)} scenes, seeds {min(seeds)} to {max(seeds)}"

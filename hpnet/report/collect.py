@@ -1,0 +1,224 @@
+"""Everything that a report reads from a project folder, in one object. Read-only; what is absent is None or empty.
+
+An artifact that is there but broken raises, naming the file: a report must not leave it out silently.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..artifacts import Boxes, Clips, Features, PoseStore, Scores, read_json
+from ..params import STREAMS, Params
+
+PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
+STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
+
+Curves = dict[str, tuple[list[float], list[float]]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network: its scores, what config.json says, its training curves and its size.
+
+    ``history``: metric name (``train/loss``) -> steps, values. ``parameters``: number of weights, None without a model.
+    """
+
+    name: str
+    scores: Scores | None
+    config: dict[str, Any]
+    history: Curves
+    parameters: int | None
+    metrics: dict[str, Any]
+
+    @property
+    def chosen_epoch(self) -> int | None:
+        """The epoch (0-based) whose weights were kept, where config or metrics say so."""
+        chosen = self.config.get("chosen")
+        epoch = chosen.get("epoch") if isinstance(chosen, Mapping) else self.metrics.get("epoch")
+        return epoch if isinstance(epoch, int) else None
+
+
+@dataclass(frozen=True)
+class Project:
+    """The artifacts and metrics of a project.
+
+    ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
+    bytes on disk per stage.
+    """
+
+    folder: Path
+    params: Params
+    clips: Clips | None = None
+    truth: pd.DataFrame | None = None
+    boxes: Boxes | None = None
+    people: dict[str, int] = field(default_factory=dict)
+    poses: PoseStore | None = None
+    features: Features | None = None
+    runs: dict[str, Run] = field(default_factory=dict)
+    variants: dict[str, Run] = field(default_factory=dict)
+    fused: Scores | None = None
+    weights: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    bytes_of: dict[str, int] = field(default_factory=dict)
+    revision: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def collect(folder: Path, params: Params) -> Project:
+    """Read a project folder.
+
+    Raises:
+        ValueError: an artifact is there but cannot be read; names the file.
+    """
+    artifacts = folder / "artifacts"
+    metrics = _metrics(folder / "metrics")
+    trained = metrics.get("train", {})
+    compared = metrics.get("compare", {})
+    streams = [name for name in STREAMS if (artifacts / "train" / name).is_dir()]
+    variants = _ordered_variants(artifacts / "compare")
+    fuse = artifacts / "fuse"
+    truth = artifacts / "data" / "truth.parquet"
+    return Project(
+        folder=folder,
+        params=params,
+        clips=Clips.load(artifacts / "data") if (artifacts / "data" / "clips.csv").is_file() else None,
+        truth=pd.read_parquet(truth) if truth.is_file() else None,
+        boxes=Boxes.load(artifacts / "detect") if (artifacts / "detect" / "boxes.parquet").is_file() else None,
+        people=read_json(artifacts / "detect" / "people.json")
+        if (artifacts / "detect" / "people.json").is_file()
+        else {},
+        poses=PoseStore(artifacts / "estimate") if (artifacts / "estimate" / "index.parquet").is_file() else None,
+        features=Features.load(artifacts / "pool") if (artifacts / "pool" / "features.npy").is_file() else None,
+        runs={name: read_run(artifacts / "train" / name, name, trained.get(name, {})) for name in streams},
+        variants={name: read_run(artifacts / "compare" / name, name, compared.get(name, {})) for name in variants},
+        fused=Scores.load(fuse / "scores.parquet") if (fuse / "scores.parquet").is_file() else None,
+        weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
+        metrics=metrics,
+        bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
+        revision=git_revision(folder),
+        versions=installed_versions(),
+    )
+
+
+def read_run(folder: Path, name: str, metrics: Mapping[str, Any]) -> Run:
+    """One folder of train or compare: config.json, scores.parquet, history/ and model.safetensors, where they exist."""
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    scores = Scores.load(folder / "scores.parquet") if (folder / "scores.parquet").is_file() else None
+    model = folder / "model.safetensors"
+    parameters = count_parameters(model) if model.is_file() else None
+    return Run(name, scores, config, read_history(folder / "history"), parameters, dict(metrics))
+
+
+def read_history(folder: Path) -> Curves:
+    """Curves of a dvclive folder (``plots/metrics/**/*.tsv``: step and one value column), by metric name."""
+    root = folder / "plots" / "metrics"
+    curves: Curves = {}
+    for file in sorted(root.rglob("*.tsv")) if root.is_dir() else []:
+        table = pd.read_csv(file, sep="\t")
+        if "step" not in table.columns or len(table.columns) < 2:
+            raise ValueError(f"{file}: columns are {', '.join(map(str, table.columns))}; expected step and a value")
+        value = next(column for column in reversed(table.columns) if column not in ("step", "timestamp"))
+        steps = [float(s) for s in table["step"]]
+        name = file.relative_to(root).with_suffix("").as_posix()
+        curves[name] = (steps, [float(v) for v in pd.to_numeric(table[value], errors="coerce")])
+    return curves
+
+
+def count_parameters(file: Path) -> int:
+    """Number of values in a .safetensors file, from its header alone.
+
+    Raises:
+        ValueError: the file has no such header.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 0 < length <= file.stat().st_size - 8:
+            raise ValueError(f"{file} is no whole .safetensors file: train that stream again")
+        header = json.loads(stream.read(length))
+    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return int(sum(np.prod(shape, dtype=np.int64) for shape in shapes))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def git_revision(folder: Path) -> str | None:
+    """Short revision of the work tree around ``folder``, '+' where code or parameters differ; None without a commit."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    revision = git("rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return None
+    return revision + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml") else "")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide numbers; those that are not installed are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def people_per_clip(table: pd.DataFrame) -> dict[str, int]:
+    """How many people each clip shows, from boxes (column ``track``) or truth (column ``person``).
+
+    Raises:
+        ValueError: the table has neither column.
+    """
+    for column in ("track", "person"):
+        if column in table.columns:
+            return {str(clip): int(count) for clip, count in table.groupby("clip_id")[column].nunique().items()}
+    raise ValueError(f"columns are {', '.join(map(str, table.columns))}; expected track or person, to count people")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested metrics as dotted names -> leaves; lists are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        elif not isinstance(value, list):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for file in sorted(folder.rglob("*.json")) if folder.is_dir() else []:
+        *parents, name = file.relative_to(folder).with_suffix("").parts
+        if name == "report":
+            continue
+        target = found
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[name] = read_json(file)
+    return found
+
+
+def _ordered_variants(folder: Path) -> list[str]:
+    """pose2d first, then the others by name, so that charts read from the baseline upwards."""
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+    return sorted(names, key=lambda name: (not name.startswith("pose2d"), name))

@@ -1,0 +1,178 @@
+"""Example clips: a frame with boxes and skeletons, the maps of the pose network, and the pooled features drawn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts import ClipPoses
+from ..video import VideoError, read_frames
+from .collect import Project
+from .figures import Image, data_uri, feature_picture, map_picture, motion_picture, people_picture
+
+FullMaps = Callable[[Image], Mapping[str, NDArray[np.floating]]]
+"""A person crop (H, W, 3) RGB at the pose network's input size -> tap name -> map (C, h, w)."""
+
+LARGEST_SIDE_PX = 480
+SCALES = {"h1s3": "H1", "h2s3": "H2", "h3s3": "H3"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture with its name and a line of text."""
+
+    name: str
+    text: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A class and the probability that it was given."""
+
+    name: str
+    probability: float
+    true: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip, drawn. ``notes`` say what could not be."""
+
+    clip_id: str
+    truth: str
+    picture: str
+    votes: tuple[Vote, ...]
+    verdict: str
+    right: bool
+    maps: tuple[Picture, ...]
+    features: tuple[Picture, ...]
+    joints: tuple[str, ...]
+    notes: tuple[str, ...]
+    frame_rgb: Image | None
+    pictures: dict[str, Image]
+
+
+def telling_frame(poses: ClipPoses) -> int:
+    """The valid frame in which person 0 is farthest from their own mean pose; 0 where there is nobody."""
+    valid = poses.valid[:, 0] if poses.valid.shape[1] else np.zeros(0, bool)
+    if not valid.any():
+        return 0
+    joints = poses.keypoints_px[:, 0]  # (T, V, 2)
+    distance = np.linalg.norm(joints - joints[valid].mean(0), axis=2).mean(1)
+    return int(np.where(valid, distance, -1).argmax())
+
+
+def read_frame(path: Path, frame: int) -> Image:
+    """One frame of a video, the last one where it has fewer.
+
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    frames = deque(read_frames(path, frame + 1), maxlen=1)
+    if not frames:
+        raise VideoError("holds no frame")
+    return frames[0]
+
+
+def draw_example(
+    project: Project, clip_id: str, votes: tuple[Vote, ...], verdict: str, right: bool, full_maps: FullMaps | None
+) -> Example:
+    """Draw one clip of the clip table; what is missing is said in ``notes``."""
+    assert project.clips is not None
+    row = project.clips.table.set_index("clip_id").loc[clip_id]
+    truth = project.clips.class_names[int(row.label)] if int(row.label) >= 0 else "no label"
+    notes: list[str] = []
+    poses = None
+    if project.poses is not None and clip_id in project.poses.index.index:
+        poses = project.poses.load(clip_id, taps=[])
+    else:
+        notes.append("The pose network has nothing for this clip.")
+    frame = telling_frame(poses) if poses is not None else 0
+    pictures: dict[str, Image] = {}
+    picture, image = "", None
+    try:
+        image = read_frame(project.folder / str(row.path), frame)
+    except VideoError as error:
+        notes.append(f"The video cannot be shown: {error}.")
+    if image is not None:
+        picture = _people(project, clip_id, frame, poses, image, truth)
+
+    maps: list[Picture] = []
+    if image is not None and poses is not None and poses.valid.shape[1] and poses.valid[frame, 0]:
+        assert project.poses is not None
+        crop = np.asarray(
+            cv2.warpAffine(
+                image, poses.frame_to_crop[frame, 0], project.poses.meta.input_size_px, flags=cv2.INTER_LINEAR
+            ),
+            dtype=np.uint8,
+        )
+        pictures["crop"] = crop
+        maps.append(Picture("Crop", f"{crop.shape[1]} × {crop.shape[0]}", data_uri(crop)))
+        for tap, tapped in (full_maps(crop) if full_maps is not None else {}).items():
+            channels, height, width = tapped.shape
+            pictures[f"map_{tap}"] = map_picture(tapped, crop)
+            text = f"{channels} × {height} × {width}"
+            maps.append(Picture(SCALES.get(tap, tap), text, data_uri(map_picture(tapped), quality=None)))
+
+    features, joints = _features(project, clip_id, frame, poses, pictures)
+    if not features:
+        notes.append("No features: nobody was found in this clip.")
+    return Example(
+        clip_id, truth, picture, votes, verdict, right, tuple(maps), features, joints, tuple(notes), image, pictures
+    )
+
+
+def _people(project: Project, clip_id: str, frame: int, poses: ClipPoses | None, image: Image, truth: str) -> str:
+    factor = min(1.0, LARGEST_SIDE_PX / max(image.shape[:2]))
+    if factor < 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    boxes = np.zeros((0, 4))
+    if project.boxes is not None:
+        table = project.boxes.table
+        here = table[(table.clip_id == clip_id) & (table.frame == frame)].sort_values("track")
+        count = 1 + int(here.track.max()) if len(here) else 0
+        boxes = np.full((count, 4), np.nan)
+        boxes[here.track.to_numpy(int)] = here[["x1", "y1", "x2", "y2"]].to_numpy(float) * factor
+    joints, scores, bones = np.zeros((0, 1, 2)), np.zeros((0, 1)), []
+    if poses is not None and project.poses is not None:
+        joints = np.where(poses.valid[frame, :, None, None], poses.keypoints_px[frame] * factor, np.nan)
+        scores = poses.scores[frame]
+        bones = list(project.poses.meta.skeleton.edges)
+    title = f"{clip_id}, frame {frame}: {truth}"
+    return people_picture(image, boxes, joints, scores, bones, title)
+
+
+def _features(
+    project: Project, clip_id: str, frame: int, poses: ClipPoses | None, pictures: dict[str, Image]
+) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    if project.features is None:
+        return (), ()
+    index = project.features.index
+    rows = index[(index.clip_id == clip_id) & (index.person == 0) & index.valid.astype(bool)]
+    if not len(rows):
+        return (), ()
+    values = np.asarray(project.features.array[int(rows.row.iloc[0])], dtype=np.float32)  # (T, V, C)
+    length = poses.valid.shape[0] if poses is not None else 1
+    at = round(frame * (len(values) - 1) / max(length - 1, 1))
+    pictures["features"], pictures["motion"] = feature_picture(values[at]), motion_picture(values)
+    kind = project.features.meta
+    name = f"{kind.tap}, region {kind.region}" if kind.kind == "pooled" else kind.kind
+    drawn = (
+        Picture(
+            "features",
+            f"Features ({name}): joints × {values.shape[2]} channels at this frame",
+            data_uri(pictures["features"], quality=None),
+        ),
+        Picture(
+            "motion", f"Change over time: joints × {len(values)} frames", data_uri(pictures["motion"], quality=None)
+        ),
+    )
+    return drawn, tuple(joint.replace("_", " ") for joint in kind.skeleton.joints)

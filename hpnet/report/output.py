@@ -1,0 +1,66 @@
+"""What is written beside the page: figures and tables, collected while the page is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from .figures import Image, standalone
+from .tables import Table
+
+WIDE_PX, NARROW_PX = 760, 358
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure in two widths, for a desk and for a phone."""
+
+    wide: str
+    narrow: str
+
+
+class Files:
+    """What is written beside the page, by name; nothing is written before :meth:`write`."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, str] = {}
+        self.pictures: dict[str, Image] = {}
+        self.tables: dict[str, str] = {}
+
+    def chart(self, name: str, draw: Callable[[int], str]) -> Chart:
+        """A chart in two widths; the wide one becomes a file."""
+        chart = Chart(draw(WIDE_PX), draw(NARROW_PX))
+        self.figures[name] = standalone(chart.wide)
+        return chart
+
+    def figure(self, name: str, svg: str) -> str:
+        """A figure that is the same on every screen."""
+        self.figures[name] = standalone(svg)
+        return svg
+
+    def table(self, table: Table) -> Table:
+        """A table, also as CSV."""
+        self.tables[table.name] = table.to_csv()
+        return table
+
+    def write(self, out: Path) -> None:
+        """Write figures/ and tables/ below ``out``."""
+        for folder in ("figures", "tables"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        for name, svg in self.figures.items():
+            (out / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+        for name, image in self.pictures.items():
+            (out / "figures" / f"{name}.png").write_bytes(_png(image))
+        for name, text in self.tables.items():
+            (out / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
+
+
+def _png(image: Image) -> bytes:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    done, buffer = cv2.imencode(".png", bgr)
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} and type {image.dtype} cannot be encoded as png")
+    return buffer.tobytes()

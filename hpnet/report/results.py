@@ -1,0 +1,318 @@
+"""The numbers of the report: accuracies with intervals, comparisons, failures. Reads a Project, draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..analysis import fisher_score, pair_choice, pair_membership, resolve_pairs
+from ..artifacts import Clips, Features, Scores
+from ..data.mannequin import actions
+from ..params import Params
+from ..statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
+from .collect import Project, Run, people_per_clip
+from .tables import Measured
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+BASELINE = "pose2d"
+
+
+def evaluated(scores: Scores | None) -> Scores | None:
+    """The labelled test clips of a stream; None where there are none."""
+    if scores is None:
+        return None
+    test = scores.split("test")
+    keep = test.labels >= 0
+    if not keep.any():
+        return None
+    return select(test, keep)
+
+
+def select(scores: Scores, keep: Bools) -> Scores:
+    """The clips where ``keep`` is true."""
+    rows = np.flatnonzero(keep)
+    return Scores(
+        tuple(scores.clip_ids[i] for i in rows),
+        tuple(scores.splits[i] for i in rows),
+        scores.labels[rows],
+        scores.logits[rows],
+    )
+
+
+def common(many: Sequence[Scores]) -> list[Scores]:
+    """The same scores on the clips that all of them have, in the order of the first: joined by clip_id.
+
+    Raises:
+        ValueError: two of them disagree on a clip's label.
+    """
+    shared = set(many[0].clip_ids).intersection(*(s.clip_ids for s in many[1:]))
+    order = [clip_id for clip_id in many[0].clip_ids if clip_id in shared]
+    joined = []
+    for scores in many:
+        row_of = {clip_id: row for row, clip_id in enumerate(scores.clip_ids)}
+        rows = np.array([row_of[clip_id] for clip_id in order], dtype=np.int64)
+        joined.append(
+            Scores(tuple(order), tuple(scores.splits[r] for r in rows), scores.labels[rows], scores.logits[rows])
+        )
+    for scores in joined[1:]:
+        if (scores.labels != joined[0].labels).any():
+            clip_id = order[int(np.flatnonzero(scores.labels != joined[0].labels)[0])]
+            raise ValueError(f"clip {clip_id!r} has two labels in two score files: run the stages again")
+    return joined
+
+
+def correct(scores: Scores) -> Bools:
+    """Whether each clip's best class is its own (N,)."""
+    return np.asarray(scores.logits.argmax(1) == scores.labels, dtype=bool)
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of probabilities (N, K)."""
+    values = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(values - values.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two classifiers on the same clips.
+
+    Attributes:
+        difference: second minus first, resampling clips; ``by_subject`` resamples subjects (None where unknown).
+        won, lost: clips that only the second, or only the first, gets right.
+        p_value: exact McNemar test.
+    """
+
+    difference: Measured
+    by_subject: Measured | None
+    won: int
+    lost: int
+    p_value: float
+
+
+class Judge:
+    """Accuracies with 95 % bootstrap intervals, resampling clips or whole subjects; seeded by report.seed."""
+
+    def __init__(self, params: Params, clips: Clips | None) -> None:
+        self.resamples, self.seed = params.report.bootstrap, params.report.seed
+        table = clips.table if clips is not None else None
+        self.subject_of: dict[str, str] = (
+            {} if table is None else dict(zip(table.clip_id, table.subject.astype(str), strict=True))
+        )
+
+    def subjects(self, clip_ids: Sequence[str]) -> list[str] | None:
+        """The subject of each clip; None where one is unknown or there are fewer than two."""
+        found = [self.subject_of.get(clip_id, "") for clip_id in clip_ids]
+        return found if "" not in found and len(set(found)) > 1 else None
+
+    def accuracy(self, right: Bools) -> Measured:
+        """Share of right clips, resampling clips."""
+        return _measured(bootstrap_interval(right, resamples=self.resamples, seed=self.seed), len(right))
+
+    def accuracy_by_subject(self, right: Bools, clip_ids: Sequence[str]) -> Measured | None:
+        """Share of right clips, resampling subjects with all of their clips; None with fewer than two subjects."""
+        subjects = self.subjects(clip_ids)
+        if subjects is None:
+            return None
+        return _measured(bootstrap_interval(right, None, subjects, self.resamples, self.seed), len(right))
+
+    def class_mean(self, scores: Scores) -> Measured:
+        """Mean of the per-class accuracies, resampling clips."""
+        interval = bootstrap_interval(correct(scores), scores.labels, None, self.resamples, self.seed)
+        return _measured(interval, len(scores.labels))
+
+    def paired(self, before: Bools, after: Bools, clip_ids: Sequence[str]) -> Paired:
+        """``after`` minus ``before`` on the same clips."""
+        change = paired_bootstrap(before, after, None, None, self.resamples, self.seed)
+        subjects, by_subject = self.subjects(clip_ids), None
+        if subjects is not None:
+            grouped = paired_bootstrap(before, after, None, subjects, self.resamples, self.seed)
+            by_subject = Measured(grouped.value, grouped.low, grouped.high, len(before))
+        test = mcnemar(before, after)
+        return Paired(
+            difference=Measured(change.value, change.low, change.high, len(before)),
+            by_subject=by_subject,
+            won=test.only_second,
+            lost=test.only_first,
+            p_value=test.p_value,
+        )
+
+
+def _measured(interval: Interval, n: int) -> Measured:
+    return Measured(interval.value, interval.low, interval.high, n)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A set of test clips that a comparison is made on. ``two_way``: pairs of labels, when each clip has one rival."""
+
+    key: str
+    title: str
+    text: str
+    members: Bools
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+def clip_groups(labels: NDArray[np.int64], class_names: Sequence[str]) -> list[Group]:
+    """All clips; and, when the classes are the mannequin benchmark's, its object pairs and order pairs."""
+    everything = Group("overall", "All clips", f"{len(class_names)} classes", np.ones(len(labels), dtype=bool))
+    groups = [everything]
+    if list(class_names) != list(actions.NAMES):
+        return groups
+    for key, title, text, raw in (
+        ("object_pairs", "Object pairs", "same motion, another object", actions.OBJECT_PAIRS),
+        ("order_pairs", "Order pairs", "same poses, the other order", actions.ORDER_PAIRS),
+    ):
+        pairs = tuple(resolve_pairs(raw, class_names))
+        members = pair_membership(labels, pairs)
+        if members.any():
+            groups.append(Group(key, title, text, members, pairs))
+    return groups
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The joint stream on one kind of features and one group of clips; ``against`` the 2-D pose on the same clips."""
+
+    name: str
+    features: FeatureKind
+    accuracy: Measured
+    two_way: Measured | None
+    against: Paired | None
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """What a run's network was fed. Two runs with equal kinds are the same experiment."""
+
+    kind: str
+    tap: str = ""
+    region: int = 0
+    operator: str = ""
+
+    def title(self, usual_tap: str) -> str:
+        """'2-D pose', 'Pooled 3 × 3'; with the operator unless it is the mean, and the tap unless it is usual."""
+        if self.kind != "pooled":
+            return {BASELINE: "2-D pose", "simcc": "SimCC vectors"}.get(self.kind, self.kind)
+        words = [f"Pooled {self.region} × {self.region}"]
+        words += [self.operator] if self.operator != "mean" else []
+        words += [self.tap] if self.tap != usual_tap else []
+        return ", ".join(words)
+
+
+def feature_kind(project: Project, run: Run) -> FeatureKind:
+    """The features of a run, as its config.json recorded them; from params.yaml where it did not."""
+    recorded = run.config.get("features")
+    if isinstance(recorded, Mapping):
+        raw: Mapping[str, Any] = recorded
+    else:
+        raw = {**project.params.pool.model_dump(), **project.params.compare.variants.get(run.name, {})}
+    if raw["kind"] != "pooled":
+        return FeatureKind(str(raw["kind"]))
+    return FeatureKind("pooled", str(raw["tap"]), int(raw["region"]), str(raw["operator"]))
+
+
+def feature_runs(project: Project) -> dict[str, Run]:
+    """The joint stream on every kind of features that has test scores, 2-D pose first; one run per kind.
+
+    Where a variant repeats the features of the project's own joint stream, the own stream (``hpj``) stands for both.
+    """
+    own = project.runs.get("hpj")
+    runs = [*([own] if own is not None else []), *project.variants.values()]
+    found: dict[FeatureKind, Run] = {}
+    for run in runs:
+        if evaluated(run.scores) is not None:
+            found.setdefault(feature_kind(project, run), run)
+    ordered = sorted(found, key=lambda kind: (kind.kind != BASELINE, kind.kind, kind.tap, kind.operator, kind.region))
+    return {found[kind].name: found[kind] for kind in ordered}
+
+
+def baseline_name(project: Project, runs: Mapping[str, Run]) -> str | None:
+    """The run on the 2-D pose."""
+    return next((name for name, run in runs.items() if feature_kind(project, run).kind == BASELINE), None)
+
+
+def pooled_name(project: Project, runs: Mapping[str, Run]) -> str | None:
+    """The run that is set against the 2-D pose: the project's own stream, or else the first one on pooled features."""
+    pooled = [name for name, run in runs.items() if feature_kind(project, run).kind == "pooled"]
+    return "hpj" if "hpj" in pooled else next(iter(pooled), None)
+
+
+def compare_variants(project: Project, judge: Judge) -> dict[str, tuple[Group, list[Variant]]]:
+    """Every kind of features on every group of clips that all of them scored; empty with fewer than two kinds."""
+    runs = feature_runs(project)
+    if len(runs) < 2 or project.clips is None:
+        return {}
+    names = list(runs)
+    joined = common([score for run in runs.values() if (score := evaluated(run.scores)) is not None])
+    if not joined[0].clip_ids:
+        return {}
+    scores = dict(zip(names, joined, strict=True))
+    baseline = baseline_name(project, runs)
+    result = {}
+    for group in clip_groups(joined[0].labels, project.clips.class_names):
+        rows = []
+        part = {name: select(s, group.members) for name, s in scores.items()}
+        for name in names:
+            own = part[name]
+            two_way = None
+            if group.pairs:
+                two_way = judge.accuracy(pair_choice(own.logits, own.labels, group.pairs))
+            against = None
+            if baseline is not None and name != baseline:
+                against = judge.paired(correct(part[baseline]), correct(own), own.clip_ids)
+            rows.append(
+                Variant(name, feature_kind(project, runs[name]), judge.accuracy(correct(own)), two_way, against)
+            )
+        result[group.key] = (group, rows)
+    return result
+
+
+def joint_fisher(features: Features, clips: Clips) -> NDArray[np.float64] | None:
+    """Fisher score of each joint (V,) of person 0's features, averaged over time, on the training clips.
+
+    None where fewer than two classes have such a clip.
+    """
+    label_of = dict(zip(clips.table.clip_id, clips.table.label, strict=True))
+    split_of = dict(zip(clips.table.clip_id, clips.table.split, strict=True))
+    index = features.index[(features.index.person == 0) & features.index.valid.astype(bool)]
+    index = index[[split_of.get(c) == "train" and label_of.get(c, -1) >= 0 for c in index.clip_id]]
+    labels = np.array([label_of[c] for c in index.clip_id], dtype=np.int64)
+    if len(np.unique(labels)) < 2:
+        return None
+    means = np.stack([features.array[int(row)].mean(0, dtype=np.float32) for row in index.row])  # (N, V, C)
+    return fisher_score(means, labels, keep=1)
+
+
+def people_found(project: Project) -> dict[str, int]:
+    """People that detection found in each usable clip; where it did not record them, those with boxes."""
+    assert project.boxes is not None
+    assert project.clips is not None
+    counted = project.people or people_per_clip(project.boxes.table)
+    return {str(clip): counted.get(str(clip), 0) for clip in project.clips.usable().clip_id}
+
+
+def failure_rows(project: Project) -> list[dict[str, str]]:
+    """Clips that a stage recorded as failed: clip, stage, reason; the earliest stage of each clip only."""
+    sources: list[tuple[str, Mapping[str, str]]] = []
+    if project.clips is not None:
+        broken = project.clips.table[project.clips.table.error != ""]
+        sources.append(("data", dict(zip(broken.clip_id, broken.error, strict=True))))
+    if project.boxes is not None:
+        sources.append(("detect", project.boxes.failed))
+    if project.poses is not None:
+        sources.append(("estimate", project.poses.meta.failed))
+    seen: set[str] = set()
+    rows = []
+    for stage, failed in sources:
+        for clip_id, reason in sorted(failed.items()):
+            if clip_id not in seen:
+                seen.add(clip_id)
+                rows.append({"clip": clip_id, "stage": stage, "reason": reason})
+    return rows

@@ -1,0 +1,149 @@
+"""Tables of the report: one object, shown as sortable HTML and written as CSV.
+
+Cells are raw values; how a column looks is said once, in :class:`Column`. Everything is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .figures import percent, signed_points
+
+Kind = Literal["text", "code", "count", "percent", "points", "number", "interval", "gain", "p", "prose"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An accuracy (fraction) with its interval and the number of clips behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def text(self) -> str:
+        """'93.1'."""
+        return percent(self.value)
+
+    @property
+    def interval(self) -> str:
+        """'90.2–95.4'."""
+        return f"{percent(self.low)}–{percent(self.high)}"
+
+    @property
+    def full(self) -> str:
+        """'93.1 (90.2–95.4)'."""
+        return f"{self.text} ({self.interval})"
+
+    def to_json(self) -> dict[str, float | int]:
+        """As plain values, for metrics files."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the key of its values, its heading, and how they are written.
+
+    Kinds: text, code (monospace), prose (may wrap), count (1 234), percent (fraction -> 93.1), points (difference of
+    fractions -> +3.1), number (three significant digits), interval (a :class:`Measured`), gain (a :class:`Measured`
+    difference, in points), p (a p-value).
+    """
+
+    key: str
+    title: str
+    kind: Kind = "text"
+    hint: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values are right-aligned and sorted as numbers, largest first."""
+        return self.kind not in ("text", "code", "prose")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as the page shows it: main text, smaller second text, and the key it sorts by."""
+
+    text: str
+    minor: str
+    sort: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows are dicts by column key; a missing or None value is shown as a dash. ``strong`` names the rows to stress."""
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    strong: frozenset[int] = frozenset()
+
+    def cells(self, row: Mapping[str, Any]) -> list[Cell]:
+        """One row as the page shows it."""
+        return [cell(column, row.get(column.key)) for column in self.columns]
+
+    def to_csv(self) -> str:
+        """The raw values; an accuracy becomes four columns: value, low, high and n."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        header: list[str] = []
+        for column in self.columns:
+            wide = column.kind in ("interval", "gain")
+            header += [f"{column.key}{end}" for end in ("", "_low", "_high", "_n")] if wide else [column.key]
+        writer.writerow(header)
+        for row in self.rows:
+            values: list[Any] = []
+            for column in self.columns:
+                value = row.get(column.key)
+                if column.kind in ("interval", "gain"):
+                    values += ["", "", "", ""] if value is None else [value.value, value.low, value.high, value.n]
+                else:
+                    values.append("" if value is None else value)
+            writer.writerow([round(v, 6) if isinstance(v, float) else v for v in values])
+        return buffer.getvalue()
+
+
+def cell(column: Column, value: Any) -> Cell:
+    """How one value looks and sorts."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Cell("–", "", "")
+    if isinstance(value, Measured) and column.kind == "gain":
+        ends = f"{signed_points(value.low)} to {signed_points(value.high)}"
+        return Cell(signed_points(value.value), ends, f"{value.value:.6f}")
+    if isinstance(value, Measured):
+        return Cell(value.text, value.interval, f"{value.value:.6f}")
+    if column.kind == "count":
+        return Cell(f"{value:,}".replace(",", " "), "", str(value))
+    if column.kind == "percent":
+        return Cell(percent(value), "", f"{value:.6f}")
+    if column.kind == "points":
+        return Cell(signed_points(value), "", f"{value:.6f}")
+    if column.kind == "number":
+        return Cell(significant(value), "", f"{value:.6g}")
+    if column.kind == "p":
+        return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", "", f"{value:.6g}")
+    return Cell(str(value), "", str(value))
+
+
+def significant(value: float) -> str:
+    """Three significant digits without exponents, thousands apart: 0.0123, 12.3, 12 345."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{digits}f}".replace(",", " ")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain_bytes(count: float) -> str:
+    """12345 -> '12.1 KiB'."""
+    if count < 1024:
+        return f"{int(count)} B"
+    power = min(int(math.log(count, 1024)), 3)
+    return f"{significant(count / 1024**power)} {('KiB', 'MiB', 'GiB')[power - 1]}"

@@ -1,0 +1,269 @@
+"""Map work over clips, shard by shard: resumable, on one process, one process per GPU or a Ray cluster.
+
+Clips are dealt into shards by their names, so that new clips change their own shards only. A shard's key is a hash of
+everything that decides its contents; a finished shard is renamed into ``<stage_dir>/<key>`` in one step and found there
+by the next run. A killed run loses the shards in flight and nothing else.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import importlib
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ShardItem:
+    """One clip: its name, its file if it has one, and a digest of everything about it that decides the result."""
+
+    clip_id: str
+    path: Path | None
+    digest: str
+
+
+class Work(Protocol):
+    """What is done with a shard: write files for ``items`` into the empty folder ``out``. Picklable."""
+
+    def __call__(self, items: Sequence[ShardItem], out: Path) -> None:
+        """Write the shard."""
+
+
+def run_shards(
+    items: Sequence[ShardItem],
+    work: Work,
+    *,
+    stage_dir: Path,
+    key: dict[str, Any],
+    shard_size: int = 32,
+    workers: int = 1,
+    engine: str = "local",
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Run ``work`` over ``items`` and return the finished shard folders, in order of clip name.
+
+    Args:
+        items: the clips; a clip listed twice is an error.
+        stage_dir: ``.work/<stage>``, where finished shards live.
+        key: JSON values that, with the items, decide the result (parameters, weights digest, code version).
+        shard_size: clips per shard on average.
+        workers: processes; with GPUs, each sees one of them in turn.
+        engine: ``local`` or ``ray``.
+        on_progress: called with the number of clips of each finished shard, re-used ones included.
+
+    Raises:
+        ValueError: an unknown engine, or a clip listed twice.
+        RuntimeError: a worker process died twice on the same shard.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
+    shards = deal(items, shard_size)
+    stage_dir.mkdir(parents=True, exist_ok=True)
+    folders = [stage_dir / shard_key(shard, key) for shard in shards]
+    waiting: list[tuple[list[ShardItem], Path]] = []
+    report = on_progress or (lambda count: None)
+    for shard, folder in zip(shards, folders, strict=True):
+        if is_whole(folder):
+            report(len(shard))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            waiting.append((shard, folder))
+    if waiting:
+        ENGINES[engine](waiting, work, workers, report)
+    return folders
+
+
+def deal(items: Sequence[ShardItem], shard_size: int) -> list[list[ShardItem]]:
+    """Cut the clips, in order of name, into shards of about ``shard_size``.
+
+    Boundaries depend on the names near them (content-defined chunking), so an added or removed clip changes one shard
+    or two, not all that follow.
+    """
+    ordered = sorted(items, key=lambda item: item.clip_id)
+    for before, after in itertools.pairwise(ordered):
+        if before.clip_id == after.clip_id:
+            raise ValueError(f"clip {after.clip_id!r} is listed twice")
+    least, most = max(1, shard_size // 2), max(1, shard_size * 2)
+    shards: list[list[ShardItem]] = []
+    for item in ordered:
+        starts = int.from_bytes(hashlib.blake2b(item.clip_id.encode(), digest_size=4).digest(), "big") % least == 0
+        current = len(shards[-1]) if shards else most
+        if current >= most or (starts and current >= least):
+            shards.append([])
+        shards[-1].append(item)
+    return shards
+
+
+def shard_key(items: Sequence[ShardItem], key: dict[str, Any]) -> str:
+    """The name of a shard's folder: a hash of the key and of its clips' names and digests."""
+    text = json.dumps([key, [(item.clip_id, item.digest) for item in items]], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a finished shard is there and every file has the digest written when it was finished."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return False
+    try:
+        files: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return all((folder / name).is_file() and file_digest(folder / name) == digest for name, digest in files.items())
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b digest of a file's bytes, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def code_version(*modules: ModuleType | str) -> str:
+    """A digest of the source of the modules that a step runs, so that an edit invalidates the step's shards."""
+    digest = hashlib.blake2b(digest_size=8)
+    for module in modules:
+        loaded = importlib.import_module(module) if isinstance(module, str) else module
+        digest.update(Path(str(loaded.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def link_file(source: Path, destination: Path) -> None:
+    """Hard-link a finished file to its place in a stage's output; copy it where links cannot be made."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.unlink(missing_ok=True)
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)
+
+
+def link_tree(files: Iterable[tuple[Path, str]], destination: Path) -> None:
+    """Link each (file, name) into ``destination``, which is emptied first."""
+    shutil.rmtree(destination, ignore_errors=True)
+    destination.mkdir(parents=True)
+    for source, name in files:
+        link_file(source, destination / name)
+
+
+def finish_shard(work: Work, items: Sequence[ShardItem], folder: Path) -> int:
+    """Do one shard in a temporary folder beside its place and rename it there; returns the number of clips."""
+    temporary = folder.parent / f"tmp-{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
+    try:
+        work(items, temporary)
+        files = sorted(p for p in temporary.rglob("*") if p.is_file())
+        manifest = {str(p.relative_to(temporary)): file_digest(p) for p in files}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not is_whole(folder):  # anything but another process having finished the same shard first
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return len(items)
+
+
+def _run_local(
+    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
+) -> None:
+    if workers <= 1:
+        for shard, folder in waiting:
+            report(finish_shard(work, shard, folder))
+        return
+    left = list(waiting)
+    for attempt in (1, 2):
+        left = _run_pool(left, work, workers, report)
+        if not left:
+            return
+        if attempt == 2:
+            names = ", ".join(item.clip_id for item in left[0][0][:3])
+            raise RuntimeError(f"a worker process died twice (out of memory?) near clips {names}: use fewer --workers")
+
+
+def _run_pool(
+    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
+) -> list[tuple[list[ShardItem], Path]]:
+    """Run shards on a pool; returns those that were not finished because a worker died."""
+    context = multiprocessing.get_context("spawn")
+    ranks = context.Queue()
+    for rank in range(workers):
+        ranks.put(rank)
+    done: set[Path] = set()
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (ranks, workers)) as pool:
+        futures = {pool.submit(finish_shard, work, shard, folder): folder for shard, folder in waiting}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                report(future.result())
+                done.add(futures[future])
+        except BrokenProcessPool:
+            pass  # what was in flight is returned, and tried once more on a new pool
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return [(shard, folder) for shard, folder in waiting if folder not in done]
+
+
+def _start_worker(ranks: Any, workers: int) -> None:
+    rank = ranks.get()
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    devices = visible_gpus()
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[rank % len(devices)]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without initialising CUDA."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [d for d in named.split(",") if d.strip() and d.strip() != "-1"]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _run_ray(
+    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
+) -> None:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("--engine ray needs Ray: pip install 'hpnet[ray]'") from None
+    started = not ray.is_initialized()
+    if started:
+        address = os.environ.get("RAY_ADDRESS")
+        limits = {} if address else {"num_cpus": max(workers, 1)}
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, **limits)
+    try:
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=1)(finish_shard)
+        pending = [remote.remote(work, shard, folder.resolve()) for shard, folder in waiting]
+        while pending:
+            ready, pending = ray.wait(pending, num_returns=1)
+            report(sum(ray.get(ready)))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+ENGINES: dict[str, Callable[[Sequence[tuple[list[ShardItem], Path]], Work, int, Callable[[int], None]], None]] = {
+    "local": _run_local,
+    "ray": _run_ray,
+}

@@ -1,0 +1,131 @@
+"""Skeletons: joint names, parents, edges and mirror pairs, and the adjacency matrices that graph networks use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A tree of joints.
+
+    Attributes:
+        joints: V joint names.
+        parents: parent of each joint (V,), 0-based; the root is its own parent. Bones are joint - parent.
+        edges: inward edges (child, parent) of the graph networks; the tree's own unless a graph says otherwise.
+        mirror: for each joint, its counterpart under a left-right flip (itself for central joints).
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+    mirror: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.joints)
+        if len(self.parents) != count or len(self.mirror) != count:
+            raise ValueError(
+                f"skeleton {self.name!r}: {count} joints, "
+                f"but {len(self.parents)} parents and {len(self.mirror)} mirrors"
+            )
+        bad = [i for i in (*self.parents, *self.mirror, *(i for e in self.edges for i in e)) if not 0 <= i < count]
+        if bad:
+            raise ValueError(f"skeleton {self.name!r}: joint index {bad[0]} is outside 0..{count - 1}")
+
+    @property
+    def num_joints(self) -> int:
+        """V."""
+        return len(self.joints)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists, for an artifact's metadata."""
+        return {
+            "name": self.name,
+            "joints": list(self.joints),
+            "parents": list(self.parents),
+            "edges": [list(e) for e in self.edges],
+            "mirror": list(self.mirror),
+        }
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Skeleton:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            name=str(raw["name"]),
+            joints=tuple(raw["joints"]),
+            parents=tuple(raw["parents"]),
+            edges=tuple((int(a), int(b)) for a, b in raw["edges"]),
+            mirror=tuple(raw["mirror"]),
+        )
+
+
+def from_tree(name: str, joints: tuple[str, ...], parents: tuple[int, ...], mirror: tuple[int, ...]) -> Skeleton:
+    """A skeleton whose graph is its own tree."""
+    edges = tuple((child, parent) for child, parent in enumerate(parents) if child != parent)
+    return Skeleton(name, joints, parents, edges, mirror)
+
+
+COCO_JOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+COCO_MIRROR = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+
+COCO17 = from_tree("coco17", COCO_JOINTS, (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14), COCO_MIRROR)
+"""COCO's 17 joints as a proper tree rooted at the nose, ears attached to the eyes."""
+
+RELEASED17 = Skeleton(
+    name="released17",
+    joints=COCO_JOINTS,
+    # The released bone pairs hold a loop nose -> left shoulder -> right shoulder -> nose.
+    parents=(5, 0, 0, 1, 2, 6, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
+    edges=(
+        (0, 5), (1, 0), (2, 0), (5, 6), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8), (11, 5), (12, 6), (13, 11), (14, 12),
+        (15, 13), (16, 14), (12, 11),
+    ),
+    mirror=COCO_MIRROR,
+)  # fmt: skip
+"""The released code's bones and graph: ears isolated, hips joined."""
+
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+HAND21 = from_tree(
+    "hand21",
+    ("wrist", *(f"{finger}{k}" for finger in _FINGERS for k in (1, 2, 3, 4))),
+    (0, *(0 if k == 0 else 4 * f + k for f in range(5) for k in range(4))),
+    tuple(range(21)),
+)
+
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21)}
+
+
+def adjacency(skeleton: Skeleton) -> NDArray[np.float32]:
+    """Symmetric adjacency with self-loops, normalised as in Eq. (4): D^-1/2 (A + I) D^-1/2, shape (V, V)."""
+    matrix = np.eye(skeleton.num_joints, dtype=np.float32)
+    for child, parent in skeleton.edges:
+        matrix[child, parent] = matrix[parent, child] = 1
+    scale = matrix.sum(1) ** -0.5
+    return (scale[:, None] * matrix * scale[None, :]).astype(np.float32)
+
+
+def spatial_subsets(skeleton: Skeleton) -> NDArray[np.float32]:
+    """The three subsets of the spatial configuration (self, inward, outward), (3, V, V).
+
+    Entry [s, i, j] weighs joint j where joint i collects (z_i = sum_j A[s, i, j] x_j): inward has 1 at [parent, child]
+    for every edge, outward at [child, parent]. Both are divided by their column sums, so that what a joint gives away
+    adds up to one, as in ST-GCN (Yan et al., AAAI 2018) and CTR-GCN (Chen et al., ICCV 2021).
+    """
+    count = skeleton.num_joints
+    inward = np.zeros((count, count), dtype=np.float32)
+    for child, parent in skeleton.edges:
+        inward[parent, child] = 1
+    subsets = [np.eye(count, dtype=np.float32)]
+    for matrix in (inward, inward.T):
+        degree = matrix.sum(0)
+        subsets.append(np.divide(matrix, degree[None, :], out=np.zeros_like(matrix), where=degree[None, :] > 0))
+    return np.stack(subsets).astype(np.float32)

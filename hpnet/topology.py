@@ -1,0 +1,265 @@
+"""The topology streams (hpj, hpb, hpjm, hpbm): pooled features of people -> classes, by one graph network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .artifacts import Clips, FeatureMeta, Features, read_json
+from .datasets import (
+    ChannelStatistics,
+    PersonBatch,
+    PersonFeatures,
+    labelled_clips,
+    measure,
+    mirror,
+    person_rows,
+)
+from .models import build
+from .params import TopologyParams
+from .skeleton import RELEASED17, Skeleton
+from .streams import transform
+from .training import (
+    Epoch,
+    Indices,
+    LabelledClips,
+    batch_count,
+    finish,
+    fit,
+    ordered_batches,
+    shuffled_batches,
+    warmup_schedule,
+)
+
+MOMENTUM = 0.9
+
+
+class TopologyModel(nn.Module):
+    """A stream's transform, the standardisation measured on training clips, and its graph network.
+
+    Takes pooled features as they are on disk; all that is needed to classify a new clip is in its state dict and
+    ``config.json``.
+
+    Args:
+        noise: sd of Gaussian noise on the standardised features while training.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(
+        self, network: nn.Module, stream: str, skeleton: Skeleton, statistics: ChannelStatistics, noise: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.stream = stream
+        self.parents = skeleton.parents
+        self.noise = noise
+        self.register_buffer("mean", statistics.mean.clone())
+        self.register_buffer("sd", statistics.sd.clone())
+
+    def prepare(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, nobody is zero."""
+        x = transform(self.stream, features, self.parents)
+        x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
+        if self.training and self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        return x * valid[:, None, None, None, :]
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """(N, C, T, V, M) float32 and mask (N, M) bool -> logits (N, K)."""
+        logits: Tensor = self.network(self.prepare(features, valid), valid)
+        return logits
+
+
+class TopologyTask:
+    """Batches and loss of a topology stream; see :class:`hpnet.training.Task`."""
+
+    def __init__(
+        self,
+        clips: LabelledClips,
+        features: PersonFeatures,
+        params: TopologyParams,
+        meta: FeatureMeta,
+        *,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.clips = clips
+        self.features = features
+        self.params = params
+        self.meta = meta
+        self.seed = seed
+        self.process, self.processes = process, processes
+        self._train = clips.of("train", labelled=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches per epoch."""
+        return batch_count(len(self._train), self.params.batch_size)
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Indices, PersonBatch]]:
+        """Shuffled batches; each clip is mirrored with probability ``flip``."""
+        draw = np.random.default_rng([self.seed, epoch, self.process, 1])
+        batches = shuffled_batches(
+            self._train,
+            self.params.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            process=self.process,
+            processes=self.processes,
+        )
+        for indices in batches:
+            batch = self.features.batch(indices)
+            if self.params.flip:
+                chosen = torch.from_numpy(draw.random(len(indices)) < self.params.flip).to(batch.features.device)
+                batch = PersonBatch(mirror(batch.features, chosen, self.meta), batch.valid, batch.labels)
+            yield indices, batch
+
+    def eval_batches(self, split: str) -> Iterator[tuple[Indices, PersonBatch]]:
+        """Every clip of the split, labelled or not."""
+        indices = self.clips.of(split)
+        for part in ordered_batches(indices, self.params.batch_size, process=self.process, processes=self.processes):
+            yield part, self.features.batch(part)
+
+    def loss(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """Cross-entropy with label smoothing."""
+        logits = model(batch.features, batch.valid)
+        return F.cross_entropy(logits, batch.labels, label_smoothing=self.params.label_smoothing)
+
+    def logits(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """(N, K)."""
+        logits: Tensor = model(batch.features, batch.valid)
+        return logits
+
+
+def train_topology(
+    stream: str,
+    clips: Clips,
+    features: Features,
+    params: TopologyParams,
+    *,
+    seed: int,
+    out: Path,
+    work: Path,
+    accelerator: Accelerator,
+    card: dict[str, Any],
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> dict[str, Any]:
+    """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
+    ``scores.parquet`` into ``out``.
+
+    Args:
+        work: folder of this configuration's checkpoints.
+        card: what the model card also says (digests, versions, revision).
+
+    Returns:
+        The metrics of :func:`hpnet.training.finish`.
+
+    Raises:
+        ValueError: clips and features disagree, features are not finite, or there is nothing to train on.
+        FloatingPointError: training diverged.
+    """
+    table = labelled_clips(clips)
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    sizes = {
+        "in_channels": int(features.array.shape[3]),
+        "num_classes": clips.num_classes,
+        "num_joints": int(features.array.shape[2]),
+        "num_persons": int(rows.shape[1]),
+    }
+    statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
+    if not params.standardise:
+        statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
+    torch.manual_seed(seed)
+    model = _assemble(stream, params, sizes, skeleton, statistics)
+    task = TopologyTask(
+        table,
+        PersonFeatures(features.array, rows, table.labels, accelerator.device),
+        params,
+        features.meta,
+        seed=seed,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=params.lr, momentum=MOMENTUM, nesterov=True, weight_decay=params.weight_decay
+    )
+    schedule = warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
+    result = fit(
+        task,
+        model,
+        optimizer,
+        schedule=schedule,
+        epochs=params.epochs,
+        seed=seed,
+        folder=work,
+        accelerator=accelerator,
+        on_epoch=on_epoch,
+    )
+    card = {
+        **card,
+        "stream": stream,
+        "params": params.model_dump(mode="json"),
+        "seed": seed,
+        "sizes": sizes,
+        "frames": int(features.array.shape[1]),
+        "skeleton": skeleton.to_json(),
+        "features": features.meta.to_json(),
+        "classes": clips.class_names,
+    }
+    return finish(task, model, result, out=out, accelerator=accelerator, card=card)
+
+
+def load_topology(folder: Path) -> TopologyModel:
+    """A trained stream (``model.safetensors`` and ``config.json``), on the CPU and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the stream was not trained.
+    """
+    if not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(f"{folder / 'model.safetensors'} is missing: run `hpnet train {folder.name}` first")
+    card = read_json(folder / "config.json")
+    channels = int(card["sizes"]["in_channels"])
+    blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
+    params = TopologyParams.model_validate(card["params"])
+    model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()
+
+
+def graph_skeleton(name: str, model: Skeleton) -> Skeleton:
+    """``model``: the pose model's own skeleton; ``released``: the released bones and graph of COCO's 17 joints."""
+    if name == "model":
+        return model
+    if model.joints != RELEASED17.joints:
+        raise ValueError(
+            f"graph.skeleton is 'released', which needs COCO's 17 joints; the features have {model.name!r}. Use 'model'"
+        )
+    return RELEASED17
+
+
+def _assemble(
+    stream: str, params: TopologyParams, sizes: dict[str, int], skeleton: Skeleton, statistics: ChannelStatistics
+) -> TopologyModel:
+    graph = params.graph
+    network = build(
+        graph.model,
+        **sizes,
+        skeleton=skeleton,
+        base_channels=graph.base_channels,
+        blocks=graph.blocks,
+        dropout=graph.dropout,
+    )
+    return TopologyModel(network, stream, skeleton, statistics, params.noise)

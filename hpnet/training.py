@@ -1,0 +1,451 @@
+"""The training loop of every stream: plain epochs, a checkpoint after each, the epoch chosen on validation.
+
+A *task* knows the data and the loss; :func:`fit` knows epochs, device, precision, several GPUs (accelerate), resuming
+and the choice of the epoch. Nothing here sees the test split before that: ask for it with :func:`predict`
+or :func:`finish` after :func:`fit` returned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, cos, pi
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .artifacts import Scores, write_json
+from .metrics import mean_class_accuracy, top_k
+
+Indices: TypeAlias = NDArray[np.int64]
+Schedule: TypeAlias = Callable[[float], float]
+"""Epoch progress, 0..epochs (fractional) -> factor of every parameter group's learning rate."""
+
+_CHECK_EVERY_STEPS = 50
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown."""
+
+    clip_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: Indices
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        if not len(self.clip_ids) == len(self.splits) == len(self.labels):
+            raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
+
+    def of(self, split: str, *, labelled: bool = False) -> Indices:
+        """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
+        known = self.labels >= 0
+        return np.array(
+            [i for i, s in enumerate(self.splits) if s == split and (known[i] or not labelled)], dtype=np.int64
+        )
+
+    def require_training(self) -> None:
+        """Refuse a table without a single labelled training clip."""
+        if not len(self.of("train", labelled=True)):
+            raise ValueError(
+                f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
+            )
+
+    def untrained_classes(self) -> list[int]:
+        """Classes that no training clip shows; the network cannot learn them."""
+        return sorted(set(range(self.num_classes)) - set(self.labels[self.of("train", labelled=True)].tolist()))
+
+
+class Task(Protocol):
+    """What :func:`fit` and :func:`predict` need to know of a stream.
+
+    ``train_batches`` and ``eval_batches`` give (clip indices (n,), batch) of *this process's* share, on the device: use
+    :func:`shuffled_batches` and :func:`ordered_batches`. Batches are opaque here. Randomness of an epoch comes from
+    the seed and the epoch alone, so that a resumed run repeats it.
+    """
+
+    clips: LabelledClips
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches ``train_batches`` gives."""
+        ...
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Indices, Any]]:
+        """Augmented training batches of one epoch (0-based)."""
+        ...
+
+    def eval_batches(self, split: str) -> Iterator[tuple[Indices, Any]]:
+        """Batches of a split, not augmented."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Scalar training loss."""
+        ...
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(n, K) scores."""
+        ...
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch (0-based). Validation values are None without validation clips."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """Higher is better: validation accuracy, then lower loss, then the later epoch."""
+        if self.val_accuracy is None or self.val_loss is None:
+            return (0.0, 0.0, self.epoch)
+        return (self.val_accuracy, -self.val_loss, self.epoch)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What :func:`fit` did. The model holds the weights of ``chosen``."""
+
+    chosen: Epoch
+    chosen_by: str
+    history: tuple[Epoch, ...]
+    resumed_from: int
+
+
+def make_accelerator(device: torch.device, precision: str = "float32") -> Accelerator:
+    """accelerate's view of the device and precision (float32, bfloat16, float16); deterministic kernels.
+
+    Under ``accelerate launch`` every process takes its own GPU. One process can make only one kind.
+
+    Raises:
+        ValueError: unknown precision, or float16 without a GPU.
+    """
+    modes = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if precision not in modes:
+        raise ValueError(f"--precision {precision!r} is unknown; choose from {', '.join(modes)}")
+    if precision == "float16" and device.type == "cpu":
+        raise ValueError("--precision float16 needs a GPU to train; use bfloat16 or float32 here")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    torch.backends.cudnn.deterministic = True
+    return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
+
+
+def run_key(**parts: Any) -> str:
+    """The name of a run's checkpoint folder: a hash of everything that decides its result, given as JSON values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def fit(
+    task: Task,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    schedule: Schedule,
+    epochs: int,
+    seed: int,
+    folder: Path,
+    accelerator: Accelerator,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    clip_norm: float | None = None,
+) -> FitResult:
+    """Train ``model`` in place and leave the weights of the chosen epoch in it.
+
+    After every epoch ``folder`` holds a whole checkpoint (written beside, then renamed); a run that was killed goes on
+    after its last finished epoch and ends with the weights of an unbroken one. ``on_epoch`` is called for every epoch,
+    also for those that an earlier run had finished.
+
+    Args:
+        schedule: see :data:`Schedule`; :func:`warmup_schedule` makes one. Each parameter group keeps its own base rate.
+        folder: checkpoints of exactly this configuration; the caller derives its name from everything that decides it.
+        clip_norm: largest gradient norm, or None.
+
+    Raises:
+        ValueError: no training clip.
+        FloatingPointError: the loss was not finite; names the step and its clips. The last checkpoint is kept.
+    """
+    task.clips.require_training()
+    folder.mkdir(parents=True, exist_ok=True)
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    network, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    history = _resume(folder, accelerator, model, wrapped_optimizer)
+    start = len(history)
+    for finished in history:
+        if on_epoch:
+            on_epoch(finished)
+
+    for epoch in range(start, epochs):
+        seed_epoch(seed, epoch, accelerator.process_index)
+        network.train()
+        train_loss = _train_epoch(task, network, wrapped_optimizer, rates, schedule, epoch, accelerator, clip_norm)
+        val_loss, val_accuracy = _validate(task, model, accelerator)
+        lr = float(wrapped_optimizer.param_groups[0]["lr"])
+        history.append(Epoch(epoch, lr, train_loss, val_loss, val_accuracy))
+        if accelerator.is_main_process:
+            _save(folder, accelerator, model, wrapped_optimizer, history)
+        accelerator.wait_for_everyone()
+        if on_epoch:
+            on_epoch(history[-1])
+
+    chosen = max(history, key=lambda e: e.rank)
+    model.load_state_dict(load_file(folder / _best_name(chosen.epoch)))
+    validated = chosen.val_accuracy is not None
+    reason = "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"
+    return FitResult(chosen, reason, tuple(history), start)
+
+
+def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) -> tuple[Indices, NDArray[np.float32]]:
+    """Scores of a split in evaluation mode: clip indices (n,) in ascending order, logits (n, K) float32."""
+    model.to(accelerator.device).eval()
+    found: list[tuple[Indices, NDArray[np.float32]]] = []
+    with torch.inference_mode():
+        for indices, batch in task.eval_batches(split):
+            with accelerator.autocast():
+                logits = task.logits(model, batch)
+            found.append((indices, logits.float().cpu().numpy()))
+    if accelerator.num_processes > 1:
+        found = gather_object(found)
+    if not found:
+        return np.zeros(0, np.int64), np.zeros((0, task.clips.num_classes), np.float32)
+    indices = np.concatenate([i for i, _ in found])
+    logits_all = np.concatenate([x for _, x in found])
+    order = np.argsort(indices, kind="stable")
+    return indices[order], logits_all[order]
+
+
+def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")) -> Scores:
+    """Scores of the clips of ``splits``, split by split, for ``scores.parquet``. Call it once the epoch is chosen.
+
+    Raises:
+        FloatingPointError: a score is not finite; names the clip.
+    """
+    parts = [predict(task, model, split, accelerator) for split in splits]
+    indices = np.concatenate([i for i, _ in parts])
+    logits = np.concatenate([x for _, x in parts])
+    broken = np.flatnonzero(~np.isfinite(logits).all(1))
+    if len(broken):
+        clip_id = task.clips.clip_ids[indices[broken[0]]]
+        raise FloatingPointError(f"clip {clip_id!r} has a score that is not finite: try --precision float32")
+    return Scores(
+        tuple(task.clips.clip_ids[i] for i in indices),
+        tuple(task.clips.splits[i] for i in indices),
+        task.clips.labels[indices],
+        logits,
+    )
+
+
+def finish(
+    task: Task, model: nn.Module, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]
+) -> dict[str, Any]:
+    """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went) and
+    ``scores.parquet`` into ``out``.
+
+    Returns:
+        ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
+        and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1.
+    """
+    scores = score(task, model, accelerator)
+    metrics: dict[str, Any] = {
+        split: split_metrics(scores.split(split), task.clips.num_classes)
+        for split in ("val", "test")
+        if len(task.clips.of(split, labelled=True))
+    }
+    metrics["epoch"] = result.chosen.epoch
+    metrics["parameters"] = sum(p.numel() for p in model.parameters())
+    if accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, out / "model.safetensors")
+        scores.save(out / "scores.parquet")
+        training = {
+            "chosen": result.chosen.__dict__,
+            "chosen_by": result.chosen_by,
+            "epochs": len(result.history),
+            "parameters": metrics["parameters"],
+            "untrained_classes": task.clips.untrained_classes(),
+        }
+        write_json(out / "config.json", {**card, **training})
+    return metrics
+
+
+def split_metrics(scores: Scores, num_classes: int) -> dict[str, float]:
+    """clips, top1, top5 (with more than 5 classes) and mean_class_accuracy of the labelled clips of one split."""
+    known = scores.labels >= 0
+    logits, labels = scores.logits[known], scores.labels[known]
+    found = {"clips": int(known.sum()), "top1": top_k(logits, labels, 1)}
+    if num_classes > 5:
+        found["top5"] = top_k(logits, labels, 5)
+    return {**found, "mean_class_accuracy": mean_class_accuracy(logits, labels)}
+
+
+def warmup_schedule(
+    kind: str, epochs: int, warmup_epochs: int, steps: Sequence[int] = (), decay: float = 0.1
+) -> Schedule:
+    """Linear warm-up from zero, then ``step`` (times ``decay`` at each epoch of ``steps``) or ``cosine`` (to zero)."""
+
+    def step(progress: float) -> float:
+        return float(decay ** sum(progress >= at for at in steps))
+
+    def cosine(progress: float) -> float:
+        return 0.5 * (1 + cos(pi * min(1.0, (progress - warmup_epochs) / max(1, epochs - warmup_epochs))))
+
+    kinds = {"step": step, "cosine": cosine}
+    if kind not in kinds:
+        raise ValueError(f"unknown schedule {kind!r}: choose from {', '.join(kinds)}")
+    after = kinds[kind]
+
+    def schedule(progress: float) -> float:
+        return progress / warmup_epochs if progress < warmup_epochs else after(progress)
+
+    return schedule
+
+
+def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
+    """Seed torch for one epoch (dropout, noise): a resumed run draws the numbers of an unbroken one."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, process]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def batch_count(clips: int, batch_size: int) -> int:
+    """How many batches :func:`shuffled_batches` gives: a last batch of one clip joins the one before it."""
+    count = ceil(clips / batch_size)
+    return count - 1 if batch_size > 1 and clips > batch_size and clips % batch_size == 1 else count
+
+
+def shuffled_batches(
+    indices: Indices, batch_size: int, *, seed: int, epoch: int, process: int = 0, processes: int = 1
+) -> Iterator[Indices]:
+    """One epoch's batches of clip indices, shuffled by (seed, epoch); each process takes its slice of every batch.
+
+    A last batch of a single clip, which batch statistics cannot use, joins the batch before it. Where a batch has fewer
+    clips than there are processes, clips repeat, so that all processes take the same number of steps.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    count = batch_count(len(order), batch_size)
+    for number in range(count):
+        stop = len(order) if number == count - 1 else (number + 1) * batch_size
+        batch = order[number * batch_size : stop]
+        if len(batch) < processes:
+            batch = np.resize(batch, processes)
+        yield batch[process::processes]
+
+
+def ordered_batches(indices: Indices, batch_size: int, *, process: int = 0, processes: int = 1) -> Iterator[Indices]:
+    """Batches in the given order; each process takes every ``processes``-th batch."""
+    starts = range(0, len(indices), batch_size)
+    return (indices[s : s + batch_size] for s in starts[process::processes])
+
+
+def _train_epoch(
+    task: Task,
+    network: nn.Module,
+    optimizer: Any,
+    rates: Sequence[float],
+    schedule: Schedule,
+    epoch: int,
+    accelerator: Accelerator,
+    clip_norm: float | None,
+) -> float:
+    """One pass over the training batches; the mean loss over all steps (and processes)."""
+    losses: list[Tensor] = []
+    unchecked: list[tuple[int, Indices]] = []
+    for step, (indices, batch) in enumerate(task.train_batches(epoch)):
+        factor = schedule(epoch + (step + 0.5) / task.steps_per_epoch)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        with accelerator.autocast():
+            loss = task.loss(network, batch)
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        if clip_norm is not None:
+            accelerator.clip_grad_norm_(network.parameters(), clip_norm)
+        optimizer.step()
+        losses.append(loss.detach().float())
+        unchecked.append((step, indices))
+        # Reading a loss waits for the device, so they are read some steps at a time.
+        if len(unchecked) == _CHECK_EVERY_STEPS:
+            _require_finite(losses[-len(unchecked) :], unchecked, epoch, task.clips)
+            unchecked = []
+    _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, task.clips)
+    return float(accelerator.gather(torch.stack(losses)).mean())
+
+
+def _require_finite(
+    losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices]], epoch: int, clips: LabelledClips
+) -> None:
+    if not losses:
+        return
+    broken = np.flatnonzero(~np.isfinite(torch.stack(list(losses)).cpu().numpy()))
+    if len(broken):
+        step, indices = steps[broken[0]]
+        names = ", ".join(clips.clip_ids[i] for i in indices[:4]) + (", ..." if len(indices) > 4 else "")
+        raise FloatingPointError(
+            f"the loss of epoch {epoch}, step {step} is not finite (clips {names}); "
+            f"lower lr, raise warmup_epochs or use --precision float32. Finished epochs are kept"
+        )
+
+
+def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[float | None, float | None]:
+    """Cross-entropy and accuracy on the validation clips; (None, None) without any."""
+    if not len(task.clips.of("val", labelled=True)):
+        return None, None
+    indices, logits = predict(task, model, "val", accelerator)
+    known = task.clips.labels[indices] >= 0
+    labels = torch.from_numpy(task.clips.labels[indices][known])
+    scores = torch.from_numpy(logits[known])
+    loss = float(F.cross_entropy(scores, labels))
+    accuracy = float((scores.argmax(1) == labels).float().mean())
+    # A diverging network may overflow to NaN on validation clips alone: such an epoch is the worst of all.
+    return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
+
+
+def _best_name(epoch: int) -> str:
+    return f"best-{epoch:04d}.safetensors"
+
+
+def _save(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, history: Sequence[Epoch]) -> None:
+    """Write the last epoch's checkpoint, and its weights by themselves when it is the best so far."""
+    last, chosen = history[-1], max(history, key=lambda e: e.rank)
+    if chosen is last:
+        part = folder / "best.part"
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
+        os.replace(part, folder / _best_name(last.epoch))
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+        "history": [e.__dict__ for e in history],
+    }
+    part = folder / "last.part"
+    torch.save(state, part)
+    os.replace(part, folder / "last.pt")
+    for old in folder.glob("best-*.safetensors"):
+        if old.name != _best_name(chosen.epoch):
+            old.unlink()
+
+
+def _resume(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any) -> list[Epoch]:
+    """Load the last checkpoint, when there is one; the finished epochs."""
+    file = folder / "last.pt"
+    if not file.is_file():
+        return []
+    state = torch.load(file, map_location=accelerator.device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    return [Epoch(**epoch) for epoch in state["history"]]

@@ -1,0 +1,110 @@
+"""The ``hpnet`` command: finds a subcommand's module when it is asked for, and turns errors into one or two lines."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "data": ("data", "Make the clip table: index a folder of videos, or render the mannequins."),
+    "detect": ("detect", "Find people: boxes, tracks and person frames."),
+    "estimate": ("estimate", "Run the pose network: keypoints and windows of its feature maps."),
+    "pool": ("pool", "Pool the windows at the joints into features of one length."),
+    "train": ("train", "Train one stream and score validation and test clips."),
+    "compare": ("compare", "Train the joint stream on other features, for comparison."),
+    "fuse": ("fuse", "Join the streams' scores."),
+    "report": ("report", "Write the report page, its figures and tables."),
+    "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
+    "import": ("import_", "Bring scores of other projects in."),
+    "pretrain": ("pretrain", "Train the small packaged weights again."),
+    "doctor": ("doctor", "Check what is installed and what is missing."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only to run it, or to show that subcommand's own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the graph."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import ``hpnet.stages.<module>`` and return its ``command``."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"hpnet.stages.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name for a typo."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="hpnet")
+def cli(debug: bool) -> None:
+    """Recognise human actions in video by heatmap pooling.
+
+    The stages read params.yaml and each other's artifacts; `dvc repro` runs those that have something to do.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point: exit status 0 done, 1 failed, 2 wrong usage."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in arguments
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        # --debug works wherever it stands
+        cli.main(["--debug"] * debug + [a for a in arguments if a != "--debug"], "hpnet", standalone_mode=False)
+    except click.exceptions.Abort:
+        _stop("interrupted")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _stop("interrupted")
+    except (ValueError, OSError, RuntimeError, ArithmeticError, ImportError, MemoryError) as error:
+        if debug:
+            raise
+        click.echo(f"Error: {_explain(error)}", err=True)
+        sys.exit(1)
+
+
+def _stop(what: str) -> None:
+    click.echo(f"\nError: {what}; what was finished is kept, the same command goes on from there", err=True)
+    sys.exit(1)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = {28: " (make room, then run the same command again: finished work is kept)"}.get(error.errno, "")
+        return f"{where}{error.strerror}{remedy}"
+    text = str(error).strip() or type(error).__name__
+    lines = text.splitlines()
+    return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "... (--debug shows all)"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""What every stage command shares: parameter options, project paths, progress."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hpnet.params import Params, load_params, validate
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where a project keeps things, relative to the working directory."""
+
+    root: Path = Path()
+
+    @property
+    def artifacts(self) -> Path:
+        """Outputs of the stages."""
+        return self.root / "artifacts"
+
+    @property
+    def metrics(self) -> Path:
+        """Small JSON files for ``dvc metrics``."""
+        return self.root / "metrics"
+
+    @property
+    def work(self) -> Path:
+        """Finished shards and checkpoints, ignored by git and DVC."""
+        return self.root / ".work"
+
+
+PROJECT = Project()
+
+
+def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command ``--params-file`` and one option per parameter of ``sections``; it receives ``params``.
+
+    An option given on the command line overrides params.yaml for that run. Parameters of nested sections are joined
+    with dashes (``--topology-epochs``).
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        names: dict[str, str] = {}
+
+        @functools.wraps(function)
+        def command(*args: Any, params_file: str | None, **kwargs: Any) -> Any:
+            given = {dotted: kwargs.pop(option) for option, dotted in names.items()}
+            overrides = {dotted: value for dotted, value in given.items() if value is not None}
+            return function(*args, params=read_params(params_file, overrides), **kwargs)
+
+        decorated: Callable[..., Any] = command
+        for section in reversed(sections):
+            model = Params.model_fields[section].annotation
+            assert isinstance(model, type)
+            for path, field in reversed(list(_leaves(model))):
+                option = "_".join(path)
+                names[option] = ".".join((section, *path))
+                decorated = _option(path, field, names[option])(decorated)
+        file_help = "Parameters; params.yaml of this folder by default."
+        return click.option("--params-file", type=click.Path(dir_okay=False), help=file_help)(decorated)
+
+    return decorate
+
+
+def read_params(file: str | None, overrides: dict[str, Any]) -> Params:
+    """params.yaml with overrides; the documented defaults where the folder has none and none was named."""
+    try:
+        if file is None and not Path("params.yaml").is_file():
+            click.echo("no params.yaml in this folder: every parameter has its default", err=True)
+            raw: dict[str, Any] = {}
+            for dotted, value in overrides.items():
+                *sections, key = dotted.split(".")
+                target = raw
+                for section in sections:
+                    target = target.setdefault(section, {})
+                target[key] = value
+            return validate(raw, "command line")
+        return load_params(file or "params.yaml", overrides)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def was_given(context: click.Context, option: str) -> bool:
+    """Whether an option stood on the command line."""
+    return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+
+
+def _leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _leaves(field.annotation, (*prefix, name))
+        else:
+            yield (*prefix, name), field
+
+
+def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    flag = "-".join(path).replace("_", "-")
+    text = f"{field.description}." if field.description else ""
+    text = f"{text[:1].upper()}{text[1:]} [{dotted}]".strip()
+    name = "_".join(path)
+    if field.annotation is bool:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    if get_origin(field.annotation) is Literal:
+        return click.option(f"--{flag}", name, type=click.Choice(get_args(field.annotation)), help=text)
+    parse = _parse_tuple if get_origin(field.annotation) is tuple else _parse_value
+    return click.option(f"--{flag}", name, callback=parse, metavar="VALUE", help=text)
+
+
+def _parse_value(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """A number, a text, or a mapping written ``name=number,name=number``."""
+    if value is None:
+        return None
+    if "=" in value:
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): yaml.safe_load(number) for name, _, number in pairs}
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise click.BadParameter(f"{value!r} cannot be read") from None
+    # YAML 1.1 takes 1e-3 for a string and off for a boolean; parameters that hold text keep their text.
+    if isinstance(parsed, str):
+        try:
+            return float(parsed)
+        except ValueError:
+            return parsed
+    return value if isinstance(parsed, bool) else parsed
+
+
+def _parse_tuple(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    return None if value is None else [yaml.safe_load(part) for part in value.strip("[]()").split(",") if part.strip()]
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show progress on a terminal, with rate and time left; yields ``advance(n=1, note="")``. Quiet elsewhere.
+
+    The note, such as the last epoch's metrics, stands behind the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda n=1, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, note="")
+
+        def advance(n: int = 1, note: str = "") -> None:
+            bar.update(task, advance=n, note=note)
+
+        yield advance
+
+
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), help="Processes; by default one, or one per GPU where there are several."
+)
+engine_option = click.option("--engine", default="local", show_default=True, help="local, or ray (an extra).")
+
+
+def default_workers() -> int:
+    """One process per core."""
+    return os.cpu_count() or 1

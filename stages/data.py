@@ -1,0 +1,65 @@
+"""``hpnet data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hpnet.params import Params
+
+from .common import PROJECT, default_workers, progress, section_options, was_given
+
+
+@click.command("data")
+@section_options("data")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT.artifacts / "data")
+@click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), default=PROJECT.metrics / "data.json")
+@click.option("--workers", type=click.IntRange(1), help="Processes; by default one per core.")
+@click.pass_context
+def command(context: click.Context, params: Params, out: Path, metrics: Path, workers: int | None) -> None:
+    """Make the clip table: index a folder of videos, or render the mannequins.
+
+    Writes clips.csv and classes.csv (and for the mannequins videos/ and truth.parquet). With --videos the folder is
+    indexed, by the protocol `folder` (a class per sub-folder) unless --protocol names another.
+    """
+    from hpnet.data.mannequin.benchmark import make_benchmark, plan
+
+    from hpnet.artifacts import write_json
+    from hpnet.data.index import failures, find_videos, index_folder
+
+    section = params.data
+    if was_given(context, "videos"):
+        section = section.model_copy(update={"source": "folder"})
+        if not was_given(context, "protocol"):
+            section = section.model_copy(update={"protocol": "folder"})
+    processes = workers or default_workers()
+    if section.source == "folder":
+        videos = Path(section.videos)
+        with progress("indexing", len(find_videos(videos))) as advance:
+            clips = index_folder(videos, section, processes, advance)
+    else:
+        from hpnet.data.mannequin.benchmark import plan
+
+        with progress("rendering", len(plan(section))) as advance:
+            clips = render_mannequins(section, out, processes, advance)
+    clips.save(out)
+    failed = failures(clips)
+    counts = clips.table.split.replace("", "none").value_counts()
+    write_json(
+        metrics,
+        {
+            "clips": len(clips.table),
+            "classes": clips.num_classes,
+            "failed": len(failed),
+            "splits": {str(name): int(count) for name, count in counts.items()},
+        },
+    )
+    for clip_id, reason in failed.items():
+        click.echo(f"{clip_id}: {reason}", err=True)
+    if len(failed) > section.max_failed * len(clips.table):
+        raise ValueError(
+            f"{len(failed)} of {len(clips.table)} clips cannot be read, "
+            f"more than data.max_failed = {section.max_failed:g}: mend or remove them (listed above and in {out / 'clips.csv'}), or raise data.max_failed"
+        )
+    click.echo(f"{len(clips.table)} clips of {clips.num_classes} classes in {out}")

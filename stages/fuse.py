@@ -1,0 +1,166 @@
+"""``hpnet fuse``: join the streams' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpnet.params import STREAMS, Params
+
+from .common import PROJECT, section_options
+
+if TYPE_CHECKING:
+    from numpy import int64
+    from numpy.typing import NDArray
+
+    from hpnet.artifacts import Scores
+
+SEED = 0
+RESAMPLES_OF_WEIGHTS = 20
+RESAMPLES_OF_ACCURACY = 1000
+
+
+@click.command("fuse")
+@section_options("fuse")
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Folder of STREAM/scores.parquet or STREAM.parquet.  [default: artifacts/train]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: artifacts/fuse]")
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path),
+    help="Metrics file.  [default: metrics/fuse.json, or OUT/metrics.json]",
+)
+@click.option(
+    "--frequencies",
+    type=click.Path(path_type=Path),
+    help="CSV of label,count: training clips per class.  [default: from the clip table, or beside imported scores]",
+)
+@click.option("--allow-missing", is_flag=True, help="Fuse clips that some streams lack.")
+def command(
+    params: Params,
+    source: Path | None,
+    out: Path | None,
+    metrics: Path | None,
+    frequencies: Path | None,
+    allow_missing: bool,
+) -> None:
+    """Join the streams' scores by clip, under both rules, and tabulate every combination."""
+    from hpnet.artifacts import write_json
+    from hpnet.fusion import RULES, FusionResult, Weights, ensemble_table, evaluate, fuse, subset_weights
+
+    streams = load_streams(source)
+    counts = training_frequencies(source, frequencies)
+    rule = params.fuse.rule
+
+    def fuse_with(parts: Mapping[str, Scores], by: str, resamples: int = 0) -> FusionResult:
+        weights: Weights = "validation"
+        if by == rule and params.fuse.weights != "validation":
+            weights = subset_weights(params.fuse.weights, tuple(streams), tuple(parts))
+        return fuse(
+            parts,
+            by,
+            weights,
+            params.fuse.tau,
+            counts,
+            allow_missing=allow_missing,
+            seed=SEED,
+            resamples=resamples,
+        )
+
+    results = {by: fuse_with(streams, by, RESAMPLES_OF_WEIGHTS) for by in RULES}
+    chosen = results[rule]
+    folder = out or PROJECT.artifacts / "fuse"
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen.scores.save(folder / "scores.parquet")
+    write_json(folder / "weights.json", {"chosen": rule, **{by: result.to_json() for by, result in results.items()}})
+    for note in chosen.notes:
+        click.echo(f"note: {note}", err=True)
+
+    measured = chosen.scores.split("test")
+    if not (measured.labels >= 0).any():
+        click.echo("no labelled test clips: scores fused, nothing to measure", err=True)
+        summary: dict[str, object] = {"clips": 0}
+    else:
+        table = ensemble_table(streams, fuse_with, RESAMPLES_OF_ACCURACY, SEED)
+        table.to_csv(folder / "table.csv", index=False)
+        summary = dict(evaluate(chosen.scores))
+        for row in table.to_dict("records"):
+            values = {key: float(row[key]) for key in ("top1", "top5", "mean_class_accuracy")}
+            if row["rule"] in ("stream", rule) and row["name"] not in summary:
+                summary[str(row["name"])] = values
+            if row["name"] == "all":
+                summary[str(row["rule"])] = values
+                if row["rule"] == rule:
+                    summary |= {key: float(row[key]) for key in ("top1_low", "top1_high")}
+                click.echo(
+                    f"{row['rule']}: {', '.join(streams)}: top-1 {values['top1']:.2%}, "
+                    f"mean per class {values['mean_class_accuracy']:.2%}"
+                )
+    if source is None:
+        lacking = unscored_clips(chosen.scores)
+        summary["unscored"] = len(lacking)
+        if lacking:
+            click.echo(f"note: {len(lacking)} test clips of clips.csv have no score, such as {lacking[0]}", err=True)
+    write_json(metrics or (out / "metrics.json" if out else PROJECT.metrics / "fuse.json"), summary)
+
+
+def load_streams(source: Path | None) -> dict[str, Scores]:
+    """Scores by stream: of the project's own streams, or of every stream in a folder.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    from hpnet.artifacts import Scores
+
+    if source is None:
+        files = {s: PROJECT.artifacts / "train" / s / "scores.parquet" for s in STREAMS}
+        found = {s: f for s, f in files.items() if f.is_file()}
+        if not found:
+            raise FileNotFoundError(f"no scores in {PROJECT.artifacts / 'train'}: run `hpnet train STREAM` first")
+        for stream in sorted(set(files) - set(found)):
+            click.echo(f"note: {files[stream]} is missing: fused without {stream}", err=True)
+    else:
+        if not source.is_dir():
+            raise FileNotFoundError(f"folder {source} is missing")
+        found = {f.parent.name: f for f in source.glob("*/scores.parquet")}
+        for file in source.glob("*.parquet"):
+            if file.stem in found:
+                raise ValueError(f"stream {file.stem!r} is there twice: {file} and {found[file.stem]}; keep one")
+            found[file.stem] = file
+        if not found:
+            raise FileNotFoundError(f"{source} holds neither STREAM/scores.parquet nor STREAM.parquet")
+    order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))
+    return {stream: Scores.load(found[stream]) for stream in order}
+
+
+def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArray[int64] | None:
+    """Training clips per class (K,), or None where nothing tells them."""
+    import numpy as np
+
+    from hpnet.artifacts import Clips
+    from hpnet.data.importers import load_frequencies
+
+    if frequencies is not None:
+        return load_frequencies(frequencies)
+    if source is not None:
+        beside = source / "frequencies.csv"
+        return load_frequencies(beside) if beside.is_file() else None
+    clips = Clips.load(PROJECT.artifacts / "data")
+    usable = clips.usable()
+    labels = usable.label[(usable.split == "train") & (usable.label >= 0)].to_numpy(dtype=np.int64)
+    return np.bincount(labels, minlength=clips.num_classes)
+
+
+def unscored_clips(scores: Scores) -> list[str]:
+    """Usable test clips of the project's clip table that were not scored."""
+    from hpnet.artifacts import Clips
+
+    usable = Clips.load(PROJECT.artifacts / "data").usable()
+    return sorted(set(usable.clip_id[usable.split == "test"]) - set(scores.clip_ids))

@@ -1,0 +1,92 @@
+"""The command line: quick to start, clear when something is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hpnet.stages.cli import COMMANDS, cli, main
+
+
+def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "hpnet.stages.cli", *args], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_imports_neither_torch_nor_mmpose_nor_pydantic() -> None:
+    program = (
+        "import sys; from hpnet.stages.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'mmpose', 'pydantic', 'numpy', 'pandas', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_its_module_and_help(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("Usage:")
+
+
+def test_importing_a_command_stays_light() -> None:
+    program = (
+        "import sys\n"
+        "from hpnet.stages.cli import cli, COMMANDS\n"
+        "for name in COMMANDS: cli.get_command(None, name)\n"
+        "heavy = {'torch', 'mmpose', 'transformers', 'ultralytics', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_wrong_usage_exits_2_with_a_hint(tmp_path: Path) -> None:
+    typo = run("estimat", cwd=tmp_path)
+    assert typo.returncode == 2
+    assert "Did you mean 'estimate'?" in typo.stderr
+    (tmp_path / "params.yaml").write_text("pool:\n  regoin: 3\n")
+    wrong = run("pool", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "unknown parameter 'pool.regoin'; did you mean 'pool.region'?" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_missing_inputs_exit_1_and_say_what_to_run(tmp_path: Path) -> None:
+    for stage, remedy in (("detect", "hpnet data"), ("pool", "hpnet estimate"), ("train", "hpnet ")):
+        args = (stage, "hpj") if stage == "train" else (stage,)
+        done = run(*args, cwd=tmp_path)
+        assert done.returncode == 1, (stage, done.stderr)
+        assert remedy in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "artifacts/x"), "artifacts/x: No space left on device (make room"),
+        (ValueError("pool.region = 7 is larger than the window"), "Error: pool.region = 7"),
+        (KeyboardInterrupt(), "interrupted; what was finished is kept"),
+    ],
+)
+def test_errors_are_short_and_exit_1(
+    error: BaseException, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("broken")
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: broken)
+    with pytest.raises(SystemExit) as stopped:
+        main(["data"])
+    assert stopped.value.code == 1
+    assert message in capsys.readouterr().err
+    if isinstance(error, ValueError):
+        with pytest.raises(ValueError, match="larger than"):
+            main(["data", "--debug"])

@@ -1,0 +1,416 @@
+"""hpnet.fusion: the authors' own figures, joins, fits and refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+
+from hpnet import fusion
+from hpnet.artifacts import Clips, Scores
+from hpnet.data.importers import ImportedScores, import_scores_hpnet
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SMARTHOME = SHARED / "data" / "scores" / "smarthome_cs"
+RELEASED = {"hpj": 0.1, "hpb": 0.1, "hpjm": 0.1, "hpbm": 0.1, "hpnet": 11.0}
+
+
+def make(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], validation: int = 0, names: list[str] | None = None
+) -> Scores:
+    ids = tuple(names or [f"c{i:04d}" for i in range(len(labels))])
+    splits = tuple("val" if i < validation else "test" for i in range(len(labels)))
+    return Scores(ids, splits, labels, np.asarray(logits, dtype=np.float32))
+
+
+def noisy(seed: int, strength: float, labels: NDArray[np.int64], scale: float = 1.0) -> NDArray[np.float64]:
+    logits = np.random.default_rng(seed).normal(size=(len(labels), 6))
+    logits[np.arange(len(labels)), labels] += strength
+    return logits * scale
+
+
+LABELS = np.random.default_rng(9).integers(0, 6, 400)
+
+
+# --- the authors' figures -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smarthome() -> ImportedScores:
+    if not SMARTHOME.is_dir():
+        pytest.skip("the authors' scores are not here")
+    return import_scores_hpnet(SMARTHOME, "smarthome-cs")
+
+
+@pytest.mark.parametrize(
+    ("streams", "expected"),
+    [
+        (("hpnet",), 81.31),
+        (("hpj",), 51.54),
+        (("hpb",), 51.29),
+        (("hpjm",), 45.15),
+        (("hpbm",), 43.23),
+        (("hpj", "hpnet"), 81.44),
+        (("hpb", "hpnet"), 81.11),
+        (("hpj", "hpb"), 55.69),
+        (("hpj", "hpb", "hpnet"), 81.74),
+        (("hpj", "hpb", "hpjm", "hpbm", "hpnet"), 81.56),
+    ],
+)
+def test_weighted_gives_the_published_figures(
+    smarthome: ImportedScores, streams: tuple[str, ...], expected: float
+) -> None:
+    parts = {s: smarthome.streams[s] for s in streams}
+    result = fusion.fuse(parts, "weighted", {s: RELEASED[s] for s in streams})
+    assert round(100 * fusion.evaluate(result.scores)["mean_class_accuracy"], 2) == expected
+
+
+def test_balanced_gives_its_figure_with_constants_and_with_the_same_weights_given(smarthome: ImportedScores) -> None:
+    assert smarthome.frequencies is not None
+    counts = smarthome.frequencies["count"]
+    for weights in ("validation", {**RELEASED, "hpnet": 1.0}):
+        result = fusion.fuse(smarthome.streams, "balanced", weights, class_frequency=counts)  # type: ignore[arg-type]
+        measured = fusion.evaluate(result.scores)
+        assert round(100 * measured["mean_class_accuracy"], 2) == 85.43
+        assert round(100 * measured["top1"], 2) == 89.95
+        assert result.fit is None
+    assert not any("constants" in note for note in result.notes)
+
+
+def test_fallback_says_so_and_equals_the_published_ensemble(smarthome: ImportedScores) -> None:
+    result = fusion.fuse(smarthome.streams)
+    assert result.weights == RELEASED
+    assert any("too few to fit weights: constants used" in note for note in result.notes)
+    assert round(100 * fusion.evaluate(result.scores)["mean_class_accuracy"], 2) == 81.56
+
+
+def test_fuse_command_on_the_authors_scores(smarthome: ImportedScores, tmp_path: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    smarthome.save(tmp_path / "in")
+    weights = ",".join(f"{s}={w}" for s, w in RELEASED.items())
+    arguments = ["--input", tmp_path / "in", "--rule", "weighted", "--weights", weights]
+    arguments += ["--metrics", tmp_path / "m.json", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert round(100 * metrics["mean_class_accuracy"], 2) == 81.56
+    assert round(100 * metrics["balanced"]["mean_class_accuracy"], 2) == 85.43
+    assert round(100 * metrics["hpj+hpb"]["mean_class_accuracy"], 2) == 55.69
+    assert round(100 * metrics["hpbm"]["mean_class_accuracy"], 2) == 43.23
+    assert metrics["top1_low"] < metrics["top1"] < metrics["top1_high"]
+    assert Scores.load(tmp_path / "out" / "scores.parquet").logits.shape == (5433, 31)
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("rule").size().to_dict() == {"balanced": 10, "stream": 5, "weighted": 5}
+
+
+# --- joining --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", fusion.RULES)
+@pytest.mark.parametrize("validation", [0, 100])
+def test_row_order_does_not_matter(rule: str, validation: int) -> None:
+    first, second = make(noisy(1, 1, LABELS), LABELS, validation), make(noisy(2, 2, LABELS), LABELS, validation)
+    turn = np.random.default_rng(0).permutation(len(LABELS))
+    turned = Scores(
+        tuple(second.clip_ids[i] for i in turn),
+        tuple(second.splits[i] for i in turn),
+        LABELS[turn],
+        second.logits[turn],
+    )
+    one = fusion.fuse({"hpj": first, "hpnet": second}, rule, class_frequency=np.ones(6))
+    other = fusion.fuse({"hpj": first, "hpnet": turned}, rule, class_frequency=np.ones(6))
+    assert one.scores.clip_ids == other.scores.clip_ids
+    np.testing.assert_array_equal(one.scores.logits, other.scores.logits)
+    assert one.weights == other.weights
+
+
+def test_weighted_is_the_plain_sum_of_stored_scores() -> None:
+    logits, probabilities = noisy(1, 1, LABELS), softmax(noisy(2, 1, LABELS), axis=1)
+    streams = {"hpj": make(logits, LABELS), "hpnet": make(probabilities, LABELS)}
+    result = fusion.fuse(streams, "weighted", {"hpj": 0.1, "hpnet": 11})
+    np.testing.assert_allclose(result.scores.logits, 0.1 * logits + 11 * probabilities, rtol=1e-5, atol=1e-5)
+
+
+def test_balanced_is_its_formula_for_logits_and_probabilities_alike() -> None:
+    logits, counts = noisy(1, 1, LABELS), np.array([1, 2, 3, 4, 5, 6])
+    other = noisy(2, 1, LABELS)
+    expected = 0.3 * log_softmax(logits, 1) + 2.0 * log_softmax(other, 1) - 0.5 * np.log(counts / counts.sum())
+    weights = {"hpj": 0.3, "hpnet": 2.0}
+    for hpnet in (other, softmax(other, axis=1)):
+        streams = {"hpj": make(logits, LABELS), "hpnet": make(hpnet, LABELS)}
+        result = fusion.fuse(streams, "balanced", weights, tau=0.5, class_frequency=counts)
+        np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-4, atol=1e-4)
+        assert result.tau == 0.5
+
+
+def test_missing_clips_are_named_counted_and_refused() -> None:
+    names = [f"c{i}" for i in range(8)]
+    whole = make(noisy(1, 1, LABELS[:8]), LABELS[:8], names=names)
+    part = make(noisy(2, 1, LABELS[:6]), LABELS[:6], names=names[:6])
+    weights = {"hpj": 1.0, "hpb": 1.0}
+    with pytest.raises(ValueError, match=r"stream hpb lacks 2 of 8 clips: c6, c7 .*--allow-missing"):
+        fusion.fuse({"hpj": whole, "hpb": part}, "weighted", weights)
+    result = fusion.fuse({"hpj": whole, "hpb": part}, "weighted", weights, allow_missing=True)
+    np.testing.assert_allclose(result.scores.logits[6:], whole.logits[6:], rtol=1e-6)
+    assert "stream hpb lacks 2 of 8 clips: c6, c7" in result.notes
+
+
+def test_streams_that_do_not_belong_together_are_refused() -> None:
+    one = make(noisy(1, 1, LABELS), LABELS)
+    with pytest.raises(ValueError, match=r"'hpb' scores 5 classes but 'hpj' 6"):
+        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS)[:, :5], np.minimum(LABELS, 4))})
+    with pytest.raises(ValueError, match=r"clip 'c0000' has label .* do not belong together"):
+        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), (LABELS + 1) % 6)})
+    with pytest.raises(ValueError, match="split 'val' in stream 'hpb'"):
+        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), LABELS, 1)})
+    with pytest.raises(ValueError, match="no stream"):
+        fusion.align({})
+
+
+def test_duplicates_and_nan_never_reach_fusion() -> None:
+    logits = noisy(1, 1, LABELS[:2])
+    with pytest.raises(ValueError, match="'a' is listed twice"):
+        make(logits, LABELS[:2], names=["a", "a"])
+    logits[1, 3] = np.nan
+    with pytest.raises(ValueError, match="'b' has a score that is not finite"):
+        make(logits, LABELS[:2], names=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"hpj": 1.0, "hpx": 1.0}, "unknown stream 'hpx'; the streams are hpj, hpb"),
+        ({"hpj": 1.0}, "'hpb' has no weight; give hpb=0"),
+        ({"hpj": 1.0, "hpb": -1.0}, "'hpb' is -1.0"),
+        ({"hpj": 1.0, "hpb": float("nan")}, "'hpb' is nan"),
+        ({"hpj": 0.0, "hpb": 0.0}, "all fusion weights are 0"),
+    ],
+)
+def test_bad_weights(weights: dict[str, float], message: str) -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "hpb": make(noisy(2, 1, LABELS), LABELS)}
+    with pytest.raises(ValueError, match=message):
+        fusion.fuse(streams, "weighted", weights)
+
+
+def test_unknown_rule_and_wrong_frequencies() -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
+    with pytest.raises(ValueError, match="choose one of weighted, balanced"):
+        fusion.fuse(streams, "mean")
+    for counts in (np.ones(5), np.zeros(6), np.array([1, 1, 1, 1, 1, -1])):
+        with pytest.raises(ValueError, match="6 non-negative numbers"):
+            fusion.fuse(streams, "balanced", {"hpj": 1.0}, class_frequency=counts)
+
+
+# --- kinds ----------------------------------------------------------------------------------------------------------
+
+
+def test_score_kind() -> None:
+    logits = noisy(1, 1, LABELS)
+    assert fusion.score_kind(logits) == "logits"
+    assert fusion.score_kind(abs(logits)) == "logits"
+    assert fusion.score_kind(softmax(logits, axis=1).astype(np.float32)) == "probabilities"
+    assert fusion.score_kind(log_softmax(logits, axis=1)) == "logits"
+
+
+def test_logits_promised_as_probabilities_are_refused() -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
+    with pytest.raises(ValueError, match="'hpj' was promised as probabilities"):
+        fusion.fuse(streams, "balanced", {"hpj": 1.0}, kinds={"hpj": "probabilities"})
+
+
+def test_zero_probabilities_stay_finite() -> None:
+    hard = np.eye(6)[LABELS]
+    result = fusion.fuse({"hpj": make(hard, LABELS)}, "balanced", {"hpj": 1.0})
+    assert np.isfinite(result.scores.logits).all()
+    assert fusion.evaluate(result.scores)["top1"] == 1.0
+
+
+# --- fitting --------------------------------------------------------------------------------------------------------
+
+
+def test_temperature_is_recovered() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6000, 6)) * 2
+    labels = np.array([rng.choice(6, p=p) for p in softmax(logits, axis=1)])
+    assert fusion.fit_temperature(logits * 3, labels) == pytest.approx(3.0, rel=0.1)
+    assert fusion.fit_temperature(logits / 2, labels) == pytest.approx(0.5, rel=0.1)
+
+
+def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
+    labels = np.random.default_rng(3).integers(0, 6, 1200)
+    streams = {
+        "hpj": make(noisy(1, 1.5, labels), labels, 600),
+        "hpb": make(noisy(2, 0.0, labels), labels, 600),  # noise
+        "hpnet": make(noisy(3, 2.5, labels), labels, 600),
+    }
+    alone = max(fusion.evaluate(s)["top1"] for s in streams.values())
+    for rule in fusion.RULES:
+        result = fusion.fuse(streams, rule, class_frequency=np.ones(6), resamples=5, seed=1)
+        assert result.fit is not None
+        assert (result.fit.split, result.fit.clips, result.fit.seed) == ("val", 600, 1)
+        assert all(error > 0 for error in result.fit.standard_error.values())
+        assert fusion.evaluate(result.scores)["top1"] > alone + 0.01
+    weights = fusion.fuse(streams, "weighted").weights
+    assert weights["hpb"] < 0.15 * weights["hpj"]
+    assert weights["hpnet"] > weights["hpj"]
+
+
+@pytest.mark.parametrize("rule", fusion.RULES)
+def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpnet": make(noisy(2, 2, LABELS), LABELS, 200)}
+    fitted = fusion.fuse(streams, rule, class_frequency=np.arange(1, 7))
+    again = fusion.fuse(streams, rule, fitted.weights, class_frequency=np.arange(1, 7))
+    np.testing.assert_allclose(again.scores.logits, fitted.scores.logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", fusion.RULES)
+def test_nothing_is_fitted_on_test(rule: str) -> None:
+    first, second = make(noisy(1, 1, LABELS), LABELS, 200), make(noisy(2, 2, LABELS), LABELS, 200)
+    spoiled = second.logits.copy()
+    spoiled[200:] = -spoiled[200:]
+    changed = LABELS.copy()
+    changed[200:] = 0
+    one = fusion.fuse({"hpj": first, "hpnet": second}, rule, class_frequency=np.ones(6))
+    other = fusion.fuse(
+        {"hpj": replace(first, labels=changed), "hpnet": replace(second, labels=changed, logits=spoiled)},
+        rule,
+        class_frequency=np.ones(6),
+    )
+    assert one.weights == other.weights
+    assert one.temperatures == other.temperatures
+
+
+def test_separable_validation_keeps_weights_finite() -> None:
+    perfect = make(np.eye(6)[LABELS] * 50.0 - 25.0, LABELS, 200)
+    for rule in fusion.RULES:
+        result = fusion.fuse({"hpj": perfect, "hpnet": perfect}, rule)
+        assert all(0 <= w < 100 for w in result.weights.values())
+        assert np.isfinite(result.scores.logits).all()
+
+
+def test_the_adjustment_helps_rare_classes() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.array([1000, 500, 100, 50, 20, 10])
+    labels = rng.integers(0, 6, 3000)
+    logits = noisy(5, 2.0, labels) + np.log(counts / counts.sum())  # a classifier that learned the training prior
+    streams = {"hpj": make(logits, labels)}
+    plain = fusion.evaluate(streams["hpj"])["mean_class_accuracy"]
+    adjusted = fusion.fuse(streams, "balanced", {"hpj": 1.0}, class_frequency=counts)
+    assert fusion.evaluate(adjusted.scores)["mean_class_accuracy"] > plain + 0.1
+
+
+def test_classes_without_training_clips_are_noted() -> None:
+    logs, notes = fusion.log_frequency([0, 2, 8], 3)
+    assert np.isfinite(logs).all()
+    assert logs[0] == logs[1]
+    assert "1 classes have no training clip" in notes[0]
+    flat, notes = fusion.log_frequency(None, 4)
+    assert np.ptp(flat) == 0
+    assert "flat" in notes[0]
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_table_has_every_stream_and_combination_under_both_rules() -> None:
+    streams = {s: make(noisy(i, 1 + i, LABELS), LABELS) for i, s in enumerate(RELEASED)}
+    table = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=50)
+    combined = ["hpj+hpnet", "hpb+hpnet", "hpj+hpb", "hpj+hpb+hpnet", "all"]
+    assert list(table.name[table.rule == "stream"]) == list(RELEASED)
+    assert list(table.name[table.rule == "weighted"]) == combined
+    assert list(table.name[table.rule == "balanced"]) == [*RELEASED, *combined]
+    assert (table.top1_low <= table.top1).all()
+    assert (table.top1 <= table.top1_high).all()
+    assert (table.clips == len(LABELS)).all()
+
+
+def test_other_peoples_streams_join_the_ensemble() -> None:
+    assert fusion.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "poseconv3d": make(noisy(2, 1, LABELS), LABELS)}
+    assert fusion.fuse(streams).weights == {"hpj": 0.1, "poseconv3d": 0.1}
+    assert fusion.fuse(streams, "balanced").weights == {"hpj": 1.0, "poseconv3d": 1.0}
+
+
+def test_subset_weights_keep_the_largest_weight() -> None:
+    streams = tuple(RELEASED)
+    assert fusion.subset_weights(RELEASED, streams, ("hpj", "hpnet")) == {"hpj": 0.1, "hpnet": 11.0}
+    assert fusion.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
+    assert fusion.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
+    with pytest.raises(ValueError, match="unknown stream 'c'"):
+        fusion.subset_weights({"a": 1.0, "b": 2.0, "c": 1.0}, ("a", "b"), ("a",))
+
+
+def test_evaluate_needs_labelled_clips() -> None:
+    unlabelled = make(noisy(1, 1, LABELS), np.full(len(LABELS), -1))
+    with pytest.raises(ValueError, match="no labelled clip"):
+        fusion.evaluate(unlabelled)
+
+
+# --- the command in a project ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a clip table and two trained streams."""
+    monkeypatch.chdir(tmp_path)
+    ids = [f"c{i:04d}" for i in range(400)]
+    rows = [
+        {"clip_id": c, "path": c, "label": k, "subject": "1", "camera": 1, "setup": 1, "repetition": 1, "split": split,
+         "width": 1, "height": 1, "fps": 1.0, "frames": 1, "error": ""}
+        for split, clips in (("test", ids), ("train", [f"t{i}" for i in range(60)]))
+        for c, k in zip(clips, np.arange(len(clips)) % 6, strict=True)
+    ]  # fmt: skip
+    classes = pd.DataFrame({"label": range(6), "name": list("abcdef"), "prompt": list("abcdef")})
+    table = pd.DataFrame(rows)
+    table.loc[:399, "label"] = LABELS
+    table.loc[:199, "split"] = "val"
+    Clips(table, classes).save(tmp_path / "artifacts" / "data")
+    for seed, stream in enumerate(("hpj", "hpnet")):
+        scores = make(noisy(seed, 1.5, LABELS), LABELS, 200)
+        scores.save(tmp_path / "artifacts" / "train" / stream / "scores.parquet")
+    return tmp_path
+
+
+def test_fuse_command_in_a_project(project: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    result = CliRunner().invoke(command, [], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "hpb/scores.parquet is missing: fused without hpb" in result.output
+    metrics = json.loads((project / "metrics" / "fuse.json").read_text())
+    assert metrics["unscored"] == 0
+    assert metrics["clips"] == 200
+    assert metrics["top1"] > max(metrics["hpj"]["top1"], metrics["hpnet"]["top1"])
+    weights = json.loads((project / "artifacts" / "fuse" / "weights.json").read_text())
+    assert weights["chosen"] == "weighted"
+    assert weights["balanced"]["fit"]["split"] == "val"
+    assert set(weights["weighted"]["fit"]["standard_error"]) == {"hpj", "hpnet"}
+
+
+def test_fuse_command_twice_gives_the_same_files(project: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    CliRunner().invoke(command, ["--rule", "balanced", "--out", "one"], catch_exceptions=False)
+    CliRunner().invoke(command, ["--rule", "balanced", "--out", "two"], catch_exceptions=False)
+    for name in ("scores.parquet", "weights.json", "table.csv", "metrics.json"):
+        assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes()
+
+
+def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    for stream in ("hpj", "hpnet"):
+        path = project / "artifacts" / "train" / stream / "scores.parquet"
+        whole = Scores.load(path)
+        Scores(whole.clip_ids[:-3], whole.splits[:-3], whole.labels[:-3], whole.logits[:-3]).save(path)
+    result = CliRunner().invoke(command, [], catch_exceptions=False)
+    assert "3 test clips of clips.csv have no score, such as c0397" in result.output
+    assert json.loads((project / "metrics" / "fuse.json").read_text())["unscored"] == 3

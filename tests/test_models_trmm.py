@@ -1,0 +1,114 @@
+"""Fusion rules: the released TRMM and FiLM to the number, TRMM as printed against a loop, starts near no change."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hpnet.models.trmm import FUSIONS, CrossAttention, FiLM, PrintedTRMM, ReleasedTRMM, build_fusion
+
+PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
+RULES = [("trmm", "pooled"), ("trmm", "text"), ("film", "pooled"), ("cross_attention", "pooled")]
+
+
+def released_weights() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_weights", PARITY / "make_weights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not PARITY.is_dir(), reason="the released outputs are not beside this checkout")
+@pytest.mark.parametrize(("name", "module"), [("trmm", ReleasedTRMM), ("film", FiLM)])
+def test_released_forms_agree_to_the_number(name: str, module: type[nn.Module]) -> None:
+    keys = json.loads((PARITY / f"{name}_keys.json").read_text())
+    tensor = released_weights().tensor
+    rule = module(512, 768)
+    rule.load_state_dict({key: torch.from_numpy(tensor(key, shape, 1)) for key, shape in keys.items()})
+    text = torch.from_numpy(np.random.default_rng([78, 1]).standard_normal((3, 31, 512)).astype(np.float32))
+    condition = torch.from_numpy(np.random.default_rng([79, 1]).standard_normal((3, 768)).astype(np.float32))
+    with np.load(PARITY / f"{name}_seed1.npz") as file:
+        expected = file["out"]
+    with torch.no_grad():
+        found = rule(text, condition).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_printed_form_is_equations_7_to_9() -> None:
+    torch.manual_seed(0)
+    rule = PrintedTRMM(4, 6)
+    text, condition = torch.randn(2, 3, 4), torch.randn(2, 6)
+
+    def project(layers: nn.Module, n: int) -> list[float]:
+        first, second, _ = layers  # type: ignore[misc]
+        return torch.relu(second(first(condition[n]))).tolist()
+
+    with torch.no_grad():
+        found = rule(text, condition)
+        for n in range(2):
+            scale, shift = project(rule.scale, n), project(rule.shift, n)
+            rows, columns = project(rule.rows, n), project(rule.columns, n)
+            for d in range(4):
+                eta = np.mean([np.tanh(rows[d] - columns[e]) * float(condition[n, e]) for e in range(6)])
+                for k in range(3):
+                    expected = scale[d] * float(text[n, k, d]) + shift[d] + eta
+                    assert float(found[n, k, d]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_printed_projections_are_four_and_end_in_relu() -> None:
+    rule = PrintedTRMM(8, 24)
+    projections = [rule.scale, rule.shift, rule.rows, rule.columns]
+    assert len({id(p) for layers in projections for p in layers.parameters()}) == 16
+    for layers in projections:
+        assert [type(m).__name__ for m in layers] == ["Linear", "Linear", "ReLU"]
+
+
+@pytest.mark.parametrize(("name", "refine"), RULES)
+def test_start_is_close_to_no_change_and_learns(name: str, refine: str) -> None:
+    torch.manual_seed(1)
+    rule = build_fusion(name, text_dim=32, condition_dim=48, refine=refine, parts=3)
+    assert rule is not None
+    text = torch.nn.functional.normalize(torch.randn(5, 7, 32), dim=-1) * 32**0.5
+    condition = torch.randn(5, 48).relu()
+    change = rule(text, condition)
+    assert change.shape == text.shape
+    assert float(change.detach().norm() / text.norm()) < 0.35
+    assert not torch.allclose(change[0], change[1])
+    change.square().sum().backward()
+    gradients = [p.grad for p in rule.parameters() if p.grad is not None]
+    assert sum(float(g.abs().sum()) for g in gradients) > 0
+
+
+@pytest.mark.parametrize(("name", "refine"), RULES)
+def test_clips_do_not_mix(name: str, refine: str) -> None:
+    torch.manual_seed(2)
+    rule = build_fusion(name, text_dim=32, condition_dim=12, refine=refine, parts=3)
+    assert rule is not None
+    text, condition = torch.randn(4, 2, 32), torch.randn(4, 12)
+    with torch.no_grad():
+        together = rule(text, condition)
+        alone = torch.cat([rule(text[i : i + 1], condition[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_cross_attention_takes_equal_parts() -> None:
+    with pytest.raises(ValueError, match="10 channels is not made of 3 equal parts"):
+        CrossAttention(32, 10, parts=3)
+
+
+def test_names() -> None:
+    assert set(FUSIONS) == {"trmm", "film", "cross_attention", "none"}
+    assert build_fusion("none", text_dim=8, condition_dim=8) is None
+    with pytest.raises(ValueError, match=r"'trm'.*trmm, film, cross_attention, none"):
+        build_fusion("trm", text_dim=8, condition_dim=8)
+    with pytest.raises(ValueError, match=r"'both'.*pooled, text"):
+        build_fusion("trmm", text_dim=8, condition_dim=8, refine="both")

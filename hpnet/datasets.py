@@ -15,7 +15,7 @@ from .training import Indices, LabelledClips
 
 CPU_RESIDENT_BYTES = 1 << 30
 GPU_RESIDENT_SHARE = 0.5
-MIRRORED_KINDS = ("pooled", "pose2d")
+MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
 
 
 def labelled_clips(clips: Clips) -> LabelledClips:
@@ -168,7 +168,7 @@ def measure(
 def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
 
-    Joints swap their places; of 2-D poses, whose origin is the person's, x changes its sign too.
+    Joints swap their places; of 2-D and 3-D poses, whose origin is the person's, x changes its sign too.
 
     Raises:
         ValueError: features of this kind have no mirror image.
@@ -176,7 +176,7 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     if meta.kind not in MIRRORED_KINDS:
         raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
     mirrored = features[:, :, :, list(meta.skeleton.mirror)]
-    if meta.kind == "pose2d":
+    if meta.kind in ("pose2d", "pose3d"):
         mirrored[:, 0] = -mirrored[:, 0]
     return torch.where(chosen[:, None, None, None, None], mirrored, features)
 

@@ -17,7 +17,6 @@ import numpy as np
 from .artifacts import read_json
 
 
-
 @dataclass(frozen=True)
 class Check:
     """One finding. ``needed``: the project cannot run without it."""
@@ -52,7 +51,8 @@ def _torch() -> Check:
         remedy = "install torch and torchvision of one release: pip install -U torch torchvision"
         return Check("torch", False, str(error).splitlines()[0], remedy)
     total = float((torch.ones(64, 64) @ torch.ones(64, 64)).sum())
-    return Check("torch", total == 64.0**3, f"{torch.__version__}, {torch.get_num_threads()} threads", "reinstall torch")
+    found = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    return Check("torch", total == 64.0**3, found, "reinstall torch")
 
 
 def _gpu() -> Check:
@@ -62,7 +62,8 @@ def _gpu() -> Check:
     x = torch.ones(64, 64, device="cuda")
     works = float((x @ x).sum()) == 64.0**3
     bfloat16 = "with" if torch.cuda.is_bf16_supported() else "without"
-    return Check("GPU", works, f"{torch.cuda.get_device_name(0)}, {bfloat16} bfloat16", "reinstall torch for this driver")
+    found = f"{torch.cuda.get_device_name(0)}, {bfloat16} bfloat16"
+    return Check("GPU", works, found, "reinstall torch for this driver")
 
 
 def _mmpose() -> Check:

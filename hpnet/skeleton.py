@@ -101,7 +101,33 @@ HAND21 = from_tree(
     tuple(range(21)),
 )
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21)}
+_KINECT_BODY = (
+    "left_shoulder", "left_elbow", "left_wrist", "left_hand", "right_shoulder", "right_elbow", "right_wrist",
+    "right_hand", "left_hip", "left_knee", "left_ankle", "left_foot", "right_hip", "right_knee", "right_ankle",
+    "right_foot",
+)  # fmt: skip
+_KINECT_MIRROR = (0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15)
+
+NTU25 = from_tree(
+    "ntu25",
+    (
+        "spine_base", "spine_middle", "neck", "head", *_KINECT_BODY, "spine_shoulder", "left_hand_tip", "left_thumb",
+        "right_hand_tip", "right_thumb",
+    ),
+    (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 22, 7, 24, 11),
+    (*_KINECT_MIRROR, 20, 23, 24, 21, 22),
+)  # fmt: skip
+"""Kinect 2's 25 joints (NTU RGB+D's .skeleton files), rooted between the shoulders."""
+
+UCLA20 = from_tree(
+    "ucla20",
+    ("hip_centre", "spine", "shoulder_centre", "head", *_KINECT_BODY),
+    (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+    _KINECT_MIRROR,
+)
+"""Kinect 1's 20 joints (N-UCLA), rooted between the shoulders."""
+
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20)}
 
 
 def adjacency(skeleton: Skeleton) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from .datasets import (
     mirror,
     person_rows,
 )
-from .models import build
+from .models import HEATMAP_NETWORKS, build, require_network
 from .params import TopologyParams
 from .skeleton import RELEASED17, Skeleton
 from .streams import transform
@@ -166,9 +166,11 @@ def train_topology(
         The metrics of :func:`hpnet.training.finish`.
 
     Raises:
-        ValueError: clips and features disagree, features are not finite, or there is nothing to train on.
+        ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
+            not finite, or there is nothing to train on.
         FloatingPointError: training diverged.
     """
+    require_input(params.graph.model, stream, features.meta)
     table = labelled_clips(clips)
     table.require_training()
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
@@ -180,7 +182,7 @@ def train_topology(
         "num_persons": int(rows.shape[1]),
     }
     statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
-    if not params.standardise:
+    if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
         statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
     torch.manual_seed(seed)
     model = _assemble(stream, params, sizes, skeleton, statistics)
@@ -248,6 +250,21 @@ def graph_skeleton(name: str, model: Skeleton) -> Skeleton:
             f"graph.skeleton is 'released', which needs COCO's 17 joints; the features have {model.name!r}. Use 'model'"
         )
     return RELEASED17
+
+
+def require_input(model: str, stream: str, meta: FeatureMeta) -> None:
+    """Refuse a network that does not exist or cannot be trained on such features.
+
+    Raises:
+        ValueError: unknown network (lists the choices), or a heatmap network on anything but the joints of 2-D poses.
+    """
+    require_network(model)
+    if model in HEATMAP_NETWORKS and meta.kind != "pose2d":
+        raise ValueError(
+            f"graph.model {model!r} draws 2-D keypoints, the features are {meta.kind!r}: set pool.kind to 'pose2d'"
+        )
+    if model in HEATMAP_NETWORKS and stream != "hpj":
+        raise ValueError(f"graph.model {model!r} draws joints, not the {stream!r} stream's view of them: train 'hpj'")
 
 
 def _assemble(

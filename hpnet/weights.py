@@ -116,15 +116,15 @@ def convert_simcc(state: Mapping[str, Tensor]) -> State:
     ``final_layer``, ``mlp_head_x``, ``mlp_head_y`` -> ``head.*``, everything else -> ``backbone.*``. Networks with
     deconvolutions (ResNet) keep them and the final layer under ``head.deconv_head``.
     """
-    deconvolved = any(key.startswith("deconv_layers.") for key in state)
+    # SimCC on deconvolutions (ResNet): mmpose nests a whole heatmap head
+    nested = {"deconv_layers", "mlp_head_x"} <= {key.partition(".")[0] for key in state}
     mapped: State = {}
     for key, value in state.items():
         part = key.partition(".")[0]
         if part in ("mlp_head_x", "mlp_head_y"):
             mapped[f"head.{key}"] = value
         elif part in ("final_layer", "deconv_layers"):
-            simcc = deconvolved and any(k.startswith("mlp_head_x.") for k in state)
-            mapped[f"head.deconv_head.{key}" if simcc else f"head.{key}"] = value
+            mapped[f"head.deconv_head.{key}" if nested else f"head.{key}"] = value
         else:
             mapped[f"backbone.{key}"] = value
     return mapped

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 import click
@@ -23,6 +25,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("pretrain", "Train the small packaged weights again."),
     "doctor": ("doctor", "Check what is installed and what is missing."),
 }
+
+
+TIMED = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
 
 
 class LazyGroup(click.Group):
@@ -75,8 +80,10 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
+        started = time.monotonic()
         # --debug works wherever it stands
         cli.main(["--debug"] * debug + [a for a in arguments if a != "--debug"], "hpnet", standalone_mode=False)
+        _remember_seconds(arguments, time.monotonic() - started)
     except click.exceptions.Abort:
         _stop("interrupted")
     except click.ClickException as error:
@@ -89,6 +96,24 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"Error: {_explain(error)}", err=True)
         sys.exit(1)
+
+
+def _remember_seconds(arguments: Sequence[str], seconds: float) -> None:
+    """Note how long a stage took in ``.work/seconds.json``, for the report; metrics hold nothing that varies."""
+    names = [a for a in arguments if not a.startswith("-")]
+    if not names or names[0] not in TIMED or "--help" in arguments or not os.path.isdir("artifacts"):
+        return
+    import json
+
+    file = os.path.join(".work", "seconds.json")
+    os.makedirs(".work", exist_ok=True)
+    known: dict[str, float] = {}
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError), open(file, encoding="utf-8") as stream:
+        known = json.load(stream)
+    name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
+    known.pop(name, None)
+    with open(file, "w", encoding="utf-8") as stream:
+        json.dump(known | {name: round(seconds, 1)}, stream, indent=1)
 
 
 def _stop(what: str) -> None:

@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Train the joint stream on the features of VARIANT, a name of compare.variants, for the report's comparison.
 
-    The variant's overrides replace parameters of section pool; network, training and seed are those of `hpnet train hpj`.
+    The variant's overrides replace parameters of section pool; all else is as in `hpnet train hpj`.
     """
     from hpnet.artifacts import PoseStore
     from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key

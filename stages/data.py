@@ -23,10 +23,8 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     Writes clips.csv and classes.csv (and for the mannequins videos/ and truth.parquet). With --videos the folder is
     indexed, by the protocol `folder` (a class per sub-folder) unless --protocol names another.
     """
-    from hpnet.data.mannequin.benchmark import make_benchmark, plan
-
     from hpnet.artifacts import write_json
-    from hpnet.data.index import failures, find_videos, index_folder
+    from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
 
     section = params.data
     if was_given(context, "videos"):
@@ -59,7 +57,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
         click.echo(f"{clip_id}: {reason}", err=True)
     if len(failed) > section.max_failed * len(clips.table):
         raise ValueError(
-            f"{len(failed)} of {len(clips.table)} clips cannot be read, "
-            f"more than data.max_failed = {section.max_failed:g}: mend or remove them (listed above and in {out / 'clips.csv'}), or raise data.max_failed"
+            f"{len(failed)} of {len(clips.table)} clips cannot be read, more than data.max_failed = "
+            f"{section.max_failed:g}: mend or remove those listed above, or raise data.max_failed"
         )
     click.echo(f"{len(clips.table)} clips of {clips.num_classes} classes in {out}")

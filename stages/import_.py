@@ -1,16 +1,23 @@
-"""``hpnet import``: bring scores of other projects in."""
+"""``hpnet import``: bring scores, poses and features of other projects in."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-FORMATS = ("scores-hpnet", "scores-csv", "scores-npz")
+from .common import progress
+
+if TYPE_CHECKING:
+    from hpnet.data.feature_folder import ImportSummary
+
+SCORES = ("scores-hpnet", "scores-csv", "scores-npz")
+FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
 
 
 @click.command("import")
-@click.argument("layout", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument("layout", metavar="FORMAT", type=click.Choice(SCORES + FEATURES))
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; streams are added to it.")
 @click.option("--protocol", help="Gives labels, splits and class order (see `hpnet protocol --help`).")
@@ -21,6 +28,20 @@ FORMATS = ("scores-hpnet", "scores-csv", "scores-npz")
     help="scores-csv and scores-npz: insist that the scores are probabilities.",
 )
 @click.option("--allow-missing", is_flag=True, help="scores-hpnet: accept listed test clips without a score.")
+@click.option("--frames", type=click.IntRange(1), default=64, show_default=True, help="Poses: T after resampling.")
+@click.option("--persons", type=click.IntRange(1), default=2, show_default=True, help="pyskl, kinect: people per clip.")
+@click.option(
+    "--align/--no-align",
+    default=None,
+    help="kinect, nw-ucla: also turn clips so that the first frame's body stands upright and square to the camera."
+    "  [default: nw-ucla yes, kinect no]",
+)
+@click.option("--split", help="pyskl: which of the file's splits, such as xsub.  [default: the protocol's, or the one]")
+@click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Poses: training part held out.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Poses: decides who is held out.")
+@click.option(
+    "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."
+)
 def command(
     layout: str,
     source: Path,
@@ -29,12 +50,80 @@ def command(
     stream: str | None,
     kind: str | None,
     allow_missing: bool,
+    frames: int,
+    persons: int,
+    align: bool | None,
+    split: str | None,
+    val_fraction: float,
+    seed: int,
+    max_failed: float,
 ) -> None:
-    """Bring scores of other projects in, one scores.parquet per stream.
+    """Bring scores, poses and features of other projects in.
 
-    FORMAT is scores-hpnet (the authors' score folder), scores-csv or scores-npz (one stream of any model). `hpnet fuse
-    --input OUT` reads the result.
+    Scores, one scores.parquet per stream, which `hpnet fuse --input OUT` reads: FORMAT is scores-hpnet (the authors'
+    score folder), scores-csv or scores-npz (one stream of any model).
+
+    Features with their clip table, which `hpnet train STREAM --input OUT --data OUT` reads: features-hpnet (a folder of
+    the authors' pooled .npy), pyskl (an annotation pickle of pyskl or mmaction2), kinect (a folder of NTU RGB+D's
+    .skeleton files), nw-ucla (an .npz of names, offsets and joints). 3-D poses are in metres from the first frame's
+    spine base.
     """
+    if layout in SCORES:
+        _import_scores(layout, source, out, protocol, stream, kind, allow_missing)
+        return
+    if protocol is None and layout in ("features-hpnet", "kinect"):
+        raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
+    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed}
+    if layout != "features-hpnet":
+        options["frames"] = frames
+    if layout in ("pyskl", "kinect"):
+        options["persons"] = persons
+    if layout in ("kinect", "nw-ucla"):
+        options["align"] = layout == "nw-ucla" if align is None else align
+    if layout == "pyskl":
+        options["split"] = split
+    summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
+    for clip_id, reason in summary.failed.items():
+        click.echo(f"{clip_id}: {reason}", err=True)
+    if len(summary.failed) > max_failed * summary.clips:
+        raise click.ClickException(
+            f"{len(summary.failed)} of {summary.clips} clips failed, more than --max-failed {max_failed:g}: mend or "
+            "remove them, or raise --max-failed"
+        )
+    click.echo(
+        f"{summary.clips} clips, {summary.persons} people, {summary.without_person} clips with nobody "
+        f"({len(summary.failed)} of them failed) -> {out}"
+    )
+
+
+def _import_features(
+    layout: str, source: Path, out: Path, protocol: str | None, options: dict[str, Any]
+) -> ImportSummary:
+    from hpnet.data.kinect import import_kinect
+    from hpnet.data.pyskl import import_pyskl
+    from hpnet.data.released import import_features
+    from hpnet.data.ucla import import_ucla
+
+    readers: dict[str, Any] = {
+        "features-hpnet": import_features,
+        "pyskl": import_pyskl,
+        "kinect": import_kinect,
+        "nw-ucla": import_ucla,
+    }
+    with progress(f"importing {layout}", None) as advance:
+        summary: ImportSummary = readers[layout](source, out, protocol, on_progress=advance, **options)
+    return summary
+
+
+def _import_scores(
+    layout: str,
+    source: Path,
+    out: Path,
+    protocol: str | None,
+    stream: str | None,
+    kind: str | None,
+    allow_missing: bool,
+) -> None:
     from hpnet.data.importers import import_scores_csv, import_scores_hpnet, import_scores_npz
 
     if layout == "scores-hpnet":

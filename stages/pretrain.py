@@ -19,8 +19,8 @@ VALIDATION_SEEDS = 50_000_000
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the weights; the package's own by default.")
 @click.option("--scenes", type=click.Path(path_type=Path), default=PROJECT.work / "pretrain", show_default=True,
               help="Where rendered scenes are kept; those already there are used again.")  # fmt: skip
-@click.option("--count", type=click.IntRange(1), default=12_000, show_default=True, help="Training scenes.")
-@click.option("--held-out", type=click.IntRange(1), default=512, show_default=True, help="Scenes for the card's figures.")
+@click.option("--count", type=click.IntRange(1), default=2048, show_default=True, help="Training scenes.")
+@click.option("--held-out", type=click.IntRange(1), default=256, show_default=True, help="Scenes for the card.")
 @click.option("--frames", type=click.IntRange(1), default=8, show_default=True, help="Frames per scene.")
 @click.option("--scene-seed", type=click.IntRange(0, VALIDATION_SEEDS // 2), default=1_000_000, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Training steps; each kind has its own default.")
@@ -49,13 +49,14 @@ def command(
     The scenes' actions, people, rooms and objects are disjoint from the benchmark's. Writes the weights and a card with
     data, steps, seed, time and quality measured on held-out scenes.
     """
-    from hpnet.pretrain.scenes import open_shards, render_scenes
+    from hpnet.pretrain.scenes import SceneShard, render_scenes
     from hpnet.weights import ASSETS
 
     def shards(folder: Path, number: int, first: int) -> Any:
         with progress(f"rendering {folder.name}", number) as advance:
-            render_scenes(folder, number, first, workers or default_workers(), frames=frames, on_progress=advance)
-        return open_shards(folder)
+            processes = workers or default_workers()
+            files = render_scenes(folder, number, first, processes, frames=frames, on_progress=advance)
+        return [SceneShard(file) for file in files]
 
     train = shards(scenes / "train", count, scene_seed)
     validation = shards(scenes / "held-out", held_out, VALIDATION_SEEDS)

@@ -16,14 +16,8 @@ from .common import PROJECT, device_option, progress, section_options
 if TYPE_CHECKING:
     from hpnet.training import Epoch
 
-TOPOLOGY_CODE = (
-    "hpnet.training", "hpnet.datasets", "hpnet.topology", "hpnet.streams", "hpnet.skeleton", "hpnet.models",
-    "hpnet.models.persons", "hpnet.models.ctrgcn", "hpnet.models.gcn",
-)  # fmt: skip
-MULTIMODAL_CODE = (
-    *TOPOLOGY_CODE, "hpnet.multimodal", "hpnet.text", "hpnet.models.hpnet", "hpnet.models.smclm", "hpnet.models.trmm",
-    "hpnet.models.xclip",
-)  # fmt: skip
+CODE = ("hpnet.training", "hpnet.datasets", "hpnet.topology", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton")
+"""What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 
 precision_option = click.option(
     "--precision",
@@ -100,8 +94,12 @@ def train_stream(
     accelerator = make_accelerator(target, precision)
     multimodal = stream == "hpnet"
     section = params.train.hpnet if multimodal else params.train.topology
-    card = model_card(pool, data, frames if multimodal else None, MULTIMODAL_CODE if multimodal else TOPOLOGY_CODE)
+    card = model_card(pool, data, frames if multimodal else None)
     deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
+    if multimodal:
+        from hpnet.videotext import xclip_digest
+
+        deciding["video_digest"] = xclip_digest(params.train.hpnet.video)
     key = run_key(
         stream=stream,
         params=section.model_dump(mode="json"),
@@ -129,7 +127,13 @@ def train_stream(
             from hpnet.multimodal import train_multimodal
 
             found = train_multimodal(
-                clips, features, PersonFrames(frames), params.train.hpnet, on_epoch=on_epoch, **common
+                clips,
+                features,
+                PersonFrames(frames),
+                params.train.hpnet,
+                on_epoch=on_epoch,
+                text_cache=PROJECT.work / "text",
+                **common,
             )
         else:
             found = train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
@@ -169,18 +173,21 @@ def epoch_log(history: Path | None, stream: str, epochs: int) -> Iterator[Callab
         yield on_epoch
 
 
-def model_card(pool: Path, data: Path, frames: Path | None, code: tuple[str, ...]) -> dict[str, Any]:
+def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
     """What a run was made from: digests of its inputs, versions, git revision."""
+    import pkgutil
     import platform
     from importlib.metadata import version
 
+    import hpnet.models
     from hpnet.shards import code_version
 
+    networks = [f"hpnet.models.{module.name}" for module in pkgutil.iter_modules(hpnet.models.__path__)]
     return {
         "features_digest": _digest([pool / name for name in ("features.npy", "index.parquet", "meta.json")]),
         "clips_digest": _digest([data / name for name in ("clips.csv", "classes.csv")]),
         "frames_digest": None if frames is None else _digest(sorted(frames.glob("frames-*.parquet"))),
-        "code_version": code_version(*code),
+        "code_version": code_version(*CODE, *networks),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("hpnet", "torch", "accelerate", "numpy")},

@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpnet.artifacts import BOX_COLUMNS, Boxes, ClipPoses, Clips, FeatureMeta, Features, PersonFrames, PoseMeta
-from hpnet.artifacts import PoseStore, Scores
+from hpnet.artifacts import (
+    BOX_COLUMNS,
+    Boxes,
+    ClipPoses,
+    Clips,
+    FeatureMeta,
+    Features,
+    PersonFrames,
+    PoseMeta,
+    PoseStore,
+    Scores,
+)
 from hpnet.skeleton import COCO17
 
 
@@ -74,7 +84,8 @@ def test_boxes_round_trip_csv_and_inverted(tmp_path: Path) -> None:
 
 
 def test_person_frames(tmp_path: Path) -> None:
-    PersonFrames.write(tmp_path / "frames-0.parquet", [("a", [(2, b"two"), (0, b"zero")]), ("b", []), ("c", [(1, b"1")])])
+    clips = [("a", [(2, b"two"), (0, b"zero")]), ("b", []), ("c", [(1, b"1")])]
+    PersonFrames.write(tmp_path / "frames-0.parquet", clips)
     frames = PersonFrames(tmp_path)
     assert frames.load("a") == [(0, b"zero"), (2, b"two")]
     assert frames.load("b") == []
@@ -109,7 +120,8 @@ def test_poses_of_unequal_shapes_are_refused() -> None:
 
 def test_features_round_trip_memory_mapped(tmp_path: Path) -> None:
     meta = FeatureMeta("pooled", "h2s3", 1, "mean", COCO17)
-    index = pd.DataFrame({"clip_id": ["a", "a", "b"], "person": [0, 1, 0], "row": [0, 1, 2], "valid": [True, True, False]})
+    index = pd.DataFrame({"clip_id": ["a", "a", "b"], "person": [0, 1, 0], "row": [0, 1, 2]})
+    index["valid"] = [True, True, False]
     array = np.random.default_rng(0).random((3, 6, 17, 5)).astype(np.float16)
     Features(array, index, meta).save(tmp_path)
     back = Features.load(tmp_path)

@@ -187,7 +187,7 @@ def test_errors_name_what_to_change(store, tmp_path):
     with pytest.raises(ValueError, match=r"'h1s3' was not cached.*estimate.taps"):
         feature_meta(PoolParams(tap="h1s3"), store.meta)
     without = PoseMeta.from_json({**store.meta.to_json(), "vectors": 0})
-    with pytest.raises(ValueError, match="estimate.vectors"):
+    with pytest.raises(ValueError, match=r"estimate\.vectors"):
         feature_meta(PoolParams(kind="simcc"), without)
 
 

@@ -107,13 +107,11 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
             },
         },
     )
-    metrics = {"ap50": 0.987, "seconds": 12.5, "frames_per_second": 58.2, "weights_digest": "ab" * 20}
+    metrics = {"ap50": 0.987, "weights_digest": "ab" * 20}
     write_json(root / "metrics" / "detect.json", metrics)
-    write_json(
-        root / "metrics" / "estimate.json", {"pck": 0.934, "oks_ap": 0.81, "seconds": 40.2, "crops_per_second": 210.0}
-    )
-    write_json(root / "metrics" / "pool.json", {"bytes_per_clip": 78336, "seconds": 3.1})
-    write_json(root / "metrics" / "train" / "hpj.json", {"seconds": 61.0, "val": {"top1": 0.9}})
+    write_json(root / "metrics" / "estimate.json", {"pck": 0.934, "oks_ap": 0.81})
+    write_json(root / "metrics" / "pool.json", {"bytes_per_clip": 78336})
+    write_json(root / "metrics" / "train" / "hpj.json", {"val": {"top1": 0.9}})
 
 
 def _kind(kind: str, region: int) -> object:

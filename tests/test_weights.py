@@ -77,11 +77,12 @@ def test_released_names():
         "mlp_head_x.bias": one,
     }
     assert set(weights.convert_simcc(released)) == {
-        "backbone.conv1.weight", "backbone.stage4.0.branches.1.0.conv1.weight", "head.final_layer.bias", "head.mlp_head_x.bias",
+        "backbone.conv1.weight", "backbone.stage4.0.branches.1.0.conv1.weight", "head.final_layer.bias",
+        "head.mlp_head_x.bias",
     }  # fmt: skip
-    with_deconvolution = {"deconv_layers.0.weight": one, "final_layer.bias": one, "mlp_head_y.bias": one}
+    with_deconvolution = {"deconv_layers.0.weight": one, "final_layer.bias": one, "mlp_head_x.bias": one}
     assert set(weights.convert_simcc(with_deconvolution)) == {
-        "head.deconv_head.deconv_layers.0.weight", "head.deconv_head.final_layer.bias", "head.mlp_head_y.bias",
+        "head.deconv_head.deconv_layers.0.weight", "head.deconv_head.final_layer.bias", "head.mlp_head_x.bias",
     }  # fmt: skip
 
 

@@ -64,8 +64,7 @@ def render_mannequins(
     names = [spec.clip_id for spec in plan(params)]
     table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
     corrupt = frozenset(table.clip_id[table.split == "test"]) if params.corruption != "none" else frozenset()
-    files, truth = write_benchmark(params, folder, workers=workers, on_progress=on_progress, corrupt_ids=corrupt)
-    truth.to_parquet(folder / "truth.parquet", index=False)
+    files, _ = write_benchmark(params, folder, workers=workers, on_progress=on_progress, corrupt_ids=corrupt)
     columns = ["clip_id", "path", "width", "height", "fps", "frames"]
     rows = table.merge(files[columns], on="clip_id", validate="one_to_one").assign(error="")
     return Clips(rows, class_table(params.protocol))

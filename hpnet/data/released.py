@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts import Features
+from ..artifacts import FeatureMeta, Features
+from ..skeleton import COCO17
+from . import protocols
+from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
+
+META = FeatureMeta(kind="pooled", tap="h2s3", region=1, operator="mean", skeleton=COCO17)
+"""What the authors' files hold."""
 
 
 def to_released(persons: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -19,13 +26,79 @@ def to_released(persons: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.stack([first, second], axis=1).astype(np.float32)
 
 
-def export_features(features: Features, out: Path) -> list[Path]:
+def from_released(clip_id: str, array: NDArray[np.floating]) -> ImportedClip:
+    """(T, 2, V, C) -> one clip: a second slot that repeats the first, or is zeros, is nobody; all zeros, nobody at all.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if array.ndim != 4 or array.shape[1] != 2 or array.shape[2] != COCO17.num_joints or array.dtype.kind != "f":
+        raise ValueError(f"holds {array.shape} {array.dtype}, expected (64, 2, 17, 96) float32 (T, 2, V, C)")
+    # (T, 2, V, C) -> (2, T, V, C)
+    slots = array.swapaxes(0, 1)
+    people = slots[:1] if np.array_equal(slots[0], slots[1]) or not slots[1].any() else slots
+    if not people.any():
+        return nobody(clip_id, people.shape[1:])
+    return ImportedClip(clip_id, people, np.ones(len(people), bool))
+
+
+def import_features(
+    source: Path,
+    out: Path,
+    protocol: str,
+    *,
+    val_fraction: float = 0.15,
+    seed: int = 7,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Import the authors' pooled features (every .npy below ``source``) into ``out``.
+
+    A file that cannot be read, or holds something else, keeps its row, with the reason.
+
+    Raises:
+        FileNotFoundError: ``source`` holds no .npy file.
+        ValueError: a name that the protocol does not know, two files of one clip, or files of different sizes.
+    """
+    files = sorted(source.rglob("*.npy"))
+    if not files:
+        raise FileNotFoundError(f"folder {source} is missing or holds no .npy file: name the folder of pooled features")
+    table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
+    size = _first_size(files)
+
+    def clips() -> Iterator[ImportedClip]:
+        for clip_id, file in zip(table.clip_id, files, strict=True):
+            try:
+                clip = from_released(clip_id, np.load(file, allow_pickle=False))
+            except (ValueError, EOFError, OSError) as error:
+                clip = nobody(clip_id, size, error=f"{file} cannot be used: {error}")
+            yield clip
+            if on_progress:
+                on_progress(1)
+
+    described = table.assign(path=[str(f) for f in files])
+    return write_feature_folder(out, clips(), described, protocols.class_table(protocol, table), META)
+
+
+def _first_size(files: list[Path]) -> tuple[int, ...]:
+    """(T, V, C) of the first file that can be used."""
+    first: Exception | None = None
+    for file in files:
+        try:
+            return from_released("", np.load(file, mmap_mode="r", allow_pickle=False)).values.shape[1:]
+        except (ValueError, EOFError, OSError) as error:
+            first = first or error
+    raise ValueError(f"none of {len(files)} files can be used; the first, {files[0]}, {first}")
+
+
+def export_features(features: Features, out: Path, on_progress: Callable[[int], None] | None = None) -> list[Path]:
     """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor."""
-    out.mkdir(parents=True, exist_ok=True)
     files = []
     for clip_id, rows in features.index.sort_values(["clip_id", "person"]).groupby("clip_id"):
         found = rows[rows.valid] if rows.valid.any() else rows
         file = out / f"{clip_id}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, to_released(features.array[found.row.to_numpy()]))
         files.append(file)
+        if on_progress:
+            on_progress(1)
     return files

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
 from ..skeleton import Skeleton
 from .ctrgcn import CTRGCN
 from .gcn import GCN
+from .heatmaps import HeatmapEvolution, HeatmapVolume, KeypointClassifier
+from .mixformer import MixFormer
+from .stgcn import STGCN
+from .tdgcn import TDGCN
+from .transformer import Transformer
 
-__all__ = ["CTRGCN", "GCN", "TOPOLOGY_NETWORKS", "TopologyNetwork", "build"]
+__all__ = [
+    "CTRGCN", "GCN", "HEATMAP_NETWORKS", "HeatmapEvolution", "HeatmapVolume", "MixFormer", "Network", "STGCN", "TDGCN",
+    "TOPOLOGY_NETWORKS", "TopologyNetwork", "Transformer", "build", "require_network",
+]  # fmt: skip
+
+Network: TypeAlias = CTRGCN | GCN | MixFormer | STGCN | TDGCN | Transformer | KeypointClassifier
 
 
 class TopologyNetwork(Protocol):
@@ -28,7 +38,32 @@ class TopologyNetwork(Protocol):
         ...
 
 
-TOPOLOGY_NETWORKS: dict[str, Callable[..., CTRGCN | GCN]] = {"ctrgcn": CTRGCN, "gcn": GCN}
+TOPOLOGY_NETWORKS: dict[str, Callable[..., Network]] = {
+    "ctrgcn": CTRGCN,
+    "gcn": GCN,
+    "mixformer": MixFormer,
+    "stgcn": STGCN,
+    "tdgcn": TDGCN,
+    "transformer": Transformer,
+}
+"""Networks for any features of joints."""
+
+HEATMAP_NETWORKS: dict[str, Callable[..., Network]] = {
+    "heatmap_volume": HeatmapVolume,
+    "heatmap_evolution": HeatmapEvolution,
+}
+"""Networks that draw heatmaps of 2-D keypoints (x, y, score): Table X's baselines."""
+
+
+def require_network(name: str) -> None:
+    """Refuse a name that :func:`build` does not know.
+
+    Raises:
+        ValueError: lists the choices.
+    """
+    choices = [*TOPOLOGY_NETWORKS, *HEATMAP_NETWORKS]
+    if name not in choices:
+        raise ValueError(f"unknown topology network {name!r}: choose from {', '.join(choices)}")
 
 
 def build(
@@ -42,14 +77,13 @@ def build(
     base_channels: int = 64,
     blocks: int = 10,
     dropout: float = 0.0,
-) -> CTRGCN | GCN:
+) -> Network:
     """A topology network for (N, ``in_channels``, T, ``num_joints``, ``num_persons``) clips, with new weights.
 
     Raises:
         ValueError: unknown name (lists the choices), a skeleton of another number of joints, or a size out of range.
     """
-    if name not in TOPOLOGY_NETWORKS:
-        raise ValueError(f"unknown topology network {name!r}: choose from {', '.join(TOPOLOGY_NETWORKS)}")
+    require_network(name)
     if skeleton.num_joints != num_joints:
         raise ValueError(
             f"skeleton {skeleton.name!r} has {skeleton.num_joints} joints, the features {num_joints}: "
@@ -59,7 +93,7 @@ def build(
     for size, value in sizes.items():
         if value < 1:
             raise ValueError(f"{size} is {value}, expected at least 1")
-    return TOPOLOGY_NETWORKS[name](
+    return {**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}[name](
         in_channels=in_channels,
         num_classes=num_classes,
         num_persons=num_persons,

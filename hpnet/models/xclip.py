@@ -32,12 +32,12 @@ def reduced_config(
     vocab_size: int,
     image_size: int = 112,
     patch_size: int = 16,
-    frames: int = 8,
+    frames: int = 4,
     width: int = 128,
     layers: int = 4,
     text_width: int = 96,
     text_layers: int = 3,
-    text_length: int = 32,
+    text_length: int = 77,
 ) -> XCLIPConfig:
     """An X-CLIP of the packaged size: 2.1 million parameters. Heads are 32 channels wide."""
     return XCLIPConfig(

@@ -1,9 +1,10 @@
-"""Pose networks by name: mmpose's backbones and heads, put together from their sizes."""
+"""Pose networks by name: mmpose's backbones and heads, or transformers' ViTPose, put together from their sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from .. import weights
 from ..skeleton import COCO17, HAND21, Skeleton
 from .mmpose_import import mmpose_classes
-from .taps import hrnet_aliases
+from .taps import hrnet_aliases, resnet_aliases, vitpose_aliases
 
 OPENMMLAB = "https://download.openmmlab.com/mmpose/"
+HUB = "https://huggingface.co/"
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,12 @@ class NetworkSpec:
 
     Attributes:
         input_size_px: (width, height) of the crop.
-        backbone: class name and arguments of an mmpose backbone.
+        backbone: class name and arguments of an mmpose backbone, or ``ViTPose`` and those of its configuration.
         head: ``simcc`` (coordinate vectors) or ``heatmap``.
         stride: input pixels per cell of the map that the head reads.
-        deconv: whether the head enlarges that map eightfold with three deconvolutions (ResNet).
-        weights_file, weights_from: the checkpoint's name and origin.
+        deconv: whether the head enlarges that map with deconvolutions (ResNet: three, ViTPose: two).
+        weights_file, weights_from: the checkpoint's name and origin (an address, or words where it has none).
+        weights_mb: about how large it is.
         aliases: tap aliases -> module paths.
         split_ratio: SimCC bins per pixel.
         sigma_bins: sd of the SimCC targets, where scores are peak sharpness; None: mmpose's maximum.
@@ -40,6 +43,7 @@ class NetworkSpec:
     stride: int
     weights_file: str
     weights_from: str
+    weights_mb: int = 0
     deconv: bool = False
     skeleton: Skeleton = COCO17
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +89,26 @@ def _hrnet(width: int, modules: tuple[int, int, int] = (1, 4, 3), blocks: int = 
 
 _RES50 = {"type": "ResNet", "depth": 50}
 
+
+def _vitpose(name: str, width: int, layers: int, heads: int, weights_mb: int, part: int = 0) -> NetworkSpec:
+    """A ViTPose, or with ``part`` channels of an expert's own, a ViTPose+ of six experts."""
+    experts = {"num_experts": 6, "part_features": part} if part else {}
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return NetworkSpec(
+        name=name,
+        input_size_px=(192, 256),
+        backbone={"type": "ViTPose", **sizes, **experts},
+        head="heatmap",
+        head_channels=width,
+        stride=16,
+        deconv=not name.endswith("-simple"),
+        weights_file=f"{name}.safetensors",
+        weights_from=f"{HUB}usyd-community/{name}/resolve/main/model.safetensors",
+        weights_mb=weights_mb,
+        aliases=vitpose_aliases(layers),
+    )
+
+
 _SPECS = (
     NetworkSpec(
         name="mannequin-simcc",
@@ -95,6 +119,7 @@ _SPECS = (
         stride=4,
         weights_file="mannequin-simcc.safetensors",
         weights_from="what `hpnet pretrain pose` writes",
+        weights_mb=3,
         aliases=hrnet_aliases(),
         sigma_bins=5.0,
     ),
@@ -107,6 +132,7 @@ _SPECS = (
         stride=4,
         weights_file="mannequin-heatmap.safetensors",
         weights_from="what `hpnet pretrain pose` writes for this model (not packaged)",
+        weights_mb=3,
         aliases=hrnet_aliases(),
     ),
     NetworkSpec(
@@ -118,6 +144,7 @@ _SPECS = (
         stride=4,
         weights_file="pose_hrnet_w48_256x192_split2_sigma4.pth",
         weights_from="pose_hrnet_w48_256x192_split2_sigma4.pth from https://github.com/leeyegy/SimCC (its model zoo)",
+        weights_mb=266,
         aliases=hrnet_aliases(),
     ),
     NetworkSpec(
@@ -129,6 +156,7 @@ _SPECS = (
         stride=4,
         weights_file="pose_hrnet_w32_256x192_split2_sigma4.pth",
         weights_from="the SimCC HRNet-W32 256x192 checkpoint from https://github.com/leeyegy/SimCC (its model zoo)",
+        weights_mb=126,
         aliases=hrnet_aliases(),
     ),
     NetworkSpec(
@@ -141,6 +169,7 @@ _SPECS = (
         weights_file="td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth",
         weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
         "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth",
+        weights_mb=255,
         aliases=hrnet_aliases(),
     ),
     NetworkSpec(
@@ -153,6 +182,7 @@ _SPECS = (
         weights_file="td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
         weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
         "td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
+        weights_mb=115,
         aliases=hrnet_aliases(),
     ),
     NetworkSpec(
@@ -166,6 +196,8 @@ _SPECS = (
         weights_file="simcc_res50_8xb64-210e_coco-256x192-8e0f5b59_20220919.pth",
         weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/simcc/coco/"
         "simcc_res50_8xb64-210e_coco-256x192-8e0f5b59_20220919.pth",
+        weights_mb=147,
+        aliases=resnet_aliases(),
     ),
     NetworkSpec(
         name="res50",
@@ -178,6 +210,8 @@ _SPECS = (
         weights_file="td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth",
         weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
         "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth",
+        weights_mb=136,
+        aliases=resnet_aliases(),
     ),
     NetworkSpec(
         name="res50-hand",
@@ -190,7 +224,15 @@ _SPECS = (
         skeleton=HAND21,
         weights_file="res50_onehand10k_256x256-739c8639_20210330.pth",
         weights_from=f"{OPENMMLAB}hand/resnet/res50_onehand10k_256x256-739c8639_20210330.pth",
+        weights_mb=136,
+        aliases=resnet_aliases(),
     ),
+    _vitpose("vitpose-base-simple", 768, 12, 12, 344),
+    _vitpose("vitpose-base", 768, 12, 12, 360),
+    _vitpose("vitpose-plus-small", 384, 12, 12, 133, part=96),
+    _vitpose("vitpose-plus-base", 768, 12, 12, 502, part=192),
+    _vitpose("vitpose-plus-large", 1024, 24, 16, 1738, part=256),
+    _vitpose("vitpose-plus-huge", 1280, 32, 16, 3598, part=320),
 )
 
 NETWORKS: dict[str, NetworkSpec] = {spec.name: spec for spec in _SPECS}
@@ -203,14 +245,23 @@ def network_spec(name: str) -> NetworkSpec:
     return NETWORKS[name]
 
 
-def build(name: str) -> PoseNetwork:
-    """A pose network with random weights, in evaluation mode.
+def build(name: str) -> nn.Module:
+    """A pose network with random weights, in evaluation mode: :class:`PoseNetwork`, or a ViTPose of the same outputs.
 
     Raises:
         ValueError: unknown name.
         ModuleNotFoundError: mmpose is not installed.
     """
-    spec = network_spec(name)
+    return assemble(network_spec(name))
+
+
+def assemble(spec: NetworkSpec) -> nn.Module:
+    """What :func:`build` builds, from its description."""
+    if spec.backbone["type"] == "ViTPose":
+        from .vitpose import VitPoseNetwork  # late: transformers takes seconds to import
+
+        sizes = {key: value for key, value in spec.backbone.items() if key != "type"}
+        return VitPoseNetwork(sizes, spec.input_size_px, spec.skeleton.num_joints, not spec.deconv).eval()
     classes = mmpose_classes()
     arguments = dict(spec.backbone)
     backbone = classes[arguments.pop("type")](**arguments)
@@ -231,7 +282,7 @@ def build(name: str) -> PoseNetwork:
     return PoseNetwork(backbone, head).eval()
 
 
-def load(name: str, weights_path: str | None = None) -> tuple[PoseNetwork, str]:
+def load(name: str, weights_path: str | None = None) -> tuple[nn.Module, str]:
     """A pose network with its weights, in evaluation mode, and the digest of the weights' file.
 
     Raises:
@@ -248,7 +299,10 @@ def weights_file(name: str, weights_path: str | None = None) -> str:
     """Where the weights of a network are: the given path, or the first of the search folders that has them."""
     spec = network_spec(name)
     if weights_path is None:
-        return str(weights.find(spec.weights_file, spec.weights_from))
+        fetch = f" (`hpnet weights fetch {name}`)" if spec.weights_from.startswith("https://") else ""
+        return str(weights.find(spec.weights_file, spec.weights_from + fetch))
+    if Path(weights_path).is_file():
+        return weights_path
     try:
         return str(weights.find(weights_path, f"{spec.weights_from}, or correct estimate.weights"))
     except FileNotFoundError:

@@ -30,6 +30,16 @@ def hrnet_aliases() -> dict[str, str]:
     }
 
 
+def resnet_aliases() -> dict[str, str]:
+    """The outputs of a ResNet's four stages, ``c2`` to ``c5`` -> module path."""
+    return {f"c{stage + 1}": f"backbone.layer{stage}" for stage in (1, 2, 3, 4)}
+
+
+def vitpose_aliases(layers: int) -> dict[str, str]:
+    """A ViTPose's tokens as maps: ``tokens``, which the head reads, and ``layer1`` to ``layerL`` -> module paths."""
+    return {"tokens": "tokens", **{f"layer{k + 1}": f"layers.{k}" for k in range(layers)}}
+
+
 def resolve_tap(network: nn.Module, tap: str, aliases: Mapping[str, str]) -> str:
     """The dotted module path behind a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
 

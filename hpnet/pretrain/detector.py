@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..detector import UltralyticsDetector, build_network, load_network, packaged_config, save_network, ultralytics
-from ..device import resolve_device
+from ..device import has_fast_bfloat16, resolve_device, tune_allocator
 from ..metrics import average_precision
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint
@@ -221,10 +221,10 @@ def train_detector(
     train: Sequence[SceneShard],
     validation: Sequence[SceneShard],
     *,
-    steps: int = 4000,
-    batch: int = 128,
-    image_size: int = 320,
-    lr: float = 2e-3,
+    steps: int = 2400,
+    batch: int = 32,
+    image_size: int = 256,
+    lr: float = 1e-3,
     weight_decay: float = 0.02,
     device: str = "auto",
     seed: int = 0,
@@ -251,6 +251,7 @@ def train_detector(
     require_disjoint(train, validation)
     began = time.monotonic()
     place = resolve_device(device)
+    tune_allocator()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     data = load_images(train, frames_per_scene)
@@ -273,7 +274,7 @@ def train_detector(
         rows = next(order).to(place)
         canvas = canvases[int(torch.randint(len(canvases), (1,), generator=generator))]
         inputs, moved, targets = augment(images[rows], boxes[rows], canvas, generator)
-        with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
+        with torch.autocast(place.type, torch.bfloat16, enabled=has_fast_bfloat16(place)):
             predictions = network(inputs.contiguous(memory_format=torch.channels_last))
         loss = detection_loss(criterion, predictions, moved, targets, canvas)
         optimiser.zero_grad(set_to_none=True)

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import XCLIPModel
 
-from ..device import resolve_device
+from ..device import resolve_device, tune_allocator
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
 from ..text import text_features, tokenize, train_tokenizer
 from ..tracking import square_around, union_box
@@ -275,8 +275,8 @@ def train_xclip(
     train: Sequence[SceneShard],
     validation: Sequence[SceneShard],
     *,
-    steps: int = 4000,
-    batch: int = 256,
+    steps: int = 1400,
+    batch: int = 64,
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     action_share: float = 0.5,
@@ -306,6 +306,7 @@ def train_xclip(
     require_disjoint(train, validation)
     began = time.monotonic()
     place = resolve_device(device)
+    tune_allocator()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     captions = [caption for shard in train for caption in shard.captions]

@@ -53,7 +53,8 @@ class Project:
     """The artifacts and metrics of a project.
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
-    bytes on disk per stage.
+    bytes on disk per stage; ``seconds``: wall time of each command's last run here (``.work/seconds.json``), apart from
+    the metrics, which the same seed must reproduce.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Project:
     weights: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -105,6 +107,7 @@ def collect(folder: Path, params: Params) -> Project:
         weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
+        seconds=_seconds(folder / ".work" / "seconds.json"),
         revision=git_revision(folder),
         versions=installed_versions(),
     )
@@ -216,6 +219,10 @@ def _metrics(folder: Path) -> dict[str, Any]:
             target = target.setdefault(parent, {})
         target[name] = read_json(file)
     return found
+
+
+def _seconds(file: Path) -> dict[str, float]:
+    return {name: float(value) for name, value in read_json(file).items()} if file.is_file() else {}
 
 
 def _ordered_variants(folder: Path) -> list[str]:

@@ -859,22 +859,12 @@ def cost_section(project: Project, kept: Files) -> dict[str, Any]:
     if sized:
         rows = []
         for run in sized:
-            flat = flatten({**run.config, **run.metrics})
-            seconds = next(
-                (
-                    v
-                    for k, v in flat.items()
-                    if k.rpartition(".")[2] in ("seconds", "train_seconds") and isinstance(v, (int, float))
-                ),
-                None,
-            )
             rows.append(
                 {
                     "network": _run_title(project, run),
                     "parameters": run.parameters,
                     "epoch": None if run.chosen_epoch is None else run.chosen_epoch + 1,
                     "epochs": max((len(steps) for steps, _ in run.history.values()), default=0) or None,
-                    "seconds": seconds,
                 }
             )
         columns: tuple[Column, ...] = (
@@ -882,7 +872,6 @@ def cost_section(project: Project, kept: Files) -> dict[str, Any]:
             Column("parameters", "Parameters", "count"),
             Column("epoch", "Epoch kept", "count"),
             Column("epochs", "of", "count", "epochs trained"),
-            Column("seconds", "Seconds", "number", "training time as recorded"),
         )
         part["tables"].append(kept.table(Table("networks", "Networks", columns, rows)))
     stored = []
@@ -909,26 +898,19 @@ def cost_section(project: Project, kept: Files) -> dict[str, Any]:
                 measured.append({"stage": stage, "metric": key, "value": float(value)})
     if measured:
         columns = (Column("stage", "Stage"), Column("metric", "Metric", "code"), Column("value", "Value", "number"))
-        timed = [row for row in measured if _is_timing(str(row["metric"]))]
-        if timed:
-            part["tables"].append(
-                kept.table(Table("speeds", "Times and speeds that the stages recorded", columns, timed))
-            )
         kept.table(Table("stage_metrics", "All stage metrics", columns, measured))
-        others = [
-            row
-            for row in measured
-            if not _is_timing(str(row["metric"])) and row["stage"] in ("detect", "estimate", "pool", "data")
-        ]
+        others = [row for row in measured if row["stage"] in ("detect", "estimate", "pool", "data")]
         if others:
             part["tables"].append(replace(Table("stage_metrics", "What the stages measured", columns, others)))
+    if project.seconds:
+        columns = (Column("command", "Command", "code"), Column("seconds", "Seconds", "number"))
+        times = [{"command": f"hpnet {name}", "seconds": value} for name, value in project.seconds.items()]
+        part["tables"].append(
+            kept.table(Table("seconds", "Wall time of each command's last run here, start-up included", columns, times))
+        )
     if not part["tables"]:
         part["notes"].append("The stages recorded neither sizes nor times.")
     return part
-
-
-def _is_timing(metric: str) -> bool:
-    return any(word in metric.rpartition(".")[2] for word in ("second", "per_s", "minutes", "_ms", "fps", "memory"))
 
 
 def failures_section(project: Project, test: Scores | None, kept: Files) -> dict[str, Any]:

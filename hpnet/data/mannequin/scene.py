@@ -19,8 +19,8 @@ BODY_JOINTS: tuple[str, ...] = (
     *COCO_JOINTS,
     "pelvis", "spine", "neck", "head", "left_hand", "right_hand", "left_toe", "right_toe",
 )  # fmt: skip
-"""COCO's 17 first, then the joints that only drawing needs. ``head`` is the centre of the skull; hands are the middle of
-the palm; toes the tip of the shoe."""
+"""COCO's 17 first, then the joints that only drawing needs. ``head`` is the centre of the skull; hands are the middle
+of the palm; toes the tip of the shoe."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""Clips that were made elsewhere, one after the other -> a folder with features and clip table, in flat memory.
+
+The folder holds what ``hpnet data`` and ``hpnet pool`` write (clips.csv, classes.csv, features.npy, index.parquet,
+meta.json), so that it serves as both inputs of ``hpnet train``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .. import pooling
+from ..artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features
+from ..skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class ImportedClip:
+    """One clip's features.
+
+    Attributes:
+        values: (M, T, V, C) float, people by rank, every clip of one import with the same T, V, C.
+        valid: (M,) bool; a clip with nobody has M = 1 and no valid person, its values zeros.
+        frames: length of the clip before resampling.
+        width, height, fps: of the video, 0 where unknown.
+        error: why the clip cannot be used; empty where it can.
+    """
+
+    clip_id: str
+    values: NDArray[np.floating]
+    valid: NDArray[np.bool_]
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What came in: counts, and clip_id -> reason of the clips that cannot be used."""
+
+    clips: int
+    persons: int
+    without_person: int
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def pose_meta(kind: str, skeleton: Skeleton) -> FeatureMeta:
+    """What the channels of imported poses are."""
+    return FeatureMeta(kind=kind, tap="", region=1, operator="mean", skeleton=skeleton)
+
+
+def pose_clip(
+    clip_id: str,
+    poses: NDArray[np.floating],
+    valid: NDArray[np.bool_],
+    frames: int,
+    video: tuple[int, int, float] = (0, 0, 0.0),
+) -> ImportedClip:
+    """A clip of normalised poses (T, M, V, C) with mask (T, M), resampled to ``frames``; gaps are bridged.
+
+    Args:
+        video: width, height and fps.
+    """
+    found = np.flatnonzero(valid.any(0))
+    if not len(found):
+        return nobody(clip_id, (frames, *poses.shape[2:]), len(poses), video)
+    values = np.stack([pooling.person_features(poses[:, m], valid[:, m], frames) for m in found])
+    return ImportedClip(clip_id, values, np.ones(len(found), bool), len(poses), *video)
+
+
+def nobody(
+    clip_id: str, size: tuple[int, ...], frames: int = 0, video: tuple[int, int, float] = (0, 0, 0.0), error: str = ""
+) -> ImportedClip:
+    """A clip without a person, (T, V, C) zeros; with ``error`` one that cannot be used."""
+    return ImportedClip(clip_id, np.zeros((1, *size), np.float32), np.zeros(1, bool), frames, *video, error)
+
+
+def write_feature_folder(
+    out: Path, clips: Iterable[ImportedClip], table: pd.DataFrame, classes: pd.DataFrame, meta: FeatureMeta
+) -> ImportSummary:
+    """Write clips as they come.
+
+    Args:
+        clips: each is written before the next is asked for.
+        table: clip_id, path, label, split, subject, camera, setup, repetition of the same clips, in the same order.
+        classes: label, name, prompt.
+
+    Raises:
+        ValueError: a clip is listed twice, has features of another size than the first, has values that are not finite
+            or too large for float16, or is not in its place in ``table``; or there is no clip. Names the clip.
+    """
+    repeated = table.clip_id[table.clip_id.duplicated()]
+    if len(repeated):
+        raise ValueError(f"clip {repeated.iloc[0]!r} is listed twice")
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, int, int, bool]] = []
+    facts: list[tuple[int, int, float, int, str]] = []
+    size: tuple[int, ...] | None = None
+    names = [str(name) for name in table.clip_id]
+    unfinished = out / "features.npy.part"
+    with unfinished.open("wb") as file:
+        for clip in clips:
+            if len(facts) >= len(names) or clip.clip_id != names[len(facts)]:
+                raise ValueError(f"clip {clip.clip_id!r} is not in its place in the clip table")
+            if size is None:
+                size = clip.values.shape[1:]
+                _write_header(file, (0, *size))
+            values = _checked(clip, size)
+            file.write(values.tobytes())
+            for person, is_valid in enumerate(clip.valid):
+                rows.append((clip.clip_id, person, len(rows), bool(is_valid)))
+            facts.append((clip.width, clip.height, clip.fps, clip.frames, clip.error))
+        if size is None:
+            raise ValueError("there is no clip to import")
+        file.seek(0)
+        _write_header(file, (len(rows), *size))
+    if len(facts) != len(names):
+        raise ValueError(f"{len(facts)} of {len(names)} clips came; the first that did not is {names[len(facts)]!r}")
+    unfinished.replace(out / "features.npy")
+    index = pd.DataFrame(rows, columns=["clip_id", "person", "row", "valid"])
+    Features.save_index(out, index, meta)
+    described = table.reset_index(drop=True).assign(
+        **dict(zip(("width", "height", "fps", "frames", "error"), map(list, zip(*facts, strict=True)), strict=True))
+    )
+    Clips(described[list(CLIP_COLUMNS)], classes).save(out)
+    found = index.groupby("clip_id").valid.any()
+    failed = {name: fact[4] for name, fact in zip(names, facts, strict=True) if fact[4]}
+    return ImportSummary(len(names), int(index.valid.sum()), int((~found).sum()), failed)
+
+
+def _checked(clip: ImportedClip, size: tuple[int, ...]) -> NDArray[np.float16]:
+    if clip.values.shape[1:] != size or len(clip.valid) != len(clip.values):
+        raise ValueError(
+            f"clip {clip.clip_id!r}: features are {clip.values.shape[1:]} (T, V, C), the clips before it {size}"
+        )
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(clip.values, dtype=np.float16)
+    if not np.isfinite(values).all():
+        raise ValueError(f"clip {clip.clip_id!r}: features are not finite, or beyond float16's 65504")
+    return values
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The .npy header; numpy pads it so that the first axis can grow without moving the data."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
+    )

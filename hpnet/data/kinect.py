@@ -1,0 +1,134 @@
+"""NTU RGB+D's .skeleton files (Kinect 2, 25 joints in metres) -> 3-D pose features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..skeleton import NTU25
+from . import pose3d, protocols
+from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
+
+AXES = pose3d.BodyAxes.of(NTU25, "spine_base", "spine_shoulder")
+BODY_FIELDS = 10
+JOINT_FIELDS = 12
+MIN_FRAMES = 12
+"""Bodies seen for fewer frames are taken for noise where a longer one exists."""
+VIDEO = (1920, 1080, 30.0)
+
+
+@dataclass(frozen=True)
+class KinectBody:
+    """One tracked body: the frames in which it was seen (T',) and its joints there (T', 25, 3), metres."""
+
+    frames: NDArray[np.int64]
+    joints_m: NDArray[np.float32]
+
+
+def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
+    """Number of frames, and the bodies of a .skeleton file in the order of their appearance.
+
+    A body without any position (all joints at the origin) in a frame was not seen there.
+
+    Raises:
+        ValueError: the file is truncated or not of this format; names it.
+    """
+    words = path.read_text(encoding="ascii", errors="replace").split()
+    place = 0
+
+    def take(count: int) -> list[str]:
+        nonlocal place
+        if place + count > len(words):
+            raise ValueError(f"{path} ends in the middle of a body: it is truncated, fetch it again")
+        place += count
+        return words[place - count : place]
+
+    seen: dict[str, tuple[list[int], list[NDArray[np.float32]]]] = {}
+    try:
+        frames = int(take(1)[0])
+        for frame in range(frames):
+            for _ in range(int(take(1)[0])):
+                body = take(BODY_FIELDS)[0]
+                joints = int(take(1)[0])
+                if joints != NTU25.num_joints:
+                    raise ValueError(f"{path}: a body has {joints} joints, expected {NTU25.num_joints}")
+                # (25 * 12,) -> (25, 12) -> x, y, z
+                values = np.array(take(joints * JOINT_FIELDS), np.float32).reshape(joints, JOINT_FIELDS)[:, :3]
+                if np.isfinite(values).all() and values.any():
+                    where, positions = seen.setdefault(body, ([], []))
+                    where.append(frame)
+                    positions.append(values)
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is no .skeleton file of NTU RGB+D ({error})") from None
+    if place != len(words):
+        raise ValueError(f"{path} goes on after its {frames} frames: it is no .skeleton file of NTU RGB+D")
+    return frames, [KinectBody(np.array(f), np.stack(j)) for f, j in seen.values()]
+
+
+def people(frames: int, bodies: list[KinectBody], persons: int = 2) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The most moving bodies as people (T, M, 25, 3) with mask (T, M).
+
+    Bodies seen only for a moment, and bodies as wide as high (furniture), are left out where another remains. The rest
+    are ranked by motion. Kinect gives a lost and found person a new number: a body that shares no frame with a better
+    one continues it.
+    """
+    bodies = [body for body in bodies if len(body.frames) >= MIN_FRAMES] or bodies
+    bodies = [body for body in bodies if not pose3d.is_wide(body.joints_m)] or bodies
+    ranked = sorted(bodies, key=lambda body: -pose3d.motion(body.joints_m))
+    joints = np.zeros((frames, persons, NTU25.num_joints, 3), np.float32)
+    valid = np.zeros((frames, persons), bool)
+    for body in ranked:
+        free = [slot for slot in range(persons) if not valid[body.frames, slot].any()]
+        if free:
+            joints[body.frames, free[0]] = body.joints_m
+            valid[body.frames, free[0]] = True
+    return joints, valid
+
+
+def import_kinect(
+    source: Path,
+    out: Path,
+    protocol: str,
+    *,
+    frames: int = 64,
+    persons: int = 2,
+    align: bool = False,
+    val_fraction: float = 0.15,
+    seed: int = 7,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Import every .skeleton file below ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
+
+    A file that cannot be read keeps its row, with the reason; one without a body is a clip with nobody.
+
+    Raises:
+        FileNotFoundError: ``source`` holds no .skeleton file.
+        ValueError: a name that the protocol does not know, or that occurs twice.
+    """
+    files = sorted(source.rglob("*.skeleton"))
+    if not files:
+        raise FileNotFoundError(f"folder {source} is missing or holds no .skeleton file: name the unpacked folder")
+    table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
+    described = table.assign(path=[str(f) for f in files])
+
+    def clips() -> Iterator[ImportedClip]:
+        for clip_id, file in zip(table.clip_id, files, strict=True):
+            try:
+                count, bodies = read_skeleton(file)
+                joints, valid = people(count, bodies, persons)
+                clip = pose_clip(clip_id, pose3d.normalise(joints, valid, AXES, align), valid, frames, VIDEO)
+            except ValueError as error:
+                clip = nobody(clip_id, (frames, NTU25.num_joints, 3), video=VIDEO, error=str(error))
+            yield clip
+            if on_progress:
+                on_progress(1)
+
+    classes: pd.DataFrame = protocols.class_table(protocol, table)
+    return write_feature_folder(out, clips(), described, classes, pose_meta("pose3d", NTU25))

@@ -1,0 +1,97 @@
+"""3-D poses of a depth camera -> features (x, y, z), the 3-D pose row of Table IV. Pure functions, metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..skeleton import Skeleton
+
+Floats = NDArray[np.float32]
+MIN_LENGTH_M = 1e-3
+
+
+@dataclass(frozen=True)
+class BodyAxes:
+    """The joints that say where a body is and which way it stands, as indices.
+
+    Attributes:
+        root: its origin (base of the spine).
+        top: the upper end of the spine; root -> top is up.
+        left, right: the shoulders; right -> left is to the side.
+    """
+
+    root: int
+    top: int
+    left: int
+    right: int
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, root: str, top: str) -> BodyAxes:
+        """By joint names."""
+        places = [skeleton.joints.index(name) for name in (root, top, "left_shoulder", "right_shoulder")]
+        return cls(*places)
+
+
+def normalise(joints_m: NDArray[np.floating], valid: NDArray[np.bool_], axes: BodyAxes, align: bool = False) -> Floats:
+    """Move, and if asked turn, a clip's people into one body's place.
+
+    The origin is the root joint of the first person in the first frame that has them, for every frame and person, so
+    that motion through the room and the distance between people survive. Units stay metres. With ``align`` everything
+    is also turned so that, in that frame, y points up that person's spine, x from the right shoulder to the left as
+    far as it is square to y, and z = x cross y, which takes out where the camera stood.
+
+    Args:
+        joints_m: (T, M, V, 3), camera coordinates.
+        valid: (T, M).
+
+    Returns:
+        (T, M, V, 3) float32; zeros where not valid.
+
+    Raises:
+        ValueError: aligning, and in that frame spine or shoulders are shorter than a millimetre, or parallel.
+    """
+    result = np.zeros(joints_m.shape, np.float32)
+    if not valid.any():
+        return result
+    person = int(np.flatnonzero(valid.any(0))[0])
+    body = joints_m[int(np.flatnonzero(valid[:, person])[0]), person].astype(np.float64)  # (V, 3)
+    moved = joints_m - body[axes.root]
+    if align:
+        moved = moved @ body_rotation(body, axes).T
+    result[valid] = moved[valid]
+    return result
+
+
+def body_rotation(body_m: NDArray[np.floating], axes: BodyAxes) -> NDArray[np.float64]:
+    """The rotation (3, 3) that turns a body (V, 3) upright and square to the camera; rows are its x, y, z axes."""
+    up = np.asarray(body_m[axes.top] - body_m[axes.root], np.float64)
+    side = np.asarray(body_m[axes.left] - body_m[axes.right], np.float64)
+    height = float(np.linalg.norm(up))
+    if height > MIN_LENGTH_M:
+        up = up / height
+        side = side - (side @ up) * up
+    width = float(np.linalg.norm(side))
+    if height <= MIN_LENGTH_M or width <= MIN_LENGTH_M:
+        raise ValueError(
+            f"the first body cannot be aligned: its spine is {height:.3g} m long, its shoulders {width:.3g} m wide; "
+            "import without --align"
+        )
+    x = side / width
+    return np.stack([x, up, np.cross(x, up)])
+
+
+def motion(joints_m: NDArray[np.floating]) -> float:
+    """How much a body (T, V, 3) moves: the variance over time, summed over joints and coordinates."""
+    return float(joints_m.astype(np.float64).var(axis=0).sum())
+
+
+def is_wide(joints_m: NDArray[np.floating], ratio: float = 0.8, share: float = 0.7) -> bool:
+    """Whether a body (T, V, 3) is wider than ``ratio`` of its height in more than ``share`` of its frames.
+
+    Kinect takes furniture for people; what it finds there is flat.
+    """
+    extent = joints_m.max(axis=1) - joints_m.min(axis=1)  # (T, 3)
+    return bool((extent[:, 0] > ratio * extent[:, 1]).mean() > share)

@@ -1,0 +1,71 @@
+"""Northwestern-UCLA's Kinect skeletons (20 joints in metres), collected in one .npz -> 3-D pose features."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..skeleton import UCLA20
+from . import pose3d, protocols
+from .feature_folder import ImportedClip, ImportSummary, pose_clip, pose_meta, write_feature_folder
+
+AXES = pose3d.BodyAxes.of(UCLA20, "hip_centre", "shoulder_centre")
+EXPECTED = "names (N,), offsets (N + 1,) and joints (frames, 20, 3)"
+
+
+def import_ucla(
+    source: Path,
+    out: Path,
+    protocol: str = "nw-ucla",
+    *,
+    frames: int = 64,
+    align: bool = True,
+    val_fraction: float = 0.15,
+    seed: int = 7,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Import names, offsets and joints of ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
+
+    Clip n has the frames offsets[n] to offsets[n + 1]. The protocol tests on a camera that was never trained on, hence
+    ``align`` by default.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the arrays are missing, do not fit together or are not finite; or a name does not parse.
+    """
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is missing: it must be an .npz with {EXPECTED}")
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            names, offsets, joints = (file[key] for key in ("names", "offsets", "joints"))
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} ({error})") from None
+    if (
+        joints.shape[1:] != (UCLA20.num_joints, 3)
+        or offsets.shape != (len(names) + 1,)
+        or not (np.diff(offsets) > 0).all()
+        or (offsets[0], offsets[-1]) != (0, len(joints))
+    ):
+        raise ValueError(
+            f"{source}: names {names.shape}, offsets {offsets.shape}, joints {joints.shape}; expected {EXPECTED}, "
+            "offsets increasing from 0 to the number of frames"
+        )
+    table = protocols.label_and_split(protocol, [str(name) for name in names], val_fraction, seed)
+
+    def clips() -> Iterator[ImportedClip]:
+        for clip_id, start, stop in zip(table.clip_id, offsets[:-1], offsets[1:], strict=True):
+            body = joints[start:stop, None]  # (T, 20, 3) -> (T, 1, 20, 3)
+            if not np.isfinite(body).all():
+                raise ValueError(f"{source}: clip {clip_id!r} has joints that are not finite")
+            valid = body.any((2, 3))  # (T, 1)
+            yield pose_clip(clip_id, pose3d.normalise(body, valid, AXES, align), valid, frames)
+            if on_progress:
+                on_progress(1)
+
+    described = table.assign(path=str(source))
+    return write_feature_folder(
+        out, clips(), described, protocols.class_table(protocol, table), pose_meta("pose3d", UCLA20)
+    )

@@ -1,0 +1,132 @@
+"""TD-GCN: Liu, Wang, Wang, Gao and Liu, "Temporal Decoupling Graph Convolutional Network for Skeleton-Based Gesture
+Recognition", IEEE Transactions on Multimedia 2024.
+
+A graph of its own for every channel, as in CTR-GCN, and one for every frame beside it. Blocks, temporal modules and
+widths are CTR-GCN's. Axes: P people, C channels, T frames, V joints, S subsets of the graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..skeleton import Skeleton, spatial_subsets
+from .classifier import PersonClassifier, initialise
+from .ctrgcn import TemporalModule, block_plan
+
+
+class TemporalDecouplingGraphConv(nn.Module):
+    """The three steps of a TD-GC layer, here batched over the subsets of the graph and summed.
+
+    1. High-level features X~ = X W.
+    2. A channel-dependent graph, R = A + alpha xi(tanh(phi(x_i) - phi(x_j))) of the clip's mean features, and a
+       temporal-dependent graph, F_t = tanh(m_t,i - m_t,j) of the mean m over the channels of X~ in frame t.
+    3. Fusion: Z = beta R X~ + gamma F X~.
+
+    Args:
+        adjacency: (S, V, V); entry [s, i, j] weighs joint j where joint i collects. Learned from this start.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor) -> None:
+        super().__init__()
+        self.subsets = subsets = len(adjacency)
+        reduced = max(8, in_channels // 8)
+        self.transform = nn.Conv2d(in_channels, subsets * out_channels, 1)
+        self.phi = nn.Conv1d(in_channels, subsets * reduced, 1, bias=False)  # a bias would cancel in the difference
+        self.xi_weight = nn.Parameter(torch.randn(subsets, out_channels, reduced) * (2 / out_channels) ** 0.5)
+        self.xi_bias = nn.Parameter(torch.zeros(subsets, out_channels, 1))
+        self.topology = nn.Parameter(adjacency.clone())
+        self.alpha = nn.Parameter(torch.zeros(1))
+        self.beta = nn.Parameter(torch.tensor(0.5))
+        self.gamma = nn.Parameter(torch.tensor(0.1))
+        nn.init.kaiming_normal_(self.phi.weight, mode="fan_out")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C', T, V)."""
+        people, _, frames, joints = x.shape
+        # Step 1
+        values = self.transform(x).view(people, self.subsets, -1, frames, joints)  # (P, S, C', T, V)
+        # Step 2, for every channel
+        mapped = self.phi(x.mean(2))  # (P, S r, V)
+        relation = torch.tanh(mapped.unsqueeze(3) - mapped.unsqueeze(2))  # (P, S r, V, V)
+        relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
+        # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
+        prior = self.topology.flatten(1).unsqueeze(1) + self.alpha * self.xi_bias  # (S, C', V V)
+        channel_graph = ((self.alpha * self.xi_weight) @ relation + prior).view(
+            people, self.subsets, -1, joints, joints
+        )
+        # Step 2, for every frame
+        mean = values.mean(2)  # (P, S, T, V)
+        frame_graph = torch.tanh(mean.unsqueeze(4) - mean.unsqueeze(3))  # (P, S, T, V, V)
+        # Step 3: (P, S, C', T, V) @ (P, S, C', V, V), and frame by frame
+        # (P, S, T, C', V) @ (P, S, T, V, V) -> (P, S, T, C', V) -> (P, S, C', T, V)
+        by_channel = (values @ channel_graph.transpose(3, 4)).sum(1)  # (P, C', T, V)
+        by_frame = (values.transpose(2, 3) @ frame_graph.transpose(3, 4)).sum(1).transpose(1, 2)  # (P, C', T, V)
+        return self.beta * by_channel + self.gamma * by_frame
+
+
+class Block(nn.Module):
+    """TD-GC with its shortcut, the temporal module, residual connection."""
+
+    def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor, stride: int, residual: bool) -> None:
+        super().__init__()
+        self.graph = TemporalDecouplingGraphConv(in_channels, out_channels, adjacency)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.shortcut = _match(in_channels, out_channels, 1)
+        self.temporal = TemporalModule(out_channels, stride)
+        self.residual = _match(in_channels, out_channels, stride) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, C', ceil(T / stride), V)."""
+        y = torch.relu(self.norm(self.graph(x)) + self.shortcut(x))
+        y = self.temporal(y)
+        return torch.relu(y if self.residual is None else y + self.residual(x))
+
+
+class TDGCN(PersonClassifier):
+    """TD-GCN for clips of up to M people; the arguments are those of ``CTRGCN``."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        num_persons: int,
+        skeleton: Skeleton,
+        base_channels: int = 64,
+        blocks: int = 10,
+        dropout: float = 0.0,
+    ) -> None:
+        if base_channels % 4:
+            raise ValueError(f"base_channels is {base_channels}, expected a multiple of 4")
+        plan = block_plan(blocks, base_channels)
+        super().__init__(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            num_persons=num_persons,
+            num_joints=skeleton.num_joints,
+            feature_dim=plan[-1][0],
+            dropout=dropout,
+        )
+        adjacency = torch.from_numpy(spatial_subsets(skeleton))
+        layers, channels = [], in_channels
+        for number, (width, stride) in enumerate(plan):
+            layers.append(Block(channels, width, adjacency, stride, residual=number > 0))
+            channels = width
+        self.blocks = nn.Sequential(*layers)
+        initialise(self)
+        for layer in layers:  # the graph branch starts near zero, so that a block starts as its shortcut
+            nn.init.constant_(layer.norm.weight, 1e-6)
+
+    def encode(self, people: Tensor) -> Tensor:
+        """(P, C, T, V) -> (P, D), the mean over frames and joints."""
+        encoded: Tensor = self.blocks(people).mean((2, 3))
+        return encoded
+
+
+def _match(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The identity, or a 1x1 convolution where the shape changes."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    conv = nn.Conv2d(in_channels, out_channels, 1, (stride, 1), bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))

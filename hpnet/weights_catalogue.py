@@ -1,0 +1,170 @@
+"""Which weights there are: of every network the files, their origin, size and digest, and where they go."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import weights
+from .params import Params
+from .pose.networks import HUB, NETWORKS
+
+ULTRALYTICS = "https://github.com/ultralytics/assets/releases/download/v8.3.0/"
+PAPER = ("yolov5mu", "hrnet-w48-simcc", "microsoft/xclip-base-patch16-kinetics-600")
+BUILT_IN = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
+PRESETS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        (
+            "ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "smarthome-cs", "smarthome-cv1",
+            "smarthome-cv2", "uav-human-v1", "uav-human-v2",
+        ),
+        PAPER,
+    ),
+    "nw-ucla": (),
+    "mannequin": BUILT_IN,
+    "folder": BUILT_IN,
+}  # fmt: skip
+"""Preset of ``hpnet init`` -> the networks whose weights it needs; N-UCLA is imported as 3-D poses and needs none."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file.
+
+    Attributes:
+        path: where it goes below a weights folder.
+        url: its address; empty where it has none of its own.
+    """
+
+    path: str
+    url: str = ""
+
+    @property
+    def digest_start(self) -> str:
+        """The first eight digits of its SHA-256 where OpenMMLab's naming gives them, else empty."""
+        match = re.search(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$", self.path)
+        return match[1] if match else ""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one network.
+
+    Attributes:
+        role: detector, pose or video.
+        origin: in words, where the files come from.
+        about_mb: size of all files together, from the network's parameters; 0 where unknown.
+        packaged: they ship with hpnet.
+    """
+
+    name: str
+    role: str
+    files: tuple[WeightsFile, ...]
+    origin: str
+    about_mb: int = 0
+    packaged: bool = False
+
+
+def _pose() -> dict[str, Weights]:
+    entries = {}
+    for name, spec in NETWORKS.items():
+        url = spec.weights_from if spec.weights_from.startswith("https://") else ""
+        packaged = name == "mannequin-simcc"
+        file = WeightsFile(spec.weights_file, url)
+        entries[name] = Weights(name, "pose", (file,), spec.weights_from, spec.weights_mb, packaged)
+    return entries
+
+
+def _ultralytics(name: str, about_mb: int) -> Weights:
+    url = f"{ULTRALYTICS}{name}.pt"
+    return Weights(name, "detector", (WeightsFile(f"{name}.pt", url),), url, about_mb)
+
+
+def _xclip(name: str, about_mb: int) -> Weights:
+    folder = name.rpartition("/")[2]
+    parts = ("config.json", "tokenizer.json", "preprocessor_config.json", "pytorch_model.bin")
+    files = tuple(WeightsFile(f"{folder}/{part}", f"{HUB}{name}/resolve/main/{part}") for part in parts)
+    return Weights(name, "video", files, f"{HUB}{name}", about_mb)
+
+
+def _built_in(name: str, role: str, path: str, about_mb: int) -> Weights:
+    return Weights(name, role, (WeightsFile(path),), f"what `hpnet pretrain {role}` writes", about_mb, packaged=True)
+
+
+CATALOGUE: dict[str, Weights] = {
+    entry.name: entry
+    for entry in (
+        _built_in("mannequin-yolo", "detector", "mannequin-yolo.safetensors", 1),
+        *(_ultralytics(*item) for item in (("yolov5mu", 51), ("yolov8n", 7), ("yolov8m", 52), ("yolo11n", 6))),
+        *_pose().values(),
+        _built_in("mannequin-xclip", "video", "mannequin-xclip/model.safetensors", 5),
+        _xclip("microsoft/xclip-base-patch16-kinetics-600", 780),
+        _xclip("microsoft/xclip-base-patch16", 780),
+        _xclip("microsoft/xclip-base-patch32", 787),
+    )
+}
+"""Every network with published weights, by the name that params.yaml gives it."""
+
+
+def lookup(name: str) -> Weights:
+    """The weights of a network; an unknown name lists the choices."""
+    short = name.removesuffix(".pt")
+    if short not in CATALOGUE:
+        raise ValueError(f"no weights are known for {name!r}; choose from {', '.join(CATALOGUE)}")
+    return CATALOGUE[short]
+
+
+def needed(params: Params) -> list[Weights]:
+    """The weights that a project's parameters name, of those in the catalogue (a path of one's own is not)."""
+    names = [params.estimate.model if params.estimate.weights is None else "", params.train.hpnet.video]
+    if params.detect.enabled:
+        names.insert(0, params.detect.model)
+    return [CATALOGUE[name.removesuffix(".pt")] for name in names if name.removesuffix(".pt") in CATALOGUE]
+
+
+def of_preset(preset: str) -> list[Weights]:
+    """The weights that a preset of ``hpnet init`` needs; an unknown name lists the choices."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown; choose from {', '.join(PRESETS)}")
+    return [CATALOGUE[name] for name in PRESETS[preset]]
+
+
+def where(file: WeightsFile) -> Path | None:
+    """The file in the first search folder that has it, or None."""
+    places = (folder / file.path for folder in weights.search_folders())
+    return next((place for place in places if place.is_file()), None)
+
+
+def destination() -> Path:
+    """Where fetched weights go: $HPNET_WEIGHTS, or ``weights/`` of the project."""
+    return Path(os.environ.get("HPNET_WEIGHTS") or "weights")
+
+
+def missing(entry: Weights) -> list[WeightsFile]:
+    """The files of an entry that are in no search folder."""
+    return [file for file in entry.files if where(file) is None]
+
+
+def by_hand(entry: Weights, file: WeightsFile, into: Path | None = None) -> str:
+    """One line: what to fetch by hand and where to put it."""
+    place = (into or destination()) / file.path
+    if entry.packaged:
+        return f"{file.path} belongs to the package: reinstall hpnet, or make it with `hpnet pretrain`"
+    return f"fetch {file.url or entry.origin} by hand and save it as {place}"
+
+
+def require(entries: list[Weights]) -> None:
+    """Stop before any work where weights are missing.
+
+    Raises:
+        FileNotFoundError: one line per missing file: what to fetch, how, and where to put it.
+    """
+    lines = []
+    for entry in entries:
+        for file in missing(entry):
+            how = f"`hpnet weights fetch {entry.name}`, or " if file.url else ""
+            lines.append(f"weights of {entry.name} are missing: {how}{by_hand(entry, file)}")
+    if lines:
+        raise FileNotFoundError("\n".join(lines))

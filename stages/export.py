@@ -1,0 +1,47 @@
+"""``hpnet export``: write what other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import PROJECT, progress
+
+FORMATS = ("features-hpnet", "onnx")
+
+
+@click.command("export")
+@click.argument("layout", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="features-hpnet: a pool folder, artifacts/pool by default; onnx: a trained stream, artifacts/train/hpj.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+def command(layout: str, source: Path | None, out: Path) -> None:
+    """Write what other programs read.
+
+    FORMAT is features-hpnet (one (T, 2, V, C) float32 .npy per clip, as the authors' trainer reads them; one person
+    fills both slots) or onnx (model.onnx of a stream trained by `hpnet train`: features (N, C, T, V, M) and mask
+    (N, M) -> logits, with its config.json).
+    """
+    if layout == "features-hpnet":
+        _export_features(source or PROJECT.artifacts / "pool", out)
+        return
+    from hpnet.onnx_export import export_onnx
+
+    file = export_onnx(source or PROJECT.artifacts / "train" / "hpj", out)
+    click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def _export_features(source: Path, out: Path) -> None:
+    from hpnet.artifacts import Features
+    from hpnet.data.released import export_features
+
+    features = Features.load(source)
+    with progress("exporting", features.index.clip_id.nunique()) as advance:
+        files = export_features(features, out, advance)
+    _, frames, joints, channels = features.array.shape
+    click.echo(f"{len(files)} files ({frames}, 2, {joints}, {channels}) -> {out}")

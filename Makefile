@@ -13,8 +13,9 @@ demo: setup
 	@PATH="$(BIN):$$PATH" dvc metrics show metrics/fuse.json --md --precision 3
 	@echo "The report: $(CURDIR)/report/index.html"
 
+# One thread per test process: two cores run two processes.
 test: setup
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 lint: setup
 	$(BIN)/ruff check .

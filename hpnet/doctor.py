@@ -15,6 +15,14 @@ from typing import Any
 import numpy as np
 
 from .artifacts import read_json
+from .params import load_params
+
+CARDS = {
+    "mannequin-yolo": "mannequin-yolo.json",
+    "mannequin-simcc": "mannequin-simcc.json",
+    "mannequin-xclip": "mannequin-xclip/card.json",
+}
+"""Packaged weights and the cards beside them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Check:
 def examine(root: Path = Path()) -> list[Check]:
     """Every check, in the order a person would make them."""
     checks: list[Callable[[], Check]] = [_python, _torch, _gpu, _mmpose, _ultralytics, _transformers, _dvc, _video]
-    return [*(check() for check in checks), *_weights(), _disk(root)]
+    return [*(check() for check in checks), *_packaged_weights(), *_project_weights(root), _disk(root)]
 
 
 def _python() -> Check:
@@ -111,20 +119,35 @@ def _video() -> Check:
     return Check("video", same, "H.264 written and read back", "pip install -U av")
 
 
-def _weights() -> list[Check]:
+def _packaged_weights() -> list[Check]:
     from .weights import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
     found = []
-    for card in sorted(ASSETS.rglob("card.json")) + sorted(ASSETS.glob("mannequin-*.json")):
-        facts = read_json(card)
-        file = card.parent / facts["file"]
-        if not file.is_file():
-            found.append(Check(f"weights {file.name}", False, "missing", remedy))
+    for name, card in CARDS.items():
+        if not (ASSETS / card).is_file():
+            found.append(Check(f"weights {name}", False, "missing", remedy))
             continue
-        whole = digest(file) == facts["sha256"]
-        text = f"{file.stat().st_size / 1e6:.1f} MB, {'whole' if whole else 'not the file its card describes'}"
-        found.append(Check(f"weights {facts['name']}", whole, text, remedy))
+        facts = read_json(ASSETS / card)
+        file = (ASSETS / card).parent / facts["file"]
+        whole = file.is_file() and digest(file) == facts["sha256"]
+        text = f"{file.stat().st_size / 1e6:.1f} MB, whole" if whole else "missing, or not the file its card describes"
+        found.append(Check(f"weights {name}", whole, text, remedy))
+    return found
+
+
+def _project_weights(root: Path) -> list[Check]:
+    """What params.yaml of a project names beside the packaged weights."""
+    from .weights_catalogue import by_hand, missing, needed
+
+    if not (root / "params.yaml").is_file():
+        return []
+    found = []
+    for entry in needed(load_params(root / "params.yaml")):
+        absent = missing(entry)
+        if not entry.packaged:
+            remedy = by_hand(entry, absent[0]) if absent else ""
+            found.append(Check(f"weights {entry.name}", not absent, "missing" if absent else "there", remedy))
     return found
 
 

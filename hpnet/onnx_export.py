@@ -33,10 +33,11 @@ def export_onnx(stream: Path, out: Path) -> Path:
     card = read_json(stream / "config.json")
     sizes = card["sizes"]
     persons = int(sizes["num_persons"])
-    features = torch.zeros(2, int(sizes["in_channels"]), int(card["frames"]), int(sizes["num_joints"]), persons)
-    valid = torch.ones(2, persons, dtype=torch.bool)
+    # three clips: a number that no other size has by chance
+    features = torch.zeros(3, int(sizes["in_channels"]), int(card["frames"]), int(sizes["num_joints"]), persons)
+    valid = torch.ones(3, persons, dtype=torch.bool)
     out.mkdir(parents=True, exist_ok=True)
-    clips = torch.export.Dim("clips", min=1)
+    clips = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
         _Plain(model).eval(),
         (features, valid),

@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -215,13 +216,13 @@ def _run_pool(
         except BrokenProcessPool:
             pass  # what was in flight is returned, and tried once more on a new pool
         except BaseException:
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [(shard, folder) for shard, folder in waiting if folder not in done]
 
 
 def _start_worker(ranks: Any, workers: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: shards in flight are finished
     rank = ranks.get()
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     devices = visible_gpus()

@@ -21,7 +21,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fuse": ("fuse", "Join the streams' scores."),
     "report": ("report", "Write the report page, its figures and tables."),
     "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
-    "import": ("import_", "Bring scores of other projects in."),
+    "import": ("import_", "Bring scores, poses and features of other projects in."),
+    "export": ("export", "Write what other programs read."),
+    "weights": ("weights", "List, fetch, convert and check pretrained weights."),
     "pretrain": ("pretrain", "Train the small packaged weights again."),
     "doctor": ("doctor", "Check what is installed and what is missing."),
 }

@@ -16,14 +16,18 @@ from hpnet.models.xclip import reduced_config
 from hpnet.pretrain.scenes import RenderedScene, SceneShard, write_shard
 from hpnet.pretrain.xclip import (
     CaptionedVideos,
+    Placement,
     action_caption,
     augment,
     centre_crop,
     contrastive_loss,
     cut_squares,
     fit_captions,
+    initialise,
+    joints_in_patches,
     load_videos,
     mirrored,
+    random_placement,
     retrieval,
     stored_square,
     train_xclip,
@@ -89,9 +93,12 @@ def test_crops_flip_and_are_seeded() -> None:
     rng = np.random.default_rng(0)
     videos = torch.from_numpy(rng.integers(0, 256, (3, 2, 48, 48, 3), dtype=np.uint8))
     flipped = torch.tensor([True, False, True])
-    first = augment(videos, 32, flipped, torch.Generator().manual_seed(5))
-    again = augment(videos, 32, flipped, torch.Generator().manual_seed(5))
-    other = augment(videos, 32, ~flipped, torch.Generator().manual_seed(5))
+
+    def drawn(mirror: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(5)
+        return augment(videos, 32, random_placement(mirror, generator), generator)
+
+    first, again, other = drawn(flipped), drawn(flipped), drawn(~flipped)
     assert first.shape == (3, 2, 3, 32, 32)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
@@ -112,6 +119,51 @@ def test_loss_counts_equal_captions_as_positives() -> None:
     assert float(contrastive_loss(scores, owner)) == pytest.approx((to_text + (first + second) / 2) / 2, rel=1e-5)
 
 
+def test_joints_fall_into_the_patches_where_they_are_drawn() -> None:
+    """A white dot at a joint lights up the patch that the target names, mirrored or not."""
+    size, side = 104, 4
+    generator = torch.Generator().manual_seed(1)
+    placement = random_placement(torch.tensor([True, False] * 4), generator)
+    rng = np.random.default_rng(3)
+    joints = torch.full((8, 1, 1, 17, 2), float("nan"))
+    videos = torch.zeros(8, 1, size, size, 3, dtype=torch.uint8)
+    for n in range(8):
+        x, y = rng.integers(30, 74, 2)
+        videos[n, 0, y - 1 : y + 2, x - 1 : x + 2] = 255
+        joints[n, 0, 0, 9] = torch.tensor([x + 0.5, y + 0.5]) / size * 2 - 1
+    targets = joints_in_patches(joints, placement, side)
+    for n in range(8):
+        (patch,), (joint,) = targets[n, 0].nonzero(as_tuple=True)
+        assert int(joint) == (10 if n % 2 == 0 else 9)
+        seen = crop_of(videos[n : n + 1], placement, n)
+        patches = torch.nn.functional.avg_pool2d(seen[:, :1], seen.shape[-1] // side).flatten()
+        assert int(patches.argmax()) == int(patch)
+    assert not joints_in_patches(
+        torch.full((1, 1, 1, 17, 2), 3.0), random_placement(torch.tensor([False]), generator), 4
+    ).any()
+
+
+def crop_of(video: torch.Tensor, placement: Placement, n: int) -> torch.Tensor:
+    """Without colour changes: (1, 3, 64, 64)."""
+    own = Placement(*(getattr(placement, f)[n : n + 1] for f in ("zoom_x", "zoom_y", "shift_x", "shift_y")))
+    theta = torch.tensor([[[own.zoom_x, 0, own.shift_x], [0, own.zoom_y, own.shift_y]]])
+    grid = torch.nn.functional.affine_grid(theta, [1, 3, 64, 64], align_corners=False)
+    return torch.nn.functional.grid_sample(video[0].permute(0, 3, 1, 2).float(), grid, align_corners=False)
+
+
+def test_start_tells_places_apart() -> None:
+    torch.manual_seed(0)
+    model = XCLIPModel(reduced_config(vocab_size=320))
+    initialise(model)
+    places = model.vision_model.embeddings.position_embedding.weight[1:].detach()
+    nearest = torch.cdist(places, places).fill_diagonal_(9).min()
+    assert nearest > 0.5
+    assert places.std() == pytest.approx(0.35, abs=0.05)
+
+
+NO_JOINTS = np.full((32, 2, 1, 17, 2), np.nan, np.float32)
+
+
 def coloured(count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     """(count, 2, 48, 48, 3) squares of a colour on noise, and their captions."""
     rng = np.random.default_rng(seed)
@@ -130,12 +182,12 @@ def test_loop_learns_coloured_squares() -> None:
     model = XCLIPModel(reduced_config(vocab_size=tokenizer.get_vocab_size(), **SIZES))
     average = copy.deepcopy(model)
     losses = fit_captions(
-        model, average, tokenizer, CaptionedVideos(frames, tuple(captions)), steps=80, batch=16, lr=2e-3,
-        weight_decay=0.01, action_share=0.5, generator=torch.Generator().manual_seed(0),
+        model, average, tokenizer, CaptionedVideos(frames, tuple(captions), NO_JOINTS), steps=80, batch=16, lr=2e-3,
+        weight_decay=0.01, action_share=0.5, help_share=0.0, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert losses[-1] < 0.7 * losses[0]
     held_out, their_captions = coloured(16, 2)
-    quality = retrieval(average, tokenizer, CaptionedVideos(held_out, tuple(their_captions)))
+    quality = retrieval(average, tokenizer, CaptionedVideos(held_out, tuple(their_captions), NO_JOINTS[:16]))
     assert quality["video_to_text_r1"] >= 0.75
     assert quality["text_to_video_r1"] >= 0.75
     assert quality["action_top1"] >= 0.75

@@ -34,10 +34,14 @@ def index_folder(
 ) -> Clips:
     """Index the videos below ``folder``: names, labels and splits by ``params.protocol``, sizes by probing each file.
 
-    A file that cannot be read keeps its row, with the reason in ``error``.
+    With protocol ``folder`` a video's class is the sub-folder it lies in; videos that lie directly in ``folder`` are one
+    class when there is no sub-folder, and unlabelled otherwise. A file that cannot be read keeps its row, with the reason in ``error``.
     """
     files = find_videos(folder)
     names = [str(f.relative_to(folder)) for f in files]
+    if params.protocol == "folder" and not any("/" in name for name in names):
+        # A flat folder is one class: a video's class is the folder it lies in.
+        names = [f"{folder.resolve().name}/{name}" for name in names]
     # one row per name, in the same order
     table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
     infos = _probe_all(files, workers, on_progress)

@@ -23,8 +23,6 @@ CHANNELS = 3
 """Of a keypoint: x, y, score."""
 PADDING = 0.25
 """Free space around the people, as a share of their square (PoseConv3D's cropping)."""
-
-
 CLASSIFIER_SD = 0.01
 """Of a new classifier's weights, as in VGG and PoseConv3D."""
 
@@ -272,9 +270,8 @@ class HeatmapVolume(KeypointClassifier):
 class HeatmapEvolution(KeypointClassifier):
     """A VGG-19 (Simonyan and Zisserman, ICLR 2015) with batch norm on evolution images of 224 x 224.
 
-    With 120 classes it has Table X's 140.1 M parameters and 19.6 G multiply-accumulates, from which the backbone was
-    inferred: neither paper names it in the text used here. Liu and Yuan's second image, of joint coordinates, is no
-    heatmap and left out.
+    With 120 classes it has Table X's 140.1 M parameters and 19.6 G multiply-accumulates; the backbone is inferred from
+    these two numbers. Liu and Yuan's second image, of joint coordinates, is no heatmap and left out.
 
     Args:
         base_channels: width of the first convolution; all others follow.

@@ -2,6 +2,8 @@
 
 The released networks send all M slots of every clip through every layer. Most slots of most data sets are empty, so
 here only valid people are computed, and a clip's vector is the mean over them. With every slot valid both are the same.
+An exported graph (``torch.export``, ONNX) cannot have as many rows as there happen to be people: while exporting, every
+slot is computed and the mean leaves the empty ones out, which gives the same vectors.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class PersonNorm(nn.Module):
         persons, joints, channels = self.sizes
         if features.ndim != 5 or (features.shape[4], features.shape[3], features.shape[1]) != self.sizes:
             raise ValueError(f"input is {tuple(features.shape)}, expected (N, {channels}, T, {joints}, {persons})")
+        if torch.compiler.is_exporting():
+            return torch.cat([self._slot(features[..., m], m) for m in range(persons)])
         rows = [self._slot(features[valid[:, m], ..., m], m) for m in range(persons)]
         return torch.cat(rows)
 
@@ -66,6 +70,10 @@ class PersonNorm(nn.Module):
 
 def mean_over_persons(people: Tensor, valid: Tensor) -> Tensor:
     """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip of nobody."""
-    slots = people.new_zeros(valid.shape[1], valid.shape[0], people.shape[1])  # (M, N, D)
-    slots = slots.index_put((valid.t(),), people)
+    if torch.compiler.is_exporting():
+        # (M * N, D) -> (M, N, D), zeros where nobody is
+        slots = people.reshape(valid.shape[1], -1, people.shape[1]) * valid.t()[..., None]
+    else:
+        slots = people.new_zeros(valid.shape[1], valid.shape[0], people.shape[1])  # (M, N, D)
+        slots = slots.index_put((valid.t(),), people)
     return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1)

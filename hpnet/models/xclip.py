@@ -30,13 +30,13 @@ VIDEO_PARTS = (
 def reduced_config(
     *,
     vocab_size: int,
-    image_size: int = 112,
+    image_size: int = 80,
     patch_size: int = 16,
-    frames: int = 4,
-    width: int = 128,
+    frames: int = 2,
+    width: int = 96,
     layers: int = 4,
-    text_width: int = 96,
-    text_layers: int = 3,
+    text_width: int = 64,
+    text_layers: int = 2,
     text_length: int = 77,
 ) -> XCLIPConfig:
     """An X-CLIP of the packaged size: 2.1 million parameters. Heads are 32 channels wide."""
@@ -149,14 +149,22 @@ class VideoEncoder(nn.Module):
         expected = (self.frames, 3, self.image_size, self.image_size)
         if tuple(frames.shape[1:]) != expected:
             raise ValueError(f"frames are {tuple(frames.shape)}, expected (N, {', '.join(map(str, expected))})")
+        return self.integrate(*self.see(frames))
+
+    def see(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The vision transformer alone: frames as above -> a vector per frame (N, F, H), patch tokens (N, F, L, H)."""
         count = len(frames)
         pixels = (frames.flatten(0, 1).float() / 255 - self.mean) / self.sd  # (N F, 3, S, S)
         seen = self.vision_model(pixel_values=pixels)
-        frame_vectors = self.visual_projection(seen.pooler_output).view(count, self.frames, -1)  # (N, F, D)
-        video: Tensor = self.mit(frame_vectors).pooler_output  # (N, D)
-        patches = self.prompts_visual_layernorm(seen.last_hidden_state[:, 1:]) @ self.prompts_visual_projection
-        # (N F, L, D) -> (N, F, L, D) -> (N, L, D)
-        return video, patches.view(count, self.frames, *patches.shape[1:]).mean(1)
+        tokens = seen.last_hidden_state[:, 1:]  # (N F, L, H)
+        vectors: Tensor = seen.pooler_output.view(count, self.frames, -1)
+        return vectors, tokens.view(count, self.frames, *tokens.shape[1:])
+
+    def integrate(self, vectors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames to one clip: (N, F, H), (N, F, L, H) -> F_u (N, D), patches (N, L, D)."""
+        video: Tensor = self.mit(self.visual_projection(vectors)).pooler_output
+        patches: Tensor = self.prompts_visual_layernorm(tokens) @ self.prompts_visual_projection  # (N, F, L, D)
+        return video, patches.mean(1)
 
     def prompt(self, text: Tensor, patches: Tensor) -> Tensor:
         """Label texts (K, D) with X-CLIP's video-specific prompts for patches (N, L, D): (N, K, D)."""

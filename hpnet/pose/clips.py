@@ -22,7 +22,7 @@ from .evaluate import compare_with_truth
 
 CODE = (
     "hpnet.artifacts", "hpnet.geometry", "hpnet.video", "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
-    "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.taps",
+    "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.taps", "hpnet.pose.vitpose",
 )  # fmt: skip
 """Modules whose source decides what an estimate shard holds."""
 SHARD = "poses.safetensors"

@@ -1,7 +1,10 @@
 """Training of the packaged X-CLIP from scratch on rendered scenes and their captions: a plain contrastive loop.
 
-Videos are cut as the detect stage cuts person frames: one square around everybody for the whole clip. Axes: N clips,
-F frames, R stored pixels, S pixels of the network, L tokens, K texts.
+Videos are cut as the detect stage cuts person frames: one square around everybody for the whole clip. A small vision
+transformer that learns from captions alone stays at chance for very long, so two helpers, thrown away afterwards, teach
+it where to look: which joints lie in which patch, and which words the caption has.
+
+Axes: N clips, F frames, M people, R stored pixels, S pixels of the network, G patches a side, L tokens, K texts.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from transformers import XCLIPModel
 
 from ..device import resolve_device, tune_allocator
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
+from ..skeleton import COCO17
 from ..text import text_features, tokenize, train_tokenizer
 from ..tracking import square_around, union_box
 from ..videotext import PACKAGED, load_xclip, save_xclip
@@ -89,10 +93,12 @@ class CaptionedVideos:
     Attributes:
         frames: (N, F, R, R, 3) uint8 RGB; the network sees the middle R / ROOM of it, give or take.
         captions: N.
+        joints: (N, F, M, 17, 2) float32, x and y in the stored square, -1 to 1 from edge to edge; NaN: not visible.
     """
 
     frames: NDArray[np.uint8]
     captions: tuple[str, ...]
+    joints: NDArray[np.float32]
 
 
 def load_videos(shards: Sequence[SceneShard], *, frames: int, size: int, threads: int = 8) -> CaptionedVideos:
@@ -105,16 +111,21 @@ def load_videos(shards: Sequence[SceneShard], *, frames: int, size: int, threads
     if not jobs:
         raise ValueError("load_videos: no scenes")
     cut = np.empty((len(jobs), frames, size, size, 3), dtype=np.uint8)
+    people = max(shard.keypoints_px(scene).shape[1] for shard, scene in jobs)
+    joints = np.full((len(jobs), frames, people, len(COCO17.joints), 2), np.nan, dtype=np.float32)
 
     def load(position: int) -> None:
         shard, scene = jobs[position]
         which = ((np.arange(frames) + 0.5) * shard.shape[0] / frames).astype(int).tolist()
         square = stored_square(shard.boxes_xyxy_px(scene), (shard.shape[2], shard.shape[1]))
         cut[position] = cut_squares(shard.frames(scene, which), square, size)
+        found = shard.keypoints_px(scene)[which]  # (F, m, 17, 2)
+        placed = 2 * (found - np.array(square[:2])) / square[2] - 1
+        joints[position, :, : found.shape[1]] = np.where(shard.visible(scene)[which][..., None], placed, np.nan)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(load, range(len(jobs))))
-    return CaptionedVideos(cut, tuple(shard.captions[scene] for shard, scene in jobs))
+    return CaptionedVideos(cut, tuple(shard.captions[scene] for shard, scene in jobs), joints)
 
 
 def stored_square(boxes_xyxy_px: NDArray[np.float32], frame_size_px: tuple[int, int]) -> tuple[float, float, float]:
@@ -145,13 +156,33 @@ def cut_squares(frames: NDArray[np.uint8], square_px: tuple[float, float, float]
 # --- augmentation -----------------------------------------------------------------------------------------------------
 
 
-def augment(videos: Tensor, size: int, flipped: Tensor, generator: torch.Generator) -> Tensor:
-    """Random scale, shift, colour, blur and noise, each clip on its own and the same in all its frames.
+@dataclass(frozen=True)
+class Placement:
+    """Where the network's square lies in the stored one, (N,) each: stored = zoom * seen + shift, both in -1..1.
+
+    A negative ``zoom_x`` mirrors.
+    """
+
+    zoom_x: Tensor
+    zoom_y: Tensor
+    shift_x: Tensor
+    shift_y: Tensor
+
+
+def random_placement(flipped: Tensor, generator: torch.Generator) -> Placement:
+    """A random scale and shift around the square that the detect stage would cut; ``flipped`` (N,) bool mirrors."""
+    draw = torch.rand(3, len(flipped), generator=generator)
+    zoom = torch.exp(math.log(0.8) + draw[0] * math.log(1.25 / 0.8)) / ROOM
+    shift_x, shift_y = 0.2 * draw[1:] - 0.1
+    return Placement(torch.where(flipped, -zoom, zoom), zoom, shift_x, shift_y)
+
+
+def augment(videos: Tensor, size: int, placement: Placement, generator: torch.Generator) -> Tensor:
+    """The placed squares with random colour, blur and noise, each clip on its own and the same in all its frames.
 
     Args:
         videos: (N, F, R, R, 3) uint8.
         size: S.
-        flipped: (N,) bool, the clips to mirror.
         generator: on the CPU, so that the same seed gives the same choices on every device.
 
     Returns:
@@ -162,9 +193,7 @@ def augment(videos: Tensor, size: int, flipped: Tensor, generator: torch.Generat
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return (torch.rand(count, *shape, generator=generator) * (high - low) + low).to(device)
 
-    zoom = torch.exp(uniform(math.log(0.8), math.log(1.25))) / ROOM
-    shift_x, shift_y = uniform(-0.1, 0.1), uniform(-0.1, 0.1)
-    drawn = _crop(videos, size, zoom * torch.where(flipped.to(device), -1.0, 1.0), zoom, shift_x, shift_y)
+    drawn = _crop(videos, size, placement)
     # (N, F, 3, S, S), every choice (N, 1, 1, 1, 1) or (N, 1, 3, 1, 1)
     mean = drawn.mean((1, 2, 3, 4), keepdim=True)
     grey = drawn.mean(2, keepdim=True)
@@ -181,22 +210,44 @@ def augment(videos: Tensor, size: int, flipped: Tensor, generator: torch.Generat
 
 def centre_crop(videos: Tensor, size: int) -> Tensor:
     """What the detect stage would have cut: (N, F, R, R, 3) uint8 -> (N, F, 3, S, S) float32 in 0..255."""
-    zoom = torch.full((len(videos),), 1 / ROOM, device=videos.device)
-    still = torch.zeros_like(zoom)
-    return _crop(videos, size, zoom, zoom, still, still)
+    zoom = torch.full((len(videos),), 1 / ROOM)
+    return _crop(videos, size, Placement(zoom, zoom, torch.zeros_like(zoom), torch.zeros_like(zoom)))
 
 
-def _crop(videos: Tensor, size: int, zoom_x: Tensor, zoom_y: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
-    """Sample (N, F, R, R, 3) uint8 at the square of ``zoom`` around ``shift``, in -1..1; black outside."""
+def _crop(videos: Tensor, size: int, placement: Placement) -> Tensor:
+    """Sample the placed squares of (N, F, R, R, 3) uint8; black outside."""
     count, frames = videos.shape[:2]
-    theta = torch.zeros(count, 2, 3, device=videos.device)
-    theta[:, 0, 0], theta[:, 0, 2] = zoom_x, shift_x
-    theta[:, 1, 1], theta[:, 1, 2] = zoom_y, shift_y
-    theta = theta.repeat_interleave(frames, 0)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = placement.zoom_x, placement.shift_x
+    theta[:, 1, 1], theta[:, 1, 2] = placement.zoom_y, placement.shift_y
+    theta = theta.repeat_interleave(frames, 0).to(videos.device)
     # (N, F, R, R, 3) -> (N F, 3, R, R)
     flat = videos.flatten(0, 1).permute(0, 3, 1, 2).float()
     grid = F.affine_grid(theta, [len(flat), 3, size, size], align_corners=False)
     return F.grid_sample(flat, grid, align_corners=False).view(count, frames, 3, size, size)
+
+
+def joints_in_patches(joints: Tensor, placement: Placement, side: int) -> Tensor:
+    """Which joints lie in which patch of the placed square.
+
+    Args:
+        joints: (N, F, M, 17, 2), see :class:`CaptionedVideos`.
+        side: G.
+
+    Returns:
+        (N, F, G * G, 17) float32, 1 where anybody's joint is; left and right change places in mirrored clips.
+    """
+    zoom = torch.stack([placement.zoom_x, placement.zoom_y], -1)[:, None, None, None]
+    shift = torch.stack([placement.shift_x, placement.shift_y], -1)[:, None, None, None]
+    mirror = torch.tensor(COCO17.mirror)
+    swapped = torch.where((placement.zoom_x < 0)[:, None, None, None, None], joints[:, :, :, mirror], joints)
+    cell = ((swapped - shift) / zoom + 1) / 2 * side  # (N, F, M, 17, 2)
+    inside = ((cell >= 0) & (cell < side)).all(-1)  # false for NaN
+    clip, frame, _, joint = inside.nonzero(as_tuple=True)
+    x, y = cell[inside].long().unbind(-1)
+    targets = torch.zeros(*joints.shape[:2], side * side, joints.shape[3])
+    targets[clip, frame, y * side + x, joint] = 1
+    return targets
 
 
 # --- loss and quality -------------------------------------------------------------------------------------------------
@@ -215,6 +266,58 @@ def contrastive_loss(scores: Tensor, owner: Tensor) -> Tensor:
     return (to_text + to_video) / 2
 
 
+class Helpers(torch.nn.Module):
+    """The two helping tasks: joints of each patch token, words of the caption from F_u. Not part of the saved network.
+
+    Args:
+        word_weight: (vocabulary,) how much a word tells; see :meth:`_CaptionTable.word_weight`.
+    """
+
+    word_weight: Tensor
+
+    def __init__(self, width: int, dim: int, word_weight: Tensor) -> None:
+        super().__init__()
+        self.joints = torch.nn.Linear(width, len(COCO17.joints))
+        self.words = torch.nn.Linear(dim, len(word_weight))
+        self.register_buffer("word_weight", word_weight)
+
+    def forward(self, tokens: Tensor, video: Tensor, joints: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Sum of both losses.
+
+        Args:
+            tokens: (N, F, L, H).
+            video: F_u, (N, D).
+            joints: (N, F, L, 17), see :func:`joints_in_patches`.
+            ids, mask: of the captions, (N, L').
+        """
+        # A joint is in about one patch of L, so that both answers weigh about the same.
+        weight = torch.tensor(tokens.shape[2] / 4, device=tokens.device)
+        found = F.binary_cross_entropy_with_logits(self.joints(tokens).float(), joints, pos_weight=weight)
+        words = torch.zeros(len(ids), len(self.word_weight), device=ids.device).scatter_(1, ids, mask.float())
+        words = words * self.word_weight
+        words = words / words.sum(1, keepdim=True).clamp(min=1e-6)
+        told = -(words * F.log_softmax(self.words(video).float(), 1)).sum(1).mean()
+        return found + told
+
+
+def initialise(model: Any) -> None:
+    """Start a small network so that it knows places: sine and cosine positions, as large as the patches' own values.
+
+    transformers' start (positions of sd 0.02, MIT's of sd 1) makes all places alike and all clips alike.
+    """
+    vision = model.vision_model.embeddings
+    side = math.isqrt(vision.num_patches)
+    quarter = vision.embed_dim // 4
+    rates = torch.pi / 2 ** torch.linspace(0, 4, quarter).flip(0)  # half a wave over 16 ... over 1 patch
+    steps = torch.arange(side).float()[:, None] * rates  # (G, quarter)
+    waves = torch.cat([steps.sin(), steps.cos()], 1)  # (G, half)
+    rows = waves[:, None].expand(-1, side, -1)
+    columns = waves[None].expand(side, -1, -1)
+    with torch.no_grad():
+        vision.position_embedding.weight[1:] = 0.5 * torch.cat([rows, columns], -1).flatten(0, 1)
+        model.mit.position_embedding.mul_(0.1)
+
+
 def score_videos(model: Any, encoder: VideoEncoder, videos: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """exp(s) * cos of videos (N, F, 3, S, S) and texts (K, L), with video-specific prompts: (N, K).
 
@@ -222,8 +325,7 @@ def score_videos(model: Any, encoder: VideoEncoder, videos: Tensor, ids: Tensor,
         encoder: the video side of ``model``.
     """
     video, patches = encoder(videos)
-    text = encoder.prompt(text_features(model, ids, mask), patches)
-    return encoder.similarity(video, text)
+    return encoder.similarity(video, encoder.prompt(text_features(model, ids, mask), patches))
 
 
 @torch.inference_mode()
@@ -275,11 +377,12 @@ def train_xclip(
     train: Sequence[SceneShard],
     validation: Sequence[SceneShard],
     *,
-    steps: int = 1400,
-    batch: int = 64,
-    lr: float = 1e-3,
+    steps: int = 2000,
+    batch: int = 48,
+    lr: float = 2e-3,
     weight_decay: float = 0.05,
     action_share: float = 0.5,
+    help_share: float = 1.0,
     device: str = "auto",
     seed: int = 0,
     vocab_size: int = 1000,
@@ -293,8 +396,9 @@ def train_xclip(
     Args:
         train, validation: scenes of disjoint seeds; validation is used once, for the card.
         action_share: share of captions cut down to their action in each step; see :func:`action_caption`.
+        help_share: weight of the helping tasks, see :class:`Helpers`.
         sizes: of :func:`hpnet.models.xclip.reduced_config`.
-        on_step: called with the number of steps done and the loss.
+        on_step: called with the number of steps done and the contrastive loss.
 
     Returns:
         What the card says; its quality is that of the saved float16 weights.
@@ -315,7 +419,9 @@ def train_xclip(
     size, frames = int(config.vision_config.image_size), int(config.vision_config.num_frames)
     stored = stored_pixels(size)
     data = load_videos(train, frames=frames, size=stored)
-    model: Any = XCLIPModel(config).to(place)  # type: ignore[arg-type]
+    model: Any = XCLIPModel(config)
+    initialise(model)
+    model.to(place)
     average = copy.deepcopy(model).eval()
     fit_captions(
         model,
@@ -327,6 +433,7 @@ def train_xclip(
         lr=lr,
         weight_decay=weight_decay,
         action_share=action_share,
+        help_share=help_share,
         generator=generator,
         on_step=on_step,
     )
@@ -361,19 +468,24 @@ def fit_captions(
     lr: float,
     weight_decay: float,
     action_share: float,
+    help_share: float,
     generator: torch.Generator,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """The loop: AdamW, warm-up and cosine, bfloat16 on a GPU; ``average`` becomes the moving average of ``model``.
 
     Returns:
-        The loss every ten steps.
+        The contrastive loss every ten steps.
     """
     device, size = model.device, int(model.config.vision_config.image_size)
     encoder = VideoEncoder(model.config, model=model).to(device)
+    side = size // int(model.config.vision_config.patch_size)
     texts = _CaptionTable(tokenizer, data.captions, _longest(model))
-    videos = torch.from_numpy(data.frames).to(device)
-    optimiser = torch.optim.AdamW(_parameter_groups(model, weight_decay), lr=lr, betas=(0.9, 0.98))
+    videos, joints = torch.from_numpy(data.frames).to(device), torch.from_numpy(data.joints)
+    width, dim = int(model.config.vision_config.hidden_size), encoder.text_dim
+    helpers = Helpers(width, dim, texts.word_weight(tokenizer.get_vocab_size())).to(device)
+    groups = _parameter_groups(torch.nn.ModuleList([model, helpers]), weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
     order = _batches(len(videos), batch, generator)
     losses = []
     model.train()
@@ -384,10 +496,16 @@ def fit_captions(
         flipped = torch.rand(len(rows), generator=generator) < 0.5
         short = torch.rand(len(rows), generator=generator) < action_share
         ids, mask, owner = (t.to(device) for t in texts.of(rows, flipped, short))
-        inputs = augment(videos[rows.to(device)], size, flipped, generator)
+        placement = random_placement(flipped, generator)
+        targets = joints_in_patches(joints[rows], placement, side).to(device)
+        inputs = augment(videos[rows.to(device)], size, placement, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            scores = score_videos(model, encoder, inputs, ids, mask)
-        loss = contrastive_loss(scores, owner)
+            vectors, tokens = encoder.see(inputs)
+            video, patches = encoder.integrate(vectors, tokens)
+            scores = encoder.similarity(video, encoder.prompt(text_features(model, ids, mask), patches))
+            helping = helpers(tokens, video, targets, ids[owner], mask[owner])
+        contrast = contrastive_loss(scores, owner)
+        loss = contrast + help_share * helping
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -396,8 +514,8 @@ def fit_captions(
             model.logit_scale.clamp_(max=math.log(LOGIT_SCALE_MAX))
         _update_average(average, model, step)
         if (step + 1) % 10 == 0 or step + 1 == steps:
-            value = float(loss.detach())
-            if not math.isfinite(value):
+            value = float(contrast.detach())
+            if not math.isfinite(float(loss.detach())):
                 raise RuntimeError(f"X-CLIP training: the loss is {value} at step {step + 1}; use a lower lr")
             losses.append(value)
             if on_step:
@@ -419,6 +537,14 @@ class _CaptionTable:
         number = {text: i for i, text in enumerate(unique)}
         self.ids, self.mask = tokenize(tokenizer, unique, max_tokens)
         self.numbers = torch.tensor([[number[text] for text in row] for row in forms])  # (N, 4)
+
+    def word_weight(self, vocabulary: int) -> Tensor:
+        """(vocabulary,): minus the log of the share of captions that have a token; special tokens and unused ones 0."""
+        words = torch.zeros(len(self.ids), vocabulary).scatter_(1, self.ids, self.mask.float())
+        share = words[self.numbers[:, 0]].mean(0)
+        weight = torch.where(share > 0, -share.clamp(min=1e-4).log(), torch.zeros_like(share))
+        weight[-2:] = 0
+        return weight
 
     def of(self, rows: Tensor, flipped: Tensor, short: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids (K, L) and mask (K, L) of the batch's different texts, and which of them each row has (n,)."""

@@ -7,6 +7,7 @@ A clip is a performance (set-up, subject, repetition, action) seen by one camera
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def write_clip(spec: ClipSpec, params: DataParams, folder: Path, corrupted: bool
 
 
 def _one_thread() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     numba.set_num_threads(1)
 
 
@@ -195,8 +197,12 @@ def write_benchmark(
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-            for part in pool.map(work, specs, chunksize=max(1, min(6, len(specs) // workers))):
-                collect(part)
+            try:
+                for part in pool.map(work, specs, chunksize=max(1, min(6, len(specs) // workers))):
+                    collect(part)
+            except BaseException:  # Ctrl-C too: render no more than what is in flight
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     truth = pd.concat(parts, ignore_index=True)
     truth.to_parquet(folder / "truth.parquet", index=False)
     rows = [

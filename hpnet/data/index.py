@@ -34,8 +34,9 @@ def index_folder(
 ) -> Clips:
     """Index the videos below ``folder``: names, labels and splits by ``params.protocol``, sizes by probing each file.
 
-    With protocol ``folder`` a video's class is the sub-folder it lies in; videos that lie directly in ``folder`` are one
-    class when there is no sub-folder, and unlabelled otherwise. A file that cannot be read keeps its row, with the reason in ``error``.
+    With protocol ``folder`` a video's class is the sub-folder it lies in; videos directly in ``folder`` are one class
+    when there is no sub-folder, and unlabelled otherwise. A file that cannot be read keeps its row, with the reason in
+    ``error``.
     """
     files = find_videos(folder)
     names = [str(f.relative_to(folder)) for f in files]

@@ -39,7 +39,7 @@ def reduced_config(
     text_layers: int = 2,
     text_length: int = 77,
 ) -> XCLIPConfig:
-    """An X-CLIP of the packaged size: 2.1 million parameters. Heads are 32 channels wide."""
+    """An X-CLIP of the packaged size: 1.1 million parameters. Heads are 32 channels wide."""
     return XCLIPConfig(
         text_config={
             "vocab_size": vocab_size,

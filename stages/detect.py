@@ -8,7 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, default_workers, device_option, engine_option, progress, section_options, workers_option
+from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
 
 
 @click.command("detect")
@@ -41,8 +41,7 @@ def command(
 
     from hpnet.artifacts import Clips, read_json, write_json
     from hpnet.detection import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
-    from hpnet.device import resolve_device
-    from hpnet.shards import ShardItem, file_digest, run_shards, visible_gpus
+    from hpnet.shards import ShardItem, file_digest, run_shards
 
     clips = Clips.load(source).usable()
     paths = [Path(path) for path in clips.path]
@@ -50,15 +49,13 @@ def command(
         ShardItem(str(clip_id), path, file_digest(path) if path.is_file() else "missing")
         for clip_id, path in zip(clips.clip_id, paths, strict=True)
     ]
-    # Without a GPU a process per core beats a thread per core; more than eight wait for each other's memory.
-    processes = len(visible_gpus()) if resolve_device(device).type == "cuda" else min(default_workers(), 8)
     with progress("detecting", len(items)) as advance:
         parts = run_shards(
             items,
             DetectWork(params.detect, device, precision, batch),
             stage_dir=PROJECT.work / "detect",
             key=detect_key(params.detect, precision),
-            workers=workers or processes,
+            workers=workers or device_workers(device),
             engine=engine,
             on_progress=advance,
         )

@@ -8,7 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, engine_option, progress, section_options, workers_option
+from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
 
 
 @click.command("estimate")
@@ -56,7 +56,7 @@ def command(
 
     from hpnet.artifacts import PoseStore, write_json
     from hpnet.pose.clips import EstimateWork, clip_items, clip_paths, collect_shards, estimate_figures, estimate_key
-    from hpnet.shards import run_shards, visible_gpus
+    from hpnet.shards import run_shards
 
     boxes = boxes.absolute()
     paths = clip_paths(source if videos is None else videos, boxes, indexed=videos is None)
@@ -69,7 +69,7 @@ def command(
             stage_dir=PROJECT.work / "estimate",
             key=key,
             shard_size=shard_size,
-            workers=workers or (1 if device == "cpu" else max(1, len(visible_gpus()))),
+            workers=workers or device_workers(device),
             engine=engine,
             on_progress=advance,
         )

@@ -26,6 +26,8 @@ VALIDATION_SEEDS = 50_000_000
 @click.option("--steps", type=click.IntRange(1), help="Training steps; each kind has its own default.")
 @click.option("--batch", type=click.IntRange(1), help="Batch size; each kind has its own default.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate; each kind has its own default.")
+@click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="pose: weights to go on from.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the training.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that render; one per core by default.")
 @device_option
@@ -40,6 +42,7 @@ def command(
     steps: int | None,
     batch: int | None,
     lr: float | None,
+    start: Path | None,
     seed: int,
     workers: int | None,
     device: str,
@@ -60,7 +63,7 @@ def command(
 
     train = shards(scenes / "train", count, scene_seed)
     validation = shards(scenes / "held-out", held_out, VALIDATION_SEEDS)
-    options: dict[str, Any] = {"steps": steps, "batch": batch, "lr": lr}
+    options: dict[str, Any] = {"steps": steps, "batch": batch, "lr": lr, "start": start}
     chosen = {name: value for name, value in options.items() if value is not None}
 
     def on_step(step: int, loss: float) -> None:

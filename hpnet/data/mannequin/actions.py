@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .kinematics import JOINT, OUTWARD, Floats, Trunk, blend, bump, frame_from, keyframes, minimum_jerk, moved, rotation
-from .people import Person, colour
+from .people import Person, colour, object_colour
 from .posture import Body, Clock
 from .scene import Performer, Prop
 
@@ -132,8 +132,8 @@ def _held_at_face(kind: str) -> Constructor:
             low_frame = level @ rotation(2, np.full(clock.frames, np.pi))
             near, frame = (-0.030, sign * 0.030, 0.060), mixed(low_frame, cheek, up)
         offset = blend(local(level, (0.035, -sign * 0.02, 0.045)), local(head, near), up)
-        scale = 1.3 if kind == "cup" else 1.4
-        held = prop(kind, palm_of(performer, side) + offset, frame, colour(own, 0.85), scale)
+        scale = 1.6 if kind == "cup" else 1.7
+        held = prop(kind, palm_of(performer, side) + offset, frame, object_colour(kind, own), scale)
         return Act((performer,), (held,))
 
     return act
@@ -175,8 +175,8 @@ def _rubbed_at_mouth(kind: str) -> Constructor:
             brush = _along(pointing, local(head, (-1.0, 0.0, 0.0)))
             near, frame = (0.010, sign * 0.010, 0.0), mixed(level, brush, up)
         offset = blend(local(level, (0.045, 0.0, 0.045)), local(head, near), up)
-        scale = 1.25 if kind == "sandwich" else 1.4
-        held = prop(kind, palm_of(performer, side) + offset, frame, colour(own, 0.85), scale)
+        scale = 1.5 if kind == "sandwich" else 1.8
+        held = prop(kind, palm_of(performer, side) + offset, frame, object_colour(kind, own), scale)
         return Act((performer,), (held,))
 
     return act
@@ -221,7 +221,7 @@ def _held_and_looked_at(kind: str) -> Constructor:
         # (T, 3, 3): the pages look half-way between straight back at the reader and up to the eyes.
         facing = frame_from(gaze + 0.25 * local(level, (-1.0, 0.0, 0.0)), np.tile([0.0, 0.0, 1.0], (clock.frames, 1)))
         offset = local(level, (0.02, sign * 0.065, 0.045))
-        held = prop(kind, palm_of(performer, other) + offset, facing, colour(own), 1.2)
+        held = prop(kind, palm_of(performer, other) + offset, facing, object_colour(kind, own), 1.4)
         return Act((performer,), (held,))
 
     return act

@@ -101,6 +101,24 @@ def colour(rng: np.random.Generator, vivid: float = 0.7) -> tuple[float, float, 
     return tuple(float(np.clip(grey + 0.06 * (c - 0.5), 0, 1)) for c in (hue, saturation, kind))  # type: ignore[return-value]
 
 
+OBJECT_COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
+    "cup": ((-0.05, 0.15), (0.7, 1.0), (0.85, 1.0)),
+    "phone": ((0.0, 1.0), (0.0, 0.2), (0.03, 0.12)),
+    "sandwich": ((0.08, 0.13), (0.4, 0.6), (0.8, 0.95)),
+    "toothbrush": ((0.45, 0.65), (0.7, 1.0), (0.8, 1.0)),
+    "book": ((-0.06, 0.12), (0.6, 0.9), (0.7, 0.95)),
+    "tablet": ((0.0, 1.0), (0.0, 0.15), (0.05, 0.15)),
+}
+"""Ranges of hue, saturation and value. As in life, phones and tablets are dark, cups and books colourful: what tells the
+two actions of an object pair apart is the look of the object, its shape and its colour."""
+
+
+def object_colour(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
+    """A colour that an object of this kind may have."""
+    hue, saturation, value = (float(rng.uniform(low, high)) for low, high in OBJECT_COLOURS[kind])
+    return colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+
+
 def looks_of(subject: int, setup: int, seed: int) -> Looks:
     """Skin and hair are the subject's own; the clothes change from set-up to set-up."""
     body, clothes = stream(seed, "appearance", subject), stream(seed, "clothes", subject, setup)

@@ -64,6 +64,15 @@ TINY = {
 }  # fmt: skip
 
 
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with nested ``changes``."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if nested else value
+    return result
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project on tiny clips, after one `dvc repro`."""
@@ -71,10 +80,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("hpnet", "stages"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY)))
     dvc(folder, "init", "--no-scm", "-q")
     dvc(folder, "config", "core.analytics", "false")
-    dvc(folder, "repro", "-q")
+    dvc(folder, "repro")
     return folder
 
 

@@ -602,7 +602,8 @@ def test_training_lowers_the_loss_and_writes_a_loadable_network(tmp_path: Path) 
     train, validation = open_shards(tmp_path / "t"), open_shards(tmp_path / "v")
     losses: list[float] = []
     done = train_detector(
-        tmp_path / "out", train, validation, steps=40, batch=4, lr=2e-3, image_size=64, device="cpu", frames_per_scene=1,
+        tmp_path / "out", train, validation, steps=40, batch=4, lr=2e-3, image_size=64, device="cpu",
+        frames_per_scene=1,
         on_step=lambda step, loss: losses.append(loss),
     )  # fmt: skip
     assert np.mean(losses[-2:]) < 0.85 * losses[0]

@@ -97,6 +97,8 @@ def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uin
 def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = 20) -> None:
     """Encode uint8 RGB frames (H, W, 3) as H.264 in an mp4; odd sizes are padded to even by repeating the edge.
 
+    The same frames give the same bytes in every run.
+
     Raises:
         ValueError: no frames, or frames of different sizes.
     """
@@ -106,7 +108,9 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "veryfast"}
+        # x264's look-ahead (macroblock tree, B-frames) gives bytes that differ from run to run, even on one thread.
+        deterministic = "bframes=0:no-mbtree=1:rc-lookahead=0"
+        stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": deterministic}
         stream.codec_context.thread_count = 1
         for image in frames:
             if shape is None:

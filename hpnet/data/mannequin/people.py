@@ -109,8 +109,8 @@ OBJECT_COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[
     "book": ((-0.06, 0.12), (0.6, 0.9), (0.7, 0.95)),
     "tablet": ((0.0, 1.0), (0.0, 0.15), (0.05, 0.15)),
 }
-"""Ranges of hue, saturation and value. As in life, phones and tablets are dark, cups and books colourful: what tells the
-two actions of an object pair apart is the look of the object, its shape and its colour."""
+"""Ranges of hue, saturation and value. As in life, phones and tablets are dark, cups and books colourful: what tells
+the two actions of an object pair apart is the look of the object, its shape and its colour."""
 
 
 def object_colour(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:

@@ -1,11 +1,9 @@
 """The ray caster: compiled kernels that turn rows of :mod:`.primitives` into pixels. No scene knowledge here.
 
 Rays are affine in the sample's column i and row j, which covers a perspective camera (one origin) and the parallel rays
-of
-a shadow map alike: origin = rays[0] + i rays[1] + j rays[2], direction = rays[3] + i rays[4] + j rays[5] (6, 3). Depth
-    is the
-ray parameter t; a camera's directions are scaled so that t is the distance along the viewing axis. ``projection`` (3,
-4) takes world points back to (i w, j w, w), w = 1 for parallel rays. Colours are linear light.
+of a shadow map alike: origin = rays[0] + i rays[1] + j rays[2], direction = rays[3] + i rays[4] + j rays[5] (6, 3).
+Depth is the ray parameter t; a camera's directions are scaled so that t is the distance along the viewing axis.
+``projection`` (3, 4) takes world points back to (i w, j w, w), w = 1 for parallel rays. Colours are linear light.
 """
 
 from __future__ import annotations
@@ -510,9 +508,8 @@ def shares(place, shadow, radius, origin, bias, out):  # type: ignore[no-untyped
 def develop(ambient, direct, share, ids, above, lamp, window, gain, grain, start, grain_scale, frame):  # type: ignore[no-untyped-def]
     """One finished frame (H, W, 3) uint8: the still picture (H, W, 3) ``ambient`` + ``share`` x ``direct``, over it the
     samples ``above`` + ``lamp`` (2 H, 2 W, 3) where ``ids`` are set within ``window``, exposure, display curve (gamma
-    2) and sensor
-    noise: ``grain`` (S,) normal deviates, S a power of two, from ``start`` on, times ``grain_scale`` (display units
-        0..1)."""
+    2) and sensor noise: ``grain`` (S,) normal deviates, S a power of two, from ``start`` on, times ``grain_scale``
+    (display units 0..1)."""
     height, width = ambient.shape[:2]
     colour = np.zeros(3)
     for j in range(height):

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write what other programs read."),
     "weights": ("weights", "List, fetch, convert and check pretrained weights."),
     "pretrain": ("pretrain", "Train the small packaged weights again."),
+    "bench": ("bench", "Measure speed against the plain way."),
     "doctor": ("doctor", "Check what is installed and what is missing."),
 }
 

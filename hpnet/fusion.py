@@ -78,6 +78,8 @@ class FusionResult:
         tau: strength of the logit adjustment; 0 for ``weighted``.
         fit: None unless the weights were fitted.
         notes: what a reader must know, one sentence each.
+        adjustment: (K,) subtracted from the sum: tau * log training frequency for ``balanced``, zeros otherwise.
+        softmaxed: streams whose logits were turned into probabilities before they were summed.
     """
 
     scores: Scores
@@ -87,6 +89,8 @@ class FusionResult:
     tau: float
     fit: Fit | None
     notes: tuple[str, ...]
+    adjustment: tuple[float, ...] = ()
+    softmaxed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the scores, as plain JSON values."""
@@ -97,6 +101,8 @@ class FusionResult:
             "tau": self.tau,
             "fit": None if self.fit is None else dict(self.fit.__dict__),
             "notes": list(self.notes),
+            "adjustment": list(self.adjustment),
+            "softmaxed": list(self.softmaxed),
         }
 
 
@@ -384,6 +390,7 @@ def fuse(
         temperatures = {s: fit_temperature(values[s][held_out], aligned.labels[held_out]) for s in names}
 
     fit: Fit | None = None
+    softmaxed: tuple[str, ...] = ()
     if fitting:
         stacked = np.stack([values[s][held_out] / temperatures[s] for s in names])  # (S, N, K)
         found, errors, loss = fit_weights(stacked, aligned.labels[held_out], adjustment, seed, resamples)
@@ -401,6 +408,7 @@ def fuse(
         notes.append(f"{int(held_out.sum())} validation clips, too few to fit weights: constants used ({listed})")
         if rule == "weighted" and kind.get("hpnet") == "logits":
             values["hpnet"] = softmax(values["hpnet"], axis=1)
+            softmaxed = ("hpnet",)
             notes.append("hpnet's logits were turned into probabilities, the form that its constant belongs to")
     else:
         used = _given_weights(names, weights)
@@ -413,7 +421,47 @@ def fuse(
     for stream in names:
         fused = fused + used[stream] * np.where(aligned.present[stream][:, None], values[stream], 0.0)
     scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32))
-    return FusionResult(scores, rule, used, temperatures, tau if rule == "balanced" else 0.0, fit, tuple(notes))
+    return FusionResult(
+        scores,
+        rule,
+        used,
+        temperatures,
+        tau if rule == "balanced" else 0.0,
+        fit,
+        tuple(notes),
+        tuple(adjustment.tolist()),
+        softmaxed,
+    )
+
+
+def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -> Floats:
+    """Fuse new clips exactly as :func:`fuse` fused the project's own.
+
+    Args:
+        fitted: one rule's entry of ``weights.json`` (:meth:`FusionResult.to_json`).
+        logits: stream -> (N, K) logits of the same networks; streams of weight 0 may be left out.
+
+    Returns:
+        (N, K) fused scores; their softmax gives probabilities.
+
+    Raises:
+        ValueError: a stream that carries weight is missing, or one has no weight.
+    """
+    weights: Mapping[str, float] = fitted["weights"]
+    lacking = sorted(s for s, w in weights.items() if w and s not in logits)
+    if lacking:
+        raise ValueError(f"stream {lacking[0]!r} is missing: the fusion weights were fitted with it")
+    fused: Floats = np.negative(np.asarray(fitted["adjustment"], dtype=np.float64))[None]
+    for stream, stored in logits.items():
+        if stream not in weights:
+            raise ValueError(f"stream {stream!r} has no fusion weight; weights are for {', '.join(weights)}")
+        values = np.asarray(stored, dtype=np.float64)
+        if fitted["rule"] == "balanced":
+            values = log_softmax(log_probabilities(values, "logits") / fitted["temperatures"][stream], axis=1)
+        elif stream in fitted["softmaxed"]:
+            values = softmax(values, axis=1)
+        fused = fused + weights[stream] * values
+    return fused
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

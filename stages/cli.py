@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Train the joint stream on other features, for comparison."),
     "fuse": ("fuse", "Join the streams' scores."),
     "report": ("report", "Write the report page, its figures and tables."),
+    "predict": ("predict", "Say what people do in any video, with the trained streams."),
     "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
     "import": ("import_", "Bring scores, poses and features of other projects in."),
     "export": ("export", "Write what other programs read."),

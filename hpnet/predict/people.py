@@ -1,0 +1,152 @@
+"""The people of a window, with one track number per person from window to window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detector import LOW_SCORE, Detection, Detector, build_detector, track
+from ..device import tune_allocator
+from ..params import DetectParams
+from ..tracking import Track, interpolate, rank_tracks
+from .windows import Image, Window
+
+SAME_PERSON_IOU = 0.3
+"""Least mean IoU, over the frames that two windows share, at which tracks are of one person."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone in a window: their number in the video and their boxes, frames counted from the window's first."""
+
+    number: int
+    track: Track
+
+
+@dataclass(frozen=True)
+class SeenWindow:
+    """A window and its people, most prominent first."""
+
+    window: Window
+    count: int
+    size_px: tuple[int, int]
+    people: tuple[Person, ...]
+
+
+@dataclass
+class PeopleFinder:
+    """Detects and tracks as the detect stage does, and keeps what overlapping windows have in common.
+
+    Args:
+        params: section ``detect``.
+        keep: people kept per window.
+        batch: frames per call of the detector.
+    """
+
+    params: DetectParams
+    keep: int
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int = 32
+    _detector: Detector | None = field(default=None, init=False, repr=False)
+    _known: dict[int, Detection] = field(default_factory=dict, init=False, repr=False)
+    _before: tuple[int, tuple[Person, ...]] = field(default=(0, ()), init=False, repr=False)
+    _next: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.params.enabled:
+            tune_allocator()
+            self._detector = build_detector(
+                self.params.model,
+                image_size=self.params.image_size,
+                confidence=min(LOW_SCORE, self.params.confidence),
+                iou=self.params.iou,
+                device=self.device,
+                precision=self.precision,
+            )
+
+    def find(self, window: Window) -> SeenWindow:
+        """The people of ``window``; windows of a video must come in order.
+
+        Raises:
+            VideoError: its frames cannot be decoded.
+        """
+        if window.number == 0:
+            self._known, self._before, self._next = {}, (window.first, ()), 0
+        count, size_px, steps = self._detect(window)
+        if self._detector is None:
+            boxes = np.tile(np.array([0, 0, *size_px], dtype=np.float32), (count, 1))  # (T, 4)
+            return SeenWindow(window, count, size_px, (Person(0, Track(np.arange(count), boxes, np.ones(count, "f"))),))
+        detections = [self._known[window.first + step] for step in steps]
+        rate_fps = window.fps / self.params.stride
+        tracks = track(detections, steps, rate_fps=rate_fps, confidence=self.params.confidence)
+        ranked = rank_tracks([interpolate(t) for t in tracks], count, size_px, window.fps)[: self.keep]
+        people = self._number(ranked, window.first)
+        self._before = (window.first, people)
+        return SeenWindow(window, count, size_px, people)
+
+    def _detect(self, window: Window) -> tuple[int, tuple[int, int], list[int]]:
+        """Fill what is not known yet: every ``stride``-th frame of the window and its last."""
+        self._known = {index: found for index, found in self._known.items() if index >= window.first}
+        waiting: list[tuple[int, Image]] = []
+        count, size_px, steps = 0, (0, 0), []
+        last: Image | None = None
+        for index, frame in enumerate(window.frames):
+            count, size_px, last = index + 1, (frame.shape[1], frame.shape[0]), frame
+            if index % self.params.stride == 0:
+                steps.append(index)
+                waiting.append((window.first + index, frame))
+            if len(waiting) >= self.batch:
+                self._flush(waiting)
+        if last is not None and steps[-1] != count - 1:
+            steps.append(count - 1)
+            waiting.append((window.first + count - 1, last))
+        self._flush(waiting)
+        return count, size_px, steps
+
+    def _flush(self, waiting: list[tuple[int, Image]]) -> None:
+        fresh = [(index, frame) for index, frame in waiting if index not in self._known]
+        waiting.clear()
+        if fresh and self._detector is not None:
+            found = self._detector.detect(np.stack([frame for _, frame in fresh]))
+            self._known.update((index, detection) for (index, _), detection in zip(fresh, found, strict=True))
+
+    def _number(self, ranked: list[Track], first: int) -> tuple[Person, ...]:
+        """Give each track the number of the person of the window before whom it overlaps most, or a new one."""
+        offset = first - self._before[0]
+        left = list(self._before[1])
+        numbers: dict[int, int] = {}
+        overlaps = sorted(
+            ((shared_iou(t, p.track, offset), place, p.number) for place, t in enumerate(ranked) for p in left),
+            key=lambda found: (-found[0], found[1]),
+        )
+        for overlap, place, number in overlaps:
+            if overlap >= SAME_PERSON_IOU and place not in numbers and number not in numbers.values():
+                numbers[place] = number
+        for place in range(len(ranked)):
+            if place not in numbers:
+                numbers[place] = self._next
+                self._next += 1
+        return tuple(Person(numbers[place], t) for place, t in enumerate(ranked))
+
+
+def shared_iou(later: Track, earlier: Track, offset: int) -> float:
+    """Mean IoU of two tracks over the frames that both have; 0 without any.
+
+    Args:
+        offset: frame of ``earlier`` that frame 0 of ``later`` is.
+    """
+    shared, a, b = np.intersect1d(later.frames + offset, earlier.frames, return_indices=True)
+    if not len(shared):
+        return 0.0
+    return float(box_iou(later.boxes_xyxy_px[a], earlier.boxes_xyxy_px[b]).mean())
+
+
+def box_iou(a_xyxy_px: NDArray[np.float32], b_xyxy_px: NDArray[np.float32]) -> NDArray[np.float64]:
+    """IoU of boxes (n, 4) row by row, (n,)."""
+    a, b = a_xyxy_px.astype(np.float64), b_xyxy_px.astype(np.float64)
+    inside = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(1)
+    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - inside
+    return np.asarray(inside / np.maximum(union, 1e-9))

@@ -1,0 +1,229 @@
+"""A trained project, ready to recognise: its parameters, networks, classes and fusion, checked against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..artifacts import Clips, FeatureMeta, PoseMeta, read_json
+from ..device import resolve_device
+from ..fusion import fuse_as_fitted, subset_weights
+from ..models.hpnet import HPNet
+from ..multimodal import decode_jpeg, load_multimodal, sample_frames
+from ..params import Params, load_params
+from ..pool_shards import feature_meta
+from ..topology import TopologyModel, load_topology
+
+FALLBACK_WINDOW_S = 2.0
+VIDEO_KINDS = ("pooled", "pose2d", "simcc")
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the networks see of some people in a window.
+
+    Attributes:
+        features: (m, T, V, C) float16, one row per person.
+        valid: (m,) bool.
+        jpegs: person frames for the RGB stream, in order; empty where no stream reads them.
+    """
+
+    features: NDArray[np.float16]
+    valid: NDArray[np.bool_]
+    jpegs: Sequence[bytes]
+
+
+class TrainedProject:
+    """The trained streams of a project folder and how they are fused.
+
+    Args:
+        folder: the project; its params.yaml, ``artifacts/train/*`` and ``artifacts/fuse/weights.json`` are read.
+        streams: use these alone; None: every stream that carries weight in the fusion.
+
+    Raises:
+        FileNotFoundError: something was not made yet; says which command makes it.
+        ValueError: a file is broken, or the streams do not belong together.
+    """
+
+    def __init__(self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto") -> None:
+        self.folder = folder
+        self.device = resolve_device(device)
+        self.params: Params = load_params(folder / "params.yaml")
+        self.fusion = _fusion(folder, streams)
+        used = [stream for stream, weight in self.fusion["weights"].items() if weight]
+        self.cards: dict[str, dict[str, Any]] = {s: self._card(s) for s in used}
+        self.models: dict[str, TopologyModel | HPNet] = {s: self._model(s) for s in used}
+        first = self.cards[used[0]]
+        self.classes: list[str] = [str(name) for name in first["classes"]]
+        self.features = FeatureMeta.from_json(first["features"])
+        self.frames = int(first["frames"])
+        for stream, card in self.cards.items():
+            if (card["classes"], card["features"], card["frames"]) != (
+                first["classes"], first["features"], first["frames"],
+            ):  # fmt: skip
+                raise ValueError(f"streams {used[0]} and {stream} were trained on different features: run `dvc repro`")
+        if self.features.kind not in VIDEO_KINDS:
+            raise ValueError(
+                f"this project's networks read {self.features.kind} features, which were imported: hpnet predict needs "
+                "networks that were trained on videos"
+            )
+        if len(self.fusion["adjustment"]) != len(self.classes):
+            raise ValueError(
+                f"{folder / 'artifacts/fuse/weights.json'} is for {len(self.fusion['adjustment'])} classes, the "
+                f"networks know {len(self.classes)}: run `hpnet fuse` again"
+            )
+        self.people = min(self._slots(stream) for stream in used)
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether a stream looks at person frames."""
+        return "hpnet" in self.models
+
+    def check_poses(self, poses: PoseMeta) -> None:
+        """Refuse a pose network other than the one that the streams were trained behind.
+
+        Raises:
+            ValueError: params.yaml has changed since the training; names the parameter.
+        """
+        wanted = feature_meta(self.params.pool, poses)
+        for name in ("kind", "tap", "region", "operator"):
+            now, then = getattr(wanted, name), getattr(self.features, name)
+            if now != then:
+                raise ValueError(f"pool.{name} is {now!r}, the networks were trained with {then!r}: run `dvc repro`")
+        if self.params.pool.frames != self.frames:
+            raise ValueError(
+                f"pool.frames is {self.params.pool.frames}, the networks were trained with {self.frames}: "
+                "run `dvc repro`"
+            )
+        if poses.skeleton.joints != self.features.skeleton.joints:
+            raise ValueError(
+                f"estimate.model finds the joints of {poses.skeleton.name!r}, the networks were trained on "
+                f"{self.features.skeleton.name!r}: run `dvc repro`"
+            )
+        made = self.folder / "artifacts" / "estimate" / "meta.json"
+        if made.is_file():
+            stored = read_json(made)
+            for name in ("model", "weights_digest", "parity"):
+                if stored[name] != getattr(poses, name):
+                    raise ValueError(
+                        f"the pose network's {name} is {str(getattr(poses, name))[:20]!r}, the features were made with "
+                        f"{str(stored[name])[:20]!r}: run `dvc repro`"
+                    )
+
+    def training_seconds(self) -> tuple[float, float]:
+        """Median and longest duration of the training clips in seconds, or the fallback where the table is not here."""
+        data = self.folder / "artifacts" / "data"
+        if not (data / "clips.csv").is_file():
+            return FALLBACK_WINDOW_S, FALLBACK_WINDOW_S
+        table = Clips.load(data).usable()
+        table = table[(table.split == "train") & (table.fps > 0) & (table.frames > 0)]
+        if table.empty:
+            return FALLBACK_WINDOW_S, FALLBACK_WINDOW_S
+        seconds = table.frames / table.fps
+        return float(seconds.median()), float(seconds.max())
+
+    @torch.inference_mode()
+    def logits(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
+        """Stream -> (N, K) logits of each sample, as the train stage scores clips."""
+        return {stream: self._stream_logits(stream, samples) for stream in self.models}
+
+    def probabilities(self, logits: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """(N, K): the softmax of the fused scores."""
+        fused = fuse_as_fitted(self.fusion, logits)
+        shifted = np.exp(fused - fused.max(1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(1, keepdims=True))
+
+    def _stream_logits(self, stream: str, samples: Sequence[Sample]) -> NDArray[np.float32]:
+        found = []
+        for start in range(0, len(samples), BATCH):
+            part = samples[start : start + BATCH]
+            people, valid = self._people(stream, part)
+            model = self.models[stream]
+            if isinstance(model, HPNet):
+                logits = model(people, valid, self._person_frames(model, part))["logits"]
+            else:
+                logits = model(people, valid)
+            found.append(logits.float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _people(self, stream: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+        """(N, C, T, V, M) float32, zeros where nobody is, and (N, M) bool."""
+        slots = self._slots(stream)
+        _, frames, joints, channels = samples[0].features.shape
+        people = np.zeros((len(samples), slots, frames, joints, channels), np.float32)
+        valid = np.zeros((len(samples), slots), bool)
+        for n, sample in enumerate(samples):
+            count = min(slots, len(sample.features))
+            valid[n, :count] = sample.valid[:count]
+            people[n, :count] = sample.features[:count] * sample.valid[:count, None, None, None]
+        # (N, M, T, V, C) -> (N, C, T, V, M)
+        moved = torch.from_numpy(people).permute(0, 4, 2, 3, 1).to(self.device)
+        return moved, torch.from_numpy(valid).to(self.device)
+
+    def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
+        """(N, F, 3, S, S) uint8."""
+        size = model.video.image_size
+        wanted = int(self.cards["hpnet"]["params"]["frames"])
+        clips = []
+        for sample in samples:
+            images = [decode_jpeg(jpeg, size, "window") for jpeg in sample.jpegs]
+            stacked = np.stack(images) if images else np.zeros((1, size, size, 3), np.uint8)
+            clips.append(stacked[sample_frames(len(stacked), wanted)])
+        # (N, F, S, S, 3) -> (N, F, 3, S, S)
+        return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).to(self.device)
+
+    def _slots(self, stream: str) -> int:
+        card = self.cards[stream]
+        return int(card["network" if stream == "hpnet" else "sizes"]["num_persons"])
+
+    def _card(self, stream: str) -> dict[str, Any]:
+        file = self.folder / "artifacts" / "train" / stream / "config.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet train {stream}`, in {self.folder}")
+        card: dict[str, Any] = read_json(file)
+        lacking = [k for k in ("classes", "features", "frames", "params") if k not in card]
+        if lacking:
+            raise ValueError(f"{file} lacks {lacking[0]!r}: run `hpnet train {stream}` again")
+        return card
+
+    def _model(self, stream: str) -> TopologyModel | HPNet:
+        folder = self.folder / "artifacts" / "train" / stream
+        try:
+            model = load_multimodal(folder) if stream == "hpnet" else load_topology(folder)
+        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:160] or type(error).__name__
+            raise ValueError(f"{folder} is broken ({why}): run `hpnet train {stream}` again") from None
+        return model.to(self.device).eval()
+
+
+def _fusion(folder: Path, streams: Sequence[str] | None) -> dict[str, Any]:
+    """The project's own fusion rule with its weights, cut down to ``streams`` where they are given."""
+    file = folder / "artifacts" / "fuse" / "weights.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet fuse`, in {folder.resolve()}")
+    stored = read_json(file)
+    try:
+        rule = stored[stored["chosen"]]
+        weights = {str(s): float(w) for s, w in rule["weights"].items()}
+        fusion = {key: rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")}
+        json.dumps(fusion, allow_nan=False)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(f"{file} is not what `hpnet fuse` writes: run `hpnet fuse` again") from None
+    if streams:
+        unknown = sorted(set(streams) - set(weights))
+        if unknown:
+            raise ValueError(f"stream {unknown[0]!r} is not among those that were fused: {', '.join(weights)}")
+        weights = subset_weights(weights, tuple(weights), tuple(streams))
+    if not any(weights.values()):
+        raise ValueError(f"{file}: no stream carries weight; run `hpnet fuse` again")
+    return {**fusion, "weights": weights}

@@ -1,0 +1,184 @@
+"""Windows -> actions: detection, tracks, poses, pooling, streams and fusion, as the stages do them."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts import ClipPoses, PoseMeta
+from ..detection import cut_square, encode_jpeg, person_square
+from ..pool_shards import clip_features
+from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..tracking import Track, uniform_indices
+from ..video import VideoError
+from .people import PeopleFinder, Person, SeenWindow
+from .project import Sample, TrainedProject
+from .windows import Image, OnFailure, Window
+
+GROUP = 8
+"""Windows of files that are classified together."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What some people of a window do: class probabilities (K,), and the streams' logits (K,) behind them."""
+
+    people: tuple[Person, ...]
+    probabilities: NDArray[np.float64]
+    logits: dict[str, NDArray[np.float32]]
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """The ``count`` most probable classes and their probabilities."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(int(k), float(self.probabilities[k])) for k in order]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A window with its answers: the people together first, as clips are scored in training, then each by themselves.
+
+    Where there is one person both are the same and there is one answer; where nobody was found there is none.
+    """
+
+    seen: SeenWindow
+    poses: ClipPoses
+    answers: tuple[Answer, ...]
+    latency_s: float | None
+
+    @property
+    def end_s(self) -> float:
+        """Time at which the window's last frame ends."""
+        return self.seen.window.start_s + self.seen.count / self.seen.window.fps
+
+
+class Recogniser:
+    """A trained project at work.
+
+    Args:
+        project: its networks.
+        people: people kept per window; None: ``detect.persons``.
+        each: also answer for every person by themselves.
+        device, precision: see :mod:`hpnet.device`.
+    """
+
+    def __init__(
+        self,
+        project: TrainedProject,
+        *,
+        people: int | None = None,
+        each: bool = True,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        self.project = project
+        self.each = each
+        detect = project.params.detect
+        self.estimator = PoseEstimator(project.params.estimate, device, precision)
+        project.check_poses(self.estimator.meta)
+        self.finder = PeopleFinder(detect, people or detect.persons, device, precision)
+
+    @property
+    def pose_meta(self) -> PoseMeta:
+        """The pose network's own description."""
+        return self.estimator.meta
+
+    def predict(self, windows: Iterable[Window], on_failure: OnFailure, group: int = GROUP) -> Iterator[Prediction]:
+        """Recognise windows in order; ``group`` of them are classified together (1: answer at once).
+
+        A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
+        """
+        waiting: deque[SeenWindow] = deque()
+
+        def sources() -> Iterator[ClipSource]:
+            for window in windows:
+                try:
+                    seen = self.finder.find(window)
+                except VideoError as error:
+                    on_failure(window.video, str(error))
+                    continue
+                waiting.append(seen)
+                yield ClipSource(window.video, functools.partial(iter, window.frames), _boxes(seen))
+
+        # Live windows go through one by one: a window is answered before the next one is cut.
+        batches: Iterable[Iterable[ClipSource]] = ([source] for source in sources()) if group == 1 else [sources()]
+        held: list[tuple[SeenWindow, ClipPoses]] = []
+        for batch in batches:
+            for poses in self.estimator.estimate_clips(batch):
+                seen = waiting.popleft()
+                if isinstance(poses, FailedClip):
+                    on_failure(poses.clip_id, poses.reason)
+                    continue
+                held.append((seen, poses))
+                if len(held) >= group:
+                    yield from self._answer(held)
+                    held = []
+        yield from self._answer(held)
+
+    def _answer(self, held: list[tuple[SeenWindow, ClipPoses]]) -> list[Prediction]:
+        asked = [self._asked(seen) for seen, _ in held]
+        samples: list[Sample] = []
+        for (seen, poses), groups in zip(held, asked, strict=True):
+            images = self._chosen_frames(seen) if groups else []
+            samples += [self._sample(seen, poses, people, images) for people in groups]
+        logits = self.project.logits(samples) if samples else {}
+        probabilities = self.project.probabilities(logits) if samples else np.zeros((0, 0))
+        done: list[Prediction] = []
+        row = 0
+        for (seen, poses), groups in zip(held, asked, strict=True):
+            answers = []
+            for people in groups:
+                of_streams = {stream: values[row] for stream, values in logits.items()}
+                answers.append(Answer(tuple(seen.people[m] for m in people), probabilities[row], of_streams))
+                row += 1
+            captured = seen.window.captured_s
+            latency = None if captured is None else time.monotonic() - captured
+            done.append(Prediction(seen, poses, tuple(answers), latency))
+        return done
+
+    def _asked(self, seen: SeenWindow) -> list[list[int]]:
+        """Whom to answer for: ranks of the people together, then of each."""
+        together = list(range(min(len(seen.people), self.project.params.detect.persons)))
+        each = [[m] for m in range(len(seen.people))] if self.each and len(seen.people) > 1 else []
+        return [together, *each] if together else []
+
+    def _sample(self, seen: SeenWindow, poses: ClipPoses, people: list[int], images: list[Image]) -> Sample:
+        chosen = poses if people == list(range(poses.valid.shape[1])) else _only(poses, people)
+        features = clip_features(chosen, self.project.params.pool, self.pose_meta).astype(np.float16)
+        tracks: list[Track] = [seen.people[m].track for m in people] if self.project.params.detect.enabled else []
+        square = person_square(tracks, seen.size_px)
+        size = self.project.params.detect.frame_size
+        jpegs = [encode_jpeg(cut_square(image, square, size)) for image in images]
+        return Sample(features, np.asarray(chosen.valid.any(0)), jpegs)
+
+    def _chosen_frames(self, seen: SeenWindow) -> list[Image]:
+        if not self.project.needs_frames:
+            return []
+        chosen = set(uniform_indices(seen.count, self.project.params.detect.frames).tolist())
+        return [frame for index, frame in enumerate(seen.window.frames) if index in chosen]
+
+
+def _boxes(seen: SeenWindow) -> ClipBoxes:
+    """The people's boxes as the estimator reads them, ranked."""
+    if not seen.people:
+        return ClipBoxes.nobody()
+    tracks = [person.track for person in seen.people]
+    ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
+    boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
+    return ClipBoxes(np.concatenate([t.frames for t in tracks]), ranks, boxes)
+
+
+def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:
+    """Some of a clip's people."""
+    arrays: dict[str, Any] = {
+        name: getattr(poses, name)[:, people] for name in ("keypoints_px", "scores", "frame_to_crop", "valid")
+    }
+    windows = {tap: values[:, people] for tap, values in poses.windows.items()}
+    vectors = None if poses.vectors is None else poses.vectors[:, people]
+    return ClipPoses(poses.clip_id, **arrays, windows=windows, vectors=vectors)

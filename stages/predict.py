@@ -1,0 +1,267 @@
+"""``hpnet predict``: actions in any video, by a trained project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import device_option, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hpnet.predict.project import TrainedProject
+    from hpnet.predict.recognise import Prediction, Recogniser
+    from hpnet.predict.windows import Cutting
+
+LIVE_FPS = 15.0
+
+
+@click.command("predict")
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.option("--project", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+              help="Folder of the trained project.  [default: this folder]")  # fmt: skip
+@click.option("--streams", metavar="NAMES", help="Only these, such as hpj,hpb.  [default: all that carry weight]")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Actions shown.")
+@click.option("--window", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+              help="Length of a window of long videos.  [default: the median training clip's]")  # fmt: skip
+@click.option("--overlap", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
+              help="Share of a window that the next one repeats.")  # fmt: skip
+@click.option("--fps", type=click.FloatRange(0, min_open=True),
+              help="Leave out frames above this rate.  [default: none are; live 15]")  # fmt: skip
+@click.option("--people", type=click.IntRange(1), help="People kept per window.  [default: detect.persons]")
+@click.option("--each/--no-each", default=True, show_default=True,
+              help="With several people, also say what each does by themselves.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="A JSON object per line, with times and boxes.")
+@click.option("--save", type=click.Path(path_type=Path),
+              help="Write an mp4 with boxes, skeletons and actions; a folder for several videos.")  # fmt: skip
+@click.option("--live/--no-live", default=None,
+              help="Keep up by dropping frames.  [default: for cameras and addresses]")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after so long.")
+@click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@device_option
+def command(
+    videos: tuple[str, ...],
+    project: Path,
+    streams: str | None,
+    top: int,
+    window: float | None,
+    overlap: float,
+    fps: float | None,
+    people: int | None,
+    each: bool,
+    as_json: bool,
+    save: Path | None,
+    live: bool | None,
+    seconds: float | None,
+    precision: str,
+    device: str,
+) -> None:
+    """Say what people do in videos: VIDEO is a file, a folder, a camera's number or a stream's address.
+
+    Runs the detector, the pose network and the trained streams of a project and fuses them as the project does. A video
+    as long as the training clips is answered at once; a longer one in overlapping windows. Where there are several
+    people, they are answered together and each by themselves.
+    """
+    cameras = [v for v in videos if "://" in v or (v.isdecimal() and not Path(v).exists())]
+    running = bool(cameras) if live is None else live
+    if running and len(videos) > 1:
+        raise click.UsageError("one live source at a time: give a single camera, address or file")
+    if cameras and not running:
+        raise click.UsageError(f"{cameras[0]} has no end: leave --no-live out")
+    files = [] if running else find_files(videos)
+    if save is not None and len(files) > 1 and save.suffix.lower() == ".mp4":
+        raise click.UsageError(f"--save {save} is one file for {len(files)} videos: name a folder")
+
+    from hpnet.predict.project import TrainedProject
+    from hpnet.predict.recognise import Recogniser
+    from hpnet.predict.windows import Cutting
+
+    chosen = [s.strip() for s in streams.split(",") if s.strip()] if streams else None
+    trained = TrainedProject(project, chosen, device)
+    recogniser = Recogniser(trained, people=people, each=each, device=device, precision=precision)
+    median_s, longest_s = trained.training_seconds()
+    cutting = Cutting(
+        window_s=window or median_s,
+        whole_s=window or longest_s,
+        overlap=overlap,
+        max_fps=fps or (LIVE_FPS if running else None),
+        stride=trained.params.detect.stride,
+    )
+    output = Output(trained, recogniser, top, as_json, save)
+    if running:
+        watch(videos[0], recogniser, cutting, output, seconds)
+        return
+    with progress("recognising", len(files)) as advance:
+        recognise_files(files, recogniser, cutting, output, advance)
+    if output.failed:
+        raise click.ClickException(
+            f"{len(output.failed)} of {len(files)} videos could not be read to their end: {', '.join(output.failed)}"
+        )
+
+
+def find_files(videos: tuple[str, ...]) -> list[Path]:
+    """Files as named, folders with every video below them."""
+    from hpnet.data.index import find_videos
+
+    files: list[Path] = []
+    for name in videos:
+        path = Path(name)
+        if not path.exists():
+            raise FileNotFoundError(f"{name} is missing: expected a video file, a folder, a camera's number or address")
+        files += find_videos(path) if path.is_dir() else [path]
+    return list(dict.fromkeys(files))
+
+
+def recognise_files(
+    files: list[Path], recogniser: Recogniser, cutting: Cutting, output: Output, advance: Callable[..., None]
+) -> None:
+    """Answer files in order."""
+    from hpnet.predict.windows import every_window
+
+    for predictions in _by_video(recogniser.predict(every_window(files, cutting, output.fail), output.fail)):
+        output.show(predictions)
+        advance()
+
+
+def _by_video(predictions: Iterator[Prediction]) -> Iterator[Iterator[Prediction]]:
+    """One iterator per video; each must be used up before the next."""
+    import itertools
+
+    for _, group in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
+        yield group
+
+
+def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output, seconds: float | None) -> None:
+    """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C."""
+    import itertools
+    import time
+
+    from hpnet.predict.windows import LiveReader, live_windows
+
+    with LiveReader(source, cutting.window_s, cutting.max_fps) as reader:
+        windows = live_windows(reader, cutting)
+        if seconds is not None:
+            end = time.monotonic() + seconds
+            windows = itertools.takewhile(lambda _: time.monotonic() < end, windows)  # type: ignore[assignment]
+        try:
+            output.show(recogniser.predict(windows, output.fail, group=1))
+        finally:
+            output.say_latency()
+
+
+@dataclass
+class Output:
+    """Prints answers, writes annotated videos, and remembers what failed and how late live answers were."""
+
+    trained: TrainedProject
+    recogniser: Recogniser
+    top: int
+    as_json: bool
+    save: Path | None
+    failed: dict[str, str] = field(default_factory=dict)
+    latencies_s: list[float] = field(default_factory=list)
+    dropped: int = 0
+
+    def fail(self, video: str, reason: str) -> None:
+        """Remember and say that a video cannot be used."""
+        self.failed[video] = reason
+        click.echo(f"{video}: {reason}", err=True)
+
+    def show(self, predictions: Iterator[Prediction]) -> None:
+        """Print the answers of one video; write it with --save. Ctrl-C ends it with what there is."""
+        import itertools
+
+        from hpnet.video import write_video
+
+        first = next(predictions, None)
+        if first is None:
+            return
+        stream = itertools.chain([first], predictions)
+        if self.save is None:
+            for prediction in stream:
+                self.print(prediction)
+            return
+        target = self.save
+        if target.suffix.lower() != ".mp4":
+            target = target / f"{Path(first.seen.window.video).stem or 'live'}.mp4"
+        write_video(target, self._drawn(stream), round(first.seen.window.fps, 3))
+        click.echo(f"{target}", err=True)
+
+    def _drawn(self, predictions: Iterator[Prediction]) -> Iterator[NDArray[np.uint8]]:
+        from hpnet.predict.drawing import drawn
+
+        upto = 0
+        edges = self.recogniser.pose_meta.skeleton.edges
+        try:
+            for prediction in predictions:
+                self.print(prediction)
+                yield from drawn(prediction, self.trained.classes, edges, upto)
+                upto = prediction.seen.window.first + prediction.seen.count
+        except KeyboardInterrupt:
+            click.echo("interrupted: the video ends here", err=True)
+
+    def print(self, prediction: Prediction) -> None:
+        """One line per answer."""
+        window = prediction.seen.window
+        if prediction.latency_s is not None:
+            self.latencies_s.append(prediction.latency_s)
+            self.dropped += window.dropped
+        for line in self.rows(prediction) if self.as_json else self.lines(prediction):
+            click.echo(line)
+
+    def rows(self, prediction: Prediction) -> Iterator[str]:
+        """JSON lines."""
+        window = prediction.seen.window
+        when: dict[str, Any] = {
+            "video": window.video,
+            "window": window.number,
+            "start_s": round(window.start_s, 3),
+            "end_s": round(prediction.end_s, 3),
+            "frames": [window.first, window.first + prediction.seen.count - 1],
+        }
+        if prediction.latency_s is not None:
+            when |= {"latency_s": round(prediction.latency_s, 3), "dropped_frames": window.dropped}
+        for answer in prediction.answers:
+            actions = [{"name": self.trained.classes[k], "probability": round(p, 4)} for k, p in answer.top(self.top)]
+            people = [
+                {
+                    "track": person.number,
+                    "frames": (person.track.frames + window.first).tolist(),
+                    "times_s": [round(window.start_s + f / window.fps, 3) for f in person.track.frames.tolist()],
+                    "boxes_xyxy_px": [[round(v, 1) for v in box] for box in person.track.boxes_xyxy_px.tolist()],
+                }
+                for person in answer.people
+            ]
+            yield json.dumps(
+                {**when, "tracks": [p.number for p in answer.people], "actions": actions, "people": people}
+            )
+        if not prediction.answers:
+            yield json.dumps({**when, "tracks": [], "actions": [], "people": []})
+
+    def lines(self, prediction: Prediction) -> Iterator[str]:
+        """Lines of a table."""
+        window = prediction.seen.window
+        when = f"{window.start_s:7.2f}-{prediction.end_s:.2f} s"
+        for answer in prediction.answers:
+            who = "+".join(str(person.number) for person in answer.people)
+            actions = ", ".join(f"{self.trained.classes[k]} {p:.1%}" for k, p in answer.top(self.top))
+            yield f"{window.video}  {when:<18} person {who:<6} {actions}"
+        if not prediction.answers:
+            yield f"{window.video}  {when:<18} nobody was found"
+
+    def say_latency(self) -> None:
+        """How a live source went."""
+        if self.latencies_s:
+            ordered = sorted(self.latencies_s)
+            click.echo(
+                f"{len(ordered)} windows; latency median {ordered[len(ordered) // 2]:.2f} s, "
+                f"most {ordered[-1]:.2f} s; {self.dropped} frames dropped",
+                err=True,
+            )

@@ -30,6 +30,7 @@ class DataParams(Section):
 
     source: Literal["mannequin", "folder"] = "mannequin"
     videos: str = Field("videos", description="folder of videos, read when source is 'folder'")
+    table: str = Field("", description="CSV of video, action, source and split, instead of sub-folders; empty: none")
     protocol: str = "mannequin-xsub"
     val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")

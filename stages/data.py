@@ -21,7 +21,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     """Make the clip table: index a folder of videos, or render the mannequins.
 
     Writes clips.csv and classes.csv (and for the mannequins videos/ and truth.parquet). With --videos the folder is
-    indexed, by the protocol `folder` (a class per sub-folder) unless --protocol names another.
+    indexed, by the protocol `folder` (a class per sub-folder, or as --table says) unless --protocol names another.
     """
     from hpnet.artifacts import write_json
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
@@ -34,7 +34,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     processes = workers or default_workers()
     if section.source == "folder":
         videos = Path(section.videos)
-        with progress("indexing", len(find_videos(videos))) as advance:
+        with progress("indexing", None if section.table else len(find_videos(videos))) as advance:
             clips = index_folder(videos, section, processes, advance)
     else:
         from hpnet.data.mannequin.benchmark import plan

@@ -12,6 +12,7 @@ from ..artifacts import Clips
 from ..params import DataParams
 from ..video import VIDEO_SUFFIXES, VideoError, VideoInfo, probe
 from .protocols import class_table, label_and_split
+from .table import read_table, split_table
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -35,16 +36,14 @@ def index_folder(
     """Index the videos below ``folder``: names, labels and splits by ``params.protocol``, sizes by probing each file.
 
     With protocol ``folder`` a video's class is the sub-folder it lies in; videos directly in ``folder`` are one class
-    when there is no sub-folder, and unlabelled otherwise. A file that cannot be read keeps its row, with the reason in
-    ``error``.
+    when there is no sub-folder, and unlabelled otherwise; with ``params.table`` that CSV says which videos, classes and
+    splits there are. A file that cannot be read keeps its row, with the reason in ``error``.
+
+    Raises:
+        FileNotFoundError: the folder or the table is missing, or the folder holds no video.
+        ValueError: the names or the table do not fit the protocol.
     """
-    files = find_videos(folder)
-    names = [str(f.relative_to(folder)) for f in files]
-    if params.protocol == "folder" and not any("/" in name for name in names):
-        # A flat folder is one class: a video's class is the folder it lies in.
-        names = [f"{folder.resolve().name}/{name}" for name in names]
-    # one row per name, in the same order
-    table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
+    files, table = _labelled(folder, params)
     infos = _probe_all(files, workers, on_progress)
     rows = table.assign(
         path=[str(p) for p in files],
@@ -55,6 +54,21 @@ def index_folder(
         error=[i if isinstance(i, str) else "" for i in infos],
     )
     return Clips(rows, class_table(params.protocol, rows))
+
+
+def _labelled(folder: Path, params: DataParams) -> tuple[list[Path], pd.DataFrame]:
+    """Files, and their labels and splits in the same order."""
+    if params.table:
+        if params.protocol != "folder":
+            raise ValueError(f"data.table goes with data.protocol: folder, not with {params.protocol!r}")
+        rows = read_table(Path(params.table))
+        return [folder / video for video in rows.video], split_table(rows, params.val_fraction, params.seed)
+    files = find_videos(folder)
+    names = [str(f.relative_to(folder)) for f in files]
+    if params.protocol == "folder" and not any("/" in name for name in names):
+        # A flat folder is one class: a video's class is the folder it lies in.
+        names = [f"{folder.resolve().name}/{name}" for name in names]
+    return files, label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
 
 
 def render_mannequins(

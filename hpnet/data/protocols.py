@@ -366,7 +366,7 @@ def _refuse_twins(ids: Sequence[str], names: Sequence[str]) -> None:
         first[clip] = str(name)
 
 
-def _order(keys: Iterable[str], seed: int) -> list[str]:
+def hold_out_order(keys: Iterable[str], seed: int) -> list[str]:
     """A seeded order in which a key's place depends on itself and the seed alone."""
     return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest())
 
@@ -374,7 +374,7 @@ def _order(keys: Iterable[str], seed: int) -> list[str]:
 def _hold_out(keys: Sequence[str], fraction: float, seed: int) -> set[str]:
     if fraction == 0 or len(keys) < 3:
         return set()
-    return set(_order(keys, seed)[: max(1, round(fraction * len(keys)))])
+    return set(hold_out_order(keys, seed)[: max(1, round(fraction * len(keys)))])
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def _split_folder(names: Sequence[str], val_fraction: float, test_fraction: floa
         splits = dict(zip(ids, tops, strict=True))
     else:
         for action in classes:
-            members = _order((i for i, a in zip(ids, actions, strict=True) if a == action), seed)
+            members = hold_out_order((i for i, a in zip(ids, actions, strict=True) if a == action), seed)
             count = len(members)
             tests = min(max(1, round(test_fraction * count)), count - 1) if test_fraction else 0
             vals = min(max(1, round(val_fraction * count)), count - tests - 1) if val_fraction else 0

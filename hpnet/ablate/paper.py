@@ -1,0 +1,115 @@
+"""What a table of the paper is here: rows with the paper's number and the parameters that give ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Overrides = Mapping[str, Any]
+Kind = Literal["accuracy", "classes", "extremes", "cost"]
+"""accuracy: one number per row; classes: Table V; extremes: Table XVI; cost: Table X."""
+
+
+STANDARD: dict[str, Any] = {
+    "data.protocol": "mannequin-xsub",
+    "data.corruption": "none",
+    "detect.enabled": True,
+    "pool.kind": "pooled",
+    "pool.tap": "h2s3",
+    "pool.region": 1,
+    "pool.operator": "mean",
+    "train.topology.graph.model": "ctrgcn",
+    "train.hpnet.graph.model": "ctrgcn",
+    "train.hpnet.fusion": "trmm",
+    "train.hpnet.refine": "pooled",
+    "train.hpnet.smclm": True,
+    "train.hpnet.pooled": True,
+    "train.hpnet.lambdas": [1.0, 1.0, 1.0],
+}
+"""What every row is unless it says otherwise: HP-Net as the paper has it, on the built-in benchmark."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        labels: what the paper prints before its number, one text per column of the table.
+        paper: its number, %; None where it has none.
+        streams: whose scores; several are fused, weights from validation.
+        settings: parameters, dotted name -> value, on top of :data:`STANDARD`. More than one: each is run, and
+            the row's accuracy is over the clips of all.
+        measure: top-1, or the mean of the per-class accuracies.
+        differs: how our row differs from the paper's, beside what holds for the whole table.
+        unavailable: why nothing is run for it.
+        extra: run only when asked for everything, because it costs much and says little more.
+    """
+
+    labels: tuple[str, ...]
+    paper: float | None
+    streams: tuple[str, ...]
+    settings: tuple[Overrides, ...] = ({},)
+    measure: Literal["top1", "mean_class"] = "top1"
+    differs: str = ""
+    unavailable: str = ""
+    extra: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper concludes from two rows: the second is better than the first (row numbers from 0)."""
+
+    text: str
+    worse: int
+    better: int
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One table.
+
+    Attributes:
+        number: 3 to 18.
+        columns: headings of the rows' labels.
+        differs: how the whole table differs from the paper's.
+        value: how much its answer is worth, against the minutes that it takes; orders ``hpnet ablate all``.
+    """
+
+    number: int
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
+    kind: Kind = "accuracy"
+    differs: str = ""
+    value: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """'table9'."""
+        return f"table{self.number}"
+
+    @property
+    def roman(self) -> str:
+        """'IX'."""
+        return ROMAN[self.number]
+
+
+ROMAN: dict[int, str] = {
+    3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII", 9: "IX", 10: "X", 11: "XI", 12: "XII", 13: "XIII",
+    14: "XIV", 15: "XV", 16: "XVI", 17: "XVII", 18: "XVIII",
+}  # fmt: skip
+
+
+def parse_name(text: str) -> int:
+    """'table9', '9' or 'IX' -> 9.
+
+    Raises:
+        ValueError: the paper's tables with experiments are III to XVIII.
+    """
+    word = text.strip().lower().removeprefix("table").strip("-_ ")
+    numbers = {str(number): number for number in ROMAN} | {roman.lower(): number for number, roman in ROMAN.items()}
+    if word not in numbers:
+        raise ValueError(f"unknown table {text!r}: expected table3 to table18, III to XVIII, or all")
+    return numbers[word]

@@ -1,0 +1,297 @@
+"""What has to run for a set of experiments, and how long: arithmetic on dvc.yaml, dvc.lock and parameters.
+
+A stage's *signature* is a hash of its parameters, of the files that it depends on and of the signatures upstream. Two
+experiments share a stage exactly when its signatures are equal, and a stage whose signature is known needs no run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .paper import STANDARD, Overrides, PaperTable
+
+
+@dataclass(frozen=True)
+class GraphStage:
+    """A stage of dvc.yaml, with its foreach item filled in."""
+
+    name: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    params: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """Its name in seconds.json: 'train hpj' for train@hpj."""
+        return self.name.replace("@", " ")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Parameters that differ from the project's own, and the streams that are wanted."""
+
+    overrides: tuple[tuple[str, str], ...]
+    streams: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Names its folder; the project's own parameters give 'base'."""
+        if not self.overrides:
+            return "base"
+        return hashlib.sha256(json.dumps(self.overrides).encode()).hexdigest()[:12]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Dotted name -> value."""
+        return {name: json.loads(text) for name, text in self.overrides}
+
+    @property
+    def text(self) -> str:
+        """'pool.region=3', as `dvc exp run -S` takes it; the wide estimate is shortened."""
+        return ", ".join(f"{name}={value}" for name, value in self.values.items()) or "as in params.yaml"
+
+    @property
+    def targets(self) -> list[str]:
+        """Stages to reproduce."""
+        return [f"train@{stream}" for stream in self.streams]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment with the stages that it will run, in order, and the seconds expected of each (None: unknown)."""
+
+    experiment: Experiment
+    runs: tuple[str, ...]
+    seconds: dict[str, float | None]
+
+    @property
+    def total(self) -> float:
+        """Seconds expected; stages without a figure count nothing."""
+        return sum(value or 0.0 for value in self.seconds.values())
+
+
+def read_graph(raw: Mapping[str, Any]) -> dict[str, GraphStage]:
+    """The stages of a parsed dvc.yaml, upstream first.
+
+    Raises:
+        ValueError: the stages depend on each other in a circle.
+    """
+    stages: dict[str, GraphStage] = {}
+    for name, body in raw["stages"].items():
+        if "foreach" not in body:
+            stages[name] = _stage(name, body, {})
+            continue
+        items = body["foreach"]
+        for key in items:
+            known = {"item": key} if isinstance(items, list) else {"key": key}
+            known |= {} if isinstance(items, list) else {f"item.{k}": v for k, v in items[key].items()}
+            stages[f"{name}@{key}"] = _stage(f"{name}@{key}", body["do"], known)
+    ordered: dict[str, GraphStage] = {}
+    while len(ordered) < len(stages):
+        ready = [s for n, s in stages.items() if n not in ordered and set(upstream(s, stages)) <= set(ordered)]
+        if not ready:
+            raise ValueError(f"dvc.yaml: stages {', '.join(set(stages) - set(ordered))} depend on each other")
+        ordered |= {stage.name: stage for stage in ready}
+    return ordered
+
+
+def _stage(name: str, body: Mapping[str, Any], known: Mapping[str, str]) -> GraphStage:
+    def filled(entries: Iterable[Any]) -> tuple[str, ...]:
+        found = []
+        for entry in entries:
+            text = next(iter(entry)) if isinstance(entry, Mapping) else str(entry)
+            for word, value in known.items():
+                text = text.replace(f"${{{word}}}", str(value))
+            found.append(text)
+        return tuple(found)
+
+    outs = filled([*body.get("outs", []), *body.get("metrics", [])])
+    return GraphStage(name, filled(body.get("deps", [])), outs, filled(body.get("params", [])))
+
+
+def upstream(stage: GraphStage, stages: Mapping[str, GraphStage]) -> list[str]:
+    """Names of the stages whose outputs ``stage`` reads."""
+
+    def touches(dep: str, out: str) -> bool:
+        return dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/")
+
+    return [
+        other.name
+        for other in stages.values()
+        if other.name != stage.name and any(touches(dep, out) for dep in stage.deps for out in other.outs)
+    ]
+
+
+def needed(targets: Iterable[str], stages: Mapping[str, GraphStage]) -> list[str]:
+    """The targets and everything upstream of them, upstream first."""
+    wanted, waiting = set(), list(targets)
+    while waiting:
+        name = waiting.pop()
+        if name not in stages:
+            raise ValueError(f"dvc.yaml has no stage {name!r}; it has {', '.join(stages)}")
+        if name not in wanted:
+            wanted.add(name)
+            waiting += upstream(stages[name], stages)
+    return [name for name in stages if name in wanted]
+
+
+def apply(params: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """A copy of nested ``params`` with dotted ``overrides``."""
+    result: dict[str, Any] = json.loads(json.dumps(params))
+    for dotted, value in overrides.items():
+        *sections, key = dotted.split(".")
+        target = result
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[key] = value
+    return result
+
+
+def lookup(params: Mapping[str, Any], dotted: str) -> Any:
+    """The value of a dotted name; None where it is not set."""
+    value: Any = params
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def signatures(
+    stages: Mapping[str, GraphStage], params: Mapping[str, Any], digests: Mapping[str, str]
+) -> dict[str, str]:
+    """Signature of every stage under ``params``; ``digests``: of the files that are nobody's output."""
+    found: dict[str, str] = {}
+    for name, stage in stages.items():
+        parts = {
+            "name": name,
+            "params": {p: lookup(params, p) for p in stage.params},
+            "files": {dep: digests[dep] for dep in stage.deps if dep in digests},
+            "upstream": [found[other] for other in upstream(stage, stages)],
+        }
+        found[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return found
+
+
+def file_digests(root: Path, stages: Mapping[str, GraphStage]) -> dict[str, str]:
+    """md5 of every dependency that no stage makes; a folder's is over its files' names and contents."""
+    outs = [out for stage in stages.values() for out in stage.outs]
+    found = {}
+    for dep in sorted({dep for stage in stages.values() for dep in stage.deps}):
+        if any(dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/") for out in outs):
+            continue
+        path = root / dep
+        if path.is_file():
+            found[dep] = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        elif path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+            listed = [(str(f.relative_to(path)), hashlib.sha256(f.read_bytes()).hexdigest()) for f in files]
+            found[dep] = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    return found
+
+
+def locked(
+    lock: Mapping[str, Any], stages: Mapping[str, GraphStage], params: Mapping[str, Any], digests: Mapping[str, str],
+    cached: frozenset[str] | None = None,
+) -> set[str]:  # fmt: skip
+    """Stages that dvc.lock has under these very parameters and files, with everything upstream of them.
+
+    Args:
+        lock: parsed dvc.lock.
+        params: nested, as in params.yaml.
+        digests: of :func:`file_digests`.
+        cached: md5 (with '.dir') of what lies in the cache; a stage with an output that does not is left out. None:
+            everything does.
+    """
+    known: set[str] = set()
+    for name, stage in stages.items():
+        entry = lock.get("stages", {}).get(name)
+        if entry is None or not set(upstream(stage, stages)) <= known:
+            continue
+        stored = {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
+        same_params = all(stored.get(p) == lookup(params, p) for p in stage.params)
+        files = {dep["path"]: dep.get("md5", "") for dep in entry.get("deps", [])}
+        same_files = all(files.get(d) == digests[d] for d in stage.deps if d in digests and not _is_folder(files, d))
+        outs = {out.get("md5", "") for out in entry.get("outs", []) if str(out["path"]).startswith("artifacts/")}
+        if same_params and same_files and (cached is None or outs <= cached):
+            known.add(name)
+    return known
+
+
+def _is_folder(files: Mapping[str, str], dep: str) -> bool:
+    return files.get(dep, "").endswith(".dir")
+
+
+def experiments(
+    tables: Sequence[PaperTable], params: Mapping[str, Any], seeds: Sequence[int], everything: bool = False
+) -> list[Experiment]:
+    """The experiments of some tables, each once with the streams that any row wants, in the order of the rows.
+
+    ``params``: the project's parameters, nested, with every default filled in. Overrides that repeat the project's own
+    value are dropped, so that a row under the standard settings is the project itself.
+    """
+    streams: dict[tuple[tuple[str, str], ...], dict[str, None]] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.unavailable or (row.extra and not everything):
+                continue
+            for setting in row.settings:
+                for seed in seeds:
+                    wanted = streams.setdefault(normal(setting, params, seed), {})
+                    wanted |= dict.fromkeys(row.streams)
+    return [Experiment(overrides, tuple(names)) for overrides, names in streams.items() if names]
+
+
+def normal(setting: Overrides, params: Mapping[str, Any], seed: int) -> tuple[tuple[str, str], ...]:
+    """A setting with its seed as sorted (name, JSON) pairs, without what is the project's own value anyway.
+
+    ``params``: the project's parameters, nested, with every default filled in.
+    """
+    whole = {**STANDARD, **setting, "train.seed": seed}
+    return tuple(sorted((name, json.dumps(value)) for name, value in whole.items() if lookup(params, name) != value))
+
+
+def plan(
+    wanted: Sequence[Experiment],
+    stages: Mapping[str, GraphStage],
+    params: Mapping[str, Any],
+    digests: Mapping[str, str],
+    known: Iterable[str],
+    seconds: Mapping[str, float],
+) -> list[Planned]:
+    """What each experiment runs when they are run in this order.
+
+    Args:
+        params: the project's own, nested.
+        known: signatures that need no run.
+        seconds: command ('train hpj') -> wall time of its last run.
+    """
+    have, planned = set(known), []
+    for experiment in wanted:
+        signed = signatures(stages, apply(params, experiment.values), digests)
+        runs = tuple(name for name in needed(experiment.targets, stages) if signed[name] not in have)
+        have |= {signed[name] for name in runs}
+        planned.append(Planned(experiment, runs, {name: seconds.get(stages[name].command) for name in runs}))
+    return planned
+
+
+def by_value(tables: Sequence[PaperTable], cost: Mapping[int, float]) -> list[PaperTable]:
+    """Tables by value per second, the free ones first; ``cost``: table number -> seconds."""
+    return sorted(tables, key=lambda t: (-t.value / max(cost[t.number], 1.0), t.number))
+
+
+def duration(text: str) -> float:
+    """'2h', '90m', '1h30m' or '45' (minutes) -> seconds.
+
+    Raises:
+        ValueError: anything else.
+    """
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m?)?(?:(\d+)s)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f"{text!r} is no duration: write 2h, 90m or 1h30m")
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + rest

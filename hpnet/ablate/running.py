@@ -1,0 +1,286 @@
+"""Experiments through DVC: each in a workspace of its own that shares the project's cache.
+
+``dvc exp run`` needs a git commit and stashes the work tree, its queue gives out no GPUs, and both write what they run
+into the project's git. So an experiment is a folder ``.work/ablate/KEY`` with links to the code, its own params.yaml and
+the project's dvc.lock, whose DVC cache *is* the project's: stages that any experiment or the project itself has run
+come out of that cache, and the shards and checkpoints of ``.work`` are shared too, so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..artifacts import Scores, read_json, write_json
+from .plan import Experiment, GraphStage, Planned, apply, file_digests, locked, needed, read_graph, signatures
+
+SHARED_WORK = ("data", "detect", "estimate", "pool", "train")
+"""Folders of .work that experiments and the project use together: shards and checkpoints, named by what made them."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project as experiments see it.
+
+    Attributes:
+        root: its folder.
+        params: params.yaml, nested, as it stands.
+        stages: of dvc.yaml, upstream first.
+        digests: of the files that no stage makes.
+        cache: DVC's cache folder.
+    """
+
+    root: Path
+    params: dict[str, Any]
+    stages: dict[str, GraphStage]
+    digests: dict[str, str]
+    cache: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where experiments live."""
+        return self.root / ".work" / "ablate"
+
+    def signatures(self, experiment: Experiment) -> dict[str, str]:
+        """Signature of every stage under an experiment's parameters."""
+        return signatures(self.stages, apply(self.params, experiment.values), self.digests)
+
+
+def open_bench(root: Path) -> Bench:
+    """Read a project.
+
+    Raises:
+        FileNotFoundError: it has no dvc.yaml, or no DVC.
+    """
+    for name, remedy in (("dvc.yaml", "run in a project folder"), (".dvc", "run `dvc init` there first")):
+        if not (root / name).exists():
+            raise FileNotFoundError(f"{root / name} is missing: {remedy}")
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
+    stages = read_graph(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")))
+    cache = Path(_dvc(root, "cache", "dir").strip().splitlines()[-1])
+    return Bench(root, params, stages, file_digests(root, stages), cache)
+
+
+def known_signatures(bench: Bench) -> set[str]:
+    """Signatures of what needs no run: the project's own stages that are cached, and every finished experiment's."""
+    known: set[str] = set()
+    lock = bench.root / "dvc.lock"
+    if lock.is_file():
+        raw = yaml.safe_load(lock.read_text(encoding="utf-8")) or {}
+        own = signatures(bench.stages, bench.params, bench.digests)
+        known |= {own[name] for name in locked(raw, bench.stages, bench.params, bench.digests, _cached(bench, raw))}
+    for file in bench.folder.glob("*/result.json"):
+        known |= set(read_json(file)["signatures"].values())
+    return known
+
+
+def _cached(bench: Bench, lock: Mapping[str, Any]) -> frozenset[str]:
+    """Which of the lock's outputs lie in the cache."""
+    listed = {out.get("md5", "") for entry in lock.get("stages", {}).values() for out in entry.get("outs", [])}
+    files = bench.cache / "files" / "md5"
+    return frozenset(md5 for md5 in listed if md5 and (files / md5[:2] / md5[2:]).is_file())
+
+
+def seconds_known(bench: Bench) -> dict[str, float]:
+    """Wall time of each command: of the project's last runs here, else those of its committed report, else none."""
+    found: dict[str, float] = {}
+    table = bench.root / "report" / "tables" / "seconds.csv"
+    if table.is_file():
+        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
+            command, _, seconds = line.rpartition(",")
+            found[command.removeprefix("hpnet ")] = float(seconds)
+    own = bench.root / ".work" / "seconds.json"
+    return found | (read_json(own) if own.is_file() else {})
+
+
+def finished(bench: Bench, experiment: Experiment) -> list[str]:
+    """The streams of an experiment whose scores are there and still belong to the code and parameters."""
+    file = bench.folder / experiment.key / "result.json"
+    if not file.is_file():
+        return []
+    stored, now = read_json(file)["signatures"], bench.signatures(experiment)
+    folder = bench.folder / experiment.key / "scores"
+    return [
+        stream
+        for stream in experiment.streams
+        if stored.get(f"train@{stream}") == now[f"train@{stream}"] and (folder / f"{stream}.parquet").is_file()
+    ]
+
+
+def load_scores(bench: Bench, experiment: Experiment) -> dict[str, Scores]:
+    """The scores of the finished streams."""
+    folder = bench.folder / experiment.key / "scores"
+    return {stream: Scores.load(folder / f"{stream}.parquet") for stream in finished(bench, experiment)}
+
+
+def prepare(bench: Bench, experiment: Experiment) -> Path:
+    """Make, or make up to date, the workspace of an experiment."""
+    root, place = bench.root.resolve(), bench.folder.resolve() / experiment.key
+    place.mkdir(parents=True, exist_ok=True)
+    outs = {out.split("/")[0] for stage in bench.stages.values() for out in stage.outs}
+    wanted = {dep.split("/")[0] for stage in bench.stages.values() for dep in stage.deps} - outs
+    videos = Path(str((bench.params.get("data") or {}).get("videos", "videos")))
+    wanted |= set() if videos.is_absolute() else {videos.parts[0]}
+    for name in sorted(wanted):
+        if (root / name).exists() and not (place / name).is_symlink():
+            (place / name).symlink_to(root / name)
+    work = place / ".work"
+    work.mkdir(exist_ok=True)
+    for name in SHARED_WORK:
+        (root / ".work" / name).mkdir(parents=True, exist_ok=True)
+        if not (work / name).is_symlink():
+            (work / name).symlink_to(root / ".work" / name)
+    (place / "params.yaml").write_text(
+        yaml.safe_dump(apply(bench.params, experiment.values), sort_keys=False), encoding="utf-8"
+    )
+    for name in ("dvc.yaml", ".dvcignore"):
+        if (root / name).is_file():
+            shutil.copyfile(root / name, place / name)
+    if not (place / "dvc.lock").is_file() and (root / "dvc.lock").is_file():
+        shutil.copyfile(root / "dvc.lock", place / "dvc.lock")
+    if not (place / ".dvc").is_dir():
+        _dvc(place, "init", "--no-scm", "-q")
+    config = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n    hardlink_lock = false\n"
+    config += f'[cache]\n    dir = {bench.cache}\n    type = "reflink,hardlink,symlink,copy"\n'
+    (place / ".dvc" / "config").write_text(config, encoding="utf-8")
+    return place
+
+
+def run_experiment(
+    bench: Bench, experiment: Experiment, gpu: str | None = None, on_stage: Callable[[str], None] = lambda name: None
+) -> dict[str, Any]:
+    """Reproduce an experiment's targets, keep its scores, and return what result.json holds.
+
+    Args:
+        gpu: what CUDA_VISIBLE_DEVICES is set to; None leaves it.
+        on_stage: told the name of every stage that runs.
+
+    Raises:
+        RuntimeError: a stage failed; names the log, which holds all it said.
+    """
+    place = prepare(bench, experiment)
+    started = time.monotonic()
+    _dvc(place, "checkout", "-q", "--with-deps", *experiment.targets, check=False)
+    environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    log = place / "repro.log"
+    ran = []
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", *experiment.targets],
+            cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            kept.write(line)
+            kept.flush()
+            if line.startswith("Running stage '"):
+                ran.append(line.split("'")[1])
+                on_stage(ran[-1])
+    if process.returncode:
+        tail = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+        reason = next((line for line in reversed(tail) if line.startswith("Error:")), tail[-1] if tail else "no output")
+        raise RuntimeError(f"{experiment.text}: {reason} (all of it: {log})")
+    for stream in experiment.streams:
+        target = place / "scores" / f"{stream}.parquet"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(place / "artifacts" / "train" / stream / "scores.parquet", target)
+    signed = bench.signatures(experiment)
+    before = place / "result.json"
+    stages = read_json(before)["signatures"] if before.is_file() else {}
+    times = place / ".work" / "seconds.json"
+    result = {
+        "overrides": experiment.values,
+        "signatures": stages | {name: signed[name] for name in needed(experiment.targets, bench.stages)},
+        "ran": ran,
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "seconds": read_json(times) if times.is_file() else {},
+    }
+    write_json(before, result)
+    shutil.rmtree(place / "artifacts")  # it is in the cache; the scores are kept
+    return result
+
+
+def run_all(
+    bench: Bench,
+    planned: Sequence[Planned],
+    *,
+    budget: float | None = None,
+    gpus: Sequence[str] = (),
+    on_start: Callable[[Planned], None] = lambda item: None,
+    on_stage: Callable[[str], None] = lambda name: None,
+    on_done: Callable[[Planned, dict[str, Any]], None] = lambda item, result: None,
+    on_failure: Callable[[Planned, str], None] = lambda item, why: None,
+) -> list[Planned]:
+    """Run experiments in order; several at once where there are several GPUs.
+
+    Two experiments that need the same stage are never in flight together, so that no stage runs twice. With a budget
+    (seconds) none is started that would not be done in time, by what is expected of it. One that fails is told and
+    does not stop the others.
+
+    Returns:
+        Those that were not started.
+    """
+    began = time.monotonic()
+    free = list(gpus) or [None]
+    waiting, flying = list(planned), dict[Future[dict[str, Any]], tuple[Planned, str | None]]()
+    left: list[Planned] = []
+
+    def busy() -> set[str]:
+        return {sign for item, _ in flying.values() for sign in _signs(bench, item, item.runs)}
+
+    def clashes(item: Planned) -> bool:
+        return bool(_signs(bench, item, needed(item.experiment.targets, bench.stages)) & busy())
+
+    with ThreadPoolExecutor(len(free)) as pool:
+        while waiting or flying:
+            for item in list(waiting):
+                if not free:
+                    break
+                if budget is not None and time.monotonic() - began + item.total > budget:
+                    waiting.remove(item)
+                    left.append(item)
+                elif not clashes(item):
+                    waiting.remove(item)
+                    gpu = free.pop()
+                    on_start(item)
+                    flying[pool.submit(run_experiment, bench, item.experiment, gpu, on_stage)] = (item, gpu)
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                item, gpu = flying.pop(future)
+                free.append(gpu)
+                try:
+                    on_done(item, future.result())
+                except (RuntimeError, OSError, ValueError) as error:
+                    on_failure(item, str(error))
+    return left
+
+
+def _signs(bench: Bench, item: Planned, names: Iterable[str]) -> set[str]:
+    signed = bench.signatures(item.experiment)
+    return {signed[name] for name in names}
+
+
+def _environment() -> dict[str, str]:
+    """Our own, with this Python's commands first, so that `hpnet` in dvc.yaml is this hpnet."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def _dvc(folder: Path, *arguments: str, check: bool = True) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=_environment(), capture_output=True, text=True
+    )
+    if check and done.returncode:
+        raise RuntimeError(f"dvc {' '.join(arguments)} in {folder}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Make a project from a preset."),
     "data": ("data", "Make the clip table: index a folder of videos, or render the mannequins."),
     "detect": ("detect", "Find people: boxes, tracks and person frames."),
     "estimate": ("estimate", "Run the pose network: keypoints and windows of its feature maps."),
@@ -20,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Train the joint stream on other features, for comparison."),
     "fuse": ("fuse", "Join the streams' scores."),
     "report": ("report", "Write the report page, its figures and tables."),
+    "ablate": ("ablate", "The paper's tables: plan them, run them, write them."),
     "predict": ("predict", "Say what people do in any video, with the trained streams."),
     "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
     "import": ("import_", "Bring scores, poses and features of other projects in."),
@@ -28,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("pretrain", "Train the small packaged weights again."),
     "bench": ("bench", "Measure speed against the plain way."),
     "doctor": ("doctor", "Check what is installed and what is missing."),
+    "code": ("code", "Write digests of the source behind each stage."),
 }
 
 

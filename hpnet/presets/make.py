@@ -1,0 +1,98 @@
+"""Making a project folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..data.index import find_videos
+from ..data.table import read_table, split_table
+from ..params import validate
+from . import Preset, Values, get, render
+
+
+def make_project(
+    folder: Path, name: str, videos: Path | None = None, table: Path | None = None, poses: Path | None = None
+) -> dict[str, str]:
+    """Write the files of a new project and return them by name.
+
+    Args:
+        folder: made where it is missing; files in it that are in the way stop everything before anything is written.
+        name: a preset.
+        videos: folder of videos, for presets that read videos.
+        table: CSV of their actions, for preset ``folder``.
+        poses: .npz of 3-D poses, for presets of poses.
+
+    Raises:
+        ValueError: unknown preset, or something given that the preset does not read, or the table does not fit.
+        FileNotFoundError: what must be given is missing.
+        FileExistsError: a file of the project is there already.
+    """
+    preset = get(name)
+    values = _values(folder, name, preset, videos, table, poses)
+    validate(values, f"preset {name}")
+    npz = "" if poses is None else _reach(poses, folder)
+    files = {
+        "params.yaml": render.render_params(preset, values),
+        "dvc.yaml": render.render_dvc(preset, values, npz),
+        "README.md": render.render_readme(name, preset, values, in_git(folder)),
+        ".gitignore": render.GITIGNORE,
+        ".dvcignore": render.DVCIGNORE,
+        ".dvc/config": render.DVC_CONFIG.format(scm="" if in_git(folder) else "    no_scm = true\n"),
+        ".dvc/.gitignore": render.DVC_GITIGNORE,
+    }
+    there = [file for file in files if (folder / file).exists()]
+    if there:
+        raise FileExistsError(
+            f"{folder / there[0]} is there already, and nothing is overwritten: name a new folder, or move it away"
+        )
+    for file, text in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    (folder / "weights").mkdir(exist_ok=True)
+    return files
+
+
+def in_git(folder: Path) -> bool:
+    """Whether the folder is, or will be, inside a git work tree."""
+    place = folder.absolute()
+    return any((parent / ".git").exists() for parent in (place, *place.parents))
+
+
+def _values(
+    folder: Path, name: str, preset: Preset, videos: Path | None, table: Path | None, poses: Path | None
+) -> Values:
+    values: Values = {key: dict(section) for key, section in preset.values.items()}
+    if preset.poses:
+        if videos is not None or table is not None:
+            raise ValueError(f"preset {name} reads 3-D poses: give --poses FILE.npz instead of --videos or --table")
+        if poses is None:
+            raise FileNotFoundError(f"preset {name} needs --poses FILE.npz: {preset.data}")
+        if not poses.is_file():
+            raise FileNotFoundError(f"--poses {poses} is missing; expected {preset.data}")
+        return values
+    if poses is not None:
+        raise ValueError(f"preset {name} reads videos, not --poses")
+    data = values["data"]
+    if data.get("source") != "folder":
+        if videos is not None or table is not None:
+            raise ValueError(f"preset {name} renders its clips: leave --videos and --table out, or take preset folder")
+        return values
+    if table is not None and name != "folder":
+        raise ValueError(f"preset {name} reads actions and splits from the clips' names: leave --table out")
+    if videos is None:
+        raise FileNotFoundError(f"preset {name} needs --videos DIR: {preset.data}")
+    find_videos(videos)
+    data["videos"] = _reach(videos, folder)
+    if table is not None:
+        split_table(read_table(table))
+        data["table"] = _reach(table, folder)
+    return values
+
+
+def _reach(path: Path, folder: Path) -> str:
+    """How the project names a path: relative when it lies in the project, absolute otherwise."""
+    target, base = path.absolute(), folder.absolute()
+    return os.path.relpath(target, base) if target.is_relative_to(base) else str(target)

@@ -1,0 +1,119 @@
+"""A small trained project, made as a user makes one: 50 videos in 5 folders, `hpnet init`, then the graph's commands."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from hpnet.data.mannequin.actions import ACTIONS
+from hpnet.data.mannequin.benchmark import ClipSpec, write_clip
+from hpnet.params import STREAMS, DataParams
+from hpnet.stages.cli import cli
+
+CHOSEN = ("stand up", "wave", "push", "clap", "jump")
+SIZES = DataParams(subjects=10, frames=8, fps=8, width=160, height=120)
+TINY: dict[str, Any] = {
+    "detect": {"image_size": 160, "stride": 2, "frames": 4},
+    "estimate": {"window": 3},
+    "pool": {"frames": 8},
+    "train": {
+        "topology": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 3, "warmup_epochs": 0},
+        "hpnet": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
+    },
+}
+
+
+def five_folders(folder: Path, subjects: int = 10) -> Path:
+    """``videos/ACTION/SUBJECT.mp4``: five actions by each of ``subjects`` people."""
+    names = list(ACTIONS)
+    for action in CHOSEN:
+        for subject in range(1, subjects + 1):
+            spec = ClipSpec(1, 2, subject, 1, names.index(action))
+            write_clip(spec, SIZES, folder)
+            target = folder / action / f"{subject:02d}.mp4"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "videos" / f"{spec.clip_id}.mp4").rename(target)
+    (folder / "videos").rmdir()
+    return folder
+
+
+def shrink(project: Path, changes: dict[str, Any] = TINY) -> None:
+    """Set parameters of a project's params.yaml."""
+    file = project / "params.yaml"
+    file.write_text(yaml.safe_dump(merged(yaml.safe_load(file.read_text()), changes), sort_keys=False))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with nested ``changes``."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if nested else value
+    return result
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in ``folder``."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def hpnet(*arguments: str) -> str:
+    """Run one hpnet command here, in this process; its output."""
+    done = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, f"hpnet {' '.join(arguments)}\n{done.output}"
+    return done.output
+
+
+def run_graph(project: Path) -> None:
+    """The commands of dvc.yaml in its order, without DVC; one process each, for speed."""
+    stages: dict[str, Any] = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    with inside(project):
+        for name, stage in stages.items():
+            each = stage.get("foreach", [None])
+            if name in ("compare", "report"):
+                continue
+            for item in each:
+                command = stage.get("do", stage)["cmd"].replace("${key}", str(item)).replace("${item}", str(item))
+                program, *arguments = shlex.split(command)
+                assert program == "hpnet"
+                workers = ["--workers", "1"] if arguments[0] in ("data", "detect", "estimate", "pool") else []
+                hpnet(*arguments, *workers)
+
+
+def trained_project(folder: Path) -> Path:
+    """Videos, project and trained streams below ``folder``."""
+    videos = five_folders(folder / "videos")
+    project = folder / "actions"
+    hpnet("init", str(project), "--preset", "folder", "--videos", str(videos))
+    shrink(project)
+    run_graph(project)
+    assert all((project / "artifacts" / "train" / s / "model.safetensors").is_file() for s in STREAMS)
+    return project
+
+
+def shared_project(factory: pytest.TempPathFactory) -> Path:
+    """The trained project, made once for all test processes; read only."""
+    base = factory.getbasetemp()
+    root = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "trained"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "done").exists():
+            trained_project(root)
+            (root / "done").touch()
+    return root / "actions"

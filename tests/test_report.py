@@ -305,7 +305,7 @@ def test_a_class_name_cannot_end_the_script_or_a_figure(tmp_path: Path) -> None:
     assert "x" not in page.addresses
     assert "no <weights> here" in page.prose
     assert "no object or order pairs" in page.prose
-    data = re.search(r'id="confusion-data">(.*?)</script>', (tmp_path / "report" / "index.html").read_text(), re.S)
+    data = re.search(r'id="clip-data">(.*?)</script>', (tmp_path / "report" / "index.html").read_text(), re.S)
     assert data is not None
     assert json.loads(data[1])["classes"][0] == names[0]
     for file in (tmp_path / "report" / "figures").glob("*.svg"):

@@ -39,7 +39,7 @@ stroke-dasharray:2 3}.fig .line{fill:none;stroke-width:1.75;stroke-linejoin:roun
 .fig .dense{fill:var(--paper)}
 """
 
-_PERSON_COLOURS = ("#ffd166", "#4cc9f0", "#f78fb3", "#9be564", "#c3a6ff", "#ff9f6e", "#7ae0c3", "#e9e9e9")
+PERSON_COLOURS = ("#ffd166", "#4cc9f0", "#f78fb3", "#9be564", "#c3a6ff", "#ff9f6e", "#7ae0c3", "#e9e9e9")
 
 
 def standalone(svg: str) -> str:
@@ -343,7 +343,7 @@ def people_picture(
     unit = max(width, height) / 320
     parts = [f'<image href="{data_uri(image_rgb)}" width="{width}" height="{height}"/>']
     for person, box in enumerate(boxes_xyxy_px):
-        colour = _PERSON_COLOURS[person % len(_PERSON_COLOURS)]
+        colour = PERSON_COLOURS[person % len(PERSON_COLOURS)]
         if np.isfinite(box).all():
             x1, y1, x2, y2 = box
             parts.append(
@@ -351,7 +351,7 @@ def people_picture(
                 f'stroke="{colour}" stroke-width="{1.2 * unit:.2f}" stroke-opacity=".9" rx="{2 * unit:.1f}"/>'
             )
     for person, (joints, confidence) in enumerate(zip(keypoints_px, scores, strict=True)):
-        colour = _PERSON_COLOURS[person % len(_PERSON_COLOURS)]
+        colour = PERSON_COLOURS[person % len(PERSON_COLOURS)]
         seen = np.isfinite(joints).all(1) & (confidence >= least_score)
         lines = "".join(
             f"M{joints[a][0]:.1f} {joints[a][1]:.1f}L{joints[b][0]:.1f} {joints[b][1]:.1f}"

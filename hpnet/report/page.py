@@ -14,13 +14,30 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from ..artifacts import Scores, write_json
+from .accuracy import accuracy_section
 from .collect import Project
+from .comparison import compare_section, fisher_section, gains_section
+from .confusions import confusion_section
+from .costs import cost_section
+from .curves import training_section
+from .drawn import examples_section
 from .examples import FullMaps
+from .failures import failures_section
 from .figures import (
     FIGURE_STYLE,
     PALETTE,
 )
 from .output import Files
+from .overview import (
+    answer_section,
+    facts_section,
+    flow_section,
+    footer_section,
+    keys_section,
+    method_section,
+    missing_section,
+)
+from .previews import browser_section
 from .results import (
     Group,
     Judge,
@@ -29,24 +46,6 @@ from .results import (
     correct,
     evaluated,
 )
-from .sections import (
-    accuracy_section,
-    answer_section,
-    compare_section,
-    confusion_section,
-    cost_section,
-    examples_section,
-    facts_section,
-    failures_section,
-    fisher_section,
-    flow_section,
-    footer_section,
-    gains_section,
-    keys_section,
-    method_section,
-    missing_section,
-    training_section,
-)
 
 CONTENTS = (
     ("run", "What was run"),
@@ -54,6 +53,7 @@ CONTENTS = (
     ("features", "Features against pose"),
     ("classes", "Per action"),
     ("confusion", "Confusions"),
+    ("clips", "Clips"),
     ("examples", "Examples"),
     ("training", "Training"),
     ("cost", "Sizes and speeds"),
@@ -93,6 +93,7 @@ def write_report(
         "gains": gains_section(project, kept),
         "fisher": fisher_section(project, kept),
         "confusion": confusion_section(project, test, kept),
+        "browser": browser_section(project, test),
         "examples": examples_section(project, test, kept, full_maps, why_no_maps),
         "training": training_section(project, kept),
         "cost": cost_section(project, kept),

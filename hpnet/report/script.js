@@ -22,32 +22,88 @@
     });
   }
 
-  // Confusion matrix: a cell lists its clips.
-  const source = document.getElementById("confusion-data");
-  const detail = document.getElementById("confusion-detail");
-  if (source && detail) {
-    const { classes, clips } = JSON.parse(source.textContent);
-    const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
-    for (const button of document.querySelectorAll(".confusion button")) {
-      button.addEventListener("click", () => {
-        for (const other of document.querySelectorAll(".confusion button[aria-pressed=true]")) {
-          other.setAttribute("aria-pressed", "false");
-        }
-        button.setAttribute("aria-pressed", "true");
-        const truth = Number(button.dataset.truth), predicted = Number(button.dataset.predicted);
-        const found = clips.filter((clip) => clip[1] === truth && clip[2] === predicted);
-        const title = truth === predicted
-          ? `${classes[truth]}, recognised`
-          : `${classes[truth]}, taken for ${classes[predicted]}`;
-        const list = document.createElement("ul");
-        for (const [id, , , confidence, where] of found) {
-          const item = document.createElement("li");
-          item.append(Object.assign(element("code", id)), element("span", `${where} ${Math.round(100 * confidence)} % sure`));
-          list.append(item);
-        }
-        detail.replaceChildren(element("h3", title), element("p", `${found.length} clip${found.length === 1 ? "" : "s"}`), list);
-      });
+  const element = (tag, text, properties) => Object.assign(document.createElement(tag), { textContent: text ?? "" }, properties);
+  const source = document.getElementById("clip-data");
+  const data = source ? JSON.parse(source.textContent) : { classes: [], clips: [], frames: 1, size: [1, 1] };
+  const { classes, clips } = data;
+
+  // A clip as a list item: its preview, names, and how sure the result was.
+  const card = ([id, truth, predicted, confidence, where, strip]) => {
+    const item = element("li");
+    if (strip) {
+      const view = element("div", "", { className: "strip-view" });
+      view.style.setProperty("--ratio", data.size[0] / data.size[1]);
+      view.style.setProperty("--frames", data.frames);
+      view.append(element("img", "", { src: `data:image/webp;base64,${strip}`, alt: `preview of ${id}` }));
+      item.append(view);
     }
+    const verdict = element("p", truth === predicted ? classes[truth] : `${classes[truth]} → ${classes[predicted]}`,
+      { className: truth === predicted ? "yes" : "no" });
+    item.append(verdict, element("code", id), element("span", `${where} ${Math.round(100 * confidence)} % sure`));
+    return item;
+  };
+
+  // The clip browser: filters and as many cards as were asked for.
+  const filters = document.getElementById("clip-filters");
+  const grid = document.getElementById("clip-grid");
+  const more = document.getElementById("clip-more");
+  const PAGE = 24;
+  let shown = PAGE;
+  const draw = () => {
+    const truth = filters.elements.truth.value, predicted = filters.elements.predicted.value;
+    const found = clips.filter((clip) => (truth === "" || clip[1] === Number(truth)) &&
+      (predicted === "" || clip[2] === Number(predicted)) && (!filters.elements.mistakes.checked || clip[1] !== clip[2]));
+    grid.classList.toggle("still", !filters.elements.moving.checked);
+    grid.replaceChildren(...found.slice(0, shown).map(card));
+    document.getElementById("clip-count").textContent =
+      `${Math.min(shown, found.length)} of ${found.length} clip${found.length === 1 ? "" : "s"}`;
+    more.hidden = found.length <= shown;
+  };
+  if (filters) {
+    filters.addEventListener("input", () => { shown = PAGE; draw(); });
+    filters.addEventListener("submit", (event) => event.preventDefault());
+    more.addEventListener("click", () => { shown += PAGE; draw(); });
+    if (window.matchMedia("(prefers-reduced-motion: reduce)").matches) filters.elements.moving.checked = false;
+    draw();
+  }
+
+  // Confusion matrix: a cell lists its clips, and leads to them in the browser; arrow keys move between cells.
+  const detail = document.getElementById("confusion-detail");
+  const cells = [...document.querySelectorAll(".confusion button")];
+  for (const button of detail ? cells : []) {
+    button.addEventListener("click", () => {
+      for (const other of cells) other.setAttribute("aria-pressed", String(other === button));
+      const truth = Number(button.dataset.truth), predicted = Number(button.dataset.predicted);
+      const found = clips.filter((clip) => clip[1] === truth && clip[2] === predicted);
+      const title = truth === predicted
+        ? `${classes[truth]}, recognised`
+        : `${classes[truth]}, taken for ${classes[predicted]}`;
+      const list = element("ul", "", { className: "clip-grid" });
+      list.append(...found.map(card));
+      const link = element("a", `${found.length} clip${found.length === 1 ? "" : "s"}, in the browser below`, { href: "#clips" });
+      link.addEventListener("click", () => {
+        Object.assign(filters.elements.truth, { value: String(truth) });
+        Object.assign(filters.elements.predicted, { value: String(predicted) });
+        filters.elements.mistakes.checked = false;
+        shown = PAGE;
+        draw();
+      });
+      const line = element("p");
+      line.append(link);
+      detail.replaceChildren(element("h3", title), line, list);
+    });
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      let row = Number(button.dataset.truth), column = Number(button.dataset.predicted);
+      while (row >= 0 && column >= 0 && row < classes.length && column < classes.length) {
+        row += step[0];
+        column += step[1];
+        const next = cells.find((cell) => Number(cell.dataset.truth) === row && Number(cell.dataset.predicted) === column);
+        if (next) { next.focus(); return; }
+      }
+    });
   }
 
   // The section in view is marked in the contents.

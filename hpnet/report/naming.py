@@ -1,0 +1,44 @@
+"""What streams, networks and clips are called on the page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .collect import Project, Run
+from .results import (
+    feature_kind,
+)
+
+STREAM_TITLES = {
+    "hpj": "Joint",
+    "hpb": "Bone",
+    "hpjm": "Joint motion",
+    "hpbm": "Bone motion",
+    "hpnet": "HP + RGB + text",
+}
+
+
+def run_title(project: Project, run: Run) -> str:
+    """'Bone' for a stream, 'Joint on 2-D pose' for the joint stream on other features."""
+    if run.name in STREAM_TITLES:
+        return STREAM_TITLES[run.name]
+    features = feature_kind(project, run).title(project.params.pool.tap)
+    return f"Joint on {features.replace('Pooled', 'pooled', 1)}"
+
+
+def clip_places(project: Project) -> dict[str, str]:
+    """Subject and camera of each clip, as words."""
+    assert project.clips is not None
+    words = {}
+    for row in project.clips.table[["clip_id", "subject", "camera"]].to_dict("records"):
+        subject, camera = str(row["subject"]).strip(), str(row["camera"]).strip()
+        parts = [f"subject {subject}" if subject else "", f"camera {camera}" if camera and camera != "-1" else ""]
+        words[str(row["clip_id"])] = ", ".join(part for part in parts if part) + ("," if any(parts) else "")
+    return words
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")

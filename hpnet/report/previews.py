@@ -1,0 +1,136 @@
+"""The clip browser: every scored clip as a short looping preview, a strip of frames that the page steps through.
+
+A strip is one WebP picture with the frames side by side; CSS moves it, so that a preview can stop for readers who want
+no motion, prints its first frame, and costs a few kilobytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts import ClipPoses, Scores
+from ..video import VideoError, read_frames
+from .collect import Project
+from .figures import PERSON_COLOURS, Image
+from .naming import clip_places, json_for_script
+from .results import correct, softmax
+
+FRAMES = 8
+SIZE_PX = (128, 96)
+QUALITY = 45
+LARGEST_TOTAL_BYTES = 5_500_000
+"""Of all strips before base64; the clips that no longer fit are listed without one."""
+LEAST_SCORE = 0.2
+
+
+def browser_section(project: Project, test: Scores | None) -> dict[str, Any]:
+    """The clips with their predictions and previews, as the JSON that the page's script shows."""
+    part: dict[str, Any] = {"data": "", "names": [], "lead": "", "clips": 0, "notes": []}
+    if test is None or project.clips is None:
+        part["notes"].append("There are no fused scores on labelled test clips, so there is nothing to browse.")
+        return part
+    names, probabilities = project.clips.class_names, softmax(test.logits)
+    strips, unreadable = make_strips(project, test)
+    places = clip_places(project)
+    clips = [
+        [clip, int(label), int(row.argmax()), round(float(row.max()), 4), places.get(clip, ""), strips.get(clip, "")]
+        for clip, label, row in zip(test.clip_ids, test.labels, probabilities, strict=True)
+    ]
+    part["data"] = json_for_script({"classes": names, "clips": clips, "frames": FRAMES, "size": SIZE_PX})
+    part["names"], part["clips"] = names, len(clips)
+    part["lead"] = (
+        f"The {len(clips)} test clips with the joints that were found, and what the fused result says. "
+        "Choose an action, a prediction, or mistakes alone; a cell of the confusion matrix leads here too."
+    )
+    if unreadable:
+        part["notes"].append(f"{unreadable} videos cannot be read here; their clips are listed without a preview.")
+    if len(strips) + unreadable < len(clips):
+        part["notes"].append(
+            f"Previews are kept for {len(strips)} clips, mistakes first, so that the page stays small; the others are "
+            "listed by name."
+        )
+    return part
+
+
+def make_strips(project: Project, test: Scores) -> tuple[dict[str, str], int]:
+    """clip_id -> strip as base64 WebP, mistakes first until the size is used up; and how many videos cannot be read."""
+    assert project.clips is not None
+    path_of = dict(zip(project.clips.table.clip_id, project.clips.table.path.astype(str), strict=True))
+    strips: dict[str, str] = {}
+    total = unreadable = 0
+    for row in preview_order(test.labels, correct(test)):
+        clip = test.clip_ids[row]
+        try:
+            frames = list(read_frames(project.folder / path_of[clip]))
+        except VideoError:
+            unreadable += 1
+            continue
+        poses = None
+        if project.poses is not None and clip in project.poses.index.index:
+            poses = project.poses.load(clip, taps=[])
+        edges = project.poses.meta.skeleton.edges if project.poses is not None else ()
+        encoded = encode_strip(draw_strip(frames, poses, edges))
+        total += len(encoded)
+        if total > LARGEST_TOTAL_BYTES:
+            break
+        strips[clip] = base64.b64encode(encoded).decode("ascii")
+    return strips, unreadable
+
+
+def preview_order(labels: NDArray[np.int64], right: NDArray[np.bool_]) -> list[int]:
+    """Rows of the clips: the mistakes, then the right ones, a clip of every class in turn."""
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(right):
+        by_class[int(labels[row])].append(int(row))
+    turns = max((len(rows) for rows in by_class.values()), default=0)
+    taken = [rows[turn] for turn in range(turns) for _, rows in sorted(by_class.items()) if turn < len(rows)]
+    return [int(row) for row in np.flatnonzero(~right)] + taken
+
+
+def draw_strip(frames: Sequence[Image], poses: ClipPoses | None, edges: Sequence[tuple[int, int]]) -> Image:
+    """Up to :data:`FRAMES` frames of a clip (H, W, 3), evenly spaced, with the skeletons, side by side.
+
+    A short clip repeats its last frame, so that every strip has the same shape.
+    """
+    chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
+    width, height = SIZE_PX
+    tiles = []
+    for frame in chosen:
+        image = frames[frame]
+        factor = min(width / image.shape[1], height / image.shape[0])
+        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        if poses is not None and frame < len(poses.valid):
+            _draw_people(small, poses, int(frame), edges, factor)
+        tile = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - size[1]) // 2, (width - size[0]) // 2
+        tile[top : top + size[1], left : left + size[0]] = small
+        tiles.append(tile)
+    return np.concatenate(tiles, axis=1)
+
+
+def _draw_people(image: Image, poses: ClipPoses, frame: int, edges: Sequence[tuple[int, int]], factor: float) -> None:
+    for person in np.flatnonzero(poses.valid[frame]):
+        colour = PERSON_COLOURS[int(person) % len(PERSON_COLOURS)]
+        rgb = tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
+        joints = poses.keypoints_px[frame, person] * factor
+        seen = poses.scores[frame, person] >= LEAST_SCORE
+        for a, b in edges:
+            if seen[a] and seen[b]:
+                ends = [(round(float(x) * 8), round(float(y) * 8)) for x, y in (joints[a], joints[b])]
+                cv2.line(image, ends[0], ends[1], rgb, 1, cv2.LINE_AA, shift=3)
+
+
+def encode_strip(strip: Image) -> bytes:
+    """A strip as WebP."""
+    done, buffer = cv2.imencode(".webp", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    if not done:
+        raise ValueError(f"a strip of shape {strip.shape} cannot be encoded as webp")
+    return buffer.tobytes()

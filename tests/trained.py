@@ -1,4 +1,4 @@
-"""A small trained project, made as a user makes one: 50 videos in 5 folders, `hpnet init`, then the graph's commands."""
+"""A small trained project, made as a user makes one: 50 videos in 5 folders, `hpnet init`, the graph."""
 
 from __future__ import annotations
 

@@ -288,5 +288,5 @@ def live_windows(reader: LiveReader, cutting: Cutting) -> Iterator[Window]:
 def _is_due(held: list[_Captured], window_s: float, last_s: float, due_s: float) -> bool:
     if len(held) < 2:
         return False
-    full = held[-1].at_s - held[0].at_s >= 0.9 * window_s
+    full = held[0].index > 0 or held[-1].at_s - held[0].at_s >= 0.9 * window_s  # older frames have left, or nearly
     return full and held[-1].at_s - last_s >= due_s

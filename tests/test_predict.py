@@ -1,0 +1,298 @@
+"""hpnet predict: the project's own scores for its own clips, windows of long videos, live sources, and refusals."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpnet.artifacts import Clips, Scores, read_json, write_json
+from hpnet.fusion import fuse, fuse_as_fitted
+from hpnet.params import STREAMS
+from hpnet.predict.people import PeopleFinder, box_iou, shared_iou
+from hpnet.predict.project import TrainedProject
+from hpnet.predict.recognise import Prediction, Recogniser
+from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
+from hpnet.stages.cli import cli
+from hpnet.tracking import Track
+from hpnet.video import load_clip, write_video
+from tests.trained import inside, shared_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_project(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def recogniser(project: Path) -> Recogniser:
+    with inside(project):
+        return Recogniser(TrainedProject(Path(), device="cpu"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def long_video(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips of one person, joined: 24 frames at 8 a second."""
+    videos = project.parent / "videos"
+    clips = [load_clip(videos / action / "03.mp4") for action in ("wave", "clap", "jump")]
+    file = tmp_path_factory.mktemp("long") / "long.mp4"
+    write_video(file, np.concatenate(clips), fps=8)
+    return file
+
+
+def invoke(*arguments: str, project: Path) -> Result:
+    return CliRunner().invoke(cli, ["predict", *arguments, "--project", str(project), "--device", "cpu"])
+
+
+def refuse(video: str, reason: str) -> None:
+    raise AssertionError(f"{video}: {reason}")
+
+
+def test_own_clips_get_the_scores_that_the_stages_stored(project: Path, recogniser: Recogniser) -> None:
+    table = Clips.load(project / "artifacts" / "data").usable()
+    table = table[table.split == "test"]
+    cutting = Cutting(1.0, 1.0)
+    found: dict[str, Prediction] = {}
+    for prediction in recogniser.predict(every_window(map(Path, table.path), cutting, refuse), refuse):
+        found[prediction.seen.window.video] = prediction
+    assert len(found) == len(table) >= 10
+    fused = Scores.load(project / "artifacts" / "fuse" / "scores.parquet")
+    of_clip = dict(zip(fused.clip_ids, fused.logits, strict=True))
+    for stream in recogniser.project.models:
+        stored = Scores.load(project / "artifacts" / "train" / stream / "scores.parquet")
+        rows = dict(zip(stored.clip_ids, stored.logits, strict=True))
+        for clip_id, path in zip(table.clip_id, table.path, strict=True):
+            together = found[path].answers[0]
+            np.testing.assert_allclose(together.logits[stream], rows[clip_id], atol=2e-3, err_msg=f"{stream} {clip_id}")
+    for clip_id, path in zip(table.clip_id, table.path, strict=True):
+        expected = np.exp(of_clip[clip_id] - of_clip[clip_id].max())
+        np.testing.assert_allclose(found[path].answers[0].probabilities, expected / expected.sum(), atol=2e-3)
+
+
+def scores(seed: int, clips: int = 60, classes: int = 4) -> Scores:
+    draw = np.random.default_rng(seed)
+    labels = np.arange(clips) % classes
+    logits = draw.normal(size=(clips, classes)) + 2 * np.eye(classes)[labels]
+    splits = tuple("val" if n % 2 else "test" for n in range(clips))
+    return Scores(tuple(f"c{n:03d}" for n in range(clips)), splits, labels, logits.astype(np.float32))
+
+
+@pytest.mark.parametrize("rule", ["weighted", "balanced"])
+@pytest.mark.parametrize("fitted_on", [60, 4])
+def test_new_clips_are_fused_as_the_project_fused_its_own(rule: str, fitted_on: int) -> None:
+    streams = {"hpj": scores(1, fitted_on), "hpnet": scores(2, fitted_on)}
+    result = fuse(streams, rule, class_frequency=[5, 1, 2, 9])
+    stored = json.loads(json.dumps(result.to_json()))
+    again = fuse_as_fitted(stored, {stream: s.logits for stream, s in streams.items()})
+    np.testing.assert_allclose(again, result.scores.logits, atol=1e-5)
+    with pytest.raises(ValueError, match="is missing"):
+        fuse_as_fitted(stored, {"hpj": streams["hpj"].logits} if result.weights["hpnet"] else {})
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    frames=st.integers(1, 60), length=st.integers(2, 20), overlap=st.floats(0, 0.9), whole=st.integers(0, 30),
+    stride=st.integers(1, 3),
+)  # fmt: skip
+def test_every_frame_is_in_a_window_and_windows_have_their_length(
+    frames: int, length: int, overlap: float, whole: int, stride: int
+) -> None:
+    images = [np.full((2, 2, 3), n, np.uint8) for n in range(frames)]
+    info = type("Info", (), {"fps": 10.0, "frames": frames, "width": 2, "height": 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hpnet.predict.windows.probe", lambda path: info)
+        patch.setattr("hpnet.predict.windows.read_frames", lambda path: iter(images))
+        cutting = Cutting(length / 10, whole / 10, overlap, stride=stride)
+        found = list(file_windows(Path("x.mp4"), cutting))
+        shown = [[int(f[0, 0, 0]) for f in w.frames] for w in found]
+    assert sorted({n for window in shown for n in window}) == list(range(frames))
+    assert [w.number for w in found] == list(range(len(found)))
+    if frames <= whole:
+        assert shown == [list(range(frames))]
+    for window, inside_it in zip(found, shown, strict=True):
+        assert inside_it == list(range(window.first, window.first + len(inside_it)))
+        assert window.start_s == pytest.approx(window.first / 10)
+        assert len(inside_it) == length or len(found) == 1
+
+
+def test_thinning_keeps_even_spacing() -> None:
+    images = [np.full((1, 1, 3), n, np.uint8) for n in range(60)]
+    kept = [int(f[0, 0, 0]) for f in thinned(iter(images), 30, 10)]
+    assert kept == list(range(0, 60, 3))
+    assert len(list(thinned(iter(images), 30, None))) == 60
+
+
+def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recogniser, long_video: Path) -> None:
+    cutting = Cutting(1.0, 1.0, 0.5, stride=2)
+    predictions = list(recogniser.predict(every_window([long_video], cutting, refuse), refuse))
+    assert [p.seen.window.first for p in predictions] == [0, 4, 8, 12, 16]
+    seen = [{p.number for p in prediction.seen.people} for prediction in predictions]
+    assert all(seen)
+    assert seen[0] & seen[1]  # half of the frames are the same ones
+
+
+def test_iou_of_tracks_counts_shared_frames_alone() -> None:
+    boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (4, 1))
+    early = Track(np.arange(4), boxes, np.ones(4, np.float32))
+    late = Track(np.arange(4), boxes + [5, 0, 5, 0], np.ones(4, np.float32))
+    assert shared_iou(early, early, 0) == 1
+    assert shared_iou(early, early, 4) == 0
+    assert shared_iou(late, early, 2) == pytest.approx(1 / 3)
+    assert box_iou(boxes, boxes + 20).tolist() == [0] * 4
+
+
+def test_frames_that_windows_share_are_detected_on_once(recogniser: Recogniser) -> None:
+    asked: list[int] = []
+
+    class Counting:
+        def detect(self, frames: np.ndarray) -> list[Any]:
+            asked.extend(int(f[0, 0, 0]) for f in frames)
+            return [(np.array([[2, 2, 30, 40]], np.float32), np.array([0.9], np.float32)) for _ in frames]
+
+    finder = PeopleFinder(recogniser.project.params.detect, 2, "cpu")
+    finder._detector = Counting()  # type: ignore[assignment]
+    images = [np.full((48, 64, 3), n, np.uint8) for n in range(12)]
+    for number, first in enumerate((0, 4)):
+        finder.find(Window("x", number, first, 8.0, images[first : first + 8], first / 8))
+    assert sorted(asked) == [0, 2, 4, 6, 7, 8, 10, 11]
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_table_json_and_annotated_video(project: Path, long_video: Path, tmp_path: Path) -> None:
+    arguments = (str(long_video), "--window", "1", "--streams", "hpj,hpb")
+    table = invoke(*arguments, project=project)
+    assert table.exit_code == 0, table.output
+    assert "person 0" in table.stdout
+    target = tmp_path / "seen.mp4"
+    done = invoke(*arguments, "--json", "--save", str(target), project=project)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["start_s"] for row in rows if len(row["tracks"]) == 1][:2] == [0.0, 0.5]
+    for row in rows:
+        chances = [action["probability"] for action in row["actions"]]
+        assert chances == sorted(chances, reverse=True)
+        assert len(chances) == 3
+        for person in row["people"]:
+            assert len(person["frames"]) == len(person["times_s"]) == len(person["boxes_xyxy_px"])
+            assert row["frames"][0] <= person["frames"][0] <= person["frames"][-1] <= row["frames"][1]
+    drawn, plain = load_clip(target), load_clip(long_video)
+    assert drawn.shape == plain.shape
+    assert (np.abs(drawn.astype(int) - plain).max((1, 2, 3)) > 80).all()  # something is drawn in every frame
+
+
+def test_a_folder_with_a_broken_video_answers_the_others_and_exits_1(project: Path, tmp_path: Path) -> None:
+    videos = project.parent / "videos" / "wave"
+    shutil.copy(videos / "01.mp4", tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes((videos / "02.mp4").read_bytes()[:300])
+    shutil.copy(videos / "03.mp4", tmp_path / "c.mp4")
+    done = invoke(str(tmp_path), "--streams", "hpj", "--json", project=project)
+    assert done.exit_code == 1
+    answered = [Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()]
+    assert list(dict.fromkeys(answered)) == ["a.mp4", "c.mp4"]
+    assert "b.mp4: " in done.stderr
+    assert "1 of 3 videos" in done.stderr
+
+
+def test_two_people_are_answered_together_and_each(project: Path) -> None:
+    pushed = invoke(str(project.parent / "videos" / "push"), "--json", "--streams", "hpj", project=project)
+    rows = [json.loads(line) for line in pushed.stdout.splitlines()]
+    both = [row for row in rows if len(row["tracks"]) == 2]
+    assert both
+    for row in both:
+        alone = [r for r in rows if r["video"] == row["video"] and len(r["tracks"]) == 1]
+        assert [r["tracks"][0] for r in alone] == row["tracks"]
+    quiet = invoke(str(project.parent / "videos" / "push"), "--json", "--no-each", "--streams", "hpj", project=project)
+    assert len(quiet.stdout.splitlines()) == 10
+
+
+def test_live_drops_frames_instead_of_falling_behind(long_video: Path) -> None:
+    cutting = Cutting(0.6, 0.6, 0.5, max_fps=8)
+    with LiveReader(str(long_video), cutting.window_s, cutting.max_fps) as reader:
+        found = []
+        for window in live_windows(reader, cutting):
+            found.append(window)
+            time.sleep(0.9)  # slower than the footage
+    assert 2 <= len(found) <= 5
+    assert found[1].dropped > 0
+    assert [w.first for w in found] == sorted({w.first for w in found})
+    shown = {w.first + n for w in found for n in range(len(list(w.frames)))}
+    captured = found[-1].first + len(list(found[-1].frames))
+    assert sum(w.dropped for w in found) + len(shown) == captured <= 24
+    assert not [t for t in threading.enumerate() if t is reader._thread]
+
+
+def test_live_command_reports_latency(project: Path, long_video: Path) -> None:
+    done = invoke(
+        str(long_video), "--live", "--window", "1", "--streams", "hpj", "--json", "--seconds", "60", project=project
+    )
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert rows
+    assert all(row["latency_s"] > 0 and row["dropped_frames"] >= 0 for row in rows)
+    assert "latency median" in done.stderr
+
+
+Damage = Callable[[Path], Any]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: (p / "artifacts/fuse/weights.json").write_text("{}"), "run `hpnet fuse` again"),
+        (lambda p: (p / "artifacts/fuse/weights.json").unlink(), "run `dvc repro`, or `hpnet fuse`"),
+        (lambda p: (p / "artifacts/train/hpj/model.safetensors").write_bytes(b"x" * 99), "hpj is broken"),
+        (lambda p: (p / "artifacts/train/hpj/config.json").write_text('{"classes": []}'), "lacks 'features'"),
+        (lambda p: swap(p / "params.yaml", "region: 1", "region: 3"), "pool.region is 3, the networks were trained"),
+        (lambda p: write_json(p / "artifacts/train/hpj/config.json",
+                              read_json(p / "artifacts/train/hpj/config.json") | {"frames": 99}), "pool.frames is 8"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_words(project: Path, tmp_path: Path, damage: Damage, message: str) -> None:
+    copy = tmp_path / "p"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".work", "estimate", "pool", "detect"))
+    damage(copy)
+    done = invoke(str(project.parent / "videos/wave/01.mp4"), "--streams", "hpj", project=copy)
+    assert done.exit_code == 1 or isinstance(done.exception, ValueError | OSError), done.output
+    assert message in str(done.exception), done.exception
+
+
+def swap(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.mp4",), "nowhere.mp4 is missing"),
+        (("rtsp://x/y", "0"), "one live source at a time"),
+        (("rtsp://x/y", "--no-live"), "has no end"),
+        (("97", "--streams", "hpj", "--seconds", "1"), "97: "),
+        ((".", "--streams", "nope"), "holds no video"),
+    ],
+)
+def test_sources_that_are_not_there(project: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    with inside(tmp_path):
+        done = CliRunner().invoke(cli, ["predict", *arguments, "--project", str(project), "--device", "cpu"])
+    assert message in done.output + str(done.exception)
+    assert done.exit_code != 0
+
+
+def test_all_streams_of_the_project_are_known(recogniser: Recogniser) -> None:
+    weights = recogniser.project.fusion["weights"]
+    assert set(weights) == set(STREAMS)
+    assert set(recogniser.project.models) == {s for s, w in weights.items() if w}

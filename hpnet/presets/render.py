@@ -129,7 +129,6 @@ _REPORT = """
     outs:
       - report/index.html: {{cache: false}}
       - report/figures: {{cache: false}}
-      - report/tables: {{cache: false}}
       - report/plots: {{cache: false}}
     metrics:
       - metrics/report.json: {{cache: false}}

@@ -215,6 +215,12 @@ def _run_pool(
                 done.add(futures[future])
         except BrokenProcessPool:
             pass  # what was in flight is returned, and tried once more on a new pool
+        except KeyboardInterrupt:
+            # A shard may take minutes: stop now, and lose those in flight. Finished ones are on disk.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -222,7 +228,7 @@ def _run_pool(
 
 
 def _start_worker(ranks: Any, workers: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: shards in flight are finished
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     rank = ranks.get()
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     devices = visible_gpus()

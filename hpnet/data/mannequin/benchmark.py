@@ -200,7 +200,12 @@ def write_benchmark(
             try:
                 for part in pool.map(work, specs, chunksize=max(1, min(6, len(specs) // workers))):
                     collect(part)
-            except BaseException:  # Ctrl-C too: render no more than what is in flight
+            except KeyboardInterrupt:
+                for worker in multiprocessing.active_children():
+                    worker.terminate()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            except BaseException:  # render no more than what is in flight
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     truth = pd.concat(parts, ignore_index=True)

@@ -75,11 +75,13 @@ class PersonBatch:
         features: (N, C, T, V, M) float32, zeros where nobody is.
         valid: (N, M) bool.
         labels: (N,) int64, -1 where unknown.
+        targets: (N, K) class probabilities of mixed training clips; None: the labels.
     """
 
     features: Tensor
     valid: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
 
 class PersonFeatures:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, PersonFrames, read_json
+from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
 from .datasets import (
     MIRRORED_KINDS,
     ChannelStatistics,
@@ -181,22 +182,12 @@ class MultimodalBatch:
     targets: Tensor
 
 
-def mix(batch: MultimodalBatch, share: float, order: Tensor) -> MultimodalBatch:
-    """Mixup (Zhang et al., ICLR 2018) of frames, pooled features and targets alike: share * clip + (1 - share) * other.
-
-    A person that only one of the two clips has stays as it is.
-
-    Args:
-        share: 0..1.
-        order: (N,), the other clip of each clip.
-    """
-    both = (batch.valid & batch.valid[order])[:, None, None, None, :]
-    other = batch.pooled[order]
-    # Absent people are zeros, so that the sum is the one that is there.
-    pooled = torch.where(both, share * batch.pooled + (1 - share) * other, batch.pooled + other)
-    frames = share * batch.frames.float() + (1 - share) * batch.frames[order].float()
-    targets = share * batch.targets + (1 - share) * batch.targets[order]
-    return MultimodalBatch(pooled, batch.valid | batch.valid[order], frames, targets)
+def mix(batch: MultimodalBatch, mixture: Mixture) -> MultimodalBatch:
+    """Mix frames, pooled features and targets alike."""
+    pooled, valid = mixture.people(batch.pooled, batch.valid)
+    return MultimodalBatch(
+        pooled, valid, mixture.values(batch.frames.float(), time_axis=1), mixture.values(batch.targets)
+    )
 
 
 class MultimodalTask:
@@ -267,12 +258,11 @@ class MultimodalTask:
 
     def _batch(self, indices: Indices, frames: Tensor) -> MultimodalBatch:
         people = self.features.batch(indices)
-        known = (people.labels >= 0).unsqueeze(1)
-        targets = F.one_hot(people.labels.clamp(min=0), self.clips.num_classes).float() * known
+        targets = one_hot_targets(people.labels, self.clips.num_classes)
         return MultimodalBatch(people.features, people.valid, frames.to(people.features.device), targets)
 
     def _augmented(self, indices: Indices, epoch: int) -> MultimodalBatch:
-        draws = [np.random.default_rng([self.seed, epoch, int(i), 2]) for i in indices]
+        draws = clip_draws(self.seed, epoch, indices, 2)
         flipped = torch.tensor([draw.random() < self.params.flip for draw in draws])
         frames = self.frames(indices, draws)
         device = self.features.device
@@ -286,11 +276,9 @@ class MultimodalTask:
         batch = self._batch(indices, jittered)
         pooled = mirror(batch.pooled, flipped, self.meta) if flipped.any() else batch.pooled
         batch = MultimodalBatch(pooled, batch.valid, batch.frames, batch.targets)
-        if self.params.mixup and len(indices) > 1:
-            draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])
-            share = float(draw.beta(self.params.mixup, self.params.mixup))
-            batch = mix(batch, share, torch.from_numpy(draw.permutation(len(indices))).to(device))
-        return batch
+        draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])
+        mixture = draw_mixture(draw, len(indices), self.params.mixup, self.params.cutmix, self.params.frames)
+        return batch if mixture is None else mix(batch, mixture)
 
 
 # --- the network and its optimiser ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 Stream = Literal["hpj", "hpb", "hpjm", "hpbm", "hpnet"]
 STREAMS: tuple[str, ...] = get_args(Stream)
@@ -71,6 +71,7 @@ class EstimateParams(Section):
     window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
     box_scale: float = Field(1.25, gt=0, description="crop padding around a box")
+    frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
 
 
@@ -109,6 +110,16 @@ class TopologyParams(Section):
     flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the joints of a training sample")
     noise: float = Field(0.0, ge=0, description="sd of Gaussian noise on normalised training features")
     standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
+    rotation: float = Field(0.0, ge=0, le=180, description="3-D poses: largest random turn about each axis, degrees")
+    scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of size, as a share")
+    crop: float = Field(1.0, gt=0, le=1, description="shortest random span of a training clip, as a share of it")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")
+    accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
+    lr_batch: int | None = Field(
+        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+    )
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
 
 class MultimodalParams(Section):
@@ -133,17 +144,37 @@ class MultimodalParams(Section):
     warmup_epochs: int = Field(5, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; applied to every modality alike")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time, all modalities alike")
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
     jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
     frozen_layers: int = Field(0, ge=0, description="first layers of the vision network that are not trained")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping the last vision layer; less before")
+    checkpointing: bool = Field(False, description="compute the vision layers again in the backward pass, for memory")
+    accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
+    lr_batch: int | None = Field(
+        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+    )
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
 
 class TrainParams(Section):
     """Training of every stream."""
 
-    seed: int = 1
+    seed: int | tuple[int, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
     topology: TopologyParams = TopologyParams()
     hpnet: MultimodalParams = MultimodalParams()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One or more."""
+        return (self.seed,) if isinstance(self.seed, int) else self.seed
+
+    @field_validator("seed")
+    @classmethod
+    def _distinct(cls, seed: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not isinstance(seed, int) and (not seed or len(set(seed)) < len(seed)):
+            raise ValueError("expected a number, or a list of different ones")
+        return seed
 
 
 class FuseParams(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, read_json
+from .augmentation import clip_draws, crop_time, draw_mixture, one_hot_targets, rotate
 from .datasets import (
     ChannelStatistics,
     PersonBatch,
@@ -94,6 +96,10 @@ class TopologyTask:
         process: int = 0,
         processes: int = 1,
     ) -> None:
+        if meta.kind != "pose3d" and (params.rotation or params.scale):
+            raise ValueError(
+                f"train.topology.rotation and scale are for 3-D poses, the features are {meta.kind!r}: set both to 0"
+            )
         self.clips = clips
         self.features = features
         self.params = params
@@ -108,9 +114,10 @@ class TopologyTask:
         return batch_count(len(self._train), self.params.batch_size)
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Indices, PersonBatch]]:
-        """Shuffled batches; each clip is mirrored with probability ``flip``."""
-        draw = np.random.default_rng([self.seed, epoch, self.process, 1])
-        batches = shuffled_batches(
+        """Shuffled batches, augmented: mirrored with probability ``flip``, turned, scaled, cropped and mixed."""
+        draw = np.random.default_rng([self.seed, epoch, 0, 1])
+        whole = shuffled_batches(self._train, self.params.batch_size, seed=self.seed, epoch=epoch)
+        own = shuffled_batches(
             self._train,
             self.params.batch_size,
             seed=self.seed,
@@ -118,12 +125,37 @@ class TopologyTask:
             process=self.process,
             processes=self.processes,
         )
-        for indices in batches:
+        for everyone, indices in zip(whole, own, strict=True):
             batch = self.features.batch(indices)
             if self.params.flip:
-                chosen = torch.from_numpy(draw.random(len(indices)) < self.params.flip).to(batch.features.device)
-                batch = PersonBatch(mirror(batch.features, chosen, self.meta), batch.valid, batch.labels)
-            yield indices, batch
+                flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
+                chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
+                batch = replace(batch, features=mirror(batch.features, chosen.to(batch.features.device), self.meta))
+            batch = replace(batch, features=self._moved(batch.features, indices, epoch))
+            yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
+
+    def _moved(self, features: Tensor, indices: Indices, epoch: int) -> Tensor:
+        """Random turn, size and span of each clip, drawn from (seed, epoch, clip)."""
+        params = self.params
+        if not (params.rotation or params.scale or params.crop < 1):
+            return features
+        draws = clip_draws(self.seed, epoch, indices, 4)
+        numbers = torch.tensor(np.stack([draw.random(6) for draw in draws]), dtype=torch.float32).to(features.device)
+        if params.crop < 1:
+            lengths = params.crop + (1 - params.crop) * numbers[:, 0]
+            features = crop_time(features, numbers[:, 1] * (1 - lengths), lengths)
+        if params.rotation:
+            features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
+        return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]
+
+    def _mixed(self, batch: PersonBatch, draw: np.random.Generator) -> PersonBatch:
+        frames = batch.features.shape[2]
+        mixture = draw_mixture(draw, len(batch.labels), self.params.mixup, self.params.cutmix, frames)
+        if mixture is None:
+            return batch
+        features, valid = mixture.people(batch.features, batch.valid)
+        targets = mixture.values(one_hot_targets(batch.labels, self.clips.num_classes))
+        return PersonBatch(features, valid, batch.labels, targets)
 
     def eval_batches(self, split: str) -> Iterator[tuple[Indices, PersonBatch]]:
         """Every clip of the split, labelled or not."""
@@ -134,7 +166,8 @@ class TopologyTask:
     def loss(self, model: nn.Module, batch: PersonBatch) -> Tensor:
         """Cross-entropy with label smoothing."""
         logits = model(batch.features, batch.valid)
-        return F.cross_entropy(logits, batch.labels, label_smoothing=self.params.label_smoothing)
+        targets = batch.labels if batch.targets is None else batch.targets
+        return F.cross_entropy(logits, targets, label_smoothing=self.params.label_smoothing)
 
     def logits(self, model: nn.Module, batch: PersonBatch) -> Tensor:
         """(N, K)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,10 @@ from .common import PROJECT, device_option, progress, section_options
 if TYPE_CHECKING:
     from hpnet.training import Epoch
 
-CODE = ("hpnet.training", "hpnet.datasets", "hpnet.topology", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton")
+CODE = (
+    "hpnet.training", "hpnet.datasets", "hpnet.augmentation", "hpnet.topology", "hpnet.multimodal", "hpnet.streams",
+    "hpnet.skeleton",
+)  # fmt: skip
 """What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 
 precision_option = click.option(
@@ -26,6 +29,13 @@ precision_option = click.option(
     show_default=True,
     help="Arithmetic of training; weights are float32.",
 )
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads of a run; by default one for small steps, where more cost more than they give, else all.",
+)
+SMALL_STEP = 2_000_000
+"""Numbers in the first feature map of a batch, (N M, base channels, T, V), up to which one thread is as fast."""
 
 
 @click.command("train")
@@ -38,6 +48,7 @@ precision_option = click.option(
 @click.option("--metrics", type=click.Path(path_type=Path), help="metrics/train/STREAM.json by default.")
 @device_option
 @precision_option
+@threads_option
 def command(
     params: Params,
     stream: str,
@@ -46,27 +57,29 @@ def command(
     frames: Path | None,
     out: Path | None,
     metrics: Path | None,
-    device: str,
-    precision: str,
+    **options: Any,
 ) -> None:
     """Train STREAM (hpj, hpb, hpjm, hpbm or hpnet), choose its epoch on validation, score validation and test.
 
-    A run that was stopped goes on after its last finished epoch. Several GPUs: accelerate launch -m hpnet.stages.cli
-    train STREAM.
+    `all` trains hpj, hpb, hpjm and hpbm from one copy of the features, on CPU as many at a time as there are cores for;
+    the results are those of four runs, and --out and --metrics are then folders. A run that was stopped goes on after
+    its last finished epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
     """
-    if stream not in STREAMS:
-        raise click.BadParameter(f"{stream!r} is unknown; choose from {', '.join(STREAMS)}", param_hint="STREAM")
-    train_stream(
-        stream,
-        params,
-        data=data or PROJECT.artifacts / "data",
-        pool=pool or PROJECT.artifacts / "pool",
-        frames=frames or PROJECT.artifacts / "detect" / "frames",
-        out=out or PROJECT.artifacts / "train" / stream,
-        metrics=metrics or PROJECT.metrics / "train" / f"{stream}.json",
-        device=device,
-        precision=precision,
-    )
+    known = (*STREAMS, "all")
+    if stream not in known:
+        raise click.BadParameter(f"{stream!r} is unknown; choose from {', '.join(known)}", param_hint="STREAM")
+    options["data"] = data or PROJECT.artifacts / "data"
+    options["pool"] = pool or PROJECT.artifacts / "pool"
+    options["frames"] = frames or PROJECT.artifacts / "detect" / "frames"
+    if stream == "all":
+        from .train_all import train_all
+
+        folders = (out or PROJECT.artifacts / "train", metrics or PROJECT.metrics / "train")
+        train_all(params, out=folders[0], metrics=folders[1], **options)
+        return
+    options["out"] = out or PROJECT.artifacts / "train" / stream
+    options["metrics"] = metrics or PROJECT.metrics / "train" / f"{stream}.json"
+    train_stream(stream, params, **options)
 
 
 def train_stream(
@@ -80,8 +93,16 @@ def train_stream(
     metrics: Path,
     device: str = "auto",
     precision: str = "float32",
+    threads: int | None = None,
+    report: Callable[[str, Epoch], None] | None = None,
 ) -> dict[str, Any]:
-    """Load what a stream reads, train it, and write its artifacts and metrics; the metrics."""
+    """Load what a stream reads, train it, and write its artifacts and metrics; the metrics.
+
+    Args:
+        report: is told of every epoch instead of a progress bar and the summary line.
+    """
+    import torch
+
     from hpnet.artifacts import Clips, Features, write_json
     from hpnet.device import resolve_device, tune_allocator
     from hpnet.topology import train_topology
@@ -89,10 +110,13 @@ def train_stream(
 
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
+    multimodal = stream == "hpnet"
     if target.type == "cpu":
         tune_allocator()
+        threads = threads or (None if multimodal else topology_threads(params, features.array.shape[1:3]))
+        if threads is not None:
+            torch.set_num_threads(threads)
     accelerator = make_accelerator(target, precision)
-    multimodal = stream == "hpnet"
     section = params.train.hpnet if multimodal else params.train.topology
     card = model_card(pool, data, frames if multimodal else None)
     deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
@@ -121,7 +145,7 @@ def train_stream(
         "card": card,
     }
     main = accelerator.is_main_process
-    with epoch_log(out / "history" if main else None, stream, section.epochs) as on_epoch:
+    with epoch_log(out / "history" if main else None, stream, section.epochs, report) as on_epoch:
         if multimodal:
             from hpnet.artifacts import PersonFrames
             from hpnet.multimodal import train_multimodal
@@ -139,13 +163,24 @@ def train_stream(
             found = train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
     if main:
         write_json(metrics, found)
-        click.echo(summary(stream, found, validated="val" in found))
+        if report is None:
+            click.echo(summary(stream, found, validated="val" in found))
     return found
 
 
+def topology_threads(params: Params, frames_joints: tuple[int, int]) -> int | None:
+    """CPU threads of a topology stream: 1 for small steps, None (torch's own number) for large ones."""
+    topology = params.train.topology
+    frames, joints = frames_joints
+    numbers = topology.batch_size * params.detect.persons * frames * joints * topology.graph.base_channels
+    return 1 if numbers <= SMALL_STEP else None
+
+
 @contextmanager
-def epoch_log(history: Path | None, stream: str, epochs: int) -> Iterator[Callable[[Epoch], None]]:
-    """Epochs to dvclive's ``history`` (None: nowhere) and to the progress bar."""
+def epoch_log(
+    history: Path | None, stream: str, epochs: int, report: Callable[[str, Epoch], None] | None
+) -> Iterator[Callable[[Epoch], None]]:
+    """Epochs to dvclive's ``history`` (None: nowhere), and to ``report`` or else the progress bar."""
     if history is None:
         yield lambda epoch: None
         return
@@ -153,7 +188,7 @@ def epoch_log(history: Path | None, stream: str, epochs: int) -> Iterator[Callab
 
     with (
         Live(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live,
-        progress(f"train {stream}", epochs) as advance,
+        nullcontext() if report else progress(f"train {stream}", epochs) as advance,
     ):
 
         def on_epoch(epoch: Epoch) -> None:
@@ -167,10 +202,18 @@ def epoch_log(history: Path | None, stream: str, epochs: int) -> Iterator[Callab
                 if value is not None:
                     live.log_metric(name, value)
             live.next_step()
-            note = f"loss {epoch.train_loss:.3f}"
-            advance(note=note if epoch.val_accuracy is None else f"{note}, val {epoch.val_accuracy:.1%}")
+            if report is not None:
+                report(stream, epoch)
+            elif advance is not None:
+                advance(note=epoch_note(epoch))
 
         yield on_epoch
+
+
+def epoch_note(epoch: Epoch) -> str:
+    """What stands behind the progress bar."""
+    note = f"loss {epoch.train_loss:.3f}"
+    return note if epoch.val_accuracy is None else f"{note}, val {epoch.val_accuracy:.1%}"
 
 
 def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from transformers import XCLIPModel
 
 from hpnet.artifacts import Clips, FeatureMeta, Features, PersonFrames, Scores
+from hpnet.augmentation import Mixture
 from hpnet.models.xclip import reduced_config
 from hpnet.multimodal import (
     FrameBank,
@@ -161,12 +162,24 @@ def test_mix_treats_every_modality_alike() -> None:
     valid = torch.tensor([[True, False], [True, True]])
     pooled = torch.randn(2, 3, 4, 5, 2) * valid[:, None, None, None, :]
     batch = MultimodalBatch(pooled, valid, torch.rand(2, 1, 3, 4, 4) * 255, torch.eye(2))
-    mixed = mix(batch, 0.3, torch.tensor([1, 0]))
+    mixed = mix(batch, Mixture(torch.tensor([1, 0]), 0.3))
     torch.testing.assert_close(mixed.pooled[0, ..., 0], 0.3 * pooled[0, ..., 0] + 0.7 * pooled[1, ..., 0])
     torch.testing.assert_close(mixed.pooled[0, ..., 1], pooled[1, ..., 1])
     torch.testing.assert_close(mixed.frames[1], 0.3 * batch.frames[1] + 0.7 * batch.frames[0])
     torch.testing.assert_close(mixed.targets, torch.tensor([[0.3, 0.7], [0.7, 0.3]]))
     assert mixed.valid.all()
+
+
+def test_cutmix_takes_the_same_moment_of_every_modality() -> None:
+    valid = torch.tensor([[True, False], [True, True]])
+    pooled = torch.randn(2, 3, 8, 5, 2) * valid[:, None, None, None, :]
+    batch = MultimodalBatch(pooled, valid, torch.rand(2, 4, 3, 4, 4) * 255, torch.eye(2))
+    mixed = mix(batch, Mixture(torch.tensor([1, 0]), 0.75, (0.25, 0.5)))  # the second quarter is the other clip's
+    torch.testing.assert_close(mixed.frames[0, 1], batch.frames[1, 1])
+    torch.testing.assert_close(mixed.frames[0, [0, 2, 3]], batch.frames[0, [0, 2, 3]])
+    torch.testing.assert_close(mixed.pooled[0, :, 2:4], pooled[1, :, 2:4])
+    torch.testing.assert_close(mixed.pooled[0, :, [0, 1, 4, 5, 6, 7]], pooled[0, :, [0, 1, 4, 5, 6, 7]])
+    torch.testing.assert_close(mixed.targets, torch.tensor([[0.75, 0.25], [0.25, 0.75]]))
 
 
 def task(

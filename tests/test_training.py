@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -529,3 +530,27 @@ def test_the_command_refuses_an_unknown_stream() -> None:
     result = CliRunner().invoke(command, ["hpx"])
     assert result.exit_code == 2
     assert "'hpx' is unknown; choose from hpj, hpb, hpjm, hpbm, hpnet" in result.output
+
+
+def test_all_streams_side_by_side_are_the_single_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpnet.stages.train import command
+
+    monkeypatch.setattr("hpnet.stages.train_all.default_workers", lambda: 2)
+    monkeypatch.chdir(tmp_path)
+    clips = make_clips(SPLITS)
+    clips.save(tmp_path / "artifacts/data")
+    make_features(clips).save(tmp_path / "artifacts/pool")
+    size = ["--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-epochs", "2"]
+    options = [*size, "--topology-warmup-epochs", "0", "--topology-noise", "0.1", "--device", "cpu"]
+    done = CliRunner().invoke(command, ["all", *options, "--out", "together", "--metrics", "together"])
+    assert done.exit_code == 0, done.output
+    assert [line.partition(":")[0] for line in done.output.splitlines()[-4:]] == ["hpj", "hpb", "hpjm", "hpbm"]
+    for stream in ("hpb", "hpjm"):
+        shutil.rmtree(tmp_path / ".work")
+        alone = CliRunner().invoke(command, [stream, *options])
+        assert alone.exit_code == 0, alone.output
+        for name in ("model.safetensors", "scores.parquet", "config.json"):
+            both = [(tmp_path / folder / stream / name).read_bytes() for folder in ("together", "artifacts/train")]
+            assert both[0] == both[1], f"{stream}: {name}"
+        both = [json.loads((tmp_path / f / f"{stream}.json").read_text()) for f in ("together", "metrics/train")]
+        assert both[0] == both[1]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hpnet.augmentation import crop_time, draw_mixture, one_hot_targets, rotate, rotation_matrices
+
+
+def test_a_quarter_turn_about_each_axis() -> None:
+    quarter = torch.eye(3) * torch.pi / 2
+    points = torch.eye(3)  # x, y, z as columns
+    turned = rotation_matrices(quarter) @ points
+    expected = torch.tensor(
+        [[[1, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 1]]]
+    )
+    torch.testing.assert_close(turned, expected.float(), atol=1e-6, rtol=0)
+
+
+def test_rotation_keeps_lengths_and_its_clip() -> None:
+    poses = torch.randn(2, 3, 4, 5, 2)
+    turned = rotate(poses, torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(turned.norm(dim=1), poses.norm(dim=1))
+    torch.testing.assert_close(turned[1], poses[1])
+    assert not torch.allclose(turned[0], poses[0], atol=0.1)
+    with pytest.raises(ValueError, match="5 channels, only 3-D poses"):
+        rotate(torch.zeros(1, 5, 2, 2, 1), torch.zeros(1, 3))
+
+
+def test_a_cropped_ramp_is_a_ramp_of_its_span() -> None:
+    ramp = torch.arange(9.0).view(1, 1, 9, 1, 1).expand(2, 1, 9, 1, 1)
+    cropped = crop_time(ramp, torch.tensor([0.0, 0.25]), torch.tensor([1.0, 0.5]))[:, 0, :, 0, 0]
+    torch.testing.assert_close(cropped[0], torch.arange(9.0))
+    torch.testing.assert_close(cropped[1], torch.linspace(2, 6, 9))
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_targets_of_mixtures_are_the_shares_of_the_values(mixup: float, cutmix: float) -> None:
+    for seed in range(12):
+        mixture = draw_mixture(np.random.default_rng(seed), 6, mixup, cutmix, steps=8)
+        assert mixture is not None
+        x = torch.arange(6.0).view(6, 1, 1, 1, 1).expand(6, 2, 16, 3, 1)
+        features, _ = mixture.people(x, torch.ones(6, 1, dtype=torch.bool))
+        targets = mixture.values(one_hot_targets(torch.arange(6), 6))
+        # A clip's features are its number everywhere, so that their mean is the expected number under the targets.
+        torch.testing.assert_close(features.mean((1, 2, 3, 4)), targets @ torch.arange(6.0))
+        assert (mixture.cut is None) == (cutmix == 0) or mixup > 0
+
+
+def test_no_mixture_of_one_clip_or_without_an_alpha() -> None:
+    draw = np.random.default_rng(0)
+    assert draw_mixture(draw, 1, 1.0, 1.0, 4) is None
+    assert draw_mixture(draw, 5, 0.0, 0.0, 4) is None
+
+
+def test_unknown_labels_have_no_target() -> None:
+    assert one_hot_targets(torch.tensor([1, -1]), 3).tolist() == [[0, 1, 0], [0, 0, 0]]

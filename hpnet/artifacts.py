@@ -6,6 +6,7 @@ Axes: N clips, T frames, M persons, V joints, C channels, K classes, W window, P
 from __future__ import annotations
 
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -413,9 +414,28 @@ class Features:
         """Open a pool folder; the array is memory-mapped, read-only."""
         if not (folder / "features.npy").is_file():
             raise FileNotFoundError(f"{folder / 'features.npy'} is missing: run `hpnet pool` first")
-        array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError) as error:
+            raise ValueError(f"{folder / 'features.npy'} is broken ({error}): run `hpnet pool` again") from None
         index = pd.read_parquet(folder / "index.parquet")
         return cls(array, index, FeatureMeta.from_json(read_json(folder / "meta.json")))
+
+
+def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
+    """The four columns of a score file in their types, without nulls; anything else is a ValueError that names it."""
+    types = {"clip_id": pa.string(), "split": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
+    columns = {}
+    for name, kind in types.items():
+        try:
+            columns[name] = table[name].cast(kind)
+            columns[name].validate(full=True)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(f"{path}: column {name!r} cannot be read as {kind} ({error})") from None
+        values = columns[name].combine_chunks()
+        if values.null_count or (name == "logits" and values.flatten().null_count):
+            raise ValueError(f"{path}: column {name!r} has empty cells")
+    return pa.table(columns)
 
 
 @dataclass(frozen=True)
@@ -474,6 +494,7 @@ class Scores:
         missing = {"clip_id", "split", "label", "logits"} - set(table.column_names)
         if missing:
             raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
+        table = _typed_scores(table, path)
         lengths = {len(row) for row in table["logits"].to_pylist()}
         if len(lengths) > 1:
             raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")

@@ -27,6 +27,8 @@ def read_table(file: Path) -> pd.DataFrame:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"data.table: {file} cannot be read as CSV ({' '.join(str(error).split())})") from None
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise ValueError(f"data.table: {file}: lines have more fields than the first; expected {EXPECTED}")
     rows = rows.rename(columns={"subject": "source"} if "source" not in rows.columns else {})
     for column in REQUIRED:
         if column not in rows.columns:

@@ -1,0 +1,293 @@
+"""``hpnet bench extract``: the released way of extracting against ours, on the same clips and weights.
+
+Each way has a process of its own, so that its memory is its own. The ways take turns, round by round, so that what else
+the machine does meets all of them; ratios are taken within a round and their median is reported.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data.index import find_videos
+from ..data.mannequin.benchmark import plan, write_clip
+from ..device import has_fast_bfloat16, resolve_device
+from ..params import DataParams, EstimateParams, PoolParams
+from ..pool_shards import clip_features
+from ..pose import networks
+from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..video import probe, read_frames
+from .machine import describe_machine, machine_line, peak_memory_mb
+from .plain import PlainExtractor
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is extracted, by every way alike.
+
+    Attributes:
+        clips: videos; in every frame the one box is the whole frame.
+        max_frames: frames read per clip.
+        plain_frames: frames that a round of the plain loop covers.
+        batch: crops per call of the network; None: the estimator's own choice.
+    """
+
+    model: str
+    weights: str | None
+    tap: str
+    clips: tuple[Path, ...]
+    max_frames: int
+    plain_frames: int
+    batch: int | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one way.
+
+    Attributes:
+        frames, seconds, cpu_seconds: frames done, by the clock, and processor time of all threads.
+        waited_s: seconds of it in which the network's thread waited for frames.
+        alone: crops/s of the network alone on crops already in memory, at its best batch size; 0 for the plain loop.
+        memory_mb, gpu_memory_mb: the most that the process has held so far.
+    """
+
+    frames: int
+    seconds: float
+    cpu_seconds: float
+    waited_s: float
+    alone: float
+    memory_mb: float
+    gpu_memory_mb: float
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.frames / self.seconds
+
+
+def default_tap(model: str) -> str:
+    """The paper's H2 where the network has it, else the network's first alias."""
+    aliases = networks.network_spec(model).aliases
+    return "h2s3" if "h2s3" in aliases else next(iter(aliases))
+
+
+def find_clips(videos: Path | None, count: int, max_frames: int, into: Path) -> list[Path]:
+    """The first ``count`` videos of a folder; without one, mannequin clips rendered into ``into``.
+
+    Raises:
+        ValueError: the folder holds no video.
+    """
+    if videos is not None:
+        files = find_videos(videos)[:count]
+        if not files:
+            raise ValueError(f"{videos} holds no video")
+        return files
+    params = DataParams(frames=max_frames)
+    chosen = plan(params)[:count]
+    for spec in chosen:
+        write_clip(spec, params, into)
+    return [into / "videos" / f"{spec.clip_id}.mp4" for spec in chosen]
+
+
+def random_weights(model: str, into: Path) -> str:
+    """A checkpoint of random weights: speed does not depend on what the weights are."""
+    torch.manual_seed(0)
+    file = into / "random.pth"
+    torch.save(networks.build(model).state_dict(), file)
+    return str(file)
+
+
+def precisions(device: str) -> list[str]:
+    """float32, and those that the device is fast in."""
+    target = resolve_device(device)
+    half = ["bfloat16"] if has_fast_bfloat16(target) else []
+    return ["float32", *half, *(["float16"] if target.type == "cuda" else [])]
+
+
+def run(task: Task, rounds: int, weights_are: str) -> dict[str, Any]:
+    """Measure every way and return the result: machine, task, and for each way its figures.
+
+    Args:
+        weights_are: in words, for the page.
+    """
+    machine = describe_machine()
+    ways = [PLAIN, *precisions(task.device)]
+    context = multiprocessing.get_context("spawn")
+    pools = {way: ProcessPoolExecutor(1, context) for way in ways}
+    samples: dict[str, list[Sample]] = {way: [] for way in ways}
+    try:
+        for way in ways:
+            pools[way].submit(_round, task, way, True).result()
+        for _ in range(rounds):
+            for way in ways:
+                samples[way].append(pools[way].submit(_round, task, way, False).result())
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
+    described = {**asdict(task), "clips": len(task.clips), "video": _described_video(task.clips[0])}
+    described["weights"] = weights_are
+    figures = {way: _figures(samples[way], samples[PLAIN]) for way in ways}
+    return {"machine": machine, "task": described, "rounds": rounds, "ways": figures}
+
+
+def _figures(samples: Sequence[Sample], plain: Sequence[Sample]) -> dict[str, float]:
+    def middle(values: Iterable[float]) -> float:
+        return float(f"{statistics.median(values):.4g}")
+
+    pairs = list(zip(samples, plain, strict=True))
+    first = samples[0]
+    figures = {
+        "frames_per_s": middle(s.rate for s in samples),
+        "times_plain": middle(s.rate / p.rate for s, p in pairs),
+        "cpu_ms_per_frame": middle(1e3 * s.cpu_seconds / s.frames for s in samples),
+        "cpu_times_plain": middle((p.cpu_seconds / p.frames) / (s.cpu_seconds / s.frames) for s, p in pairs),
+        "data_wait_share": middle(s.waited_s / s.seconds for s in samples),
+        "peak_memory_mb": round(first.memory_mb),
+        "peak_gpu_memory_mb": round(first.gpu_memory_mb),
+    }
+    if first.alone:
+        figures |= {
+            "network_alone_per_s": middle(s.alone for s in samples),
+            "share_of_network": middle(s.rate / s.alone for s in samples),
+        }
+    return figures
+
+
+def _described_video(file: Path) -> str:
+    info = probe(file)
+    return f"{info.width} x {info.height}"
+
+
+# --- in the processes -------------------------------------------------------------------------------------------------
+
+
+def _round(task: Task, way: str, warm_up: bool) -> Sample:
+    """One round of a way; the warm-up takes a few frames only."""
+    measured = _plain_round if way == PLAIN else _our_round
+    return measured(task, way, warm_up)
+
+
+@functools.cache
+def _plain(task: Task) -> PlainExtractor:
+    return PlainExtractor(task.model, task.weights, task.tap, task.device)
+
+
+def _plain_round(task: Task, way: str, warm_up: bool) -> Sample:
+    extractor, left = _plain(task), 2 if warm_up else task.plain_frames
+    started, cpu, frames = time.perf_counter(), time.process_time(), 0
+    while left > 0:
+        for clip in task.clips:
+            if left > 0:
+                done = extractor.extract(clip, min(task.max_frames, left))[1]
+                frames, left = frames + done, left - done
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+    return Sample(frames, seconds, cpu_seconds, 0.0, 0.0, peak_memory_mb(), _gpu_memory_mb())
+
+
+@functools.cache
+def _ours(task: Task, precision: str) -> PoseEstimator:
+    params = EstimateParams(model=task.model, weights=task.weights, taps=(task.tap,), window=1)
+    return PoseEstimator(params, task.device, precision, task.batch)
+
+
+def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
+    estimator = _ours(task, way)
+    if warm_up:
+        _crops_per_s(estimator, estimator.batch_size, 1)
+        return Sample(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    pooling = PoolParams(tap=task.tap, frames=64)
+    waited, frames = estimator.data_wait_s, 0
+    started, cpu = time.perf_counter(), time.process_time()
+    for clip in estimator.estimate_clips(_source(file, task.max_frames, estimator.readers) for file in task.clips):
+        if isinstance(clip, FailedClip):
+            raise ValueError(f"clip {clip.clip_id}: {clip.reason}")
+        clip_features(clip, pooling, estimator.meta)
+        frames += len(clip.valid)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+    memory = peak_memory_mb(), _gpu_memory_mb()
+    sizes = {max(1, estimator.batch_size // 2), estimator.batch_size, 2 * estimator.batch_size}
+    alone = max(_crops_per_s(estimator, size, 3 if estimator.device.type == "cuda" else 1) for size in sizes)
+    return Sample(frames, seconds, cpu_seconds, estimator.data_wait_s - waited, alone, *memory)
+
+
+def _source(file: Path, max_frames: int, readers: int) -> ClipSource:
+    info = probe(file)
+    count = min(info.frames, max_frames)
+    box = np.array([[0.0, 0.0, info.width, info.height]])
+    boxes = ClipBoxes(np.arange(count), np.zeros(count, np.int64), np.repeat(box, count, axis=0))
+
+    def frames() -> Iterable[NDArray[np.uint8]]:
+        return read_frames(file, max_frames, 1 if readers > 1 else None)
+
+    return ClipSource(str(file), frames, boxes)
+
+
+@torch.inference_mode()
+def _crops_per_s(estimator: PoseEstimator, size: int, repeats: int) -> float:
+    """Crops a second of the network alone, on random crops that are already where it computes."""
+    width, height = estimator.spec.input_size_px
+    shape = (size, 3, height, width)
+    batch = torch.randn(shape, device=estimator.device).to(estimator.dtype).to(memory_format=torch.channels_last)
+    on_gpu = estimator.device.type == "cuda"
+    if on_gpu:
+        estimator.network(batch)
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        estimator.network(batch)
+    if on_gpu:
+        torch.cuda.synchronize()
+    return size * repeats / (time.perf_counter() - started)
+
+
+def _gpu_memory_mb() -> float:
+    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else 0.0
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
+    """The result as a page."""
+    task, ways = result["task"], result["ways"]
+    on_gpu = result["machine"]["gpu"] is not None and task["device"] != "cpu"
+    about = (
+        "The plain way (one frame, one crop, float32, batch norm in training mode, as the released extractor works) "
+        "and `hpnet estimate` + `hpnet pool`, each in a process of its own, in turn, on the same clips and weights; "
+        f"medians over {result['rounds']} rounds, ratios within a round."
+    )
+    clips = (
+        f"Clips: {task['clips']} of {task['video']}, up to {task['max_frames']} frames each, one person per frame; "
+        f"plain loop {task['plain_frames']} frames a round; tap {task['tap']}, window 1; weights {task['weights']}."
+    )
+    lines = [f"# Extraction with {task['model']}", "", about, "", f"`{command}`", ""]
+    lines += [f"Machine: {machine_line(result['machine'])}.", "", clips, ""]
+    lines += [
+        "| way | frames/s | × plain | CPU ms a frame | × plain in CPU time | waits for data | peak memory, MB "
+        "| network alone, crops/s | share of it reached |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for way, row in ways.items():
+        memory = f"{row['peak_gpu_memory_mb']} on the GPU" if on_gpu else f"{row['peak_memory_mb']}"
+        alone = f"{row['network_alone_per_s']:.1f} | {row['share_of_network']:.0%}" if way != PLAIN else "– | –"
+        wait = f"{row['data_wait_share']:.1%}" if way != PLAIN else "–"
+        lines.append(
+            f"| {way if way == PLAIN else f'hpnet, {way}'} | {row['frames_per_s']:.2f} | {row['times_plain']:.2f} "
+            f"| {row['cpu_ms_per_frame']:.1f} | {row['cpu_times_plain']:.2f} | {wait} | {memory} | {alone} |"
+        )
+    return "\n".join([*lines, *(["", note] if note else []), ""])

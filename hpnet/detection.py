@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from . import detector as detector_module
@@ -97,7 +99,8 @@ class DetectWork:
     Args:
         params: section ``detect``.
         device, precision: see :mod:`hpnet.device`.
-        batch: frames per call of the detector, taken across clips.
+        batch: frames per call of the detector, taken across clips; halved, with a warning, when the GPU runs out of
+            memory.
         given: use this detector instead of building the one that ``params.model`` names.
     """
 
@@ -198,10 +201,24 @@ class DetectWork:
 
     def _flush(self, waiting: list[tuple[_Clip, NDArray[np.uint8]]]) -> None:
         if waiting:
-            found = self._detector.detect(np.stack([frame for _, frame in waiting]))
+            found = self._detect(np.stack([frame for _, frame in waiting]))
             for (clip, _), detection in zip(waiting, found, strict=True):
                 clip.detections.append(detection)
             waiting.clear()
+
+    def _detect(self, frames: NDArray[np.uint8]) -> list[Detection]:
+        try:
+            return self._detector.detect(frames)
+        except torch.OutOfMemoryError:
+            if len(frames) == 1:
+                raise RuntimeError(
+                    f"the GPU has no room for one frame of {self.params.model}: free it, or use --device cpu"
+                ) from None
+            middle = len(frames) // 2
+            self.batch = min(self.batch, middle)
+            torch.cuda.empty_cache()
+        warnings.warn(f"the GPU is out of memory: batches are halved to {middle} frames", stacklevel=2)
+        return self._detect(frames[:middle]) + self._detect(frames[middle:])
 
     def _find_people(self, clip: _Clip) -> None:
         if not self.params.enabled:

@@ -54,10 +54,13 @@ def probe(path: str | Path) -> VideoInfo:
     return VideoInfo(width, height, float(rate), int(count))
 
 
-def read_frames(path: str | Path, max_frames: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def read_frames(
+    path: str | Path, max_frames: int | None = None, threads: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """Decode a video frame by frame: uint8 RGB (H, W, 3).
 
-    A stream that changes its frame size is rescaled to its first frame's.
+    A stream that changes its frame size is rescaled to its first frame's. ``threads`` decode; by default as many as
+    there are cores, and one for small frames.
 
     Raises:
         VideoError: nothing can be decoded, or the stream breaks off (the frames before it have been yielded).
@@ -68,7 +71,7 @@ def read_frames(path: str | Path, max_frames: int | None = None) -> Iterator[NDA
         stream = container.streams.video[0]
         expected = stream.frames or 0
         small = (stream.width or 0) * (stream.height or 0) < _SMALL_FRAME_PX
-        stream.codec_context.thread_count = 1 if small else 0
+        stream.codec_context.thread_count = threads or (1 if small else 0)
         size: tuple[int, int] | None = None
         try:
             for frame in container.decode(stream):

@@ -159,12 +159,14 @@ def require(entries: list[Weights]) -> None:
     """Stop before any work where weights are missing.
 
     Raises:
-        FileNotFoundError: one line per missing file: what to fetch, how, and where to put it.
+        FileNotFoundError: one line per network: what to fetch, how, and where to put it.
     """
     lines = []
     for entry in entries:
-        for file in missing(entry):
-            how = f"`hpnet weights fetch {entry.name}`, or " if file.url else ""
-            lines.append(f"weights of {entry.name} are missing: {how}{by_hand(entry, file)}")
+        files = missing(entry)
+        if files:
+            how = f"`hpnet weights fetch {entry.name}`, or " if files[0].url else ""
+            more = f"; so too {', '.join(Path(file.path).name for file in files[1:])}" if files[1:] else ""
+            lines.append(f"weights of {entry.name} are missing: {how}{by_hand(entry, files[0])}{more}")
     if lines:
         raise FileNotFoundError("\n".join(lines))

@@ -9,6 +9,7 @@ import click
 from hpnet.params import Params
 
 from .common import PROJECT, default_workers, progress, section_options, was_given
+from .needs import require_weights
 
 
 @click.command("data")
@@ -32,6 +33,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
         if not was_given(context, "protocol"):
             section = section.model_copy(update={"protocol": "folder"})
     processes = workers or default_workers()
+    require_weights(params)
     if section.source == "folder":
         videos = Path(section.videos)
         with progress("indexing", None if section.table else len(find_videos(videos))) as advance:

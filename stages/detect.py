@@ -9,6 +9,7 @@ import click
 from hpnet.params import Params
 
 from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
+from .needs import require_weights
 
 
 @click.command("detect")
@@ -43,6 +44,7 @@ def command(
     from hpnet.detection import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
     from hpnet.shards import ShardItem, file_digest, run_shards
 
+    require_weights(params, "detector")
     clips = Clips.load(source).usable()
     paths = [Path(path) for path in clips.path]
     items = [

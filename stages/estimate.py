@@ -9,6 +9,7 @@ import click
 from hpnet.params import Params
 
 from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
+from .needs import require_weights
 
 
 @click.command("estimate")
@@ -29,6 +30,7 @@ from .common import PROJECT, device_option, device_workers, engine_option, progr
 @click.option("--batch", type=click.IntRange(1), help="Crops per call of the network; 16 on CPU, 256 on a GPU.")
 @click.option("--shard-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per shard.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile the network: minutes at the start.")
 @device_option
 @workers_option
 @engine_option
@@ -43,6 +45,7 @@ def command(
     batch: int | None,
     shard_size: int,
     precision: str,
+    compiled: bool,
     device: str,
     workers: int | None,
     engine: str,
@@ -58,14 +61,15 @@ def command(
     from hpnet.pose.clips import EstimateWork, clip_items, clip_paths, collect_shards, estimate_figures, estimate_key
     from hpnet.shards import run_shards
 
+    require_weights(params, "pose")
     boxes = boxes.absolute()
     paths = clip_paths(source if videos is None else videos, boxes, indexed=videos is None)
     items = clip_items(paths, boxes, params.detect.persons)
-    key = estimate_key(params.estimate, params.detect.persons, max_frames, precision)
+    key = estimate_key(params.estimate, params.detect.persons, max_frames, precision, compiled)
     with progress("estimating", len(items)) as advance:
         parts = run_shards(
             items,
-            EstimateWork(params.estimate, boxes, params.detect.persons, max_frames, device, precision, batch),
+            EstimateWork(params.estimate, boxes, params.detect.persons, max_frames, device, precision, batch, compiled),
             stage_dir=PROJECT.work / "estimate",
             key=key,
             shard_size=shard_size,
@@ -75,7 +79,11 @@ def command(
         )
     meta = collect_shards(parts, out)
     truth = source / "truth.parquet"
-    figures = estimate_figures(PoseStore(out), pd.read_parquet(truth) if videos is None and truth.is_file() else None)
+    figures = estimate_figures(
+        PoseStore(out),
+        pd.read_parquet(truth) if videos is None and truth.is_file() else None,
+        params.estimate.frames,
+    )
     write_json(metrics, figures)
     for clip_id, reason in meta.failed.items():
         click.echo(f"{clip_id}: {reason}", err=True)

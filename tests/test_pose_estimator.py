@@ -1,6 +1,8 @@
+import importlib.util
 import json
 import pickle
 import shutil
+import threading
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,11 @@ from hpnet.geometry import apply_affine, crop_affine
 from hpnet.params import EstimateParams
 from hpnet.pose import networks
 from hpnet.pose.clips import EstimateWork, boxes_by_clip, clip_items, clip_paths, collect_shards, estimate_key
-from hpnet.pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator, read_ahead
+from hpnet.pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from hpnet.pose.evaluate import compare_with_truth, pose_figures
+from hpnet.pose.reading import ReadAhead, read_streams_ahead
 from hpnet.pretrain.pose import save_weights
-from hpnet.shards import run_shards
+from hpnet.shards import MANIFEST, run_shards
 from hpnet.video import VideoError, write_video
 
 
@@ -126,19 +129,66 @@ def test_wrong_parameters_are_named(weights):
 
 
 def test_reading_ahead_keeps_order_errors_and_stops():
-    assert list(read_ahead(range(50), 3)) == list(range(50))
+    assert list(ReadAhead(range(50), 3)) == list(range(50))
 
     def fails():
         yield 1
         raise RuntimeError("inside the thread")
 
-    iterator = read_ahead(fails(), 2)
+    iterator = ReadAhead(fails(), 2)
     assert next(iterator) == 1
     with pytest.raises(RuntimeError, match="inside the thread"):
         next(iterator)
-    endless = read_ahead(iter(int, 1), 2)
+    endless = ReadAhead(iter(int, 1), 2)
     next(endless)
     endless.close()
+    assert list(endless) == []
+
+
+@pytest.mark.parametrize("readers", [1, 4])
+def test_streams_are_read_at_once_and_given_in_turn(readers):
+    streams = [[(s, i) for i in range(s)] for s in (5, 0, 3, 40, 1, 2)]
+    expected = [item for stream in streams for item in stream]
+    assert list(read_streams_ahead(iter(streams), readers, depth=8)) == expected
+    first = read_streams_ahead((iter(int, s) for s in range(1, 9)), readers, depth=8)
+    assert next(first) == 0
+    first.close()  # leaves no thread behind
+    assert sum(thread.daemon for thread in threading.enumerate()) == 0
+
+
+def test_several_readers_change_nothing(estimator, monkeypatch):
+    sources = [_source(f"c{i}", _frames(2 + i, i), [(t, 0) for t in range(2 + i)]) for i in range(5)]
+    alone = list(estimator.estimate_clips(sources))
+    monkeypatch.setattr(estimator, "readers", 3)
+    for one, other in zip(alone, estimator.estimate_clips(sources), strict=True):
+        assert one.clip_id == other.clip_id
+        np.testing.assert_array_equal(one.windows["h2s3"], other.windows["h2s3"])
+        np.testing.assert_array_equal(one.keypoints_px, other.keypoints_px)
+
+
+def test_a_full_gpu_halves_the_batches_and_says_so(weights, monkeypatch):
+    estimator = PoseEstimator(EstimateParams(weights=weights, window=1), device="cpu", batch_size=8)
+    crop_batch = _frames(7, size=(128, 96))
+    expected = estimator(crop_batch)
+    launch, room = estimator._launch, [2]
+
+    def crowded(batch):
+        if len(batch) > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return launch(batch)
+
+    monkeypatch.setattr(estimator, "_launch", crowded)
+    with pytest.warns(UserWarning, match="out of memory: batches are halved to 3 crops"):
+        poses = estimator(crop_batch)
+    assert 1 <= estimator.batch_size <= 2, "later batches start at the size that fits"
+    np.testing.assert_allclose(poses.keypoints_crop_px, expected.keypoints_crop_px)
+    assert poses.windows["h2s3"].shape == expected.windows["h2s3"].shape
+    room[0] = 0
+    with (
+        pytest.warns(UserWarning, match="halved to 1"),
+        pytest.raises(RuntimeError, match="no room for one crop of mannequin-simcc"),
+    ):
+        estimator(crop_batch)
 
 
 # --- over clips -------------------------------------------------------------------------------------------------------
@@ -206,6 +256,34 @@ def test_from_videos_to_a_store_and_again_without_work(weights, folder):
         raise AssertionError("finished shards were done again")
 
     assert run_shards(items, never, stage_dir=folder / ".work", key=key, shard_size=2) == parts
+
+
+def test_a_few_frames_uniform_in_time(weights, folder):
+    params = EstimateParams(weights=weights, window=1, frames=2)
+    paths = clip_paths(folder / "videos", folder / "detect", indexed=False)
+    work = EstimateWork(params, folder / "detect", 2, device="cpu")
+    parts = run_shards(clip_items(paths, folder / "detect", 2), work, stage_dir=folder / ".work", key={"frames": 2})
+    collect_shards(parts, folder / "estimate")
+    store = PoseStore(folder / "estimate")
+    assert store.load("walk").valid[:, 0].tolist() == [False, True, False, True, False], "middles of the two halves"
+    assert store.load("wave").valid.tolist() == [[True, True]], "a shorter clip keeps what it has"
+    truth = _truth("walk", store.load("walk").keypoints_px + np.array([0.0, 1.0]))
+    assert compare_with_truth([store.load("walk")], truth)["found"] < 1
+    assert compare_with_truth([store.load("walk")], truth, frames=2)["found"] == 1, "frames left out are no misses"
+
+
+def test_workers_and_engines_write_the_same_bytes(weights, folder):
+    params = EstimateParams(weights=weights, window=1)
+    paths = clip_paths(folder / "videos", folder / "detect", indexed=False)
+    items = clip_items(paths, folder / "detect", 2)
+    work = EstimateWork(params, folder / "detect", 2, device="cpu")
+    ways = [("local", 1), ("local", 2), *([("ray", 2)] if importlib.util.find_spec("ray") else [])]
+    digests = []
+    for engine, workers in ways:
+        stage = folder / f"{engine}{workers}"
+        parts = run_shards(items, work, stage_dir=stage, key={}, shard_size=1, workers=workers, engine=engine)
+        digests.append({part.name: (part / MANIFEST).read_text() for part in parts})
+    assert all(other == digests[0] for other in digests[1:])
 
 
 def test_command(weights, folder, monkeypatch, capsys):

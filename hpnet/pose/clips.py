@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from .. import shards, video, weights
 from ..artifacts import Boxes, ClipPoses, Clips, PoseMeta, PoseStore, read_json, write_json
 from ..params import EstimateParams
+from ..tracking import uniform_indices
 from . import networks
 from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from .evaluate import compare_with_truth
 
 CODE = (
     "hpnet.artifacts", "hpnet.geometry", "hpnet.video", "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
-    "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.taps", "hpnet.pose.vitpose",
+    "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.reading", "hpnet.pose.taps",
+    "hpnet.pose.vitpose", "hpnet.tracking",
 )  # fmt: skip
 """Modules whose source decides what an estimate shard holds."""
 SHARD = "poses.safetensors"
@@ -36,6 +38,7 @@ class EstimateWork:
         boxes: a detect folder, or a boxes .parquet or .csv; clips without rows hold nobody.
         persons: tracks kept per clip.
         max_frames: frames read per clip; None: all.
+        compiled: see :class:`PoseEstimator`.
     """
 
     params: EstimateParams
@@ -45,11 +48,13 @@ class EstimateWork:
     device: str = "auto"
     precision: str = "float32"
     batch_size: int | None = None
+    compiled: bool = False
 
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write poses.safetensors, index.parquet, failed.json and meta.json of a shard."""
-        estimator = shared_estimator(self.params, self.device, self.precision, self.batch_size)
-        sources = (self._source(item) for item in items)
+        estimator = shared_estimator(self.params, self.device, self.precision, self.batch_size, self.compiled)
+        threads = 1 if estimator.readers > 1 else None  # several clips at once, or several threads for one
+        sources = (self._source(item, threads) for item in items)
         estimated: list[ClipPoses] = []
         failed: dict[str, str] = {}
         for clip in estimator.estimate_clips(sources):
@@ -63,22 +68,40 @@ class EstimateWork:
         PoseStore.write_index(out, index, estimator.meta)
         write_json(out / "failed.json", failed)
 
-    def _source(self, item: shards.ShardItem) -> ClipSource:
+    def _source(self, item: shards.ShardItem, threads: int | None) -> ClipSource:
         path, limit = item.path, self.max_frames
 
         def frames() -> Iterable[NDArray[np.uint8]]:
             if path is None:
                 raise video.VideoError("has no video file")
-            return video.read_frames(path, limit)
+            return video.read_frames(path, limit, threads)
 
-        boxes = boxes_by_clip(self.boxes, self.persons)
-        return ClipSource(item.clip_id, frames, boxes.get(item.clip_id, ClipBoxes.nobody()))
+        boxes = boxes_by_clip(self.boxes, self.persons).get(item.clip_id, ClipBoxes.nobody())
+        if self.params.frames and path is not None:
+            boxes = thin_boxes(boxes, path, self.params.frames, limit)
+        return ClipSource(item.clip_id, frames, boxes)
 
 
 @functools.lru_cache(maxsize=1)
-def shared_estimator(params: EstimateParams, device: str, precision: str, batch_size: int | None) -> PoseEstimator:
+def shared_estimator(
+    params: EstimateParams, device: str, precision: str, batch_size: int | None, compiled: bool
+) -> PoseEstimator:
     """The estimator of these settings, loaded once per process."""
-    return PoseEstimator(params, device, precision, batch_size)
+    return PoseEstimator(params, device, precision, batch_size, compiled)
+
+
+def thin_boxes(boxes: ClipBoxes, path: Path, count: int, max_frames: int | None = None) -> ClipBoxes:
+    """The boxes of ``count`` frames, uniform in time over the frames that the video's container states.
+
+    The other frames are then as frames without a person: nothing is estimated there, and pooling bridges them. A video
+    that cannot be read keeps its boxes, and fails when it is decoded.
+    """
+    try:
+        stated = video.probe(path).frames
+    except video.VideoError:
+        return boxes
+    kept = np.isin(boxes.frames, uniform_indices(min(stated, max_frames or stated), count))
+    return ClipBoxes(boxes.frames[kept], boxes.tracks[kept], boxes.boxes_xyxy_px[kept])
 
 
 def boxes_by_clip(path: Path, persons: int) -> dict[str, ClipBoxes]:
@@ -170,7 +193,9 @@ def clip_items(paths: dict[str, Path], boxes: Path, persons: int) -> list[shards
     return items
 
 
-def estimate_key(params: EstimateParams, persons: int, max_frames: int | None, precision: str) -> dict[str, Any]:
+def estimate_key(
+    params: EstimateParams, persons: int, max_frames: int | None, precision: str, compiled: bool = False
+) -> dict[str, Any]:
     """What decides an estimate shard besides its clips; the weights count by their digest, not by their path."""
     return {
         "params": params.model_dump(mode="json", exclude={"weights"}),
@@ -178,13 +203,14 @@ def estimate_key(params: EstimateParams, persons: int, max_frames: int | None, p
         "persons": persons,
         "max_frames": max_frames,
         "precision": precision,
+        "compiled": compiled,
         "code": shards.code_version(*CODE),
     }
 
 
-def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None) -> dict[str, Any]:
+def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None, frames: int = 0) -> dict[str, Any]:
     """clips, failed, without_person, crops and mean_score of an estimate folder; with ``truth`` also the figures of
-    :func:`hpnet.pose.evaluate.pose_figures`."""
+    :func:`hpnet.pose.evaluate.pose_figures`, over the ``frames`` per clip that were estimated (0: all)."""
     index = store.index
     crops = int(index.crops.sum())
     joints = store.meta.skeleton.num_joints
@@ -196,5 +222,5 @@ def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None) -> dic
         "mean_score": float(index.score_sum.sum()) / max(1, crops * joints),
     }
     if truth is not None:
-        figures |= compare_with_truth((store.load(clip_id, taps=[]) for clip_id in store.clip_ids), truth)
+        figures |= compare_with_truth((store.load(clip_id, taps=[]) for clip_id in store.clip_ids), truth, frames)
     return figures

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from ..artifacts import ClipPoses
 from ..metrics import iou_matrix, oks, oks_ap, pck
 from ..skeleton import COCO_JOINTS
+from ..tracking import uniform_indices
 
 PCK_ALPHA = 0.2
 AREA_SHARE = 0.53
@@ -63,12 +64,13 @@ def pose_figures(
     }
 
 
-def compare_with_truth(clips: Iterable[ClipPoses], truth: pd.DataFrame) -> dict[str, float]:
+def compare_with_truth(clips: Iterable[ClipPoses], truth: pd.DataFrame, frames: int = 0) -> dict[str, float]:
     """:func:`pose_figures` of clips against a truth table; in each frame people are paired by overlap.
 
     Args:
         clips: estimates; clips without truth are left out.
         truth: clip_id, frame, person, x1, y1, x2, y2, keypoints (34), visible (17).
+        frames: of each clip only so many frames count, uniform in time; 0: all.
 
     Returns:
         The figures; empty where no clip has truth.
@@ -78,9 +80,8 @@ def compare_with_truth(clips: Iterable[ClipPoses], truth: pd.DataFrame) -> dict[
     for clip in clips:
         rows = by_clip.get(clip.clip_id)
         if rows is not None:
-            parts += [
-                _pair(clip, int(frame), people) for frame, people in rows.groupby("frame") if frame < len(clip.valid)
-            ]
+            counted = uniform_indices(len(clip.valid), frames)
+            parts += [_pair(clip, int(frame), people) for frame, people in rows.groupby("frame") if frame in counted]
     if not parts:
         return {}
     keypoints, scores, found, joints, visible, boxes = (np.concatenate(column) for column in zip(*parts, strict=True))

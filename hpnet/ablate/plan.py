@@ -290,7 +290,7 @@ def duration(text: str) -> float:
     Raises:
         ValueError: anything else.
     """
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m?)?(?:(\d+)s)?", text.strip())
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)(?:m|$))?(?:(\d+)s)?", text.strip())
     if not match or not any(match.groups()):
         raise ValueError(f"{text!r} is no duration: write 2h, 90m or 1h30m")
     hours, minutes, rest = (float(part or 0) for part in match.groups())

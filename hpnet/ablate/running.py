@@ -1,9 +1,9 @@
 """Experiments through DVC: each in a workspace of its own that shares the project's cache.
 
 ``dvc exp run`` needs a git commit and stashes the work tree, its queue gives out no GPUs, and both write what they run
-into the project's git. So an experiment is a folder ``.work/ablate/KEY`` with links to the code, its own params.yaml and
-the project's dvc.lock, whose DVC cache *is* the project's: stages that any experiment or the project itself has run
-come out of that cache, and the shards and checkpoints of ``.work`` are shared too, so that a killed run goes on.
+into the project's git. So an experiment is a folder ``.work/ablate/KEY`` with links to the code, its own params.yaml
+and the project's dvc.lock, whose DVC cache *is* the project's: stages that any experiment or the project itself has
+run come out of that cache, and the shards and checkpoints of ``.work`` are shared too, so that a killed run goes on.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def finished(bench: Bench, experiment: Experiment) -> list[str]:
     return [
         stream
         for stream in experiment.streams
-        if stored.get(f"train@{stream}") == now[f"train@{stream}"] and (folder / f"{stream}.parquet").is_file()
+        if stored.get(f"train@{stream}", "") == now.get(f"train@{stream}") and (folder / f"{stream}.parquet").is_file()
     ]
 
 
@@ -148,8 +148,7 @@ def prepare(bench: Bench, experiment: Experiment) -> Path:
             shutil.copyfile(root / name, place / name)
     if not (place / "dvc.lock").is_file() and (root / "dvc.lock").is_file():
         shutil.copyfile(root / "dvc.lock", place / "dvc.lock")
-    if not (place / ".dvc").is_dir():
-        _dvc(place, "init", "--no-scm", "-q")
+    (place / ".dvc").mkdir(exist_ok=True)
     config = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n    hardlink_lock = false\n"
     config += f'[cache]\n    dir = {bench.cache}\n    type = "reflink,hardlink,symlink,copy"\n'
     (place / ".dvc" / "config").write_text(config, encoding="utf-8")
@@ -170,7 +169,8 @@ def run_experiment(
     """
     place = prepare(bench, experiment)
     started = time.monotonic()
-    _dvc(place, "checkout", "-q", "--with-deps", *experiment.targets, check=False)
+    if (place / "dvc.lock").is_file():  # what a `dvc pull` brought is in no run cache
+        _dvc(place, "checkout", "-q", "--with-deps", *experiment.targets, check=False)
     environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
     log = place / "repro.log"
     ran = []
@@ -233,7 +233,7 @@ def run_all(
         Those that were not started.
     """
     began = time.monotonic()
-    free = list(gpus) or [None]
+    free: list[str | None] = list(gpus) or [None]
     waiting, flying = list(planned), dict[Future[dict[str, Any]], tuple[Planned, str | None]]()
     left: list[Planned] = []
 
@@ -283,4 +283,3 @@ def _dvc(folder: Path, *arguments: str, check: bool = True) -> str:
     if check and done.returncode:
         raise RuntimeError(f"dvc {' '.join(arguments)} in {folder}: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout
-

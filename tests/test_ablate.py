@@ -1,0 +1,341 @@
+"""hpnet.ablate: planning on paper, running on a graph of three-line stages, tables from scores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from hpnet.ablate import plan, running, writing
+from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
+from hpnet.ablate.tables import TABLES
+from hpnet.artifacts import Scores
+from hpnet.params import STREAMS, Params, validate
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULTS = Params().model_dump(mode="json")
+REAL = plan.read_graph(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+
+
+def stages_run(table: int, **first: Any) -> dict[str, tuple[str, ...]]:
+    """What each experiment of a table runs, after the project itself has been run."""
+    digests: dict[str, str] = {}
+    known = set(plan.signatures(REAL, DEFAULTS, digests).values())
+    wanted = plan.experiments([TABLES[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
+    return {item.experiment.text: item.runs for item in plan.plan(wanted, REAL, DEFAULTS, digests, known, {})}
+
+
+# --- the tables as data ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_every_row_fits_its_table_and_every_override_is_a_valid_parameter(table: PaperTable) -> None:
+    assert table.rows
+    for row in table.rows:
+        assert len(row.labels) == len(table.columns)
+        assert set(row.streams) <= set(STREAMS)
+        for setting in row.settings:
+            validate(plan.apply(DEFAULTS, setting))
+    for claim in table.claims:
+        assert claim.worse != claim.better
+        assert max(claim.worse, claim.better) < len(table.rows)
+        worse, better = table.rows[claim.worse], table.rows[claim.better]
+        assert (worse.paper or 0) <= (better.paper or 0), "the claim contradicts the paper's own numbers"
+    assert len({(row.labels, row.measure) for row in table.rows}) == len(table.rows)
+
+
+def test_names_of_tables() -> None:
+    assert [parse_name(text) for text in ("table9", "9", "IX", "xviii", "Table-4")] == [9, 9, 9, 18, 4]
+    for wrong in ("table2", "XX", "", "tables"):
+        with pytest.raises(ValueError, match="expected table3 to table18"):
+            parse_name(wrong)
+
+
+# --- planning -------------------------------------------------------------------------------------------------------
+
+
+def test_a_region_runs_what_follows_pooling_and_the_standard_row_runs_nothing() -> None:
+    found = stages_run(9)
+    assert found == {
+        "as in params.yaml": (),
+        "pool.region=3": ("pool", "train@hpj", "train@hpnet"),
+        "pool.region=5": ("pool", "train@hpj", "train@hpnet"),
+    }
+
+
+def test_the_pose_network_runs_once_for_all_maps() -> None:
+    found = stages_run(7)
+    runs = [stage for stages in found.values() for stage in stages]
+    assert runs.count("estimate") == 1
+    assert runs.count("train@hpj") == 2
+    assert "detect" not in runs
+
+
+def test_fusion_modules_train_one_stream_only() -> None:
+    for stages in stages_run(12).values():
+        assert set(stages) <= {"train@hpnet"}
+
+
+def test_seeds_multiply_experiments_and_the_projects_own_seed_is_the_project() -> None:
+    wanted = plan.experiments([TABLES[14]], DEFAULTS, [1, 2])
+    assert len(wanted) == 8
+    assert [one.key for one in wanted].count("base") == 1
+    assert len({one.key for one in wanted}) == 8
+
+
+def test_extra_rows_wait_for_full() -> None:
+    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1])) == 1
+    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1], everything=True)) == 3
+
+
+def test_a_project_with_another_setting_gets_the_standard_rows_as_experiments() -> None:
+    other = plan.apply(DEFAULTS, {"pool.kind": "pose2d"})
+    wanted = plan.experiments([TABLES[4]], other, [1])
+    assert "pool.kind=pooled" in [one.text for one in wanted]
+    assert "as in params.yaml" in [one.text for one in wanted]
+
+
+def test_signatures_follow_files_parameters_and_what_lies_upstream() -> None:
+    before = plan.signatures(REAL, DEFAULTS, {"hpnet/pooling.py": "1"})
+    after = plan.signatures(REAL, DEFAULTS, {"hpnet/pooling.py": "2"})
+    changed = {name for name in REAL if before[name] != after[name]}
+    listed = {name for name, stage in REAL.items() if "hpnet/pooling.py" in stage.deps}
+    assert listed <= changed
+    assert "data" not in changed
+    assert all(name in listed or set(plan.upstream(REAL[name], REAL)) & changed for name in changed)
+
+
+def test_the_lock_counts_only_while_it_is_true() -> None:
+    stages = plan.read_graph({"stages": {
+        "a": {"cmd": "a", "deps": ["code.py"], "params": ["x"], "outs": ["artifacts/a"]},
+        "b": {"cmd": "b", "deps": ["artifacts/a"], "outs": ["artifacts/b"]},
+    }})  # fmt: skip
+    lock = {"stages": {
+        "a": {"deps": [{"path": "code.py", "md5": "1"}], "params": {"params.yaml": {"x": 1}},
+              "outs": [{"path": "artifacts/a", "md5": "aa.dir"}]},
+        "b": {"deps": [{"path": "artifacts/a", "md5": "aa.dir"}], "outs": [{"path": "artifacts/b", "md5": "bb"}]},
+    }}  # fmt: skip
+    whole = frozenset({"aa.dir", "bb"})
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, whole) == {"a", "b"}
+    assert plan.locked(lock, stages, {"x": 2}, {"code.py": "1"}, whole) == set()
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "2"}, whole) == set()
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, frozenset({"aa.dir"})) == {"a"}
+
+
+def test_a_circle_is_refused() -> None:
+    with pytest.raises(ValueError, match="depend on each other"):
+        plan.read_graph({"stages": {"a": {"deps": ["y"], "outs": ["x"]}, "b": {"deps": ["x"], "outs": ["y"]}}})
+
+
+def test_order_by_value_and_durations() -> None:
+    cheap, dear, free = TABLES[9], TABLES[15], TABLES[10]
+    assert plan.by_value([dear, cheap, free], {9: 60, 15: 6000, 10: 0}) == [free, cheap, dear]
+    assert [plan.duration(text) for text in ("2h", "90m", "1h30m", "45", "30s")] == [7200, 5400, 5400, 2700, 30]
+    for wrong in ("", "soon", "2 days"):
+        with pytest.raises(ValueError, match="no duration"):
+            plan.duration(wrong)
+
+
+# --- tables from scores ---------------------------------------------------------------------------------------------
+
+
+def scored(accuracy: float, seed: int = 0, clips: int = 200) -> Scores:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(clips) % 4
+    logits = rng.random((clips, 4)).astype(np.float32)
+    logits[np.arange(clips), np.where(np.arange(clips) < accuracy * clips, labels, (labels + 1) % 4)] += 2
+    return Scores(tuple(f"c{i:03d}" for i in range(clips)), ("test",) * clips, labels, logits)
+
+
+def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> None:
+    rows = (
+        Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)),
+        Row(("b",), 90.0, ("hpj",)),
+        Row(("c",), 91.0, ("hpj",), ({"pool.region": 5},)),
+        Row(("d",), 92.0, ("hpj",), unavailable="no camera here"),
+    )
+    claims = (Claim("b > a", 0, 1), Claim("c > b", 1, 2), Claim("d > a", 0, 3))
+    table = PaperTable(9, "title", ("What",), rows, claims)
+
+    def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
+        accuracy = {3: 0.5, 5: 0.8}.get(setting.get("pool.region"), 0.8)
+        return {"hpj": scored(accuracy - (0.02 if seed == 2 else 0))}
+
+    written = writing.accuracy_table(table, scores_of, [1, 2], 200, 0, False)
+    ours = [row["ours"] for row in written.table.rows]
+    assert ours[0].value == pytest.approx(0.49)
+    assert ours[1].value == pytest.approx(0.79)
+    assert ours[1].low < ours[1].value < ours[1].high
+    assert ours[3] is None
+    assert [row["seeds"] for row in written.table.rows] == [2, 2, 2, None]
+    assert [word for _, word, _ in written.verdicts] == ["held", "cannot be told from chance", "not run"]
+    assert (written.done, written.wanted) == (3, 3)
+    text = writing.markdown(written)
+    assert "| d | 92.0 | – |" in text
+    assert "no camera here" in text
+    assert "<script" not in writing.page(written)
+
+
+def test_a_row_of_several_settings_is_over_the_clips_of_all_and_waits_for_all() -> None:
+    row = Row(("x",), None, ("hpj",), ({"data.corruption": "night"}, {"data.corruption": "blur"}))
+    parts = {"night": {"hpj": scored(0.5)}, "blur": {"hpj": scored(1.0)}}
+    found = writing.outcome(row, lambda setting, seed: parts[setting["data.corruption"]], [1])
+    assert found is not None
+    assert len(found.clip_ids) == len(set(found.clip_ids)) == 400
+    assert found.share.mean() == pytest.approx(0.75)
+    parts["blur"] = {}
+    assert writing.outcome(row, lambda setting, seed: parts[setting["data.corruption"]], [1]) is None
+
+
+def test_extremes_and_classes() -> None:
+    streams = {name: scored(0.6, seed) for seed, name in enumerate(STREAMS)}
+    names = ["eat", "read", "jump", "wave"]
+    extremes = writing.extremes_table(TABLES[16], lambda setting, seed: streams, [1], names)
+    assert extremes is not None
+    assert [row["part"] for row in extremes.table.rows] == ["accurate", "accurate", "confused", "confused"]
+    classes = writing.classes_table(TABLES[5], lambda setting, seed: streams, [1], names)
+    assert classes is not None
+    row = next(row for row in classes.table.rows if row["name"] == "eat")
+    assert (row["paper_first"], row["paper_second"]) == pytest.approx((0.807, 0.829))
+
+
+def test_costs_are_counted() -> None:
+    rows = writing.cost_table(TABLES[10]).table.rows
+    assert [round(row["parameters"], 1) for row in rows] == [140.1, 2.0, 1.5]
+    assert round(rows[2]["flops"], 2) == 2.65
+
+
+# --- through DVC ----------------------------------------------------------------------------------------------------
+
+STEP = """
+import pathlib, shutil, sys, yaml
+name = sys.argv[1]
+root = pathlib.Path("{root}")
+region = yaml.safe_load(open("params.yaml"))["pool"].get("region", 1)
+with open(root / "calls.txt", "a") as calls:
+    print(name, region, file=calls)
+out = pathlib.Path("artifacts") / name
+out.mkdir(parents=True, exist_ok=True)
+if name.startswith("train"):
+    if region == 5 and "{broken}":
+        sys.exit("no room for region 5")
+    shutil.copyfile(root / "made" / f"{{region}}.parquet", out / "scores.parquet")
+else:
+    (out / "x.txt").write_text(name + str(region) * (name == "pool"))
+"""
+
+
+def make_graph(folder: Path, broken: str = "") -> None:
+    (folder / "step.py").write_text(STEP.format(root=folder, broken=broken))
+    for region, accuracy in ((1, 0.9), (3, 0.6), (5, 0.5)):
+        scored(accuracy, clips=60).save(folder / "made" / f"{region}.parquet")
+    step = f"{sys.executable} step.py"
+    stages: dict[str, Any] = {
+        "data": {"cmd": f"{step} data", "deps": ["step.py"], "params": ["data"], "outs": ["artifacts/data"]},
+        "pool": {"cmd": f"{step} pool", "deps": ["artifacts/data"], "params": ["pool"], "outs": ["artifacts/pool"]},
+        "train": {
+            "foreach": {"hpj": {}, "hpnet": {}},
+            "do": {
+                "cmd": f"{step} train/${{key}}",
+                "deps": ["artifacts/pool"],
+                "params": ["train.seed"],
+                "outs": ["artifacts/train/${key}"],
+            },
+        },
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    own = {"data": {"seed": 1}, "pool": {"region": 1}, "train": {"seed": 1}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(own))
+    dvc(folder, "init", "--no-scm", "-q")
+
+
+def dvc(folder: Path, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def ablate(folder: Path, *arguments: str) -> Any:
+    from hpnet.stages.ablate import command
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return CliRunner().invoke(command, list(arguments))
+    finally:
+        os.chdir(before)
+
+
+def calls(folder: Path) -> list[str]:
+    file = folder / "calls.txt"
+    return file.read_text().split("\n")[:-1] if file.is_file() else []
+
+
+def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Path) -> None:
+    make_graph(tmp_path)
+    dvc(tmp_path, "repro", "-q")
+    assert len(calls(tmp_path)) == 4
+    result = ablate(tmp_path, "table9", "--plan")
+    assert result.exit_code == 0, result.output
+    assert "pool.region=3\n    runs pool ?, train@hpj ?, train@hpnet ?" in result.output
+    assert len(calls(tmp_path)) == 4
+
+    result = ablate(tmp_path, "table9", "--bootstrap", "50", "--budget", "2h")
+    assert result.exit_code == 0, result.output
+    ran = calls(tmp_path)[4:]
+    assert sorted(ran) == sorted(f"{name} {r}" for r in (3, 5) for name in ("pool", "train/hpj", "train/hpnet"))
+    table = pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")
+    assert table["ours"].tolist() == pytest.approx([0.9, 0.6, 0.5] * 2)
+    assert table["paper"].tolist() == pytest.approx([0.862, 0.82, 0.819, 0.963, 0.962, 0.961])
+    assert "region 1 > region 3 (CTR-GCN): held" in result.output
+    assert {"table9.md", "table9.html"} <= {f.name for f in (tmp_path / "report" / "tables").iterdir()}
+    assert not (tmp_path / ".work" / "ablate" / "base" / "artifacts").exists()
+
+    again = ablate(tmp_path, "9")
+    assert "nothing to run" in again.output
+    assert len(calls(tmp_path)) == 10
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert params["pool"]["region"] == 1, "the project's own parameters must stay"
+
+
+def test_a_failure_keeps_the_rest_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    make_graph(tmp_path, broken="yes")
+    result = ablate(tmp_path, "table9", "--bootstrap", "50")
+    assert result.exit_code == 1
+    assert "1 experiments failed" in result.output
+    assert "repro.log" in result.output
+    table = pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")
+    assert table["ours"].notna().tolist() == [True, True, False] * 2
+    assert table["differs"][2] == "not run yet"
+    text = (tmp_path / "step.py").read_text().replace('and "yes"', 'and ""')
+    (tmp_path / "step.py").write_text(text)
+    done = ablate(tmp_path, "table9", "--bootstrap", "50")
+    assert done.exit_code == 0, done.output
+    assert pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")["ours"].notna().all()
+
+
+def test_a_budget_that_is_too_small_starts_nothing(tmp_path: Path) -> None:
+    make_graph(tmp_path)
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "seconds.json").write_text('{"data": 100, "pool": 100, "train hpj": 100, "train hpnet": 100}')
+    result = ablate(tmp_path, "table9", "--budget", "1m")
+    assert result.exit_code == 0, result.output
+    assert "3 experiments did not fit into the budget" in result.output
+    assert calls(tmp_path) == []
+
+
+def test_wrong_usage(tmp_path: Path) -> None:
+    assert "expected table3 to table18" in ablate(tmp_path, "table99").output
+    missing = ablate(tmp_path, "table9")
+    assert isinstance(missing.exception, FileNotFoundError)
+    assert "dvc.yaml is missing" in str(missing.exception)
+    with pytest.raises(ValueError, match="no stage 'train@x'"):
+        plan.needed(["train@x"], REAL)
+    assert running.SHARED_WORK

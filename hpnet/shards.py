@@ -194,8 +194,12 @@ def _run_local(
         if not left:
             return
         if attempt == 2:
-            names = ", ".join(item.clip_id for item in left[0][0][:3])
-            raise RuntimeError(f"a worker process died twice (out of memory?) near clips {names}: use fewer --workers")
+            raise _died_twice(left[0][0])
+
+
+def _died_twice(shard: Sequence[ShardItem]) -> RuntimeError:
+    names = f"{shard[0].clip_id} to {shard[-1].clip_id}" if len(shard) > 1 else shard[0].clip_id
+    return RuntimeError(f"a worker process died twice (out of memory?) in clips {names}: use fewer --workers")
 
 
 def _run_pool(
@@ -261,10 +265,17 @@ def _run_ray(
     try:
         gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=1)(finish_shard)
-        pending = [remote.remote(work, shard, folder.resolve()) for shard, folder in waiting]
+        pending = {remote.remote(work, shard, folder.resolve()): shard for shard, folder in waiting}
+        dead: list[ShardItem] = []
         while pending:
-            ready, pending = ray.wait(pending, num_returns=1)
-            report(sum(ray.get(ready)))
+            ready, _ = ray.wait(list(pending), num_returns=1)
+            shard = pending.pop(ready[0])
+            try:
+                report(ray.get(ready[0]))
+            except ray.exceptions.WorkerCrashedError:
+                dead = dead or shard
+        if dead:
+            raise _died_twice(dead)
     finally:
         if started:
             ray.shutdown()

@@ -499,6 +499,29 @@ def test_large_clips_are_decoded_again_with_the_same_result(
         assert PersonFrames(first / "frames").load(clip_id) == PersonFrames(second / "frames").load(clip_id)
 
 
+def test_a_full_gpu_halves_the_batches_and_says_so(items: list[ShardItem], tmp_path: Path) -> None:
+    class Crowded(ColourDetector):
+        def detect(self, frames: Frames) -> list[Detection]:
+            if len(frames) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().detect(frames)
+
+    work = DetectWork(DetectParams(frame_size=48, frames=4), batch=6, given=Crowded())
+    with pytest.warns(UserWarning, match="out of memory: batches are halved to 3 frames"):
+        parts = run_shards(items, work, stage_dir=tmp_path / "crowded", key={}, shard_size=4)
+    assert work.batch <= 2, "later batches start at the size that fits"
+    roomy = run_step(items, tmp_path)[0]
+    pd.testing.assert_frame_equal(merge(parts, tmp_path / "again").table, roomy.table)
+
+    class Full(ColourDetector):
+        def detect(self, frames: Frames) -> list[Detection]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    work = DetectWork(DetectParams(frame_size=48, frames=4), batch=1, given=Full())
+    with pytest.raises(RuntimeError, match="no room for one frame"):
+        run_shards(items, work, stage_dir=tmp_path / "full", key={}, shard_size=4)
+
+
 def test_work_is_picklable_and_leaves_the_network_behind() -> None:
     work = DetectWork(DetectParams())
     work._built = ColourDetector()

@@ -110,6 +110,41 @@ def test_sigkill_half_way_loses_the_shards_in_flight_only(tmp_path: Path) -> Non
     assert names(folders) == [i.clip_id for i in items(40)]
 
 
+def test_ten_new_videos_among_a_thousand_redo_only_their_shards(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = {"stage_dir": tmp_path / "w", "key": {}, "shard_size": 8}
+    run_shards(items(1000), Count(log), **options)
+    log.unlink()
+    new = [ShardItem(f"clip{i:04d}b", None, "new") for i in range(5, 1000, 100)]
+    folders = run_shards([*items(1000), *new], Count(log), **options)
+    redone = [int(line.split()[1]) for line in log.read_text().splitlines()]
+    assert len(redone) <= 2 * len(new), "a new clip changes its own shard, or cuts it in two"
+    assert sum(redone) <= len(new) * 3 * 8
+    assert len(names(folders)) == 1010
+
+
+def test_ray_writes_the_same_folders_and_names_a_worker_that_dies(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    local = run_shards(items(20), Count(tmp_path / "l1"), stage_dir=tmp_path / "a", key={}, shard_size=4)
+    options = {"key": {}, "shard_size": 4, "workers": 2, "engine": "ray"}
+    seen: list[int] = []
+    spread = run_shards(items(20), Count(tmp_path / "l2"), stage_dir=tmp_path / "b", on_progress=seen.append, **options)
+    assert sum(seen) == 20
+    assert [(f.name, (f / MANIFEST).read_text()) for f in spread] == [
+        (f.name, (f / MANIFEST).read_text()) for f in local
+    ]
+    deadly = Count(tmp_path / "l3", die_on="clip0019")
+    with pytest.raises(RuntimeError, match="died twice.*clip0019"):
+        run_shards(items(20), deadly, stage_dir=tmp_path / "c", **options)
+    assert len(list((tmp_path / "c").glob(f"*/{MANIFEST}"))) == len(local) - 1, "the others are kept"
+
+
+def test_ray_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpnet\[ray\]'"):
+        run_shards(items(3), Count(tmp_path / "l"), stage_dir=tmp_path / "w", key={}, engine="ray")
+
+
 def test_bad_calls(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="listed twice"):
         run_shards([*items(3), *items(1)], Count(tmp_path / "l"), stage_dir=tmp_path / "w", key={})

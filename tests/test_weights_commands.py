@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from hpnet import weights_catalogue as catalogue
 from hpnet.params import Params
 from hpnet.pose import networks
+from hpnet.stages.cli import main
 from hpnet.stages.weights import command
 from hpnet.weights_convert import convert
 from hpnet.weights_fetch import OfflineError, fetch, problem
@@ -225,6 +226,38 @@ def test_catalogue_and_parameters(project: Path) -> None:
     openmmlab = [f for e in catalogue.CATALOGUE.values() for f in e.files if "openmmlab" in f.url]
     assert len(openmmlab) >= 5
     assert all(len(f.digest_start) == 8 and f.url.endswith(f.path) for f in openmmlab)
+
+
+PAPER_SCALE = """
+data: {source: folder, videos: videos, protocol: ntu60-xsub}
+detect: {model: yolov5mu}
+estimate: {model: hrnet-w48-simcc}
+train: {hpnet: {video: microsoft/xclip-base-patch16-kinetics-600}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "networks_missing"),
+    [
+        ("data", ["yolov5mu", "hrnet-w48-simcc", "microsoft/xclip-base-patch16-kinetics-600"]),
+        ("detect", ["yolov5mu"]),
+        ("estimate", ["hrnet-w48-simcc"]),
+    ],
+)
+def test_paper_scale_without_its_weights_stops_before_any_work(
+    project: Path, stage: str, networks_missing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "params.yaml").write_text(PAPER_SCALE)
+    (project / "videos").mkdir()
+    (project / "videos" / "S001C001P001R001A001_rgb.avi").write_bytes(b"never read")
+    before = sorted(project.rglob("*"))
+    with pytest.raises(SystemExit) as stopped:
+        main([stage])
+    assert stopped.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[3 if n == 0 else 2] for n, line in enumerate(lines)] == networks_missing
+    assert all("save it as weights/" in line for line in lines)
+    assert sorted(project.rglob("*")) == before
 
 
 # --- conversion -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ def command() -> None:
     "--plain-frames", type=click.IntRange(1), default=64, show_default=True, help="Frames of a round of the plain loop."
 )
 @click.option("--batch", type=click.IntRange(1), help="Crops per call of the network; 16 on CPU, 256 on a GPU.")
+@click.option("--workers", type=click.IntRange(1), help="Processes of ours; one per thread on CPU, one for a GPU.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Medians are over so many.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--note", default="", help="A sentence for the page.")
@@ -38,6 +39,7 @@ def extract_command(
     max_frames: int,
     plain_frames: int,
     batch: int | None,
+    workers: int | None,
     rounds: int,
     device: str,
     note: str,
@@ -50,6 +52,8 @@ def extract_command(
     """
     import tempfile
 
+    import torch
+
     from hpnet.artifacts import write_json
     from hpnet.bench import extract
     from hpnet.device import resolve_device
@@ -59,13 +63,92 @@ def extract_command(
         files = extract.find_clips(videos, clips, max_frames, Path(folder))
         given = extract.random_weights(model, Path(folder)) if weights == "random" else weights
         tap = extract.default_tap(model)
-        task = extract.Task(model, given, tap, tuple(files), max_frames, plain_frames, batch, device)
+        workers = workers or extract.default_workers(device, torch.get_num_threads())
+        task = extract.Task(model, given, tap, tuple(files), max_frames, plain_frames, batch, device, workers)
         result = extract.run(task, rounds, {"random": "random", None: "packaged or fetched"}.get(weights, "given"))
     options = {"weights": weights, "clips": clips, "max-frames": max_frames, "plain-frames": plain_frames}
-    options |= {"videos": "DIR" if videos else None, "batch": batch, "rounds": rounds, "device": device}
+    options |= {
+        "videos": "DIR" if videos else None,
+        "batch": batch,
+        "workers": workers,
+        "rounds": rounds,
+        "device": device,
+    }
     shown = " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
     out = out or Path("benchmarks") / f"extract-{model}-{kind}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out.with_name(f"{out.name}.json"), result)
+    out.with_name(f"{out.name}.md").write_text(page, encoding="utf-8")
+    click.echo(page)
+
+
+@command.command("scale")
+@click.option("--clips", type=click.IntRange(10), default=20_000, show_default=True, help="Tiny clips.")
+@click.option("--added", type=click.IntRange(1), default=10, show_default=True, help="Clips added afterwards.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/scale.md"), show_default=True)
+def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
+    """Run index, shards, joining, pooling and DVC over many tiny clips without networks: time and peak memory.
+
+    Once over a tenth of the clips and once over all, so that memory can be seen to stay flat.
+    """
+    import tempfile
+
+    from hpnet.bench import scale
+    from hpnet.bench.machine import describe_machine, machine_line
+
+    machine = machine_line(describe_machine())
+    command_line = f"hpnet bench scale --clips {clips} --added {added} --workers {workers}"
+    lines = ["# The machinery over many clips", "", f"`{command_line}`", "", f"Machine: {machine}.", ""]
+    lines += ["Detect and estimate write fake shards (no network runs); everything else is what the stages run.", ""]
+    for count in (clips // 10, clips):
+        with tempfile.TemporaryDirectory() as folder:
+            steps = scale.measure(Path(folder), count, added, workers)
+        lines += [f"## {count:,} clips", "", *scale.table(steps), ""]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(lines), encoding="utf-8")
+    click.echo("\n".join(lines))
+
+
+@command.command("train")
+@click.option("--clips", type=click.IntRange(1), help="Clips per batch; 16 on CPU, 64 on a GPU.")
+@click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
+@click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over so many steps.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; torch's own number by default.")
+@click.option("--compile", "compiled", is_flag=True, help="Also measure under torch.compile.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--out", type=click.Path(path_type=Path), help="File without ending; benchmarks/train-DEVICE by default.")
+def train_command(
+    clips: int | None,
+    channels: int,
+    frames: int,
+    persons: int,
+    rounds: int,
+    threads: int | None,
+    compiled: bool,
+    device: str,
+    note: str,
+    out: Path | None,
+) -> None:
+    """Training steps of our CTR-GCN and of a layer-by-layer transcription of its paper, in turn; same numbers out.
+
+    Prints, and writes as JSON and markdown, clips/s, the ratio, memory and the share of a matrix product's FLOP/s.
+    """
+    from hpnet.artifacts import write_json
+    from hpnet.bench import train
+    from hpnet.device import resolve_device
+
+    kind = resolve_device(device).type
+    clips = clips or (16 if kind == "cpu" else 64)
+    step = train.Step(clips, channels, frames, persons, device=kind if device == "auto" else device, threads=threads)
+    result = train.run(step, rounds, compiled)
+    shown = f"--clips {clips} --rounds {rounds} --device {device}" + (f" --threads {threads}" if threads else "")
+    page = train.markdown(result, f"hpnet bench train {shown}{' --compile' if compiled else ''}", note)
+    out = out or Path("benchmarks") / f"train-{kind}"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_name(f"{out.name}.json"), result)
     out.with_name(f"{out.name}.md").write_text(page, encoding="utf-8")

@@ -1,18 +1,20 @@
 """``hpnet bench extract``: the released way of extracting against ours, on the same clips and weights.
 
-Each way has a process of its own, so that its memory is its own. The ways take turns, round by round, so that what else
-the machine does meets all of them; ratios are taken within a round and their median is reported.
+Each way has processes of its own, so that its memory is its own: the plain loop one with every thread, ours as many as
+`hpnet estimate` starts. The ways take turns, round by round, so that what else the machine does meets all of them;
+ratios are taken within a round and their median is reported.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Task:
         max_frames: frames read per clip.
         plain_frames: frames that a round of the plain loop covers.
         batch: crops per call of the network; None: the estimator's own choice.
+        workers: processes of ours, which share the clips and, on CPU, the threads.
     """
 
     model: str
@@ -53,6 +56,7 @@ class Task:
     plain_frames: int
     batch: int | None
     device: str
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class Sample:
     def rate(self) -> float:
         """Frames a second."""
         return self.frames / self.seconds
+
+
+def default_workers(device: str, threads: int) -> int:
+    """As many processes as `hpnet estimate` starts: one per thread on CPU, up to eight; one here for a GPU."""
+    return 1 if resolve_device(device).type == "cuda" else min(8, threads)
 
 
 def default_tap(model: str) -> str:
@@ -126,23 +135,47 @@ def run(task: Task, rounds: int, weights_are: str) -> dict[str, Any]:
         weights_are: in words, for the page.
     """
     machine = describe_machine()
-    ways = [PLAIN, *precisions(task.device)]
+    parts = [replace(task, clips=task.clips[n :: task.workers]) for n in range(task.workers)]
+    parts = [part for part in parts if part.clips]
+    ways = {PLAIN: [task], **dict.fromkeys(precisions(task.device), parts)}
     context = multiprocessing.get_context("spawn")
-    pools = {way: ProcessPoolExecutor(1, context) for way in ways}
+    threads = torch.get_num_threads()
+    pools = {
+        way: [ProcessPoolExecutor(1, context, _limit_threads, (max(1, threads // len(tasks)),)) for _ in tasks]
+        for way, tasks in ways.items()
+    }
+
+    def measure(way: str, warm_up: bool) -> Sample:
+        started = [pool.submit(_round, part, way, warm_up) for pool, part in zip(pools[way], ways[way], strict=True)]
+        return _together([one.result() for one in started])
+
     samples: dict[str, list[Sample]] = {way: [] for way in ways}
     try:
         for way in ways:
-            pools[way].submit(_round, task, way, True).result()
+            measure(way, warm_up=True)
         for _ in range(rounds):
             for way in ways:
-                samples[way].append(pools[way].submit(_round, task, way, False).result())
+                samples[way].append(measure(way, warm_up=False))
     finally:
-        for pool in pools.values():
+        for pool in itertools.chain.from_iterable(pools.values()):
             pool.shutdown()
     described = {**asdict(task), "clips": len(task.clips), "video": _described_video(task.clips[0])}
     described["weights"] = weights_are
     figures = {way: _figures(samples[way], samples[PLAIN]) for way in ways}
     return {"machine": machine, "task": described, "rounds": rounds, "ways": figures}
+
+
+def _together(samples: Sequence[Sample]) -> Sample:
+    """What processes did side by side."""
+    return Sample(
+        frames=sum(s.frames for s in samples),
+        seconds=max(s.seconds for s in samples),
+        cpu_seconds=sum(s.cpu_seconds for s in samples),
+        waited_s=statistics.mean(s.waited_s for s in samples),
+        alone=sum(s.alone for s in samples),
+        memory_mb=sum(s.memory_mb for s in samples),
+        gpu_memory_mb=sum(s.gpu_memory_mb for s in samples),
+    )
 
 
 def _figures(samples: Sequence[Sample], plain: Sequence[Sample]) -> dict[str, float]:
@@ -174,6 +207,10 @@ def _described_video(file: Path) -> str:
 
 
 # --- in the processes -------------------------------------------------------------------------------------------------
+
+
+def _limit_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
 
 
 def _round(task: Task, way: str, warm_up: bool) -> Sample:
@@ -268,7 +305,8 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     on_gpu = result["machine"]["gpu"] is not None and task["device"] != "cpu"
     about = (
         "The plain way (one frame, one crop, float32, batch norm in training mode, as the released extractor works) "
-        "and `hpnet estimate` + `hpnet pool`, each in a process of its own, in turn, on the same clips and weights; "
+        f"in one process, and `hpnet estimate` + `hpnet pool` in {task['workers']}, in turn, on the same clips and "
+        "weights; "
         f"medians over {result['rounds']} rounds, ratios within a round."
     )
     clips = (

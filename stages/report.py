@@ -25,22 +25,27 @@ SCALES = ("h1s3", "h2s3", "h3s3")
 @click.option("--input", "project", type=click.Path(file_okay=False, path_type=Path), help="Project folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the page [report].")
 @click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="[metrics/report.json]")
+@click.option("--compare", "against", metavar="REV_OR_DIR", help="Show a git revision or another project side by side.")
 @device_option
-def command(params: Params, project: Path | None, out: Path | None, metrics: Path | None, device: str) -> None:
+def command(
+    params: Params, project: Path | None, out: Path | None, metrics: Path | None, against: str | None, device: str
+) -> None:
     """Write the report: one self-contained page, with its figures and tables beside it as files."""
     from hpnet.artifacts import write_json
+    from hpnet.report.against import read_other
     from hpnet.report.collect import collect
     from hpnet.report.page import write_report
 
     root = project or PROJECT.root
     if not (root / "artifacts").is_dir():
         raise FileNotFoundError(f"{root / 'artifacts'} is missing: run `dvc repro`, or the stages, first")
+    other = read_other(root, against) if against else None
     found = collect(root, params)
     full_maps, why = None, ""
     if params.report.examples and found.poses is not None:
         full_maps, why = load_full_maps(params.estimate, device)
     folder = out or root / "report"
-    numbers = write_report(found, folder, full_maps, why)
+    numbers = write_report(found, folder, full_maps, why, other)
     write_json(metrics or root / "metrics" / "report.json", numbers)
     if "fused" in numbers:
         fused = numbers["fused"]

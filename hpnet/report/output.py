@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,12 @@ class Files:
         return table
 
     def write(self, out: Path) -> None:
-        """Write figures/ and tables/ below ``out``."""
+        """Write figures/ and tables/ below ``out``; tables of an earlier report go, those of `hpnet ablate` stay."""
         for folder in ("figures", "tables"):
             (out / folder).mkdir(parents=True, exist_ok=True)
+        for file in (out / "tables").glob("*.csv"):
+            if file.stem not in self.tables and not re.fullmatch(r"table\d+", file.stem):
+                file.unlink()
         for name, svg in self.figures.items():
             (out / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
         for name, image in self.pictures.items():

@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..artifacts import Scores, write_json
 from .accuracy import accuracy_section
+from .against import Other, against_section
 from .collect import Project
 from .comparison import compare_section, fisher_section, gains_section
 from .confusions import confusion_section
@@ -63,7 +64,11 @@ CONTENTS = (
 
 
 def write_report(
-    project: Project, out: Path, full_maps: FullMaps | None = None, why_no_maps: str = ""
+    project: Project,
+    out: Path,
+    full_maps: FullMaps | None = None,
+    why_no_maps: str = "",
+    other: Other | None = None,
 ) -> dict[str, Any]:
     """Write ``out``/index.html, figures/, tables/ and plots/; return the headline numbers for metrics/report.json.
 
@@ -72,6 +77,7 @@ def write_report(
         out: folder of the report.
         full_maps: gives the pose network's maps of a crop, for the examples; None where it cannot run here.
         why_no_maps: the reason, for the page.
+        other: a run to show side by side with this one.
     """
     kept = Files()
     judge = Judge(project.params, project.clips)
@@ -81,7 +87,8 @@ def write_report(
         "title": project.params.report.title,
         "protocol": project.params.data.protocol,
         "revision": project.revision,
-        "contents": CONTENTS,
+        "contents": CONTENTS if other is None else (CONTENTS[0], ("against", "Against another run"), *CONTENTS[1:]),
+        "against": None if other is None else against_section(project, judge, other, kept),
         "answer": answer_section(project, judge, test),
         "keys": keys_section(project, judge, test, compared),
         "flow": flow_section(project),

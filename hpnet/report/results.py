@@ -279,6 +279,18 @@ def joint_fisher(features: Features, clips: Clips) -> NDArray[np.float64] | None
 
     None where fewer than two classes have such a clip.
     """
+    found = training_means(features, clips)
+    return None if found is None else fisher_score(*found, keep=1)
+
+
+def total_fisher(features: Features, clips: Clips) -> float | None:
+    """One Fisher score of the same over all joints and channels: what Fig. 7 compares between scales."""
+    found = training_means(features, clips)
+    return None if found is None else float(fisher_score(*found))
+
+
+def training_means(features: Features, clips: Clips) -> tuple[NDArray[np.float32], Ints] | None:
+    """Features of person 0 averaged over time (N, V, C) and labels (N,) of the training clips; None with one class."""
     label_of = dict(zip(clips.table.clip_id, clips.table.label, strict=True))
     split_of = dict(zip(clips.table.clip_id, clips.table.split, strict=True))
     index = features.index[(features.index.person == 0) & features.index.valid.astype(bool)]
@@ -287,7 +299,7 @@ def joint_fisher(features: Features, clips: Clips) -> NDArray[np.float64] | None
     if len(np.unique(labels)) < 2:
         return None
     means = np.stack([features.array[int(row)].mean(0, dtype=np.float32) for row in index.row])  # (N, V, C)
-    return fisher_score(means, labels, keep=1)
+    return means, labels
 
 
 def people_found(project: Project) -> dict[str, int]:

@@ -8,6 +8,7 @@ run come out of that cache, and the shards and checkpoints of ``.work`` are shar
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from ..artifacts import Scores, read_json, write_json
+from ..artifacts import Clips, Features, Scores, read_json, write_json
+from ..report.results import total_fisher
 from .plan import Experiment, GraphStage, Planned, apply, file_digests, locked, needed, read_graph, signatures
 
 SHARED_WORK = ("data", "detect", "estimate", "pool", "train")
@@ -123,6 +125,21 @@ def load_scores(bench: Bench, experiment: Experiment) -> dict[str, Scores]:
     return {stream: Scores.load(folder / f"{stream}.parquet") for stream in finished(bench, experiment)}
 
 
+def _fisher(place: Path) -> float | None:
+    """Fisher score of an experiment's features (Fig. 7); None where they are not what hpnet pools."""
+    if not (place / "artifacts" / "pool" / "features.npy").is_file():
+        return None
+    score = total_fisher(Features.load(place / "artifacts" / "pool"), Clips.load(place / "artifacts" / "data"))
+    return score if score is not None and math.isfinite(score) else None
+
+
+def load_fisher(bench: Bench, experiment: Experiment) -> float | None:
+    """The Fisher score that was measured when the experiment ran."""
+    file = bench.folder / experiment.key / "result.json"
+    found: float | None = read_json(file).get("fisher") if file.is_file() else None
+    return found
+
+
 def prepare(bench: Bench, experiment: Experiment) -> Path:
     """Make, or make up to date, the workspace of an experiment."""
     root, place = bench.root.resolve(), bench.folder.resolve() / experiment.key
@@ -196,6 +213,7 @@ def run_experiment(
         target = place / "scores" / f"{stream}.parquet"
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(place / "artifacts" / "train" / stream / "scores.parquet", target)
+    fisher = _fisher(place)
     signed = bench.signatures(experiment)
     before = place / "result.json"
     stages = read_json(before)["signatures"] if before.is_file() else {}
@@ -206,6 +224,7 @@ def run_experiment(
         "ran": ran,
         "wall_seconds": round(time.monotonic() - started, 1),
         "seconds": read_json(times) if times.is_file() else {},
+        "fisher": fisher,
     }
     write_json(before, result)
     shutil.rmtree(place / "artifacts")  # it is in the cache; the scores are kept
@@ -217,13 +236,13 @@ def run_all(
     planned: Sequence[Planned],
     *,
     budget: float | None = None,
-    gpus: Sequence[str] = (),
+    gpus: Sequence[str | None] = (None,),
     on_start: Callable[[Planned], None] = lambda item: None,
     on_stage: Callable[[str], None] = lambda name: None,
     on_done: Callable[[Planned, dict[str, Any]], None] = lambda item, result: None,
     on_failure: Callable[[Planned, str], None] = lambda item, why: None,
 ) -> list[Planned]:
-    """Run experiments in order; several at once where there are several GPUs.
+    """Run experiments in order, as many at once as there are ``gpus`` (None: whatever the device is).
 
     Two experiments that need the same stage are never in flight together, so that no stage runs twice. With a budget
     (seconds) none is started that would not be done in time, by what is expected of it. One that fails is told and
@@ -233,7 +252,7 @@ def run_all(
         Those that were not started.
     """
     began = time.monotonic()
-    free: list[str | None] = list(gpus) or [None]
+    free = list(gpus)
     waiting, flying = list(planned), dict[Future[dict[str, Any]], tuple[Planned, str | None]]()
     left: list[Planned] = []
 

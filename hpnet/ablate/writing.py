@@ -22,6 +22,7 @@ from .tables import TABLE5
 Lookup = Callable[[Overrides, int], Mapping[str, Scores]]
 """(setting, seed) -> stream -> scores; empty where that experiment has not been run."""
 Bools = NDArray[np.bool_]
+FISHER_TABLES = (7, 8)
 SIGNIFICANCE = 0.05
 """A claim is judged by its bootstrap interval and, with one seed, by McNemar's exact test too: both must agree."""
 
@@ -99,9 +100,19 @@ def measured(row: Row, found: Outcome, resamples: int, seed: int) -> Measured:
 
 
 def accuracy_table(
-    paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], resamples: int, seed: int, everything: bool
+    paper: PaperTable,
+    scores_of: Lookup,
+    seeds: Sequence[int],
+    resamples: int,
+    seed: int,
+    everything: bool,
+    fisher_of: Callable[[Overrides, int], float | None] = lambda setting, seed: None,
 ) -> Written:
-    """A row per row of the paper, with its number, ours, the number of seeds and what differs."""
+    """A row per row of the paper, with its number, ours, the number of seeds and what differs.
+
+    Args:
+        fisher_of: Fisher score of a setting's features; a column of Tables VII and VIII (Fig. 7).
+    """
     found = [outcome(row, scores_of, seeds) for row in paper.rows]
     rows: list[dict[str, Any]] = []
     for row, ours in zip(paper.rows, found, strict=True):
@@ -113,6 +124,7 @@ def accuracy_table(
                 "ours": None if ours is None else measured(row, ours, resamples, seed),
                 "n": None if ours is None else len(ours.clip_ids),
                 "seeds": None if ours is None else len(ours.seeds),
+                "fisher": fisher_of(row.settings[0], seeds[0]) if paper.number in FISHER_TABLES else None,
                 "spread": None if spread is None else float(spread),
                 "differs": row.differs if ours is not None else row.unavailable or _why_not(row, everything),
             }
@@ -122,12 +134,16 @@ def accuracy_table(
         Column("paper", "Paper, %", "percent"),
         Column("ours", "Ours, %", "interval", "95 % bootstrap interval, resampling clips"),
         Column("spread", "± seeds", "percent", "standard deviation between seeds, points"),
+        Column("fisher", "Fisher score", "number", "of the features, on training clips, no network involved"),
         Column("n", "Clips", "count", "test clips"),
         Column("seeds", "Seeds", "count"),
         Column("differs", "What differs", "prose"),
     )
-    if not any(row["spread"] is not None for row in rows):
-        columns = tuple(column for column in columns if column.key != "spread")
+    columns = tuple(
+        column
+        for column in columns
+        if column.key not in ("spread", "fisher") or any(row[column.key] is not None for row in rows)
+    )
     verdicts = [
         (claim.text, *_verdict(found[claim.worse], found[claim.better], resamples, seed)) for claim in paper.claims
     ]
@@ -247,10 +263,12 @@ def cost_table(paper: PaperTable) -> Written:
     from .tables import TABLE10
 
     rows: list[dict[str, Any]] = []
-    for row, (network, parameters, flops) in zip(paper.rows, TABLE10, strict=True):
+    for row, (network, classes, parameters, flops) in zip(paper.rows, TABLE10, strict=True):
         channels, frames = (96, 64) if network == "ctrgcn" else (3, 48)
         with torch.device("cpu" if network == "ctrgcn" else "meta"):  # the CNNs are counted without being allocated
-            model = build(network, in_channels=channels, num_classes=120, num_joints=17, num_persons=2, skeleton=COCO17)
+            model = build(
+                network, in_channels=channels, num_classes=classes, num_joints=17, num_persons=2, skeleton=COCO17
+            )
             cost = count(model, torch.empty(1, channels, frames, 17, 2))
         rows.append(
             {

@@ -32,17 +32,19 @@ from .datasets import (
     person_rows,
 )
 from .models.hpnet import HPNet, HPNetConfig, multimodal_loss
-from .models.xclip import video_state
+from .models.xclip import video_state, with_drop_path
 from .params import MultimodalParams
 from .text import label_features, prompts
 from .topology import graph_skeleton
 from .training import (
+    Clock,
     Epoch,
     Indices,
     LabelledClips,
     batch_count,
     finish,
     fit,
+    lr_scale,
     ordered_batches,
     shuffled_batches,
     warmup_schedule,
@@ -298,7 +300,7 @@ def build_model(
     graph = params.graph.model_dump(exclude={"skeleton"})
     config = HPNetConfig(
         num_classes=len(label_text),
-        video=checkpoint.model.config.to_dict(),
+        video=with_drop_path(checkpoint.model.config, params.drop_path),
         in_channels=in_channels,
         num_persons=num_persons,
         skeleton=graph_skeleton(params.graph.skeleton, meta.skeleton),
@@ -316,6 +318,8 @@ def build_model(
     model.pooled_mean.copy_(statistics.mean)
     model.pooled_sd.copy_(statistics.sd)
     model.video.freeze_layers(params.frozen_layers)
+    if params.checkpointing:
+        model.video.checkpoint_layers()
     return model
 
 
@@ -324,11 +328,8 @@ def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
 
     Vectors (biases, norms, positions) and the logit scale have no weight decay.
     """
-    rates = {
-        "clip": params.lr,
-        "message": params.lr * params.message_scale,
-        "graph": params.lr * params.graph_scale,
-    }
+    lr = params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch)
+    rates = {"clip": lr, "message": lr * params.message_scale, "graph": lr * params.graph_scale}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -365,6 +366,7 @@ def train_multimodal(
     card: dict[str, Any],
     text_cache: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Train the stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
     ``scores.parquet`` into ``out``.
@@ -422,6 +424,9 @@ def train_multimodal(
         accelerator=accelerator,
         on_epoch=on_epoch,
         clip_norm=CLIP_NORM,
+        accumulate=params.accumulate,
+        ema=params.ema,
+        clock=clock,
     )
     card = {
         **card,

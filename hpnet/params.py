@@ -148,7 +148,7 @@ class MultimodalParams(Section):
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
     jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
     frozen_layers: int = Field(0, ge=0, description="first layers of the vision network that are not trained")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping the last vision layer; less before")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping a vision layer's message path")
     checkpointing: bool = Field(False, description="compute the vision layers again in the backward pass, for memory")
     accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
     lr_batch: int | None = Field(

@@ -30,16 +30,19 @@ from .params import TopologyParams
 from .skeleton import RELEASED17, Skeleton
 from .streams import transform
 from .training import (
+    Clock,
     Epoch,
     Indices,
     LabelledClips,
     batch_count,
     finish,
     fit,
+    lr_scale,
     ordered_batches,
     shuffled_batches,
     warmup_schedule,
 )
+from .weights import load_into
 
 MOMENTUM = 0.9
 
@@ -187,6 +190,7 @@ def train_topology(
     accelerator: Accelerator,
     card: dict[str, Any],
     on_epoch: Callable[[Epoch], None] | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
     ``scores.parquet`` into ``out``.
@@ -229,7 +233,11 @@ def train_topology(
         processes=accelerator.num_processes,
     )
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=params.lr, momentum=MOMENTUM, nesterov=True, weight_decay=params.weight_decay
+        model.parameters(),
+        lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
+        momentum=MOMENTUM,
+        nesterov=True,
+        weight_decay=params.weight_decay,
     )
     schedule = warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
     result = fit(
@@ -242,6 +250,9 @@ def train_topology(
         folder=work,
         accelerator=accelerator,
         on_epoch=on_epoch,
+        accumulate=params.accumulate,
+        ema=params.ema,
+        clock=clock,
     )
     card = {
         **card,
@@ -270,7 +281,7 @@ def load_topology(folder: Path) -> TopologyModel:
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
     params = TopologyParams.model_validate(card["params"])
     model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
     return model.eval()
 
 

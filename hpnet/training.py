@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import ceil, cos, pi
 from pathlib import Path
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 
 from .artifacts import Scores, write_json
 from .metrics import mean_class_accuracy, top_k
+from .models.synchronised import synchronise
 
 Indices: TypeAlias = NDArray[np.int64]
 Schedule: TypeAlias = Callable[[float], float]
@@ -127,10 +130,76 @@ class FitResult:
     resumed_from: int
 
 
-def make_accelerator(device: torch.device, precision: str = "float32") -> Accelerator:
-    """accelerate's view of the device and precision (float32, bfloat16, float16); deterministic kernels.
+@dataclass
+class Clock:
+    """Seconds of training so far, and of them how many were spent waiting for batches."""
+
+    data_s: float = 0.0
+    total_s: float = 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time, 0..1."""
+        return self.data_s / self.total_s if self.total_s else 0.0
+
+    def timed(self, batches: Iterator[tuple[Indices, Any]]) -> Iterator[tuple[Indices, Any]]:
+        """The same batches; what passes between asking for one and having it counts as waiting."""
+        while True:
+            asked = time.perf_counter()
+            found = next(batches, None)
+            self.data_s += (had := time.perf_counter()) - asked
+            if found is not None:
+                yield found
+            self.total_s += time.perf_counter() - asked if found is not None else had - asked
+            if found is None:
+                return
+
+
+class WeightAverage:
+    """Exponential moving average of a model's floating-point state (Polyak and Juditsky, 1992).
+
+    Args:
+        decay: share of the old average that an :meth:`update` keeps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards the model's weights; call it after every step."""
+        for name, value in model.state_dict().items():
+            if name in self.state:
+                self.state[name].lerp_(value, 1 - self.decay)
+
+    @contextmanager
+    def used(self, model: nn.Module) -> Iterator[None]:
+        """The model has the averaged weights inside, its own again after."""
+        own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        model.load_state_dict({**own, **self.state})
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+
+def lr_scale(batch_size: int, accumulate: int, lr_batch: int | None) -> float:
+    """Factor of the learning rate: linear in the clips per step (Goyal et al., 2017), all processes together.
+
+    ``batch_size`` is of all processes; ``lr_batch`` is the clips per step that the rate is meant for, None: a batch.
+    """
+    return batch_size * accumulate / (lr_batch or batch_size)
+
+
+def make_accelerator(device: torch.device, precision: str = "float32", deterministic: bool = False) -> Accelerator:
+    """accelerate's view of the device and precision (float32, bfloat16, float16).
 
     Under ``accelerate launch`` every process takes its own GPU. One process can make only one kind.
+
+    Args:
+        deterministic: refuse every operation that may give other bits in another run; on CPU none that is used here
+            does, and cuDNN is deterministic always.
 
     Raises:
         ValueError: unknown precision, or float16 without a GPU.
@@ -143,6 +212,9 @@ def make_accelerator(device: torch.device, precision: str = "float32") -> Accele
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     torch.backends.cudnn.deterministic = True
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
 
 
@@ -164,6 +236,9 @@ def fit(
     accelerator: Accelerator,
     on_epoch: Callable[[Epoch], None] | None = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
+    ema: float = 0.0,
+    clock: Clock | None = None,
 ) -> FitResult:
     """Train ``model`` in place and leave the weights of the chosen epoch in it.
 
@@ -175,6 +250,12 @@ def fit(
         schedule: see :data:`Schedule`; :func:`warmup_schedule` makes one. Each parameter group keeps its own base rate.
         folder: checkpoints of exactly this configuration; the caller derives its name from everything that decides it.
         clip_norm: largest gradient norm, or None.
+        accumulate: batches per step of the optimiser; the last step of an epoch may have fewer.
+        ema: decay of a :class:`WeightAverage` that is validated and kept in the weights' place; 0: none.
+        clock: is told how long training took.
+
+    With several processes, batch norm sees the batches of all (:mod:`hpnet.models.synchronised`), and the loss is the
+    mean over all their clips: without dropout, noise and mixing the result is that of one process, up to rounding.
 
     Raises:
         ValueError: no training clip.
@@ -183,9 +264,14 @@ def fit(
     task.clips.require_training()
     folder.mkdir(parents=True, exist_ok=True)
     rates = [float(group["lr"]) for group in optimizer.param_groups]
+    if accelerator.num_processes > 1:
+        synchronise(model)
     network, wrapped_optimizer = accelerator.prepare(model, optimizer)
-    history = _resume(folder, accelerator, model, wrapped_optimizer)
+    average = WeightAverage(model, ema) if ema else None
+    history = _resume(folder, accelerator, model, wrapped_optimizer, average)
     start = len(history)
+    loop = _Loop(task, model, network, wrapped_optimizer, rates, schedule, accelerator, clip_norm, accumulate, average)
+    clock = clock or Clock()
     for finished in history:
         if on_epoch:
             on_epoch(finished)
@@ -193,12 +279,14 @@ def fit(
     for epoch in range(start, epochs):
         seed_epoch(seed, epoch, accelerator.process_index)
         network.train()
-        train_loss = _train_epoch(task, network, wrapped_optimizer, rates, schedule, epoch, accelerator, clip_norm)
-        val_loss, val_accuracy = _validate(task, model, accelerator)
+        train_loss = _train_epoch(loop, epoch, clock)
         lr = float(wrapped_optimizer.param_groups[0]["lr"])
-        history.append(Epoch(epoch, lr, train_loss, val_loss, val_accuracy))
+        with average.used(model) if average else nullcontext():
+            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator)))
+            if accelerator.is_main_process:
+                _save_best(folder, model, history)
         if accelerator.is_main_process:
-            _save(folder, accelerator, model, wrapped_optimizer, history)
+            _save_last(folder, accelerator, model, wrapped_optimizer, history, average)
         accelerator.wait_for_everyone()
         if on_epoch:
             on_epoch(history[-1])
@@ -350,30 +438,39 @@ def ordered_batches(indices: Indices, batch_size: int, *, process: int = 0, proc
     return (indices[s : s + batch_size] for s in starts[process::processes])
 
 
-def _train_epoch(
-    task: Task,
-    network: nn.Module,
-    optimizer: Any,
-    rates: Sequence[float],
-    schedule: Schedule,
-    epoch: int,
-    accelerator: Accelerator,
-    clip_norm: float | None,
-) -> float:
-    """One pass over the training batches; the mean loss over all steps (and processes)."""
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from epoch to epoch. ``network`` is ``model`` as accelerate wraps it."""
+
+    task: Task
+    model: nn.Module
+    network: nn.Module
+    optimizer: Any
+    rates: Sequence[float]
+    schedule: Schedule
+    accelerator: Accelerator
+    clip_norm: float | None
+    accumulate: int
+    average: WeightAverage | None
+
+
+def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
+    """One pass over the training batches; the mean loss over all batches."""
+    task, accelerator, count = loop.task, loop.accelerator, loop.task.steps_per_epoch
     losses: list[Tensor] = []
     unchecked: list[tuple[int, Indices]] = []
-    for step, (indices, batch) in enumerate(task.train_batches(epoch)):
-        factor = schedule(epoch + (step + 0.5) / task.steps_per_epoch)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        with accelerator.autocast():
-            loss = task.loss(network, batch)
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        if clip_norm is not None:
-            accelerator.clip_grad_norm_(network.parameters(), clip_norm)
-        optimizer.step()
+    for step, (indices, batch) in enumerate(clock.timed(task.train_batches(epoch))):
+        first = step - step % loop.accumulate
+        together = min(loop.accumulate, count - first)
+        stepping = step == first + together - 1
+        if step == first:
+            loop.optimizer.zero_grad()
+        with nullcontext() if stepping else accelerator.no_sync(loop.network):
+            with accelerator.autocast():
+                loss = task.loss(loop.network, batch) * _share(indices, accelerator)
+            accelerator.backward(loss / together)
+        if stepping:
+            _step(loop, epoch + (first + together / 2) / count)
         losses.append(loss.detach().float())
         unchecked.append((step, indices))
         # Reading a loss waits for the device, so they are read some steps at a time.
@@ -382,6 +479,26 @@ def _train_epoch(
             unchecked = []
     _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, task.clips)
     return float(accelerator.gather(torch.stack(losses)).mean())
+
+
+def _step(loop: _Loop, progress: float) -> None:
+    """Take the optimiser's step at a learning rate of this progress (epochs, the middle of the step)."""
+    factor = loop.schedule(progress)
+    for group, rate in zip(loop.optimizer.param_groups, loop.rates, strict=True):
+        group["lr"] = rate * factor
+    if loop.clip_norm is not None:
+        loop.accelerator.clip_grad_norm_(loop.network.parameters(), loop.clip_norm)
+    loop.optimizer.step()
+    if loop.average is not None:
+        loop.average.update(loop.model)
+
+
+def _share(indices: Indices, accelerator: Accelerator) -> float:
+    """Weight of this process's mean loss, so that the mean over processes is the mean over all clips."""
+    if accelerator.num_processes == 1:
+        return 1.0
+    everyone = accelerator.reduce(torch.tensor(float(len(indices)), device=accelerator.device), "sum")
+    return len(indices) * accelerator.num_processes / float(everyone)
 
 
 def _require_finite(
@@ -417,28 +534,42 @@ def _best_name(epoch: int) -> str:
     return f"best-{epoch:04d}.safetensors"
 
 
-def _save(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, history: Sequence[Epoch]) -> None:
-    """Write the last epoch's checkpoint, and its weights by themselves when it is the best so far."""
-    last, chosen = history[-1], max(history, key=lambda e: e.rank)
-    if chosen is last:
+def _save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
+    """Write the last epoch's weights by themselves when it is the best so far."""
+    if max(history, key=lambda e: e.rank) is history[-1]:
         part = folder / "best.part"
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
-        os.replace(part, folder / _best_name(last.epoch))
+        os.replace(part, folder / _best_name(history[-1].epoch))
+
+
+def _save_last(
+    folder: Path,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Any,
+    history: Sequence[Epoch],
+    average: WeightAverage | None,
+) -> None:
+    """Write the last epoch's checkpoint; the best weights before it go only then, so that a kill loses nothing."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+        "average": average.state if average else {},
         "history": [e.__dict__ for e in history],
     }
     part = folder / "last.part"
     torch.save(state, part)
     os.replace(part, folder / "last.pt")
+    best = _best_name(max(history, key=lambda e: e.rank).epoch)
     for old in folder.glob("best-*.safetensors"):
-        if old.name != _best_name(chosen.epoch):
+        if old.name != best:
             old.unlink()
 
 
-def _resume(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any) -> list[Epoch]:
+def _resume(
+    folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: WeightAverage | None
+) -> list[Epoch]:
     """Load the last checkpoint, when there is one; the finished epochs."""
     file = folder / "last.pt"
     if not file.is_file():
@@ -448,4 +579,6 @@ def _resume(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer:
     optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
+    if average is not None:
+        average.state = state["average"]
     return [Epoch(**epoch) for epoch in state["history"]]

@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .weights_ctrgcn import convert_ctrgcn as convert_ctrgcn
+
 State = dict[str, Tensor]
 ASSETS = Path(__file__).resolve().parent / "assets"
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from .models.ctrgcn_released import convert_ctrgcn
 from .pose import networks
-from .weights import convert_pose, load_into, load_state
+from .weights import convert_ctrgcn, convert_pose, load_into, load_state
 
 CTRGCN = "ctrgcn"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,7 +16,7 @@ from hpnet.params import STREAMS, Params
 from .common import PROJECT, device_option, progress, section_options
 
 if TYPE_CHECKING:
-    from hpnet.training import Epoch
+    from hpnet.training import Clock, Epoch
 
 CODE = (
     "hpnet.training", "hpnet.datasets", "hpnet.augmentation", "hpnet.topology", "hpnet.multimodal", "hpnet.streams",
@@ -49,6 +51,7 @@ SMALL_STEP = 2_000_000
 @device_option
 @precision_option
 @threads_option
+@click.option("--deterministic", is_flag=True, help="Refuse GPU operations whose result varies between runs.")
 def command(
     params: Params,
     stream: str,
@@ -82,31 +85,55 @@ def command(
     train_stream(stream, params, **options)
 
 
-def train_stream(
+def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **options: Any) -> dict[str, Any]:
+    """Load what a stream reads, train it, and write its artifacts and metrics; the metrics.
+
+    With several seeds, ``out`` is the first one's, and the metrics also have ``seeds``: the values of each, mean and
+    standard deviation (of the sample). The other runs are in ``.work/seeds``.
+
+    Args:
+        options: of :func:`train_seed`.
+    """
+    from hpnet.artifacts import write_json
+
+    runs: list[dict[str, Any]] = []
+    for seed in params.train.seeds:
+        folder = PROJECT.work / "seeds" / f"{stream}-{seed}" if runs else out
+        runs.append(train_seed(stream, params, seed, out=folder, **options))
+    found = runs[0] if len(runs) == 1 else {**runs[0], "seeds": over_seeds(params.train.seeds, runs)}
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_json(metrics, found)
+        if options.get("report") is None:
+            click.echo(summary(stream, found, validated="val" in found))
+    return found
+
+
+def train_seed(
     stream: str,
     params: Params,
+    seed: int,
     *,
     data: Path,
     pool: Path,
     frames: Path,
     out: Path,
-    metrics: Path,
     device: str = "auto",
     precision: str = "float32",
     threads: int | None = None,
+    deterministic: bool = False,
     report: Callable[[str, Epoch], None] | None = None,
 ) -> dict[str, Any]:
-    """Load what a stream reads, train it, and write its artifacts and metrics; the metrics.
+    """One run of a stream into ``out``; its metrics.
 
     Args:
-        report: is told of every epoch instead of a progress bar and the summary line.
+        report: is told of every epoch instead of a progress bar.
     """
     import torch
 
-    from hpnet.artifacts import Clips, Features, write_json
+    from hpnet.artifacts import Clips, Features
     from hpnet.device import resolve_device, tune_allocator
     from hpnet.topology import train_topology
-    from hpnet.training import make_accelerator, run_key
+    from hpnet.training import Clock, make_accelerator, run_key
 
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
@@ -116,7 +143,7 @@ def train_stream(
         threads = threads or (None if multimodal else topology_threads(params, features.array.shape[1:3]))
         if threads is not None:
             torch.set_num_threads(threads)
-    accelerator = make_accelerator(target, precision)
+    accelerator = make_accelerator(target, precision, deterministic)
     section = params.train.hpnet if multimodal else params.train.topology
     card = model_card(pool, data, frames if multimodal else None)
     deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
@@ -127,44 +154,52 @@ def train_stream(
     key = run_key(
         stream=stream,
         params=section.model_dump(mode="json"),
-        seed=params.train.seed,
+        seed=seed,
         precision=precision,
         device=target.type,
         processes=accelerator.num_processes,
         **deciding,
     )
     card |= {"device": target.type, "precision": precision}
+    main = accelerator.is_main_process
     untrained = untrained_classes(clips)
-    if untrained:
+    if untrained and main:
         click.echo(f"no training clip shows {', '.join(untrained)}: the network cannot learn them", err=True)
+    clock = Clock()
     common: dict[str, Any] = {
-        "seed": params.train.seed,
+        "seed": seed,
         "out": out,
         "work": PROJECT.work / "train" / f"{stream}-{key}",
         "accelerator": accelerator,
         "card": card,
+        "clock": clock,
     }
-    main = accelerator.is_main_process
-    with epoch_log(out / "history" if main else None, stream, section.epochs, report) as on_epoch:
-        if multimodal:
-            from hpnet.artifacts import PersonFrames
-            from hpnet.multimodal import train_multimodal
+    with epoch_log(out / "history" if main else None, stream, section.epochs, clock, report) as on_epoch:
+        if not multimodal:
+            return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
+        from hpnet.artifacts import PersonFrames
+        from hpnet.multimodal import train_multimodal
 
-            found = train_multimodal(
-                clips,
-                features,
-                PersonFrames(frames),
-                params.train.hpnet,
-                on_epoch=on_epoch,
-                text_cache=PROJECT.work / "text",
-                **common,
-            )
-        else:
-            found = train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
-    if main:
-        write_json(metrics, found)
-        if report is None:
-            click.echo(summary(stream, found, validated="val" in found))
+        return train_multimodal(
+            clips,
+            features,
+            PersonFrames(frames),
+            params.train.hpnet,
+            on_epoch=on_epoch,
+            text_cache=PROJECT.work / "text",
+            **common,
+        )
+
+
+def over_seeds(seeds: tuple[int, ...], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """``{"seeds": [...], "test": {"top1": {"mean", "sd", "values"}, ...}, "val": ...}``, 0..1."""
+    found: dict[str, Any] = {"seeds": list(seeds)}
+    for split in ("val", "test"):
+        for name in runs[0].get(split, {}):
+            if name != "clips":
+                values = [run[split][name] for run in runs]
+                spread = {"mean": statistics.mean(values), "sd": statistics.stdev(values), "values": values}
+                found.setdefault(split, {})[name] = spread
     return found
 
 
@@ -178,7 +213,11 @@ def topology_threads(params: Params, frames_joints: tuple[int, int]) -> int | No
 
 @contextmanager
 def epoch_log(
-    history: Path | None, stream: str, epochs: int, report: Callable[[str, Epoch], None] | None
+    history: Path | None,
+    stream: str,
+    epochs: int,
+    clock: Clock,
+    report: Callable[[str, Epoch], None] | None,
 ) -> Iterator[Callable[[Epoch], None]]:
     """Epochs to dvclive's ``history`` (None: nowhere), and to ``report`` or else the progress bar."""
     if history is None:
@@ -205,7 +244,7 @@ def epoch_log(
             if report is not None:
                 report(stream, epoch)
             elif advance is not None:
-                advance(note=epoch_note(epoch))
+                advance(note=f"{epoch_note(epoch)}, waiting for data {clock.waiting:.0%}")
 
         yield on_epoch
 
@@ -251,7 +290,10 @@ def summary(stream: str, found: dict[str, Any], *, validated: bool) -> str:
     scored = [split for split in ("val", "test") if split in found]
     parts = [f"{split} {found[split]['top1']:.1%} of {found[split]['clips']} clips" for split in scored]
     chosen = "chosen on validation" if validated else "the last one: there are no validation clips"
-    return f"{stream}: {', '.join(parts) or 'no labelled clip to score'}; epoch {found['epoch']} ({chosen})"
+    line = f"{stream}: {', '.join(parts) or 'no labelled clip to score'}; epoch {found['epoch']} ({chosen})"
+    spread = found.get("seeds", {}).get("test", {}).get("top1")
+    seeds = "" if spread is None else f"; {len(spread['values'])} seeds: {spread['mean']:.1%} ± {spread['sd']:.1%}"
+    return line + seeds
 
 
 def _digest(files: list[Path]) -> str:

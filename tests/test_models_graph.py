@@ -10,10 +10,10 @@ import torch
 
 from hpnet.models import CTRGCN, GCN, TOPOLOGY_NETWORKS, build
 from hpnet.models.ctrgcn import ChannelTopologyGraphConv, block_plan
-from hpnet.models.ctrgcn_released import convert_ctrgcn
 from hpnet.models.gcn import GraphConv
 from hpnet.models.persons import PersonNorm, mean_over_persons
 from hpnet.skeleton import COCO17, HAND21, RELEASED17, Skeleton, adjacency, from_tree, spatial_subsets
+from hpnet.weights import convert_ctrgcn
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the released network's outputs are not here")

@@ -7,6 +7,7 @@ Equation numbers are that paper's. Axes: P people, C channels, T frames, V joint
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
@@ -77,14 +78,15 @@ class TemporalModule(nn.Module):
     """Multi-scale temporal modelling of a block (Fig. 3): four branches of a quarter of the channels each.
 
     1x1 then a dilated convolution over frames (one branch per dilation), 1x1 then a maximum over 3 frames, and 1x1
-    alone. The 1x1 convolutions of the first three branches are one convolution here, with one batch norm.
+    alone. The 1x1 convolutions of the first three branches are one convolution here, with one batch norm; without a
+    stride the last branch's is a part of it too.
     """
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         self.width = width = channels // (len(DILATIONS) + 2)
         self.stride = stride
-        reduced = (len(DILATIONS) + 1) * width
+        self.reduced = reduced = (len(DILATIONS) + 1) * width
         self.reduce = nn.Sequential(nn.Conv2d(channels, reduced, 1), nn.BatchNorm2d(reduced), nn.ReLU())
         self.dilated = nn.ModuleList(_temporal_conv(width, width, KERNEL, stride, dilation) for dilation in DILATIONS)
         self.maximum = nn.Sequential(nn.MaxPool2d((3, 1), (stride, 1), (1, 0)), nn.BatchNorm2d(width))
@@ -92,9 +94,16 @@ class TemporalModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, T, V) -> (P, C, ceil(T / stride), V)."""
-        parts = self.reduce(x).split(self.width, dim=1)
-        branches = [conv(part) for conv, part in zip(self.dilated, parts[:-1], strict=True)]
-        return torch.cat([*branches, self.maximum(parts[-1]), self.point(x)], dim=1)
+        reduce, norm, relu = self.reduce
+        point, point_norm = self.point
+        if self.stride == 1:
+            weight, bias = (torch.cat([getattr(conv, n) for conv in (reduce, point)]) for n in ("weight", "bias"))
+            reduced, last = torch.split(F.conv2d(x, weight, bias), [self.reduced, self.width], dim=1)
+        else:
+            reduced, last = reduce(x), point(x)
+        parts = relu(norm(reduced)).split(self.width, dim=1)
+        branches = [branch(part) for branch, part in zip(self.dilated, parts[:-1], strict=True)]
+        return torch.cat([*branches, self.maximum(parts[-1]), point_norm(last)], dim=1)
 
 
 class Block(nn.Module):

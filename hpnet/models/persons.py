@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import synchronised
+
+EPSILON = 1e-5
+
 
 def all_valid(features: Tensor) -> Tensor:
     """The mask (N, M) that makes every slot count, as the released networks do."""
@@ -51,19 +55,17 @@ class PersonNorm(nn.Module):
     def _slot(self, people: Tensor, m: int) -> Tensor:
         """(p, C, T, V) of slot m -> the same, normalised."""
         count, channels, frames, joints = people.shape
-        if count == 0:
+        together = self.training and synchronised.world_size() > 1
+        if count == 0 and not together:
             return people
         # (p, C, T, V) -> (p, V, C, T) -> (p, V * C, T)
         x = people.permute(0, 3, 1, 2).reshape(count, joints * channels, frames)
-        x = F.batch_norm(
-            x,
-            self.running_mean[m],
-            self.running_var[m],
-            self.weight[m],
-            self.bias[m],
-            training=self.training and count * frames > 1,
-            momentum=self.momentum,
-        )
+        tensors = (self.running_mean[m], self.running_var[m], self.weight[m], self.bias[m])
+        if together:
+            x = synchronised.batch_norm(x, *tensors, momentum=self.momentum, eps=EPSILON)
+        else:
+            training = self.training and count * frames > 1
+            x = F.batch_norm(x, *tensors, training=training, momentum=self.momentum, eps=EPSILON)
         # (p, V * C, T) -> (p, V, C, T) -> (p, C, T, V)
         return x.view(count, joints, channels, frames).permute(0, 2, 3, 1)
 

@@ -9,11 +9,13 @@ Axes: N clips, F frames, S pixels, L patches, K texts, D channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import XCLIPConfig, XCLIPModel
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -88,6 +90,14 @@ def resample_frame_positions(state: dict[str, Tensor], frames: int) -> dict[str,
     # (1, F, D) -> (1, D, F) -> (1, D, F') -> (1, F', D)
     moved = F.interpolate(state[name].transpose(1, 2).float(), size=frames, mode="linear", align_corners=False)
     return {**state, name: moved.transpose(1, 2).contiguous()}
+
+
+def with_drop_path(config: XCLIPConfig, probability: float) -> dict[str, Any]:
+    """The configuration as a dict, with a probability of skipping a layer's message path in training (0: as it is)."""
+    raw: dict[str, Any] = config.to_dict()
+    if probability:
+        raw["vision_config"]["drop_path_rate"] = probability
+    return raw
 
 
 class VideoEncoder(nn.Module):
@@ -191,6 +201,12 @@ class VideoEncoder(nn.Module):
         if count:
             for module in (self.vision_model.embeddings, self.vision_model.pre_layernorm, *layers[:count]):
                 module.requires_grad_(False)
+
+    def checkpoint_layers(self) -> None:
+        """Keep only the vision layers' inputs for the backward pass, and compute the rest again there."""
+        for layer in self.vision_model.encoder.layers:
+            layer.gradient_checkpointing = True
+            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
 def video_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,8 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def convert_ctrgcn(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A released CTR-GCN state dict (``l1.gcn1.convs.0.conv1.weight``, ...) -> the keys of :class:`CTRGCN`.
+    """A released CTR-GCN state dict (``l1.gcn1.convs.0.conv1.weight``, ...) -> the keys of
+    :class:`hpnet.models.CTRGCN`.
 
     Works for any number of blocks, joints, classes and channels. The number of people is read from ``data_bn`` and the
     first block's input channels.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import tokenize
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 from .skeleton import Skeleton
 
+Meta = TypeVar("Meta")
 CLIP_COLUMNS = (
     "clip_id", "path", "label", "subject", "camera", "setup", "repetition", "split", "width", "height", "fps", "frames",
     "error",
@@ -49,6 +50,22 @@ def write_json(path: Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Load Parquet without pandas' own notes on it; a broken file is a ValueError that names it."""
+    try:
+        return pq.read_table(path).replace_schema_metadata(None).to_pandas()
+    except (pa.ArrowException, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"{path} is no whole Parquet file ({' '.join(str(error).split())[:200]})") from None
+
+
+def _load_meta(path: Path, build: Callable[[dict[str, Any]], Meta]) -> Meta:
+    """A folder's meta.json as its dataclass; one that lacks something is a ValueError that names it."""
+    try:
+        return build(read_json(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not what the stage writes ({error}): run that stage again") from None
 
 
 @dataclass(frozen=True)
@@ -148,7 +165,7 @@ class Boxes:
         file = path / "boxes.parquet" if path.is_dir() else path
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: run `hpnet detect` first")
-        table = pd.read_csv(file, dtype={"clip_id": str}) if file.suffix == ".csv" else pd.read_parquet(file)
+        table = pd.read_csv(file, dtype={"clip_id": str}) if file.suffix == ".csv" else read_table(file)
         failed = path / "failed.json"
         return cls(table, read_json(failed) if path.is_dir() and failed.is_file() else {})
 
@@ -272,8 +289,8 @@ class PoseStore:
         if not (folder / "index.parquet").is_file():
             raise FileNotFoundError(f"{folder / 'index.parquet'} is missing: run `hpnet estimate` first")
         self.folder = folder
-        self.meta = PoseMeta.from_json(read_json(folder / "meta.json"))
-        self.index = pd.read_parquet(folder / "index.parquet").set_index("clip_id", drop=False)
+        self.meta = _load_meta(folder / "meta.json", PoseMeta.from_json)
+        self.index = read_table(folder / "index.parquet").set_index("clip_id", drop=False)
 
     @property
     def clip_ids(self) -> list[str]:
@@ -418,8 +435,8 @@ class Features:
             array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError) as error:
             raise ValueError(f"{folder / 'features.npy'} is broken ({error}): run `hpnet pool` again") from None
-        index = pd.read_parquet(folder / "index.parquet")
-        return cls(array, index, FeatureMeta.from_json(read_json(folder / "meta.json")))
+        index = read_table(folder / "index.parquet")
+        return cls(array, index, _load_meta(folder / "meta.json", FeatureMeta.from_json))
 
 
 def _typed_scores(table: pa.Table, path: Path) -> pa.Table:

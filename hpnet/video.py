@@ -41,6 +41,7 @@ def probe(path: str | Path) -> VideoInfo:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate or Fraction(0)
         count = stream.frames or 0
+        stream.codec_context.thread_count = 1  # starting threads would take longer than one frame does
         try:
             first = next(container.decode(stream), None)
             if first is None:
@@ -50,7 +51,7 @@ def probe(path: str | Path) -> VideoInfo:
                 count = sum(1 for packet in container.demux(stream) if packet.size)
         except FFmpegError as error:
             raise VideoError(f"first frame cannot be decoded ({_reason(error)})") from None
-        height, width = _upright(first).shape[:2]
+        width, height = (first.width, first.height)[:: -1 if _turns(first) % 2 else 1]
     return VideoInfo(width, height, float(rate), int(count))
 
 
@@ -140,12 +141,20 @@ def _open(path: Path) -> av.container.InputContainer:
     if not container.streams.video:
         container.close()
         raise VideoError("holds no video stream")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise VideoError("is coded in a way that is not known here")
     return container
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """Quarter turns, counter-clockwise, that put a frame upright."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     image = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    turns = _turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 

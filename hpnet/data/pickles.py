@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,13 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to objects outside the file")
 
 
+def _refuse_huge_memo(content: bytes) -> None:
+    """A damaged memo index makes the reader reserve memory for all indices before it: gigabytes from a few bytes."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
+            raise pickle.UnpicklingError(f"it stores object {argument} after {count} steps")
+
+
 def load_pickle(path: str | Path) -> Any:
     """Contents of a pickle that holds arrays, dicts, lists, tuples, strings, bytes, numbers, booleans and None.
 
@@ -69,7 +77,9 @@ def load_pickle(path: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        return _Reader(io.BytesIO(path.read_bytes())).load()
+        content = path.read_bytes()
+        _refuse_huge_memo(content)
+        return _Reader(io.BytesIO(content)).load()
     except (
         pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError,
         MemoryError, UnicodeDecodeError,

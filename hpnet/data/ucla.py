@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +43,19 @@ def import_ucla(
     try:
         with np.load(source, allow_pickle=False) as file:
             names, offsets, joints = (file[key] for key in ("names", "offsets", "joints"))
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except (
+        KeyError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        tokenize.TokenError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        NotImplementedError,
+        OverflowError,
+    ) as error:
         raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} ({error})") from None
     if (
         joints.shape[1:] != (UCLA20.num_joints, 3)

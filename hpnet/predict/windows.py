@@ -221,8 +221,8 @@ class LiveReader:
         return av.open(self.source, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S))
 
     def _take_frames(self, container: av.container.InputContainer) -> None:
-        if not container.streams.video:
-            raise VideoError("holds no video stream")
+        if not container.streams.video or container.streams.video[0].codec_context is None:
+            raise VideoError("holds no video stream that can be decoded")
         stream = container.streams.video[0]
         rate = float(stream.average_rate or UNKNOWN_FPS)
         played = Path(self.source).is_file()

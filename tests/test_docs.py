@@ -1,0 +1,123 @@
+"""The pages: every command in them exists with the options that it is given, links lead somewhere, examples run."""
+
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hpnet import models, pooling
+from hpnet.data import protocols
+from hpnet.pose import networks
+from hpnet.stages.cli import cli
+from tests.documents import PAGES, REFERENCE, ROOT, calls, console_lines, fences, reference
+from tests.trained import hpnet, inside, run_graph, shared_project, shrink
+
+COMMANDS = sorted(
+    {
+        tuple(call)
+        for page in PAGES
+        for info, text in fences(page)
+        if info.startswith("console")
+        for line in console_lines(text)
+        for call in calls(line)
+    }
+)
+
+
+def test_the_harness_finds_what_pages_show() -> None:
+    line = "VAR=1 hpnet detect && for s in hpj; do hpnet train $s; done  # hpnet nope"
+    assert list(calls(line)) == [["hpnet", "detect"], ["hpnet", "train", "$s"]]
+    assert len(COMMANDS) > 30
+
+
+@pytest.mark.parametrize("words", [c for c in COMMANDS if c[0] == "hpnet"], ids=" ".join)
+def test_hpnet_commands_parse(words: tuple[str, ...]) -> None:
+    arguments = [{"$s": "hpj"}.get(word, word) for word in words[1:]]
+    if set(arguments) & {"--help", "-h", "--version"} or not arguments:
+        assert CliRunner().invoke(cli, arguments).exit_code in (0, 2)
+        return
+    command: click.Command = cli
+    context = click.Context(cli, info_name="hpnet", **cli.context_settings)
+    while isinstance(command, click.Group):
+        name = arguments.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name!r}"
+        context = click.Context(found, info_name=name, parent=context)
+        command = found
+    command.parse_args(context, arguments)
+
+
+def test_dvc_commands_parse() -> None:
+    parser = pytest.importorskip("dvc.cli.parser").get_main_parser()
+    for words in COMMANDS:
+        if words[0] == "dvc":
+            parser.parse_args(list(words[1:]))
+
+
+def test_commands_marked_to_run_do(tmp_path: Path) -> None:
+    count = 0
+    with inside(tmp_path):
+        for page in PAGES:
+            for info, text in fences(page):
+                if info == "console run":
+                    for line in console_lines(text):
+                        for call in calls(line):
+                            hpnet(*call[1:])
+                            count += 1
+    assert count >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_named_files_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for name in re.findall(r"`((?:hpnet|stages|tests)/[\w/.-]+\.(?:py|json|csv))`", text):
+        assert (ROOT / name).exists() or "NAME" in name, f"{page.name}: {name}"
+
+
+def test_the_reference_is_current() -> None:
+    assert REFERENCE.read_text(encoding="utf-8") == reference(), "run `python -m tests.documents`"
+
+
+def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry, holder in (
+        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("NETWORKS", networks), ("PROTOCOLS", protocols),
+    ):  # fmt: skip
+        monkeypatch.setattr(holder, registry, dict(getattr(holder, registry)))
+    names: dict[str, object] = {}
+    blocks = [text for info, text in fences(ROOT / "docs" / "extending.md") if info == "python"]
+    assert len(blocks) == 5
+    for block in blocks:
+        exec(compile(block, "docs/extending.md", "exec"), names)
+
+
+def test_the_four_commands_of_the_readme(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As the README says, with the graph's commands in place of `dvc repro`, which runs them one by one."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## From a folder of videos to predictions")[1].split("\n## ")[0]
+    block = re.search(r"```console\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    init, enter, repro, predict = (line.partition("  #")[0].split() for line in console_lines(block[1]))
+    assert (enter, repro) == (["cd", "actions"], ["dvc", "repro"])
+    trained = shared_project(tmp_path_factory)  # the same walk on 50 videos, made once for all tests
+    assert len(list((trained.parent / "videos").glob("*/*.mp4"))) == 50
+    assert len(list((trained.parent / "videos").iterdir())) == 5
+    few = tmp_path / "videos"
+    for action in ("wave", "clap"):
+        shutil.copytree(trained.parent / "videos" / action, few / action)
+    with inside(tmp_path):
+        hpnet(*init[1:])
+        shrink(tmp_path / "actions")
+        streams = {"train": {"topology": {"epochs": 1}}}
+        shrink(tmp_path / "actions", streams)
+        run_graph(tmp_path / "actions")
+    shutil.copy(few / "wave" / "01.mp4", tmp_path / "actions" / "new.mp4")
+    with inside(tmp_path / "actions"):
+        said = hpnet(*predict[1:])
+    assert "new.mp4" in said
+    assert "wave" in said
+    assert "%" in said

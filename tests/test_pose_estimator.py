@@ -222,6 +222,37 @@ def test_no_more_people_than_asked_for(folder):
     assert set(boxes_by_clip(folder / "detect", 8)["wave"].tracks) == {0, 1, 2, 3, 4}
 
 
+def test_boxes_outside_the_frame_see_black(estimator):
+    frames = _frames(1)
+    far = np.array([[200.0, 300.0, 260.0, 400.0], [-90.0, -80.0, -50.0, -20.0], [-5.0, -5.0, 85.0, 65.0]])
+    boxes = ClipBoxes(np.zeros(3, np.int64), np.arange(3), far)
+    (clip,) = estimator.estimate_clips([ClipSource("far", lambda: iter(frames), boxes)])
+    black = estimator(np.zeros((1, 128, 96, 3), np.uint8))
+    assert clip.valid.all()
+    assert np.isfinite(clip.keypoints_px).all()
+    for track in (0, 1):
+        np.testing.assert_allclose(clip.scores[0, track], black.scores[0], atol=1e-3)
+    assert np.abs(clip.scores[0, 2] - black.scores[0]).max() > 1e-3, "the last one reaches over every edge"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x1": float("nan")}, "clip 'walk' frame 2 track 0 has a corner that is no number"),
+        ({"frame": 1}, "clip 'walk' frame 1 track 0 has a second box of the same track"),
+        ({"track": -1}, "clip 'walk' frame 2 track -1 has a negative frame or track"),
+        ({"x2": 1.0}, "clip 'walk' frame 2: inverted box"),
+    ],
+)
+def test_boxes_that_cannot_be_are_named(folder, change, message):
+    table = pd.read_csv(folder / "boxes.csv")
+    for column, value in change.items():
+        table.loc[2, column] = value
+    table.to_csv(folder / "boxes.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        boxes_by_clip(folder / "boxes.csv", 2)
+
+
 def test_key_follows_weights_and_parameters_but_not_the_path(weights, tmp_path):
     copied = tmp_path / "elsewhere.safetensors"
     shutil.copy(weights, copied)

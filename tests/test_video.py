@@ -1,7 +1,9 @@
 """Video in and out, and every way a file can be broken."""
 
+import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -54,6 +56,47 @@ def test_a_stream_that_breaks_off_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "hole.mp4").write_bytes(bytes(data))
     with pytest.raises(VideoError, match="breaks off after"):
         load_clip(tmp_path / "hole.mp4")
+
+
+def test_the_content_decides_not_the_extension(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", moving_square(), fps=12)
+    (tmp_path / "a.mp4").rename(tmp_path / "a.avi")
+    assert probe(tmp_path / "a.avi").frames == 6
+    assert load_clip(tmp_path / "a.avi").shape == (6, 48, 64, 3)
+
+
+@pytest.mark.parametrize(("degrees", "shape"), [(90, (64, 48)), (180, (48, 64)), (270, (64, 48))])
+def test_rotated_videos_come_upright(tmp_path: Path, degrees: int, shape: tuple[int, int]) -> None:
+    write_video(tmp_path / "a.mp4", moving_square(), fps=12)
+    straight = load_clip(tmp_path / "a.mp4")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    matrix = data.find(b"tkhd") + 44  # of the track header: the display matrix, 16.16 and 2.30 fixed point
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    turned = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = turned
+    (tmp_path / "a.mp4").write_bytes(bytes(data))
+    info = probe(tmp_path / "a.mp4")
+    assert (info.height, info.width) == shape
+    # the matrix turns clockwise for display
+    np.testing.assert_array_equal(load_clip(tmp_path / "a.mp4"), np.rot90(straight, -degrees // 90, axes=(1, 2)))
+
+
+def test_a_size_that_changes_mid_stream_is_brought_back_to_the_first(tmp_path: Path) -> None:
+    parts = []
+    for number, (height, width) in enumerate([(48, 64), (96, 128)]):
+        part = tmp_path / f"{number}.ts"
+        with av.open(str(part), "w", format="mpegts") as container:
+            stream = container.add_stream("libx264", rate=12)
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            image = np.full((height, width, 3), 60 + 120 * number, np.uint8)
+            for _ in range(4):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        parts.append(part.read_bytes())
+    (tmp_path / "both.mpg").write_bytes(b"".join(parts))
+    clip = load_clip(tmp_path / "both.mpg")
+    assert clip.shape == (8, 48, 64, 3)
+    assert abs(int(clip[-1].mean()) - 180) < 6
 
 
 def test_writing_refuses_nothing_and_changing_sizes(tmp_path: Path) -> None:

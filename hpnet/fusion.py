@@ -513,6 +513,11 @@ def evaluate(scores: Scores, split: str = "test") -> dict[str, float]:
     }
 
 
+def absent_classes(scores: Scores, split: str = "test") -> list[int]:
+    """Classes that no labelled clip of a split has; a mean of per-class accuracies leaves them out."""
+    return sorted(set(range(scores.logits.shape[1])) - set(scores.split(split).labels.tolist()))
+
+
 def _row(
     rule: str, name: str, parts: Sequence[str], result: Scores, used: Mapping[str, float], bootstrap: int, seed: int
 ) -> dict[str, Any]:

@@ -53,7 +53,16 @@ def command(
 ) -> None:
     """Join the streams' scores by clip, under both rules, and tabulate every combination."""
     from hpnet.artifacts import write_json
-    from hpnet.fusion import RULES, FusionResult, Weights, ensemble_table, evaluate, fuse, subset_weights
+    from hpnet.fusion import (
+        RULES,
+        FusionResult,
+        Weights,
+        absent_classes,
+        ensemble_table,
+        evaluate,
+        fuse,
+        subset_weights,
+    )
 
     streams = load_streams(source)
     counts = training_frequencies(source, frequencies)
@@ -103,6 +112,16 @@ def command(
                     f"{row['rule']}: {', '.join(streams)}: top-1 {values['top1']:.2%}, "
                     f"mean per class {values['mean_class_accuracy']:.2%}"
                 )
+        absent = absent_classes(chosen.scores)
+        if absent:
+            listed = ", ".join(str(label) for label in absent[:8]) + (", ..." if len(absent) > 8 else "")
+            classes = chosen.scores.logits.shape[1]
+            click.echo(
+                f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean per class is over "
+                f"the other {classes - len(absent)}",
+                err=True,
+            )
+            summary["absent_classes"] = len(absent)
     if source is None:
         lacking = unscored_clips(chosen.scores)
         summary["unscored"] = len(lacking)

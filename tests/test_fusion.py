@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
@@ -414,3 +417,99 @@ def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:
     result = CliRunner().invoke(command, [], catch_exceptions=False)
     assert "3 test clips of clips.csv have no score, such as c0397" in result.output
     assert json.loads((project / "metrics" / "fuse.json").read_text())["unscored"] == 3
+
+
+# --- what is wrong with the input is said ---------------------------------------------------------------------------
+
+
+def fuse_in_project(*arguments: str) -> Any:
+    from hpnet.stages.fuse import command
+
+    return CliRunner().invoke(command, list(arguments))
+
+
+def drop_clips(project: Path, stream: str, count: int) -> None:
+    path = project / "artifacts" / "train" / stream / "scores.parquet"
+    whole = Scores.load(path)
+    Scores(whole.clip_ids[:-count], whole.splits[:-count], whole.labels[:-count], whole.logits[:-count]).save(path)
+
+
+def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
+    drop_clips(project, "hpnet", 2)
+    refused = fuse_in_project()
+    assert isinstance(refused.exception, ValueError)
+    assert "stream hpnet lacks 2 of 400 clips: c0398, c0399 (--allow-missing" in str(refused.exception)
+    allowed = fuse_in_project("--allow-missing")
+    assert allowed.exit_code == 0, allowed.output
+    assert "note: stream hpnet lacks 2 of 400 clips: c0398, c0399" in allowed.output
+    assert len(Scores.load(project / "artifacts" / "fuse" / "scores.parquet").clip_ids) == 400
+
+
+def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> None:
+    for stream in ("hpj", "hpnet"):
+        path = project / "artifacts" / "train" / stream / "scores.parquet"
+        whole = Scores.load(path)
+        kept = np.array([not (s == "test" and k == 5) for s, k in zip(whole.splits, whole.labels, strict=True)])
+        rows = np.flatnonzero(kept)
+        Scores(
+            tuple(whole.clip_ids[i] for i in rows), tuple(whole.splits[i] for i in rows), whole.labels[rows],
+            whole.logits[rows],
+        ).save(path)  # fmt: skip
+    result = fuse_in_project()
+    assert result.exit_code == 0, result.output
+    assert "1 of 6 classes have no test clip (5): the mean per class is over the other 5" in result.output
+    metrics = json.loads((project / "metrics" / "fuse.json").read_text())
+    test = Scores.load(project / "artifacts" / "fuse" / "scores.parquet").split("test")
+    own = [(test.logits[test.labels == k].argmax(1) == k).mean() for k in range(5)]
+    assert metrics["mean_class_accuracy"] == pytest.approx(np.mean(own))
+    assert metrics["absent_classes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("nan", "c0399' has a score that is not finite"),
+        ("twice", "clip 'c0000' is listed twice"),
+        ("classes", "'hpnet' scores 5 classes but 'hpj' 6"),
+    ],
+)
+def test_fuse_command_names_broken_scores(project: Path, change: str, message: str) -> None:
+    path = project / "artifacts" / "train" / "hpnet" / "scores.parquet"
+    table = pd.read_parquet(path)
+    columns = {name: pa.array(list(table[name])) for name in table}
+    if change == "nan":
+        rows = [*table.logits[:-1], np.full(6, np.nan, np.float32)]
+        columns["logits"] = pa.array([list(row) for row in rows], pa.list_(pa.float32()), from_pandas=False)
+        pq.write_table(pa.table(columns), path)
+    elif change == "twice":
+        table = pd.concat([table, table[:1]])
+    else:
+        table["logits"] = [row[:5] for row in table.logits]
+        table["label"] = table.label.clip(upper=4)
+    if change != "nan":
+        table.to_parquet(path, index=False)
+    result = fuse_in_project()
+    assert isinstance(result.exception, ValueError)
+    assert message in str(result.exception)
+
+
+def test_fuse_command_refuses_weights_for_unknown_streams(project: Path) -> None:
+    result = fuse_in_project("--weights", "hpj=1,hpnet=1,hpx=3")
+    assert isinstance(result.exception, ValueError)
+    assert "weight for unknown stream 'hpx'; the streams are hpj, hpnet" in str(result.exception)
+
+
+def test_scores_of_another_class_list_do_not_join_a_folder(tmp_path: Path) -> None:
+    def imported(names: str, stream: str) -> ImportedScores:
+        listed = list(names)
+        classes = pd.DataFrame({"label": range(len(listed)), "name": listed, "prompt": listed})
+        count = len(listed)
+        return ImportedScores({stream: make(np.eye(count)[LABELS % count], LABELS % count)}, classes, None)
+
+    imported("abcdef", "hpj").save(tmp_path)
+    imported("012345", "xclip").save(tmp_path)  # numbers only: the names that are there stay
+    assert list(pd.read_csv(tmp_path / "classes.csv").name) == list("abcdef")
+    for other in ("abcdfe", "abcde"):
+        with pytest.raises(ValueError, match="another class list; choose another --out"):
+            imported(other, "other").save(tmp_path)
+    assert not (tmp_path / "other").exists()

@@ -44,13 +44,40 @@ class ImportedScores:
     notes: tuple[str, ...] = field(default=())
 
     def save(self, folder: Path) -> None:
-        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv."""
+        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv.
+
+        Raises:
+            ValueError: the folder holds streams of another class list.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        keep = _check_classes(folder / "classes.csv", [str(name) for name in self.classes.name])
         for stream, scores in self.streams.items():
             scores.save(folder / stream / "scores.parquet")
-        self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
+        if not keep:
+            self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
         if self.frequencies is not None:
             self.frequencies.to_csv(folder / "frequencies.csv", index=False)
+
+
+def _check_classes(file: Path, names: list[str]) -> bool:
+    """Whether a classes.csv that is there already stays: its names say more than mere numbers would.
+
+    Raises:
+        ValueError: it lists other classes than ``names``.
+    """
+    if not file.is_file():
+        return False
+    known = [str(name) for name in pd.read_csv(file, dtype=str, keep_default_na=False).name]
+    numbers = [str(label) for label in range(len(known))]
+    if len(known) != len(names) or (known != names and numbers not in (known, names)):
+        at = next(
+            (i for i, (a, b) in enumerate(zip(known, names, strict=False)) if a != b), min(len(known), len(names))
+        )
+        raise ValueError(
+            f"{file} lists {len(known)} classes, these scores have {len(names)}, and they differ from class {at} on: "
+            "scores for another class list; choose another --out"
+        )
+    return names == numbers
 
 
 def load_frequencies(path: Path) -> NDArray[np.int64]:

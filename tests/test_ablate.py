@@ -210,7 +210,7 @@ def test_extremes_and_classes() -> None:
 def test_costs_are_counted() -> None:
     rows = writing.cost_table(TABLES[10]).table.rows
     assert [round(row["parameters"], 1) for row in rows] == [140.1, 2.0, 1.5]
-    assert round(rows[2]["flops"], 2) == 2.65
+    assert 2 < rows[2]["flops"] < 3 < rows[1]["flops"] / 5
 
 
 # --- through DVC ----------------------------------------------------------------------------------------------------

@@ -77,6 +77,17 @@ def test_own_clips_get_the_scores_that_the_stages_stored(project: Path, recognis
         np.testing.assert_allclose(found[path].answers[0].probabilities, expected / expected.sum(), atol=2e-3)
 
 
+def test_answers_do_not_depend_on_batches(recogniser: Recogniser, long_video: Path) -> None:
+    cutting = Cutting(1.0, 1.0, 0.5, stride=2)
+    one, many = (
+        list(recogniser.predict(every_window([long_video], cutting, refuse), refuse, group=group)) for group in (1, 8)
+    )
+    assert [len(p.answers) for p in one] == [len(p.answers) for p in many]
+    for a, b in zip(one, many, strict=True):
+        for left, right in zip(a.answers, b.answers, strict=True):
+            np.testing.assert_allclose(left.probabilities, right.probabilities, atol=2e-3)
+
+
 def scores(seed: int, clips: int = 60, classes: int = 4) -> Scores:
     draw = np.random.default_rng(seed)
     labels = np.arange(clips) % classes

@@ -57,6 +57,8 @@ class SynchronisedNorm(nn.BatchNorm2d):
         """(n, C, ...) -> the same."""
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
         return batch_norm(
             x,
             self.running_mean,

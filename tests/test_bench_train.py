@@ -1,0 +1,82 @@
+"""The transcription that `hpnet bench train` measures against gives the network's own numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hpnet.bench.train import Step, Variant, _require_same, _summarise, batch, build_pair, markdown, variants
+
+STEP = Step(clips=3, channels=6, frames=8, classes=5)
+
+
+def test_the_transcription_has_our_logits_gradients_and_running_statistics() -> None:
+    ours, plain = (model.double() for model in build_pair(STEP))
+    features, labels = batch(STEP)
+    features = features.double()
+    losses = []
+    for model in (ours, plain):
+        logits = model.train()(features)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    torch.testing.assert_close(ours.classifier.weight.grad, plain.classifier.weight.grad)
+    mine, theirs = ours.blocks[0].spatial.graph, plain.blocks[0].spatial
+    torch.testing.assert_close(mine.topology.grad, theirs.topology.grad)
+    torch.testing.assert_close(mine.alpha.grad, theirs.alpha.grad)
+    statistics = [model.blocks[-1].spatial.norm.running_var for model in (ours, plain)]
+    torch.testing.assert_close(*statistics)
+
+
+def test_other_numbers_are_refused() -> None:
+    logits = torch.tensor([[1.0, -2.0]])
+    rows = [{"name": "a", "precision": "float32", "first": (logits, 1.0)}]
+    _require_same([*rows, {"name": "b", "precision": "bfloat16", "first": (logits + 0.05, 1.0)}])
+    with pytest.raises(ArithmeticError, match=r"b: logits differ .* by 0\.05 of the largest, expected at most 0\.0001"):
+        _require_same([*rows, {"name": "b", "precision": "float32", "first": (logits + 0.1, 1.0)}])
+
+
+def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
+    rows = [
+        {
+            "seconds": [4.0, 2.0, 9.0],
+            "processor_seconds": [6.0],
+            "flops": 8,
+            "peak_flops": 4.0,
+            "name": "plain",
+            "memory_mb": 1,
+            "difference": 0.0,
+        },
+        {
+            "seconds": [2.0, 1.0, 2.0],
+            "processor_seconds": [2.0],
+            "flops": 0,
+            "peak_flops": 4.0,
+            "name": "ours",
+            "memory_mb": 1,
+            "difference": 0.0,
+        },
+    ]
+    _summarise(rows, STEP)
+    assert [(row["median_s"], row["ratio"], row["utilisation"]) for row in rows] == [(4.0, 1.0, 0.5), (2.0, 2.0, 1.0)]
+    assert (rows[1]["clips_per_s"], rows[1]["processor_ratio"]) == (1.5, 3.0)
+
+
+def test_variants() -> None:
+    assert variants(False)[0] == Variant("transcription, float32", plain=True)
+    assert [v.compiled for v in variants(True)] == [False, False, True, False, True]
+
+
+def test_the_page_names_the_machine() -> None:
+    row = {"name": "x", "median_s": 1.0, "clips_per_s": 3.0, "ratio": 2.0, "utilisation": 0.5, "memory_mb": 7}
+    row |= {"processor_s": 0.9, "processor_ratio": 2.5}
+    machine = {
+        "processor": "P", "cores": 2, "threads": 1, "load_at_start": 0.5, "memory_gb": 8.0, "gpu": None, "python": "3",
+        "torch": "2",
+    }  # fmt: skip
+    result = {"step": STEP.__dict__, "rounds": 3, "machine": machine, "variants": [{**row, "difference": 0.0}]}
+    page = markdown(result, "hpnet bench train", "Loaded.")
+    assert "| x | 1 | 3.0 | 2.00 | 0.9 | 2.50 | 50% | 7 | 0 |" in page
+    assert "(3, 6, 8, 17, 2)" in page
+    assert page.endswith("Loaded.\n")

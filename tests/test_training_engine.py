@@ -1,0 +1,313 @@
+"""The engine under hard conditions: killed, accumulated, averaged, in two processes, over seeds; bad checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+from hpnet.artifacts import Scores
+from hpnet.params import TopologyParams, validate
+from hpnet.topology import load_topology
+from hpnet.training import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator
+from tests.test_training import PARAMS, SPLITS, make_clips, make_features, train
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return make_accelerator(torch.device("cpu"))
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from hpnet.topology import TopologyTask
+from hpnet.training import make_accelerator
+from tests.test_training import train
+
+folder, where, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(1)
+owner, name = {"replace": (os, "replace"), "loss": (TopologyTask, "loss")}[where]
+whole, calls = getattr(owner, name), 0
+
+def dying(*given, **named):
+    global calls
+    calls += 1
+    if calls == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*given, **named)
+
+setattr(owner, name, dying)
+train(folder, make_accelerator(torch.device("cpu")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("replace", 4),  # epoch 1's weights are written, its checkpoint is not
+        ("loss", 11),  # 25 clips in batches of 8: in the middle of epoch 3
+    ],
+)
+def test_killed_at_any_point_and_run_again_ends_with_the_same_weights(
+    tmp_path: Path, accelerator: Accelerator, where: str, number: int
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        killed = subprocess.run(
+            [sys.executable, "-c", VICTIM, tmp_path / "broken", where, str(number)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "broken/out").exists()
+        assert (tmp_path / "broken/work/last.pt").is_file()
+        whole, again = train(tmp_path / "whole", accelerator), train(tmp_path / "broken", accelerator)
+    finally:
+        torch.set_num_threads(threads)
+    assert again == whole
+    for name in ("model.safetensors", "scores.parquet", "config.json"):
+        assert (tmp_path / "broken/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes(), name
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+class Regression:
+    """Twelve clips, a linear network without batch norm: what a step does can be computed by hand."""
+
+    clips = LabelledClips(tuple("abcdefghijkl"), ("train",) * 12, np.arange(12) % 2, 2)
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.steps_per_epoch = 12 // batch_size
+        self.x = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        for start in range(0, 12, self.batch_size):
+            indices = np.arange(start, start + self.batch_size)
+            yield indices, torch.from_numpy(indices)
+
+    def eval_batches(self, split: str) -> Iterator[Any]:
+        yield from ()
+
+    def loss(self, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model(self.x[batch]), batch % 2)
+
+
+def fitted(folder: Path, accelerator: Accelerator, batch_size: int, **options: Any) -> torch.Tensor:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    given: dict[str, Any] = {"schedule": lambda _: 1.0, "epochs": 3, "seed": 0, **options}
+    fit(Regression(batch_size), model, optimizer, folder=folder, accelerator=accelerator, **given)
+    return model.weight.detach().clone()
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path, accelerator: Accelerator) -> None:
+    large = fitted(tmp_path / "a", accelerator, 12)
+    torch.testing.assert_close(fitted(tmp_path / "b", accelerator, 3, accumulate=4), large)
+    # Four batches, three to a step: the last step of an epoch has one batch.
+    rates: list[float] = []
+    fitted(tmp_path / "c", accelerator, 3, accumulate=3, schedule=lambda at: rates.append(at) or 1.0)
+    assert rates[:4] == pytest.approx([1.5 / 4, 3.5 / 4, 1 + 1.5 / 4, 1 + 3.5 / 4])
+
+
+def test_the_learning_rate_scales_with_the_clips_of_a_step() -> None:
+    assert lr_scale(16, 1, None) == 1
+    assert lr_scale(16, 4, None) == 4
+    assert lr_scale(16, 1, 64) == 0.25
+
+
+def test_averaged_weights_lag_behind_and_survive_a_kill(tmp_path: Path, accelerator: Accelerator) -> None:
+    own, averaged = fitted(tmp_path / "a", accelerator, 12), fitted(tmp_path / "b", accelerator, 12, ema=0.5)
+    torch.manual_seed(0)
+    expected = model = torch.nn.Linear(3, 2).weight.detach().clone()
+    for epochs in (1, 2, 3):
+        model = fitted(tmp_path / f"own{epochs}", accelerator, 12, epochs=epochs)
+        expected = 0.5 * expected + 0.5 * model
+    torch.testing.assert_close(model, own)
+    torch.testing.assert_close(averaged, expected)
+
+    def stop(epoch: Any) -> None:
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "c", accelerator, 12, ema=0.5, on_epoch=stop)
+    assert torch.equal(fitted(tmp_path / "c", accelerator, 12, ema=0.5), averaged)
+
+
+def test_the_average_is_only_lent_to_the_model() -> None:
+    model = torch.nn.BatchNorm1d(2)
+    average = WeightAverage(model, 0.9)
+    torch.nn.init.constant_(model.weight, 11.0)
+    average.update(model)
+    with average.used(model):
+        torch.testing.assert_close(model.weight.detach(), torch.full((2,), 2.0))
+    assert model.weight.tolist() == [11, 11]
+
+
+def test_the_clock_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("hpnet.training.time.perf_counter", lambda: now[0])
+
+    def batches() -> Iterator[Any]:
+        for _ in range(4):
+            now[0] += 1
+            yield np.zeros(1), None
+
+    clock = Clock()
+    for _ in clock.timed(batches()):
+        now[0] += 3
+    assert (clock.data_s, clock.total_s, clock.waiting) == (4, 16, 0.25)
+
+
+# --- processes and seeds ---------------------------------------------------------------------------------------------
+
+SMALL = [
+    *("--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-epochs", "2"),
+    *("--topology-batch-size", "9", "--topology-flip", "0.5", "--topology-warmup-epochs", "0", "--topology-lr", "0.02"),
+]  # fmt: skip
+
+
+def project(folder: Path) -> None:
+    clips = make_clips(SPLITS)
+    clips.save(folder / "artifacts/data")
+    make_features(clips).save(folder / "artifacts/pool")
+
+
+def test_two_processes_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpnet.stages.train import command
+
+    monkeypatch.chdir(tmp_path)
+    project(tmp_path)
+    alone = CliRunner().invoke(command, ["hpj", *SMALL, "--device", "cpu"])
+    assert alone.exit_code == 0, alone.output
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "hpnet.stages.cli"]
+    done = subprocess.run(
+        [*launch, "train", "hpj", *SMALL, "--device", "cpu", "--out", "two", "--metrics", "two.json"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (Scores.load(Path(f) / "scores.parquet") for f in ("artifacts/train/hpj", "two"))
+    assert one.clip_ids == two.clip_ids
+    np.testing.assert_allclose(two.logits, one.logits, atol=2e-4)
+    weights = [load_file(Path(f) / "model.safetensors") for f in ("artifacts/train/hpj", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=2e-4, rtol=1e-3, msg=name)
+    assert (
+        json.loads(Path("two.json").read_text())["epoch"]
+        == json.loads(Path("metrics/train/hpj.json").read_text())["epoch"]
+    )
+
+
+def test_several_seeds_give_mean_and_sd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpnet.stages.train import command
+
+    monkeypatch.chdir(tmp_path)
+    project(tmp_path)
+    done = CliRunner().invoke(command, ["hpj", *SMALL, "--device", "cpu", "--seed", "[3, 4]"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(Path("metrics/train/hpj.json").read_text())
+    top1 = found["seeds"]["test"]["top1"]
+    assert found["seeds"]["seeds"] == [3, 4]
+    assert top1["values"][0] == found["test"]["top1"]
+    assert (top1["mean"], top1["sd"]) == pytest.approx((np.mean(top1["values"]), np.std(top1["values"], ddof=1)))
+    assert json.loads(Path("artifacts/train/hpj/config.json").read_text())["seed"] == 3
+    assert "2 seeds: " in done.output
+
+
+def test_seeds_are_different_numbers() -> None:
+    assert validate({"train": {"seed": 5}}).train.seeds == (5,)
+    assert validate({"train": {"seed": [5, 6]}}).train.seeds == (5, 6)
+    for wrong in ([], [1, 1]):
+        with pytest.raises(ValueError, match="list of different ones"):
+            validate({"train": {"seed": wrong}})
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_600_classes(tmp_path: Path, accelerator: Accelerator) -> None:
+    clips = make_clips(["train"] * 8 + ["val"] * 2 + ["test"] * 2, [0, 599] * 6, classes=600)
+    features = make_features(make_clips(["train"] * 12, [0, 1] * 6))
+    features = type(features)(features.array, features.index, features.meta)
+    metrics = train(tmp_path, accelerator, clips, features=features, params=PARAMS.model_copy(update={"epochs": 1}))
+    assert Scores.load(tmp_path / "out/scores.parquet").logits.shape == (4, 600)
+    assert metrics["test"]["top5"] >= metrics["test"]["top1"]
+    card = json.loads((tmp_path / "out/config.json").read_text())
+    assert card["untrained_classes"] == list(range(1, 599))
+
+
+def test_a_label_outside_the_class_table_names_its_clip() -> None:
+    with pytest.raises(ValueError, match=r"clip 'clip002' has label 2, classes\.csv has 2"):
+        make_clips(["train"] * 4, [0, 1, 2, 0], classes=2)
+
+
+def test_a_stream_refuses_another_skeleton_and_another_models_weights(tmp_path: Path, accelerator: Accelerator) -> None:
+    train(tmp_path, accelerator, params=PARAMS.model_copy(update={"epochs": 1}))
+    model = load_topology(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"features are \(1, 5, 4, 21, 2\), expected \(N, C, T, 17, M\)"):
+        model(torch.zeros(1, 5, 4, 21, 2), torch.ones(1, 2, dtype=torch.bool))
+    file = tmp_path / "out/model.safetensors"
+    state = load_file(file)
+    save_file({name.replace("temporal", "time"): value for name, value in state.items()}, file)
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit this network: .*missing.*unexpected"):
+        load_topology(tmp_path / "out")
+    save_file({**state, "network.classifier.weight": torch.zeros(9, 4)}, file)
+    with pytest.raises(ValueError, match=r"network\.classifier\.weight \(9, 4\) instead of \(3, 4\)"):
+        load_topology(tmp_path / "out")
+
+
+def test_turning_is_for_3d_poses(tmp_path: Path, accelerator: Accelerator) -> None:
+    params = TopologyParams.model_validate({**PARAMS.model_dump(), "rotation": 10})
+    with pytest.raises(ValueError, match="rotation and scale are for 3-D poses, the features are 'pooled'"):
+        train(tmp_path, accelerator, params=params)
+
+
+def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_processes() -> None:
+    from hpnet.datasets import PersonFeatures, labelled_clips, person_rows
+    from hpnet.topology import TopologyTask
+
+    clips = make_clips(["train"] * 12)
+    features = make_features(clips, frames=6, channels=3, kind="pose3d")
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, set(table.clip_ids))
+    params = PARAMS.model_copy(update={"rotation": 20.0, "scale": 0.2, "crop": 0.5, "flip": 0.5, "batch_size": 6})
+
+    def seen(process: int, processes: int) -> dict[int, torch.Tensor]:
+        people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+        task = TopologyTask(table, people, params, features.meta, seed=1, process=process, processes=processes)
+        return {int(i): batch.features[n] for indices, batch in task.train_batches(2) for n, i in enumerate(indices)}
+
+    alone, halves = seen(0, 1), [seen(0, 2), seen(1, 2)]
+    assert sorted(alone) == sorted([*halves[0], *halves[1]]) == list(range(12))
+    for half in halves:
+        for clip, value in half.items():
+            torch.testing.assert_close(value, alone[clip])

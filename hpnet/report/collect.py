@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import Boxes, Clips, Features, PoseStore, Scores, read_json
+from ..artifacts import Boxes, Clips, Features, PersonFrames, PoseStore, Scores, read_json
 from ..params import STREAMS, Params
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
@@ -63,6 +63,7 @@ class Project:
     truth: pd.DataFrame | None = None
     boxes: Boxes | None = None
     people: dict[str, int] = field(default_factory=dict)
+    frames: PersonFrames | None = None
     poses: PoseStore | None = None
     features: Features | None = None
     runs: dict[str, Run] = field(default_factory=dict)
@@ -99,6 +100,9 @@ def collect(folder: Path, params: Params) -> Project:
         people=read_json(artifacts / "detect" / "people.json")
         if (artifacts / "detect" / "people.json").is_file()
         else {},
+        frames=PersonFrames(artifacts / "detect" / "frames")
+        if params.report.examples and any((artifacts / "detect" / "frames").glob("frames-*.parquet"))
+        else None,
         poses=PoseStore(artifacts / "estimate") if (artifacts / "estimate" / "index.parquet").is_file() else None,
         features=Features.load(artifacts / "pool") if (artifacts / "pool" / "features.npy").is_file() else None,
         runs={name: read_run(artifacts / "train" / name, name, trained.get(name, {})) for name in streams},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def draw_example(
     if image is not None:
         picture = _people(project, clip_id, frame, poses, image, truth)
 
-    maps: list[Picture] = []
+    maps = _person_frame(project, clip_id, frame)
     if image is not None and poses is not None and poses.valid.shape[1] and poses.valid[frame, 0]:
         assert project.poses is not None
         crop = np.asarray(
@@ -127,6 +128,16 @@ def draw_example(
     return Example(
         clip_id, truth, picture, votes, verdict, right, tuple(maps), features, joints, tuple(notes), image, pictures
     )
+
+
+def _person_frame(project: Project, clip_id: str, frame: int) -> list[Picture]:
+    """What the RGB stream sees instead of the whole frame (Fig. 8): the person frame nearest to ``frame``."""
+    stored = project.frames.load(clip_id) if project.frames is not None else []
+    if not stored:
+        return []
+    at, jpeg = min(stored, key=lambda entry: abs(entry[0] - frame))
+    uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+    return [Picture("Person frame", f"frame {at}, what the RGB stream sees", uri)]
 
 
 def _people(project: Project, clip_id: str, frame: int, poses: ClipPoses | None, image: Image, truth: str) -> str:

@@ -21,9 +21,9 @@ Image = NDArray[np.uint8]
 
 PALETTE = """
 :root{--paper:#fdfcfa;--ink:#1d2023;--muted:#686d73;--faint:#8d9197;--rule:#e3e0d9;--wash:#f4f2ec;--accent:#0d6b86;
---baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;color-scheme:light dark}
+--baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;--dot:42%;color-scheme:light dark}
 @media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e4df;--muted:#a0a5ab;--faint:#7c8288;--rule:#2d3237;
---wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4}}
+--wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4;--dot:68%}}
 """
 """The colours of page and files, light and dark."""
 
@@ -388,3 +388,50 @@ def motion_picture(features: NDArray[np.floating]) -> Image:
     values = np.asarray(features, dtype=np.float32)
     distance = np.sqrt(((values - values.mean(0, keepdims=True)) ** 2).mean(2))  # (T, V)
     return colour_map(distance.T)  # (T, V) -> (V, T)
+
+
+def reliability_plot(
+    bins: Sequence[tuple[float, float, int]], title: str, *, width: int = 300, height: int = 300
+) -> str:
+    """Accuracy over confidence, a dot per bin (confidence, accuracy, clips) as large as its share, and the diagonal."""
+    left, bottom, top = 40.0, 40.0, 10.0
+    side = min(width - left - 10, height - top - bottom)
+    most = max((clips for _, _, clips in bins), default=1)
+
+    def x(value: float) -> float:
+        return left + side * value
+
+    def y(value: float) -> float:
+        return top + side * (1 - value)
+
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "muted small end"))
+        parts.append(_text(x(tick), top + side + 15, f"{100 * tick:.0f}", "muted small mid"))
+    parts.append(_line(x(0), y(0), x(1), y(1), "chance"))
+    parts.append(_text(x(0.5), top + side + 31, "confidence, %", "muted small mid"))
+    for confidence, accuracy, clips in bins:
+        radius = 3 + 7 * (clips / most) ** 0.5
+        said = escape(f"{clips} clips: {100 * confidence:.0f} % sure, {100 * accuracy:.0f} % right")
+        parts.append(
+            f'<g class="accent"><circle cx="{x(confidence):.1f}" cy="{y(accuracy):.1f}" r="{radius:.1f}" class="fill" '
+            f'fill-opacity=".75"><title>{said}</title></circle></g>'
+        )
+    return _svg(width, height, "".join(parts), title)
+
+
+def scatter_plot(
+    points: NDArray[np.floating], labels: NDArray[np.integer], names: Sequence[str], title: str, *, side: int = 320
+) -> str:
+    """Points (N, 2) as the numbers of their classes, a hue per class; the names are told on hovering."""
+    low, high = points.min(0), points.max(0)
+    placed = 10 + (side - 20) * (points - low) / np.maximum(high - low, 1e-9)
+    parts = []
+    for (x, y), label in zip(placed, labels, strict=True):
+        hue = round(360 * ((int(label) * 0.618034) % 1))
+        parts.append(
+            f'<text x="{x:.1f}" y="{y + 3:.1f}" class="small mid" style="fill:hsl({hue} 65% var(--dot));'
+            f'stroke-width:1.5px;font-size:9px">{int(label)}<title>{escape(names[int(label)])}</title></text>'
+        )
+    return _svg(side, side, "".join(parts), title)

@@ -16,12 +16,14 @@ from jinja2 import Environment, StrictUndefined
 from ..artifacts import Scores, write_json
 from .accuracy import accuracy_section
 from .against import Other, against_section
+from .calibration import calibration_section
 from .collect import Project
 from .comparison import compare_section, fisher_section, gains_section
 from .confusions import confusion_section
 from .costs import cost_section
 from .curves import training_section
 from .drawn import examples_section
+from .embedding import embedding_section
 from .examples import FullMaps
 from .failures import failures_section
 from .figures import (
@@ -99,6 +101,8 @@ def write_report(
         "compare": compare_section(project, compared, kept),
         "gains": gains_section(project, kept),
         "fisher": fisher_section(project, kept),
+        "calibration": calibration_section(project, test, kept),
+        "embedding": embedding_section(project, kept),
         "confusion": confusion_section(project, test, kept),
         "browser": browser_section(project, test),
         "examples": examples_section(project, test, kept, full_maps, why_no_maps),

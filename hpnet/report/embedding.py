@@ -1,0 +1,84 @@
+"""Fig. 6: what networks make of the test clips, in two dimensions (t-SNE), on 2-D pose and on pooled features.
+
+Drawn are the logits, the last linear image of a network's features, which every run keeps; no network has to run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .collect import Project
+from .figures import scatter_plot
+from .output import Files
+from .results import baseline_name, common, evaluated, feature_kind, feature_runs, pooled_name
+
+MOST_CLIPS = 400
+FEWEST_CLIPS = 12
+NEIGHBOURS = 5
+Floats = NDArray[np.float64]
+
+
+def embedding_section(project: Project, kept: Files) -> dict[str, Any] | None:
+    """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, as there are.
+
+    None with fewer than two of them, or too few clips.
+    """
+    runs = feature_runs(project)
+    wanted = {name: runs[name] for name in (baseline_name(project, runs), pooled_name(project, runs)) if name}
+    if "hpnet" in project.runs:
+        wanted["hpnet"] = project.runs["hpnet"]
+    scored = {name: part for name, run in wanted.items() if (part := evaluated(run.scores)) is not None}
+    if len(scored) < 2 or project.clips is None:
+        return None
+    joined = common(list(scored.values()))
+    if len(joined[0].clip_ids) < FEWEST_CLIPS:
+        return None
+    rows = np.unique(np.linspace(0, len(joined[0].clip_ids) - 1, MOST_CLIPS).round().astype(int))
+    labels, names = joined[0].labels[rows], project.clips.class_names
+    panels = []
+    for name, scores in zip(scored, joined, strict=True):
+        features = standardised(scores.logits[rows])
+        kind = "HP + RGB + text"
+        if name != "hpnet":
+            kind = f"Joint, {feature_kind(project, wanted[name]).title(project.params.pool.tap)}"
+        pure = neighbour_share(features, labels, NEIGHBOURS)
+        svg = scatter_plot(embed(features), labels, names, f"t-SNE: {kind}")
+        text = f"{100 * pure:.0f} % of the {NEIGHBOURS} nearest clips show the same action"
+        panels.append({"title": kind, "text": text, "svg": kept.figure(f"tsne_{name}", svg)})
+    return {
+        "lead": (
+            f"{len(rows)} test clips as the networks see them: the logits, standardised, in two dimensions (t-SNE, "
+            "fixed seed). Numbers are the actions as in the confusion matrix. Distances between far groups mean "
+            "nothing in such a picture; the share of like neighbours is counted before it, on the logits."
+        ),
+        "panels": panels,
+    }
+
+
+def standardised(values: NDArray[np.floating]) -> Floats:
+    """Columns of (N, K) with mean 0 and sd 1; a constant column becomes zeros."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.asarray((array - array.mean(0)) / np.maximum(array.std(0), 1e-9), dtype=np.float64)
+
+
+def neighbour_share(features: Floats, labels: NDArray[np.int64], count: int) -> float:
+    """Share of each clip's ``count`` nearest other clips (N, K) that have its label."""
+    distance = ((features[:, None] - features[None]) ** 2).sum(2)  # (N, N)
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :count]
+    return float((labels[nearest] == labels[:, None]).mean())
+
+
+def embed(features: Floats, seed: int = 0) -> Floats:
+    """t-SNE (van der Maaten and Hinton 2008) of (N, K) -> (N, 2); the exact method on one thread, so the same twice."""
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        found = TSNE(
+            2, perplexity=min(20, (len(features) - 1) / 3), init="pca", method="exact", max_iter=500, random_state=seed
+        ).fit_transform(features)
+    return np.asarray(found, dtype=np.float64)

@@ -152,6 +152,8 @@ def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output,
             windows = itertools.takewhile(lambda _: time.monotonic() < end, windows)  # type: ignore[assignment]
         try:
             output.show(recogniser.predict(windows, output.fail, group=1))
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
         finally:
             output.say_latency()
 

@@ -22,6 +22,7 @@ from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser
 from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
 from hpnet.stages.cli import cli
+from hpnet.stages.predict import Output
 from hpnet.tracking import Track
 from hpnet.video import load_clip, write_video
 from tests.trained import inside, shared_project
@@ -254,6 +255,28 @@ def test_live_command_reports_latency(project: Path, long_video: Path) -> None:
     assert rows
     assert all(row["latency_s"] > 0 and row["dropped_frames"] >= 0 for row in rows)
     assert "latency median" in done.stderr
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_ctrl_c_ends_a_live_run_cleanly(
+    project: Path, long_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    shown: list[Prediction] = []
+
+    def interrupted(self: Output, prediction: Prediction) -> None:
+        shown.append(prediction)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Output, "print", interrupted)
+    more = ("--save", str(tmp_path / "live.mp4")) if saved else ()
+    done = invoke(
+        str(long_video), "--live", "--window", "0.5", "--fps", "8", "--streams", "hpj", *more, project=project
+    )
+    assert done.exit_code == 0, done.output
+    assert "Traceback" not in done.output
+    if saved:
+        assert len(load_clip(tmp_path / "live.mp4")) == shown[0].seen.count
 
 
 Damage = Callable[[Path], Any]

@@ -19,7 +19,7 @@ from ..video import VideoError, VideoInfo, probe, read_frames
 Image = NDArray[np.uint8]
 OnFailure = Callable[[str, str], None]
 """Told a video and why it, or the rest of it, cannot be used."""
-KEEP_BYTES = 256 << 20
+KEEP_BYTES = 128 << 20
 """A whole clip up to this size stays decoded in memory; a larger one is decoded again where it is needed."""
 MAX_WINDOW_BYTES = 2 << 30
 UNKNOWN_FPS = 30.0

@@ -1,0 +1,82 @@
+"""SIGKILL at random moments of a whole graph: the final metrics are those of an unbroken run, finished shards stay.
+
+Minutes long, so it runs when HPNET_KILLS says how often to kill (20 for the full trial).
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpnet.artifacts import read_json
+from hpnet.presets.make import make_project
+from tests.trained import TINY, five_folders, merged, shrink
+
+KILLS = int(os.environ.get("HPNET_KILLS", "0"))
+SMALL = merged(
+    TINY,
+    {"train": {"topology": {"epochs": 1}}, "compare": {"variants": {}}, "report": {"examples": 0, "bootstrap": 20}},
+)
+
+
+def start(project: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    log = (project / "log.txt").open("ab")
+    command = [sys.executable, "-m", "dvc", "repro"]
+    return subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def new_project(folder: Path, videos: Path) -> Path:
+    make_project(folder, "folder", videos=videos)
+    text = (folder / "dvc.yaml").read_text()
+    head, _, rest = text.partition("\n  compare:")
+    after = rest[rest.index("\n  fuse:") :]
+    (folder / "dvc.yaml").write_text(head.replace("      - code/compare.txt: {cache: false}\n", "")
+                                     + after.replace("      - artifacts/compare\n", ""))  # fmt: skip
+    shrink(folder, SMALL)
+    return folder
+
+
+def metrics(project: Path) -> dict[str, Any]:
+    return {str(f.relative_to(project)): read_json(f) for f in sorted((project / "metrics").rglob("*.json"))}
+
+
+def shards(project: Path) -> dict[Path, int]:
+    return {f: f.stat().st_ino for f in (project / ".work").glob("*/*/manifest.json")}
+
+
+@pytest.mark.skipif(not KILLS, reason="minutes: set HPNET_KILLS=20")
+@pytest.mark.timeout(3600)
+def test_killed_again_and_again_the_graph_ends_where_an_unbroken_run_does(tmp_path: Path) -> None:
+    videos = five_folders(tmp_path / "videos", subjects=6)
+    whole = new_project(tmp_path / "whole", videos)
+    began = time.monotonic()
+    assert start(whole).wait() == 0, (whole / "log.txt").read_text()[-3000:]
+    lasted = time.monotonic() - began
+    broken = new_project(tmp_path / "broken", videos)
+    draw = random.Random(6)
+    finished: dict[Path, int] = {}
+    died = 0
+    for _ in range(KILLS):
+        running = start(broken)
+        try:
+            running.wait(draw.uniform(1, max(3.0, lasted / 3)))
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            died += 1
+        now = shards(broken)
+        assert {f: now.get(f) for f in finished} == finished, "a finished shard was made again"
+        finished = now
+    assert died
+    assert start(broken).wait() == 0, (broken / "log.txt").read_text()[-3000:]
+    assert shards(broken).items() >= finished.items()
+    assert metrics(broken) == metrics(whole)
+    shutil.rmtree(broken)

@@ -102,7 +102,10 @@ PRESETS: dict[str, Preset] = {
     "uav-human-v2": _paper("UAV-Human, split 2", "uav-human-v2", _UAV),
     "nw-ucla": Preset(
         "Northwestern-UCLA",
-        {"train": {"topology": {"batch_size": 16, "flip": 0.0}}, "report": {"title": "Northwestern-UCLA"}},
+        {
+            "train": {"topology": {"batch_size": 16, "flip": 0.0, "rotation": 17.0, "scale": 0.2, "crop": 0.5}},
+            "report": {"title": "Northwestern-UCLA"},
+        },
         "an .npz of names (N,), offsets (N + 1,) and joints (frames, 20, 3) in metres",
         poses=True,
     ),

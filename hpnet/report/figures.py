@@ -139,7 +139,7 @@ def _ticks(low: float, high: float, room_px: float) -> list[float]:
         count = int(np.floor((high - low) / step + 1e-9)) + 1
         if room_px / count >= 44:
             break
-    first = np.ceil(low / step - 1e-9) * step
+    first = np.ceil(low / step - 1e-9) * step + 0.0  # not -0
     return [float(t) for t in np.arange(first, high + 1e-9, step)]
 
 

@@ -62,7 +62,8 @@ def run_shards(
         key: JSON values that, with the items, decide the result (parameters, weights digest, code version).
         shard_size: clips per shard on average.
         workers: processes; with GPUs, each sees one of them in turn.
-        engine: ``local`` or ``ray``.
+        engine: ``local``, or ``ray``: the cluster at $RAY_ADDRESS, whose nodes have the working folder at the same
+            path, or else ``workers`` processes of a Ray of its own.
         on_progress: called with the number of clips of each finished shard, re-used ones included.
 
     Raises:
@@ -250,6 +251,12 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
+def _finish_in(project: Path, work: Work, shard: Sequence[ShardItem], folder: Path) -> int:
+    """:func:`finish_shard` in the driver's folder, so that relative paths (``weights/``) mean the same everywhere."""
+    os.chdir(project)
+    return finish_shard(work, shard, folder)
+
+
 def _run_ray(
     waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
 ) -> None:
@@ -263,9 +270,11 @@ def _run_ray(
         limits = {} if address else {"num_cpus": max(workers, 1)}
         ray.init(address=address, include_dashboard=False, log_to_driver=False, **limits)
     try:
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=1)(finish_shard)
-        pending = {remote.remote(work, shard, folder.resolve()): shard for shard, folder in waiting}
+        there = ray.cluster_resources()
+        gpus = int(there.get("GPU", 0))
+        cores = max(1, int(there.get("CPU", 1)) // gpus) if gpus else 1  # a GPU's shard decodes on its share of cores
+        remote = ray.remote(num_cpus=cores, num_gpus=min(gpus, 1), max_retries=1)(_finish_in)
+        pending = {remote.remote(Path.cwd(), work, shard, folder.resolve()): shard for shard, folder in waiting}
         dead: list[ShardItem] = []
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1)

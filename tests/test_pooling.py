@@ -174,6 +174,27 @@ def test_every_clip_has_a_row(store, tmp_path):
     assert figures["zeros"] == pytest.approx(2 / 6)
 
 
+def test_a_clip_of_paper_size_takes_a_quarter_of_the_released_file_and_keeps_its_values(tmp_path):
+    meta = PoseMeta("test", "0", COCO17, (192, 256), {"h2s3": (96, 32, 24)}, 1)
+    rng = np.random.default_rng(0)
+    seen = np.maximum(rng.normal(1.7, 3.0, (90, 1, 17, 1, 1, 96)), 0)  # as a network's: 0 to 30, many zeros
+    shape = (90, 1, 17)
+    poses = ClipPoses("clip", np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32),
+                      np.zeros((90, 1, 2, 3), np.float32), np.ones((90, 1), bool),
+                      {"h2s3": seen.astype(np.float16)})  # fmt: skip
+    index = PoseStore.write_shard(tmp_path / "estimate", "shard-00000.safetensors", [poses], meta)
+    PoseStore.write_index(tmp_path / "estimate", index, meta)
+    store = PoseStore(tmp_path / "estimate")
+    params = PoolParams(frames=64)
+    parts = run_shards(pool_items(store), PoolWork(params, store.folder), stage_dir=tmp_path / ".work", key={})
+    figures = merge(parts, tmp_path / "pool", feature_meta(params, store.meta))
+    features = Features.load(tmp_path / "pool")
+    assert figures["bytes_per_clip"] == features.array.nbytes <= 208_896
+    assert isinstance(features.array, np.memmap)
+    exact = pooling.resample(seen[:, 0, :, 0, 0].astype(np.float32), 64)
+    np.testing.assert_allclose(features.array[0], exact, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "channels"), [("pose2d", 3), ("simcc", 6)])
 def test_other_kinds(store, tmp_path, kind, channels):
     features, _ = _run(store, tmp_path, kind=kind)

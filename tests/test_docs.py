@@ -47,7 +47,11 @@ def test_hpnet_commands_parse(words: tuple[str, ...]) -> None:
         assert found is not None, f"no command {name!r}"
         context = click.Context(found, info_name=name, parent=context)
         command = found
-    command.parse_args(context, arguments)
+    try:
+        command.parse_args(context, arguments)
+    except click.BadParameter as error:  # a folder of the reader's; the options before it were understood
+        if "does not exist" not in error.format_message():
+            raise
 
 
 def test_dvc_commands_parse() -> None:

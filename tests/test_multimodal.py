@@ -278,6 +278,44 @@ def test_groups_have_their_rates(clips: Clips, features: Features, video: str) -
     assert set(rates) == {name for name, p in model.named_parameters() if p.requires_grad}
 
 
+def test_checkpointed_layers_give_the_same_gradients_and_paths_are_dropped_only_in_training(video: str) -> None:
+    from hpnet.datasets import ChannelStatistics
+    from hpnet.multimodal import build_model
+    from hpnet.videotext import load_xclip
+
+    checkpoint, blank = load_xclip(video, 2), ChannelStatistics(torch.zeros(4), torch.ones(4))
+    frames = torch.randint(0, 256, (3, 2, 3, 32, 32), dtype=torch.uint8)
+
+    def encoder(**options: Any) -> Any:
+        sizes: dict[str, Any] = {"in_channels": 4, "num_persons": 2, "statistics": blank}
+        return build_model(checkpoint, torch.zeros(3, 32), params(video, **options), META, **sizes).video.train()
+
+    def gradient(model: Any) -> torch.Tensor:
+        torch.manual_seed(5)
+        model(frames)[0].square().sum().backward()
+        return model.vision_model.embeddings.patch_embedding.weight.grad
+
+    plain = gradient(encoder())
+    torch.testing.assert_close(gradient(encoder(checkpointing=True)), plain)
+    dropping = encoder(drop_path=0.9)
+    assert not torch.allclose(gradient(dropping), plain)
+    torch.testing.assert_close(gradient(encoder(drop_path=0.9, checkpointing=True)), gradient(encoder(drop_path=0.9)))
+    with torch.no_grad():
+        torch.testing.assert_close(dropping.eval()(frames)[0], encoder().eval()(frames)[0])
+
+
+def test_accumulation_scales_every_rate_and_averaged_weights_are_kept(
+    tmp_path: Path, clips: Clips, features: Features, frames: PersonFrames, video: str
+) -> None:
+    settings = params(video, accumulate=2, lr_batch=4, ema=0.9, mixup=0.5, cutmix=0.5, epochs=1)
+    metrics = train(tmp_path, clips, features, frames, settings)
+    own = train(tmp_path, clips, features, frames, settings.model_copy(update={"ema": 0.0}), name="own")
+    assert metrics["test"]["clips"] == own["test"]["clips"]
+    scores = [Scores.load(tmp_path / name / "scores.parquet").logits for name in ("hpnet", "own")]
+    assert np.isfinite(scores[0]).all()
+    assert np.abs(scores[0] - scores[1]).max() > 1e-4  # the average lags behind
+
+
 def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing: run `hpnet train hpnet`"):
         load_multimodal(tmp_path / "hpnet")

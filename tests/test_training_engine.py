@@ -60,6 +60,7 @@ train(folder, make_accelerator(torch.device("cpu")))
 """
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("where", "number"),
     [
@@ -198,6 +199,7 @@ def project(folder: Path) -> None:
     make_features(clips).save(folder / "artifacts/pool")
 
 
+@pytest.mark.timeout(600)
 def test_two_processes_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpnet.stages.train import command
 

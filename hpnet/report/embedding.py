@@ -15,7 +15,7 @@ from .figures import scatter_plot
 from .output import Files
 from .results import baseline_name, common, evaluated, feature_kind, feature_runs, pooled_name
 
-MOST_CLIPS = 400
+MOST_CLIPS = 300
 FEWEST_CLIPS = 12
 NEIGHBOURS = 5
 Floats = NDArray[np.float64]

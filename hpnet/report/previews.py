@@ -1,6 +1,6 @@
 """The clip browser: every scored clip as a short looping preview, a strip of frames that the page steps through.
 
-A strip is one WebP picture with the frames side by side; CSS moves it, so that a preview can stop for readers who want
+A strip is one JPEG picture with the frames side by side; CSS moves it, so that a preview can stop for readers who want
 no motion, prints its first frame, and costs a few kilobytes.
 """
 
@@ -24,7 +24,7 @@ from .results import correct, softmax
 
 FRAMES = 8
 SIZE_PX = (128, 96)
-QUALITY = 45
+QUALITY = 55
 LARGEST_TOTAL_BYTES = 5_500_000
 """Of all strips before base64; the clips that no longer fit are listed without one."""
 LEAST_SCORE = 0.2
@@ -60,7 +60,7 @@ def browser_section(project: Project, test: Scores | None) -> dict[str, Any]:
 
 
 def make_strips(project: Project, test: Scores) -> tuple[dict[str, str], int]:
-    """clip_id -> strip as base64 WebP, mistakes first until the size is used up; and how many videos cannot be read."""
+    """clip_id -> strip as base64 JPEG, mistakes first until the size is used up; and how many videos cannot be read."""
     assert project.clips is not None
     path_of = dict(zip(project.clips.table.clip_id, project.clips.table.path.astype(str), strict=True))
     strips: dict[str, str] = {}
@@ -129,8 +129,8 @@ def _draw_people(image: Image, poses: ClipPoses, frame: int, edges: Sequence[tup
 
 
 def encode_strip(strip: Image) -> bytes:
-    """A strip as WebP."""
-    done, buffer = cv2.imencode(".webp", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    """A strip as JPEG, which encodes many times faster than WebP and is little larger."""
+    done, buffer = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
-        raise ValueError(f"a strip of shape {strip.shape} cannot be encoded as webp")
+        raise ValueError(f"a strip of shape {strip.shape} cannot be encoded as jpeg")
     return buffer.tobytes()

@@ -34,7 +34,7 @@
       const view = element("div", "", { className: "strip-view" });
       view.style.setProperty("--ratio", data.size[0] / data.size[1]);
       view.style.setProperty("--frames", data.frames);
-      view.append(element("img", "", { src: `data:image/webp;base64,${strip}`, alt: `preview of ${id}`, decoding: "sync" }));
+      view.append(element("img", "", { src: `data:image/jpeg;base64,${strip}`, alt: `preview of ${id}`, decoding: "sync" }));
       item.append(view);
     }
     const verdict = element("p", truth === predicted ? classes[truth] : `${classes[truth]} → ${classes[predicted]}`,

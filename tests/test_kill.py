@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hpnet.artifacts import read_json
 from hpnet.presets.make import make_project
 from tests.trained import TINY, five_folders, merged, shrink
 
+KEPT = ("hpj", "hpnet")
 KILLS = int(os.environ.get("HPNET_KILLS", "0"))
 SMALL = merged(
     TINY,
@@ -34,12 +36,16 @@ def start(project: Path) -> subprocess.Popen[bytes]:
 
 
 def new_project(folder: Path, videos: Path) -> Path:
+    """A small project of every kind of stage; of the streams, one of either kind."""
     make_project(folder, "folder", videos=videos)
-    text = (folder / "dvc.yaml").read_text()
-    head, _, rest = text.partition("\n  compare:")
-    after = rest[rest.index("\n  fuse:") :]
-    (folder / "dvc.yaml").write_text(head.replace("      - code/compare.txt: {cache: false}\n", "")
-                                     + after.replace("      - artifacts/compare\n", ""))  # fmt: skip
+    graph = yaml.safe_load((folder / "dvc.yaml").read_text())
+    stages = graph["stages"]
+    del stages["compare"]
+    stages["code"]["outs"] = [out for out in stages["code"]["outs"] if "code/compare.txt" not in out]
+    stages["report"]["deps"].remove("artifacts/compare")
+    stages["train"]["foreach"] = {s: stages["train"]["foreach"][s] for s in KEPT}
+    stages["fuse"]["deps"] = [d for d in stages["fuse"]["deps"] if "train/" not in d or d.split("/")[2] in KEPT]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
     shrink(folder, SMALL)
     return folder
 

@@ -13,7 +13,6 @@ from .artifacts import Clips, FeatureMeta, Features
 from .streams import transform
 from .training import Indices, LabelledClips
 
-CPU_RESIDENT_BYTES = 1 << 30
 GPU_RESIDENT_SHARE = 0.5
 MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
 
@@ -87,8 +86,8 @@ class PersonBatch:
 class PersonFeatures:
     """Pooled features (P, T, V, C) as (N, C, T, V, M) batches of clips.
 
-    They are copied to the device as float16 when they fit there (half of a GPU's free memory, 1 GiB on a CPU), and read
-    through the memory map batch by batch otherwise.
+    They are copied to a GPU as float16 when they fit into half of its free memory. Otherwise, and on a CPU, they are
+    read through the memory map batch by batch, so that processes side by side share one copy.
 
     Args:
         array: (P, T, V, C) float16.
@@ -184,8 +183,8 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
 
 
 def _room(device: torch.device) -> int:
-    """How many bytes of features may stay on a device."""
+    """How many bytes of features may be copied to a device."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * GPU_RESIDENT_SHARE)
-    return CPU_RESIDENT_BYTES
+    return 0

@@ -87,7 +87,7 @@ def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
     Raises:
         ArithmeticError: a variant's first logits differ from the transcription's by more than its precision explains.
     """
-    machine = describe_machine()
+    machine = describe_machine() | ({"threads": step.threads} if step.threads else {})
     context = multiprocessing.get_context("spawn")
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:

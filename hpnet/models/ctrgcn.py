@@ -50,7 +50,8 @@ class ChannelTopologyGraphConv(nn.Module):
         # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
         alpha_q = (self.alpha * self.xi_weight) @ relation
         prior = self.topology.flatten(1).unsqueeze(1) + self.alpha * self.xi_bias  # (S, C', V V)
-        refined = (alpha_q + prior).view(people, self.subsets, -1, joints, joints)  # (P, S, C', V, V)
+        # the sum is the largest array of a late block: under autocast it stays as narrow as its factors
+        refined = (alpha_q + prior.to(alpha_q.dtype)).view(people, self.subsets, -1, joints, joints)  # (P, S, C', V, V)
         # Eq. (5): X~ = X W
         values = self.transform(x).view(people, self.subsets, -1, frames, joints)  # (P, S, C', T, V)
         # Eq. (10): z_c = R_c x~_c for each channel c, summed over the subsets

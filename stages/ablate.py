@@ -73,7 +73,7 @@ def command(
     try:
         left = run_planned(session, planned, seconds, jobs, failed)
     finally:
-        write_tables(session, asked, out, bootstrap, claims="all" in tables)
+        write_tables(session, asked, out, bootstrap)
     if left:
         click.echo(f"{len(left)} experiments did not fit into the budget: the same command goes on with them")
     if failed:
@@ -125,8 +125,8 @@ def run_planned(
     )
 
 
-def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, bootstrap: int, claims: bool) -> None:
-    """Write every table that has a row, and claims.md of all of them."""
+def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, bootstrap: int) -> None:
+    """Write every table that has a row, and what became of their claims."""
     from hpnet.ablate import writing
 
     verdicts = {}
@@ -139,8 +139,8 @@ def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, boots
         click.echo(f"table {table.roman}: {written.done} of {written.wanted} rows: {files[1]}")
         for text, word, numbers in written.verdicts:
             click.echo(f"  {text}: {word}{f' ({numbers})' if numbers else ''}")
-    if claims and verdicts:
-        (out / "claims.md").write_text(writing.claims_markdown(verdicts), encoding="utf-8")
+    if verdicts:
+        writing.write_claims(verdicts, out)
 
 
 def duration(seconds: float) -> str:

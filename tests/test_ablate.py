@@ -213,6 +213,16 @@ def test_costs_are_counted() -> None:
     assert 2 < rows[2]["flops"] < 3 < rows[1]["flops"] / 5
 
 
+def test_claims_of_earlier_tables_stay_in_the_papers_order(tmp_path: Path) -> None:
+    writing.write_claims({"IX": [("a > b", "held", "+1.0 points")]}, tmp_path)
+    writing.write_claims({"III": [("c > d", "not run", ""), ("e > f", "held", "")]}, tmp_path)
+    writing.write_claims({"IX": [("a > b", "the opposite", "−1.0 points")]}, tmp_path)
+    table = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
+    assert table.claim.tolist() == ["c > d", "e > f", "a > b"]
+    assert table.here.tolist() == ["not run", "held", "the opposite"]
+    assert "| IX | a > b | the opposite | −1.0 points |" in (tmp_path / "claims.md").read_text()
+
+
 # --- through DVC ----------------------------------------------------------------------------------------------------
 
 STEP = """
@@ -295,6 +305,8 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     assert table["ours"].tolist() == pytest.approx([0.9, 0.6, 0.5] * 2)
     assert table["paper"].tolist() == pytest.approx([0.862, 0.82, 0.819, 0.963, 0.962, 0.961])
     assert "region 1 > region 3 (CTR-GCN): held" in result.output
+    claims = pd.read_csv(tmp_path / "report" / "tables" / "claims.csv")
+    assert claims.table.tolist() == ["IX"] * 4
     assert {"table9.md", "table9.html"} <= {f.name for f in (tmp_path / "report" / "tables").iterdir()}
     assert not (tmp_path / ".work" / "ablate" / "base" / "artifacts").exists()
 

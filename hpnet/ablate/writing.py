@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +17,7 @@ from ..artifacts import Scores
 from ..report.figures import FIGURE_STYLE, PALETTE, signed_points
 from ..report.tables import Column, Measured, Table
 from ..statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
-from .paper import Overrides, PaperTable, Row
+from .paper import ROMAN, Overrides, PaperTable, Row
 from .tables import TABLE5
 
 Lookup = Callable[[Overrides, int], Mapping[str, Scores]]
@@ -368,9 +369,18 @@ def _class(column: Column) -> str:
     return ' class="num"' if column.numeric else ""
 
 
-def claims_markdown(verdicts: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
-    """Every claim of every written table (roman number -> verdicts), as one table."""
-    lines = ["| Table | Claim | Here | |", "| --- | --- | --- | --- |"]
-    for roman, found in verdicts.items():
-        lines += [f"| {roman} | {text} | {word} | {numbers} |" for text, word, numbers in found]
-    return "\n".join(lines) + "\n"
+def write_claims(verdicts: Mapping[str, Sequence[tuple[str, str, str]]], folder: Path) -> None:
+    """``folder``/claims.csv and claims.md: the verdicts (roman number -> them), and those of earlier tables."""
+    file = folder / "claims.csv"
+    rows: list[tuple[str, ...]] = []
+    if file.is_file():
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [tuple(row) for row in list(csv.reader(stream))[1:] if row[0] not in verdicts]
+    rows += [(roman, *verdict) for roman, found in verdicts.items() for verdict in found]
+    order = list(ROMAN.values())
+    rows.sort(key=lambda row: order.index(row[0]))  # a stable sort: claims keep their order within a table
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerows([("table", "claim", "here", "numbers"), *rows])
+    lines = ["| Table | Claim | Here | |", "| --- | --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
+    (folder / "claims.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

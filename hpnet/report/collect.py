@@ -5,6 +5,7 @@ An artifact that is there but broken raises, naming the file: a report must not 
 
 from __future__ import annotations
 
+import csv
 import json
 import struct
 import subprocess
@@ -54,7 +55,7 @@ class Project:
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
     bytes on disk per stage; ``seconds``: wall time of each command's last run here (``.work/seconds.json``), apart from
-    the metrics, which the same seed must reproduce.
+    the metrics, which the same seed must reproduce; ``claims``: what `hpnet ablate` found of the paper's claims.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Project:
     metrics: dict[str, Any] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    claims: list[dict[str, str]] = field(default_factory=list)
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -112,6 +114,7 @@ def collect(folder: Path, params: Params) -> Project:
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
         seconds=_seconds(folder / ".work" / "seconds.json"),
+        claims=_claims(folder / "report" / "tables" / "claims.csv"),
         revision=git_revision(folder),
         versions=installed_versions(),
     )
@@ -227,6 +230,13 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 def _seconds(file: Path) -> dict[str, float]:
     return {name: float(value) for name, value in read_json(file).items()} if file.is_file() else {}
+
+
+def _claims(file: Path) -> list[dict[str, str]]:
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def _ordered_variants(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -199,6 +200,25 @@ def gains_section(project: Project, kept: Files) -> dict[str, Any]:
         )
     )
     return part
+
+
+def claims_section(project: Project) -> dict[str, Any] | None:
+    """What became of the paper's claims where `hpnet ablate` was run; None where it was not."""
+    if not project.claims:
+        return None
+    counts = Counter(row["here"] for row in project.claims)
+    counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    columns = (
+        Column("table", "Table"),
+        Column("claim", "The paper's claim", "prose"),
+        Column("here", "Here"),
+        Column("numbers", "Difference", "prose"),
+    )
+    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables lie in report/tables"
+    return {
+        "lead": f"{len(project.claims)} claims of the paper's tables were tried on this project: {counted}.",
+        "table": Table("claims", caption, columns, project.claims),
+    }
 
 
 def fisher_section(project: Project, kept: Files) -> dict[str, Any] | None:

@@ -52,7 +52,7 @@ class Files:
         for folder in ("figures", "tables"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         for file in (out / "tables").glob("*.csv"):
-            if file.stem not in self.tables and not re.fullmatch(r"table\d+", file.stem):
+            if file.stem not in self.tables and not re.fullmatch(r"table\d+|claims", file.stem):
                 file.unlink()
         for name, svg in self.figures.items():
             (out / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")

@@ -18,7 +18,7 @@ from .accuracy import accuracy_section
 from .against import Other, against_section
 from .calibration import calibration_section
 from .collect import Project
-from .comparison import compare_section, fisher_section, gains_section
+from .comparison import claims_section, compare_section, fisher_section, gains_section
 from .confusions import confusion_section
 from .costs import cost_section
 from .curves import training_section
@@ -103,6 +103,7 @@ def write_report(
         "fisher": fisher_section(project, kept),
         "calibration": calibration_section(project, test, kept),
         "embedding": embedding_section(project, kept),
+        "claims": claims_section(project),
         "confusion": confusion_section(project, test, kept),
         "browser": browser_section(project, test),
         "examples": examples_section(project, test, kept, full_maps, why_no_maps),

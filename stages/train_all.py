@@ -49,7 +49,7 @@ def train_all(
         return {stream: run(stream) for stream in TOPOLOGY_STREAMS}
     queue = context.SimpleQueue()
     found: dict[str, dict[str, Any]] = {}
-    total = len(TOPOLOGY_STREAMS) * params.train.topology.epochs
+    total = len(TOPOLOGY_STREAMS) * len(params.train.seeds) * params.train.topology.epochs
     with (
         progress("train all", total) as advance,
         concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (queue,)) as pool,

@@ -50,7 +50,7 @@ def test_against_a_folder(tmp_path: Path) -> None:
     part, kept = section(
         make_project(tmp_path / "new", 30), against.read_other(tmp_path / "new", str(tmp_path / "old"))
     )
-    assert "1 parameters differ" in part["lead"]
+    assert "1 parameter differs" in part["lead"]
     assert "50.0 % before, 75.0 % now" in part["lead"]
     rows = {table.name: list(table.rows) for table in part["tables"]}
     assert rows["against_params"] == [{"name": "pool.region", "before": "3", "after": "1"}]

@@ -121,7 +121,8 @@ def against_section(project: Project, judge: Judge, other: Other, kept: Files) -
     changed = _params_table(project, other)
     gains = _accuracy_rows(project, judge, other)
     fused = next((row for row in gains if row["stream"] == FUSED and row["gain"] is not None), None)
-    what = f"{len(changed.rows)} parameters differ" if changed.rows else "No parameter differs"
+    count = len(changed.rows)
+    what = {0: "No parameter differs", 1: "1 parameter differs"}.get(count, f"{count} parameters differ")
     part["lead"] = f"Before: {other.name}. After: this run. {what}."
     if fused is not None:
         gain = fused["gain"]

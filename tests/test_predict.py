@@ -27,6 +27,8 @@ from hpnet.tracking import Track
 from hpnet.video import load_clip, write_video
 from tests.trained import inside, shared_project
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the shared project
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -219,15 +221,16 @@ def test_a_folder_with_a_broken_video_answers_the_others_and_exits_1(project: Pa
 
 
 def test_two_people_are_answered_together_and_each(project: Path) -> None:
-    pushed = invoke(str(project.parent / "videos" / "push"), "--json", "--streams", "hpj", project=project)
-    rows = [json.loads(line) for line in pushed.stdout.splitlines()]
+    pushed = [str(project.parent / "videos" / "push" / f"{n:02d}.mp4") for n in (1, 2, 3)]
+    done = invoke(*pushed, "--json", "--streams", "hpj", project=project)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
     both = [row for row in rows if len(row["tracks"]) == 2]
     assert both
     for row in both:
         alone = [r for r in rows if r["video"] == row["video"] and len(r["tracks"]) == 1]
         assert [r["tracks"][0] for r in alone] == row["tracks"]
-    quiet = invoke(str(project.parent / "videos" / "push"), "--json", "--no-each", "--streams", "hpj", project=project)
-    assert len(quiet.stdout.splitlines()) == 10
+    quiet = invoke(*pushed, "--json", "--no-each", "--streams", "hpj", project=project)
+    assert len(quiet.stdout.splitlines()) == 3
 
 
 def test_live_drops_frames_instead_of_falling_behind(long_video: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from hpnet.data.mannequin.benchmark import ClipSpec, write_clip
 from hpnet.params import STREAMS, DataParams
 from hpnet.stages.cli import cli
 
+README = Path(__file__).resolve().parents[1] / "README.md"
 CHOSEN = ("stand up", "wave", "push", "clap", "jump")
 SIZES = DataParams(subjects=10, frames=8, fps=8, width=160, height=120)
 TINY: dict[str, Any] = {
@@ -95,11 +97,26 @@ def run_graph(project: Path) -> None:
                 hpnet(*arguments, *workers)
 
 
+def walk() -> list[list[str]]:
+    """The four commands of the README, from a folder of videos to predictions, as words."""
+    text = README.read_text(encoding="utf-8")
+    section = text.split("## From a folder of videos to predictions")[1].split("\n## ")[0]
+    block = re.search(r"```console\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    return [line[2:].partition("  #")[0].split() for line in block[1].splitlines() if line.startswith("$ ")]
+
+
 def trained_project(folder: Path) -> Path:
-    """Videos, project and trained streams below ``folder``."""
-    videos = five_folders(folder / "videos")
+    """Videos, project and trained streams below ``folder``, by the README's first three commands at a tiny size.
+
+    ``dvc repro`` is replaced by the commands of dvc.yaml in its order, one process instead of fifteen.
+    """
+    five_folders(folder / "videos")
+    (program, *init), enter, repro, _ = walk()
+    assert (program, enter, repro) == ("hpnet", ["cd", "actions"], ["dvc", "repro"])
+    with inside(folder):
+        hpnet(*init)
     project = folder / "actions"
-    hpnet("init", str(project), "--preset", "folder", "--videos", str(videos))
     shrink(project)
     run_graph(project)
     assert all((project / "artifacts" / "train" / s / "model.safetensors").is_file() for s in STREAMS)

@@ -2,10 +2,13 @@
 
 Crops are cut, turned, scaled, mirrored, recoloured and covered on the device. The loss is SimCC's (Li et al., ECCV
 2022): Kullback-Leibler divergence of the coordinate vectors from Gaussians around the true joint. A squared error of
-the head's joint maps is added, without which a short training does not get far. Pooled features must also carry what
-a hand holds, which joint positions alone do not ask for: a linear probe on the tapped map at the wrists names the
-held object and its colour (from the captions of scenes with one person; the objects are others than the benchmark's),
-its loss is added with a small weight, and the probe is thrown away.
+the head's joint maps is added, without which a short training does not get far.
+
+Features pooled at the joints (Eq. 3) must also carry what the head does not ask of a single cell: what a hand holds,
+and where in the crop the joint is. Two linear probes read them from the tapped map at the joints, a few pixels off as
+the network's own keypoints are: one names the held object and its colour (from the captions of scenes with one person;
+the objects are others than the benchmark's), one gives the joint's place. Their losses are added and they are thrown
+away.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from torch.nn import functional as F
 
 from ..artifacts import read_json
 from ..device import has_fast_bfloat16, resolve_device, tune_allocator
-from ..geometry import apply_affine, invert_affine
+from ..geometry import apply_affine, crop_affine, invert_affine
 from ..params import EstimateParams
 from ..pose import networks
 from ..pose.crops import bilinear_crops, normalise, warp_crops
@@ -53,6 +56,10 @@ HELD = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(OBJECTS)})")
 WRISTS = (COCO_JOINTS.index("left_wrist"), COCO_JOINTS.index("right_wrist"))
 STRIDE_PX, MAP_SIGMA_CELLS = 4, 1.5
 """Cell of the head's joint maps, and the width of their targets."""
+PROBE_JITTER_PX = 3.0
+"""Standard deviation of the distance, along x and y, between a joint and the cell that the probes read, crop pixels."""
+HOLDING_EXTRA = 2
+"""How many more times than others a person with a named object in hand comes up in a pass over the data."""
 HIDDEN_WEIGHT = 0.3
 """Weight in the loss of a joint that is in the crop but hidden."""
 MIN_SIDE_PX, MIN_VISIBLE = 12.0, 4
@@ -268,15 +275,33 @@ class HeldObjectProbe(nn.Module):
         self.kinds = nn.Linear(channels, len(OBJECTS) + 1)
         self.colours = nn.Linear(channels, len(COLOURS))
 
+    def logits(self, at_wrists: Tensor) -> tuple[Tensor, Tensor]:
+        """Kinds (N, 15) and colours (N, 11) from features (N, 2, C)."""
+        return self.kinds(at_wrists).logsumexp(1), self.colours(at_wrists).logsumexp(1)  # (N, 2, K) -> (N, K)
+
     def forward(self, at_wrists: Tensor, held: Tensor) -> Tensor:
         """Loss of features (N, 2, C) against ``held`` (N, 2); rows of -1 do not count."""
-        kinds = self.kinds(at_wrists).logsumexp(1)  # (N, 2, K) -> (N, K)
-        colours = self.colours(at_wrists).logsumexp(1)
         parts = [
             F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / (target >= 0).sum().clamp(min=1)
-            for logits, target in ((kinds, held[:, 0]), (colours, held[:, 1]))
+            for logits, target in zip(self.logits(at_wrists), held.unbind(1), strict=True)
         ]
         return parts[0] + parts[1]
+
+
+class PlaceProbe(nn.Module):
+    """Tells from the tapped map at a joint where in the crop the joint is; one linear layer for all joints."""
+
+    def __init__(self, channels: int, input_size_px: tuple[int, int]) -> None:
+        super().__init__()
+        self.place = nn.Linear(channels, 2)
+        self.size_px: Tensor
+        self.register_buffer("size_px", torch.tensor(input_size_px, dtype=torch.float32))
+
+    def forward(self, at_joints: Tensor, points_px: Tensor, weight: Tensor) -> Tensor:
+        """Mean distance along x and y, in shares of the crop, of features (N, V, C) from ``points_px`` (N, V, 2)."""
+        wanted = points_px / self.size_px - 0.5
+        each = (self.place(at_joints) - wanted).abs().mean(-1)  # (N, V)
+        return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
 def train_pose(
@@ -289,6 +314,7 @@ def train_pose(
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     held_weight: float = 1.0,
+    place_weight: float = 4.0,
     map_weight: float = 0.5,
     device: str = "auto",
     seed: int = 0,
@@ -304,6 +330,7 @@ def train_pose(
         out: folder for mannequin-simcc.safetensors and mannequin-simcc.json.
         train, validation: scenes of disjoint seeds; validation is used once, for the card.
         held_weight: weight of the held-object probe's loss; 0 leaves it out.
+        place_weight: weight of the place probe's loss; 0 leaves it out.
         map_weight: weight of :func:`map_loss`, which makes the head's 17 maps show the joints.
         start: weights of an earlier run to go on from; the card then counts its steps and seconds too.
         on_step: called with the number of steps done and the loss.
@@ -336,11 +363,19 @@ def train_pose(
         load_into(network, load_state(start), str(start))
     average.load_state_dict(network.state_dict())
     reader = TapReader(network, [TAP, MAPS], spec.aliases)
-    probe = HeldObjectProbe(2 * spec.head_channels).to(place)
+    held_probe = HeldObjectProbe(2 * spec.head_channels).to(place)
+    place_probe = PlaceProbe(2 * spec.head_channels, spec.input_size_px).to(place)
     optimiser = torch.optim.AdamW(
-        _parameter_groups([network, probe], weight_decay), lr=lr, betas=(0.9, 0.99), fused=place.type == "cuda"
+        _parameter_groups([network, held_probe, place_probe], weight_decay),
+        lr=lr,
+        betas=(0.9, 0.99),
+        fused=place.type == "cuda",
     )
-    order = _batches(len(which), batch, generator)
+    holding = torch.from_numpy(
+        np.flatnonzero(data.held[:, 1] >= 0)
+    )  # a fifth of all people: often enough to learn from
+    pool = torch.cat([torch.arange(len(which)), holding.repeat(HOLDING_EXTRA)])
+    order = (pool[rows] for rows in _batches(len(pool), batch, generator))
     limit = torch.tensor(spec.input_size_px, device=place) - 1
     for step in range(steps):
         for group in optimiser.param_groups:
@@ -358,11 +393,13 @@ def train_pose(
         loss = simcc_loss(x, points[..., 0], weight, spec.split_ratio, spec.sigma_bins)
         loss = loss + simcc_loss(y, points[..., 1], weight, spec.split_ratio, spec.sigma_bins)
         loss = loss + map_weight * map_loss(reader.maps[MAPS], points, weight)
-        if held_weight:
-            wrists = points[:, list(WRISTS)]
-            at_wrists = sample_windows(reader.maps[TAP], wrists, spec.input_size_px, 1)[:, :, 0, 0]  # (N, 2, C)
-            seen = (weight[:, list(WRISTS)] > 0).any(1)
-            loss = loss + held_weight * probe(at_wrists, torch.where(seen[:, None], held[rows], -1))
+        off = PROBE_JITTER_PX * torch.randn(points.shape, generator=generator).to(place)
+        read_at = torch.minimum((points + off).clamp(min=0), limit)
+        at_joints = sample_windows(reader.maps[TAP], read_at, spec.input_size_px, 1)[:, :, 0, 0].float()  # (N, V, C)
+        seen = (weight[:, list(WRISTS)] > 0).any(1)
+        target = torch.where(seen[:, None], held[rows], -1)
+        loss = loss + held_weight * held_probe(at_joints[:, list(WRISTS)], target)
+        loss = loss + place_weight * place_probe(at_joints, points, weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -386,12 +423,13 @@ def train_pose(
         name=NAME,
         command=f"{earlier['command']}; then --start, {steps} steps at {lr:g}" if start else "hpnet pretrain pose",
         data=f"rendered mannequins: {_describe(train, len(which))}; held out: {_describe(validation)}; "
-        f"held-object probe at the wrists of {TAP}, weight {held_weight:g}",
+        f"probes on {TAP}: held object, weight {held_weight:g}; place, weight {place_weight:g}",
         steps=earlier["steps"] + steps,
         seed=seed,
         seconds=earlier["seconds"] + seconds,
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU",
-        quality=evaluate(weights, validation, device=device, frames_per_scene=frames_per_scene),
+        quality=evaluate(weights, validation, device=device, frames_per_scene=frames_per_scene)
+        | probe_figures(average, held_probe, place_probe, load_people(validation, frames_per_scene)),
         parameters=sum(p.numel() for p in network.parameters()),
     )
     write_card(out / f"{NAME}.json", weights, training)
@@ -449,6 +487,42 @@ def evaluate(
         keypoints, scores, np.ones(len(boxes), bool), people.keypoints_px, people.known == 1, people.boxes_xyxy_px
     )
     return {name: round(figures[name], 4) for name in ("pck_torso", "pck_box", "oks_ap")}
+
+
+@torch.inference_mode()
+def probe_figures(
+    network: nn.Module, held_probe: HeldObjectProbe, place_probe: PlaceProbe, people: People, batch: int = 64
+) -> dict[str, float]:
+    """What the probes read at the true joints of people: ``held_kind`` and ``held_colour``, the shares of held objects
+    named rightly (of 15 and 11), and ``place_px``, the mean distance along x and y from the joint."""
+    spec = networks.network_spec(NAME)
+    place = next(network.parameters()).device
+    reader = TapReader(network, [TAP], spec.aliases)
+    to_crop = crop_affine(people.boxes_xyxy_px.astype(np.float64), spec.input_size_px)
+    points = torch.from_numpy(apply_affine(to_crop, people.keypoints_px)).float()
+    back = torch.from_numpy(invert_affine(to_crop)).float()
+    frames, known, held = (torch.from_numpy(v) for v in (people.frames, people.known, people.held))
+    right, counted, distance, seen = torch.zeros(2), torch.zeros(2), 0.0, 0
+    for start in range(0, len(points), batch):
+        rows = slice(start, start + batch)
+        crops = bilinear_crops(frames.to(place), torch.from_numpy(people.frame[rows]).to(place), back[rows].to(place),
+                               spec.input_size_px)  # fmt: skip
+        network(normalise(crops).contiguous(memory_format=torch.channels_last))
+        at_joints = sample_windows(reader.maps[TAP], points[rows].to(place), spec.input_size_px, 1)[:, :, 0, 0].float()
+        for k, logits in enumerate(held_probe.logits(at_joints[:, list(WRISTS)])):
+            target = held[rows, k]
+            # Index 0 of the kinds is an empty hand, which is no object to be named.
+            some = (target >= 0) & (held[rows, 0] > 0) & (known[rows][:, list(WRISTS)] == 1).any(1)
+            right[k] += (logits.argmax(1).cpu() == target)[some].sum()
+            counted[k] += some.sum()
+        visible = known[rows] == 1
+        size = torch.tensor(spec.input_size_px)
+        found = (place_probe.place(at_joints).cpu() + 0.5) * size
+        distance += float((found - points[rows]).abs().mean(-1)[visible].sum())
+        seen += int(visible.sum())
+    reader.close()
+    kind, colour = (right / counted.clamp(min=1)).tolist()
+    return {"held_kind": round(kind, 4), "held_colour": round(colour, 4), "place_px": round(distance / max(seen, 1), 2)}
 
 
 def _parameter_groups(modules: Sequence[nn.Module], weight_decay: float) -> list[dict[str, object]]:

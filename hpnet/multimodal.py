@@ -52,7 +52,7 @@ from .training import (
 from .videotext import XCLIPCheckpoint, load_xclip
 from .weights import load_into
 
-BETAS, EPSILON = (0.9, 0.98), 1e-3
+BETAS = (0.9, 0.98)
 MESSAGE_PARTS = ("message_", "mit.", "prompts_")
 RESIDENT_BYTES = 1 << 30
 CLIP_NORM = 5.0
@@ -340,7 +340,7 @@ def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
             for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
         ],
         betas=BETAS,
-        eps=EPSILON,
+        eps=params.adam_epsilon,
     )
 
 

@@ -141,6 +141,9 @@ class MultimodalParams(Section):
     message_scale: float = Field(10.0, gt=0, description="learning-rate factor of message and MIT parts")
     graph_scale: float = Field(1e4, gt=0, description="learning-rate factor of graph networks and fusion module")
     weight_decay: float = Field(1e-3, ge=0)
+    adam_epsilon: float = Field(
+        1e-3, gt=0, description="AdamW's epsilon; as released it bounds the steps, a small network needs less"
+    )
     warmup_epochs: int = Field(5, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; applied to every modality alike")
@@ -190,7 +193,9 @@ class FuseParams(Section):
 class CompareParams(Section):
     """The joint stream again with other features, for the report's comparison (Tables III and IX)."""
 
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict, description="name -> overrides of section pool")
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="name -> overrides of section pool; region is 1 where a variant names none"
+    )
 
 
 class ReportParams(Section):
@@ -213,6 +218,15 @@ class Params(Section):
     fuse: FuseParams = FuseParams()
     compare: CompareParams = CompareParams()
     report: ReportParams = ReportParams()
+
+    def variant(self, name: str) -> PoolParams:
+        """Section pool as a variant of the comparison has it.
+
+        Its region is its own, not pool.region: what differs between variants stays what their names say, and another
+        pool.region trains no variant again.
+        """
+        shared = self.pool.model_dump(exclude={"region"})
+        return PoolParams.model_validate({**shared, **self.compare.variants[name]})
 
 
 def validate(raw: dict[str, Any], source: str = "params.yaml") -> Params:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hpnet.params import Params, PoolParams
+from hpnet.params import Params
 
 from .common import PROJECT, device_option, progress, section_options
 from .train import precision_option, train_stream
@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Train the joint stream on the features of VARIANT, a name of compare.variants, for the report's comparison.
 
-    The variant's overrides replace parameters of section pool; all else is as in `hpnet train hpj`.
+    The variant's overrides replace parameters of section pool (its region is 1 where it names none, whatever
+    pool.region is); all else is as in `hpnet train hpj`.
     """
     from hpnet.artifacts import PoseStore
     from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key
@@ -42,7 +43,7 @@ def command(
     if variant not in params.compare.variants:
         known = ", ".join(params.compare.variants) or "none is set"
         raise click.BadParameter(f"{variant!r} is none of compare.variants ({known})", param_hint="VARIANT")
-    section = PoolParams.model_validate({**params.pool.model_dump(), **params.compare.variants[variant]})
+    section = params.variant(variant)
     store = PoseStore(source)
     items = pool_items(store)
     with progress(f"pooling {variant}", len(items)) as advance:

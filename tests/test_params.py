@@ -53,3 +53,10 @@ def test_overrides_reach_nested_sections() -> None:
 
 def test_streams() -> None:
     assert STREAMS == ("hpj", "hpb", "hpjm", "hpbm", "hpnet")
+
+
+def test_variant_has_its_own_region() -> None:
+    raw = {"pool": {"region": 3, "frames": 8}, "compare": {"variants": {"plain": {}, "wide": {"region": 5}}}}
+    params = validate(raw)
+    assert (params.variant("plain").region, params.variant("wide").region) == (1, 5)
+    assert params.variant("plain").frames == 8

@@ -198,7 +198,8 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
                     "compare",
                     "hpnet compare ${item}",
                     ["artifacts/data/clips.csv", "artifacts/data/classes.csv", "artifacts/estimate"],
-                    'pool, train.seed, train.topology, "compare.variants.${item}"',
+                    "pool.kind, pool.tap, pool.operator, pool.frames, train.seed, train.topology, "
+                    '"compare.variants.${item}"',
                     "artifacts/compare/${item}",
                     "metrics/compare/${item}.json",
                     f" [{', '.join(variants)}]",

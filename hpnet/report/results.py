@@ -212,7 +212,8 @@ def feature_kind(project: Project, run: Run) -> FeatureKind:
     if isinstance(recorded, Mapping):
         raw: Mapping[str, Any] = recorded
     else:
-        raw = {**project.params.pool.model_dump(), **project.params.compare.variants.get(run.name, {})}
+        params = project.params
+        raw = (params.variant(run.name) if run.name in params.compare.variants else params.pool).model_dump()
     if raw["kind"] != "pooled":
         return FeatureKind(str(raw["kind"]))
     return FeatureKind("pooled", str(raw["tap"]), int(raw["region"]), str(raw["operator"]))

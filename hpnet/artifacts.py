@@ -180,8 +180,12 @@ class PersonFrames:
             raise FileNotFoundError(f"{folder} holds no person frames: run `hpnet detect` first")
         self._where: dict[str, tuple[Path, int]] = {}
         for file in self._files:
-            for group in range(pq.ParquetFile(file).num_row_groups):
-                ids = pq.ParquetFile(file).read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
+            shard = pq.ParquetFile(file)
+            missing = {"clip_id", "frame", "jpeg"} - set(shard.schema_arrow.names)
+            if missing:
+                raise ValueError(f"{file} lacks column {min(missing)!r}: it is damaged; run `hpnet detect` again")
+            for group in range(shard.num_row_groups):
+                ids = shard.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
                 self._where.update(dict.fromkeys(ids, (file, group)))
 
     @staticmethod

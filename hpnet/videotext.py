@@ -102,6 +102,11 @@ def xclip_digest(name: str) -> str:
     return digest(_weights_file(name, find_xclip(name)))
 
 
+def xclip_image_size(name: str) -> int:
+    """Side of the pictures that a checkpoint sees, pixels; loads nothing."""
+    return int(XCLIPConfig.from_dict(read_json(find_xclip(name) / CONFIG)).vision_config.image_size)
+
+
 def save_xclip(folder: Path, model: Any, tokenizer: Tokenizer, dtype: torch.dtype = torch.float16) -> Path:
     """Write ``config.json``, ``model.safetensors`` (in ``dtype``) and ``tokenizer.json``; the weights' path."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,11 @@ precision_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="CPU threads of a run; by default one for small steps, where more cost more than they give, else all.",
+    help="CPU threads of a run; by default one for small steps, where more give little, else all.",
 )
 SMALL_STEP = 2_000_000
-"""Numbers in the first feature map of a batch, (N M, base channels, T, V), up to which one thread is as fast."""
+"""Numbers in the first feature map of a batch, (N M, base channels, T, V), or in its frames, (N, F, 3, S, S), up to
+which a run gets one thread: two are not twice as fast, and then the result is the same on every number of cores."""
 
 
 @click.command("train")
@@ -140,7 +141,8 @@ def train_seed(
     multimodal = stream == "hpnet"
     if target.type == "cpu":
         tune_allocator()
-        threads = threads or (None if multimodal else topology_threads(params, features.array.shape[1:3]))
+        default = multimodal_threads(params) if multimodal else topology_threads(params, features.array.shape[1:3])
+        threads = threads or default
         if threads is not None:
             torch.set_num_threads(threads)
     accelerator = make_accelerator(target, precision, deterministic)
@@ -208,6 +210,15 @@ def topology_threads(params: Params, frames_joints: tuple[int, int]) -> int | No
     topology = params.train.topology
     frames, joints = frames_joints
     numbers = topology.batch_size * params.detect.persons * frames * joints * topology.graph.base_channels
+    return 1 if numbers <= SMALL_STEP else None
+
+
+def multimodal_threads(params: Params) -> int | None:
+    """CPU threads of the hpnet stream, likewise."""
+    from hpnet.videotext import xclip_image_size
+
+    section = params.train.hpnet
+    numbers = section.batch_size * section.frames * 3 * xclip_image_size(section.video) ** 2
     return 1 if numbers <= SMALL_STEP else None
 
 

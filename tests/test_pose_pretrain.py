@@ -109,10 +109,21 @@ def test_training_writes_weights_that_load_and_a_card(tmp_path):
     )  # fmt: skip
     assert [step for step, _ in losses] == [2]
     assert np.isfinite(losses[0][1])
-    assert set(training.quality) == {"pck_torso", "pck_box", "oks_ap"}
+    assert set(training.quality) == {"pck_torso", "pck_box", "oks_ap", "held_kind", "held_colour", "place_px"}
     weights = tmp_path / "out/mannequin-simcc.safetensors"
     assert weights.stat().st_size <= 4e6
     assert read_json(tmp_path / "out/mannequin-simcc.json")["steps"] == 2
     PoseEstimator(EstimateParams(weights=str(weights)), device="cpu")
     with pytest.raises(ValueError, match="seed 1 is in training and validation"):
         pose.train_pose(tmp_path / "out", [train], [train], steps=1)
+
+
+def test_place_probe_reads_coordinates_and_skips_joints_of_no_weight():
+    probe = pose.PlaceProbe(2, (96, 128))
+    with torch.no_grad():
+        probe.place.weight.copy_(torch.eye(2))
+        probe.place.bias.zero_()
+    points = torch.tensor([[[24.0, 96.0], [0.0, 0.0]]])
+    features = torch.tensor([[[-0.25, 0.25], [9.0, 9.0]]])
+    assert float(probe(features, points, torch.tensor([[1.0, 0.0]]))) == pytest.approx(0, abs=1e-6)
+    assert float(probe(features, points, torch.tensor([[1.0, 1.0]]))) > 1

@@ -120,9 +120,9 @@ def test_training_writes_weights_that_load_and_a_card(tmp_path):
 
 def test_place_probe_reads_coordinates_and_skips_joints_of_no_weight():
     probe = pose.PlaceProbe(2, (96, 128))
-    with torch.no_grad():
-        probe.place.weight.copy_(torch.eye(2))
-        probe.place.bias.zero_()
+    probe.requires_grad_(False)
+    probe.place.weight.copy_(torch.eye(2))
+    probe.place.bias.zero_()
     points = torch.tensor([[[24.0, 96.0], [0.0, 0.0]]])
     features = torch.tensor([[[-0.25, 0.25], [9.0, 9.0]]])
     assert float(probe(features, points, torch.tensor([[1.0, 0.0]]))) == pytest.approx(0, abs=1e-6)

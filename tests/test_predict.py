@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpnet.artifacts import Clips, Scores, read_json, write_json
@@ -114,7 +114,8 @@ def test_new_clips_are_fused_as_the_project_fused_its_own(rule: str, fitted_on: 
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200, deadline=None)
+@example(frames=5, length=2, overlap=0.0, whole=0, stride=3)
 @given(
     frames=st.integers(1, 60), length=st.integers(2, 20), overlap=st.floats(0, 0.9), whole=st.integers(0, 30),
     stride=st.integers(1, 3),

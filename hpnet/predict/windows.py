@@ -132,7 +132,7 @@ def file_windows(path: Path, cutting: Cutting, name: str | None = None) -> Itera
     length = max(2, round(cutting.window_s * fps))
     _require_room(length, info, name)
     step = max(1, round(length * (1 - cutting.overlap)))
-    step = max(cutting.stride, step - step % cutting.stride)
+    step = min(length, max(cutting.stride, step - step % cutting.stride))  # no frame falls between two windows
     held: deque[Image] = deque(maxlen=length)
     number = fresh = count = 0
     for frame in thinned(read_frames(path), rate, cutting.max_fps):

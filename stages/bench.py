@@ -116,7 +116,7 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
 @click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over so many steps.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over so many.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; torch's own number by default.")
 @click.option("--compile", "compiled", is_flag=True, help="Also measure under torch.compile.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

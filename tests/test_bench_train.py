@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import torch
 
-from hpnet.bench.train import Step, Variant, _require_same, _summarise, batch, build_pair, markdown, variants
+from hpnet.bench.train import Step, Variant, _receive, _require_same, _summarise, batch, build_pair, markdown, variants
 
 STEP = Step(clips=3, channels=6, frames=8, classes=5)
 
@@ -66,6 +68,9 @@ def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
 def test_variants() -> None:
     assert variants(False)[0] == Variant("transcription, float32", plain=True)
     assert [v.compiled for v in variants(True)] == [False, False, True, False, True]
+    assert [(v.plain, v.precision) for v in variants(False, "cuda")] == [
+        (True, "float32"), (True, "tf32"), (False, "float32"), (False, "tf32"), (False, "bfloat16"),
+    ]  # fmt: skip
 
 
 def test_the_page_names_the_machine() -> None:
@@ -76,7 +81,19 @@ def test_the_page_names_the_machine() -> None:
         "torch": "2",
     }  # fmt: skip
     result = {"step": STEP.__dict__, "rounds": 3, "machine": machine, "variants": [{**row, "difference": 0.0}]}
+    result |= {"steps_per_round": 1, "warm_up_steps": 2}
     page = markdown(result, "hpnet bench train", "Loaded.")
     assert "| x | 1 | 3.0 | 2.00 | 0.9 | 2.50 | 50% | 7 | 0 |" in page
     assert "(3, 6, 8, 17, 2)" in page
     assert page.endswith("Loaded.\n")
+    page = markdown({**result, "steps_per_round": 20, "machine": machine | {"gpu": "A GPU"}}, "hpnet bench train")
+    assert "5 classes, A GPU. Medians of 3 rounds of 20 steps each, taken in turn after 2 steps to warm up." in page
+    assert "| x | 1 | 3.0 | 2.00 | 50% | 7 | 0 |" in page
+    assert "TF32 is off" in page
+
+
+def test_a_process_that_ends_early_is_named() -> None:
+    mine, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(RuntimeError, match="transcription, float32: its process ended early"):
+        _receive(variants(False)[0], mine)

@@ -1,7 +1,8 @@
 """``hpnet bench train``: a training step of our CTR-GCN against the layer-by-layer transcription of its paper.
 
-Each variant has a process of its own, because the allocator's settings are a process's; steps are taken in turn, so
-that whatever else the machine does falls on all alike. Speeds are medians, ratios are of those medians.
+Each variant has a process of its own, because the allocator's settings are a process's; rounds are taken in turn, so
+that whatever else the machine does falls on all alike. Speeds are medians, ratios are of those medians. On a GPU a
+round is several steps, timed from one synchronisation to the next, as a training loop does not wait for every step.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import multiprocessing
 import statistics
 import time
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -25,8 +27,13 @@ from ..skeleton import COCO17
 from .ctrgcn_plain import PlainCTRGCN
 from .machine import describe_machine, machine_line, peak_memory_mb
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
+TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 5e-2}
 """Largest difference of logits and loss from the transcription's, as a share of the largest logit."""
+
+WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
+"""Steps before the first round; the first of them gives the numbers that are compared."""
+
+ROUND_STEPS = {"cpu": 1, "cuda": 20}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of doing the step."""
+    """One way of doing the step.
+
+    Attributes:
+        precision: float32, bfloat16 (autocast), or tf32: float32 whose products a GPU rounds to TF32.
+    """
 
     name: str
     plain: bool = False
@@ -52,10 +63,12 @@ class Variant:
     compiled: bool = False
 
 
-def variants(compiled: bool) -> list[Variant]:
-    """The transcription, ours in float32 and bfloat16, and each of ours compiled where asked for."""
+def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
+    """The transcription, ours in every precision of the kind of device, and each of ours compiled where asked for."""
     found = [Variant("transcription, float32", plain=True)]
-    for precision in ("float32", "bfloat16"):
+    if kind == "cuda":
+        found.append(Variant("transcription, tf32", plain=True, precision="tf32"))
+    for precision in ("float32", "tf32", "bfloat16") if kind == "cuda" else ("float32", "bfloat16"):
         found.append(Variant(f"hpnet, {precision}", precision=precision))
         if compiled:
             found.append(Variant(f"hpnet, {precision}, torch.compile", precision=precision, compiled=True))
@@ -82,67 +95,90 @@ def batch(step: Step, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
-    """Take ``rounds`` steps of every variant in turn.
+    """Take ``rounds`` rounds of every variant in turn.
 
     Raises:
         ArithmeticError: a variant's first logits differ from the transcription's by more than its precision explains.
+        RuntimeError: a variant's process ended early.
     """
+    device = resolve_device(step.device)
     machine = describe_machine() | ({"threads": step.threads} if step.threads else {})
+    machine["gpu"] = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     context = multiprocessing.get_context("spawn")
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
-        workers = []
-        for variant in variants(compiled):
+        workers: list[tuple[Variant, Connection]] = []
+        for variant in variants(compiled, device.type):
             mine, theirs = context.Pipe()
             process = context.Process(target=_worker, args=(step, variant, theirs), daemon=True)
             process.start()
             stack.callback(process.terminate)
+            theirs.close()  # so that the end of the process ends the pipe
             workers.append((variant, mine))
-            rows.append({**asdict(variant), "first": mine.recv()})
+            rows.append({**asdict(variant), "first": _receive(variant, mine)})
         _require_same(rows)
         taken: list[list[tuple[float, float]]] = [[] for _ in workers]
         for _ in range(rounds):
-            for steps, (_, pipe) in zip(taken, workers, strict=True):
-                pipe.send("step")
-                steps.append(pipe.recv())
-        for row, steps, (_, pipe) in zip(rows, taken, workers, strict=True):
+            for steps, (variant, pipe) in zip(taken, workers, strict=True):
+                pipe.send("round")
+                steps.append(_receive(variant, pipe))
+        for row, steps, (variant, pipe) in zip(rows, taken, workers, strict=True):
             pipe.send("stop")
             row |= {"seconds": [wall for wall, _ in steps], "processor_seconds": [used for _, used in steps]}
-            row |= pipe.recv()
+            row |= _receive(variant, pipe)
     _summarise(rows, step)
     for row in rows:
         del row["first"]
-    return {"step": asdict(step), "rounds": rounds, "machine": machine, "variants": rows}
+    return {
+        "step": asdict(step),
+        "rounds": rounds,
+        "steps_per_round": ROUND_STEPS[device.type],
+        "warm_up_steps": WARM_UP_STEPS[device.type],
+        "machine": machine,
+        "variants": rows,
+    }
 
 
 def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     """A page of one table."""
-    step = result["step"]
+    step, machine = result["step"], result["machine"]
     shape = (step["clips"], step["channels"], step["frames"], COCO17.num_joints, step["persons"])
+    each = "" if result["steps_per_round"] == 1 else f" of {result['steps_per_round']} steps each"
+    # on a GPU the host waits in a loop: its processor time says nothing
+    host = not machine["gpu"]
+    columns = ["", "s/step", "clips/s", "times the transcription"]
+    columns += ["processor s/step", "times the transcription"] if host else []
+    columns += ["FLOP/s, share of a matrix product's", "memory, MB", "difference of logits"]
     lines = [
         "# A training step of CTR-GCN",
         "",
         f"`{command}`",
         "",
-        f"Forward, loss, backward and SGD on a batch {shape}, {step['classes']} classes, {step['device']}. "
-        f"Medians of {result['rounds']} steps, taken in turn. {machine_line(result['machine'])}.",
+        f"Forward, loss, backward and SGD on a batch {shape}, {step['classes']} classes, {machine['gpu'] or 'CPU'}. "
+        f"Medians of {result['rounds']} rounds{each}, taken in turn after {result['warm_up_steps']} steps to warm up. "
+        f"{machine_line(machine)}.",
         "",
-        "| | s/step | clips/s | times the transcription | processor s/step | times the transcription "
-        "| FLOP/s, share of a matrix product's | memory, MB | difference of logits |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
     ]
     for row in result["variants"]:
-        lines.append(
-            f"| {row['name']} | {row['median_s']:.3g} | {row['clips_per_s']:.1f} | {row['ratio']:.2f} "
-            f"| {row['processor_s']:.3g} | {row['processor_ratio']:.2f} "
-            f"| {row['utilisation']:.0%} | {row['memory_mb']:.0f} | {row['difference']:.1g} |"
-        )
+        cells = [row["name"], f"{row['median_s']:.3g}", f"{row['clips_per_s']:.1f}", f"{row['ratio']:.2f}"]
+        cells += [f"{row['processor_s']:.3g}", f"{row['processor_ratio']:.2f}"] if host else []
+        cells += [f"{row['utilisation']:.0%}", f"{row['memory_mb']:.0f}", f"{row['difference']:.1g}"]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
         "The transcription (`hpnet/bench/ctrgcn_plain.py`) follows the paper's figures and equations, subset after "
         "subset; it has the process's default allocator. FLOPs are those that the transcription needs, for every row; "
-        "a matrix product of 2048 x 2048 float32 numbers in the same process is the measure. Differences are of the "
-        "first logits, as a share of the largest. Processor seconds are what counts where other programs ran too.",
+        "the measure is a product of large square matrices in the same process and precision. Differences are of the "
+        "first logits, as a share of the largest. "
+        + (
+            "Processor seconds are what counts where other programs ran too."
+            if host
+            else "In the float32 rows TF32 is off for convolutions and matrix products alike, in the tf32 rows on for "
+            "both; cuDNN picks its kernels by trial (`cudnn.benchmark`) in every row; memory is the most that torch "
+            "held after the warm-up."
+        ),
     ]
     return "\n".join([*lines, "", note] if note else lines) + "\n"
 
@@ -171,13 +207,22 @@ def _require_same(rows: list[dict[str, Any]]) -> None:
             )
 
 
-def _worker(step: Step, variant: Variant, pipe: Any) -> None:
-    """Send the first logits and loss, then the seconds of every step asked for, then FLOPs and memory."""
+def _receive(variant: Variant, pipe: Connection) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise RuntimeError(f"{variant.name}: its process ended early; the reason is printed above") from None
+
+
+def _worker(step: Step, variant: Variant, pipe: Connection) -> None:
+    """Send the first logits and loss, then the seconds per step of every round asked for, then FLOPs and memory."""
     device = resolve_device(step.device)
     if step.threads:
         torch.set_num_threads(step.threads)
     if not variant.plain and device.type == "cpu":
         tune_allocator()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = variant.precision == "tf32"
+    torch.backends.cudnn.benchmark = True
     ours, plain = build_pair(step)
     model: nn.Module = (plain if variant.plain else ours).to(device).train()
     features, labels = (x.to(device) for x in batch(step))
@@ -185,7 +230,7 @@ def _worker(step: Step, variant: Variant, pipe: Any) -> None:
         model = torch.compile(model)  # type: ignore[assignment]
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
 
-    def take(update: bool = True) -> tuple[Tensor, float]:
+    def take(update: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"):
             logits = model(features)
             loss = F.cross_entropy(logits.float(), labels)
@@ -193,34 +238,47 @@ def _worker(step: Step, variant: Variant, pipe: Any) -> None:
         torch.autograd.backward(loss)
         if update:
             optimizer.step()
-        return logits.detach().float().cpu(), float(loss.detach())
+        return logits.detach(), loss.detach()
 
+    logits, loss = take()
+    pipe.send((logits.float().cpu(), float(loss)))
+    for _ in range(WARM_UP_STEPS[device.type] - 1):
+        take()
+    _wait(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    pipe.send(take())
-    while pipe.recv() == "step":
+    steps = ROUND_STEPS[device.type]
+    while pipe.recv() == "round":
         started, used = time.perf_counter(), time.process_time()
-        take()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        pipe.send((time.perf_counter() - started, time.process_time() - used))
+        for _ in range(steps):
+            take()
+        _wait(device)
+        pipe.send(((time.perf_counter() - started) / steps, (time.process_time() - used) / steps))
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_memory_mb()
     flops = 0
     if variant.plain:
         with FlopCounterMode(display=False) as counter:
             take(update=False)
         flops = counter.get_total_flops()
-    pipe.send({"memory_mb": memory, "flops": flops, "peak_flops": _matrix_flops(device)})
+    dtype = torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
+    pipe.send({"memory_mb": memory, "flops": flops, "peak_flops": _matrix_flops(device, dtype)})
 
 
-def _matrix_flops(device: torch.device, size: int = 2048, repeats: int = 3) -> float:
-    """FLOP/s of a float32 matrix product, the best of a few."""
-    x = torch.randn(size, size, device=device)
+def _wait(device: torch.device) -> None:
+    """Until the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _matrix_flops(device: torch.device, dtype: torch.dtype, repeats: int = 4) -> float:
+    """FLOP/s of a product of square matrices, the best of a few."""
+    size = 8192 if device.type == "cuda" else 2048
+    x = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
+        _wait(device)
         started = time.perf_counter()
         x @ x
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait(device)
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best

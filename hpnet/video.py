@@ -114,7 +114,7 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
         stream.pix_fmt = "yuv420p"
         # x264's look-ahead (macroblock tree, B-frames) gives bytes that differ from run to run, even on one thread.
         deterministic = "bframes=0:no-mbtree=1:rc-lookahead=0"
-        stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": deterministic}
+        stream.options = {"crf": str(crf), "preset": "ultrafast", "x264-params": deterministic}
         stream.codec_context.thread_count = 1
         for image in frames:
             if shape is None:

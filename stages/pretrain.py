@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import PROJECT, default_workers, device_option, progress
+from .common import PROJECT, default_workers, device_option, progress, was_given
 
 KINDS = ("detector", "pose", "xclip")
 VALIDATION_SEEDS = 50_000_000
@@ -22,6 +22,8 @@ VALIDATION_SEEDS = 50_000_000
 @click.option("--count", type=click.IntRange(1), default=2048, show_default=True, help="Training scenes.")
 @click.option("--held-out", type=click.IntRange(1), default=256, show_default=True, help="Scenes for the card.")
 @click.option("--frames", type=click.IntRange(1), default=8, show_default=True, help="Frames per scene.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
+              help="Frames a second of the scenes.")  # fmt: skip
 @click.option("--scene-seed", type=click.IntRange(0, VALIDATION_SEEDS // 2), default=1_000_000, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Training steps; each kind has its own default.")
 @click.option("--batch", type=click.IntRange(1), help="Batch size; each kind has its own default.")
@@ -38,6 +40,7 @@ def command(
     count: int,
     held_out: int,
     frames: int,
+    fps: float,
     scene_seed: int,
     steps: int | None,
     batch: int | None,
@@ -58,13 +61,14 @@ def command(
     def shards(folder: Path, number: int, first: int) -> Any:
         with progress(f"rendering {folder.name}", number) as advance:
             processes = workers or default_workers()
-            files = render_scenes(folder, number, first, processes, frames=frames, on_progress=advance)
+            files = render_scenes(folder, number, first, processes, frames=frames, fps=fps, on_progress=advance)
         return [SceneShard(file) for file in files]
 
     train = shards(scenes / "train", count, scene_seed)
     validation = shards(scenes / "held-out", held_out, VALIDATION_SEEDS)
     options: dict[str, Any] = {"steps": steps, "batch": batch, "lr": lr, "start": start}
     chosen = {name: value for name, value in options.items() if value is not None}
+    chosen["command"] = _as_typed(kind)
 
     def on_step(step: int, loss: float) -> None:
         if step % 100 == 0:
@@ -74,6 +78,15 @@ def command(
     figures = ", ".join(f"{name} {value:.3f}" for name, value in training.quality.items())
     click.echo(f"{training.name}: {training.parameters:,} parameters, {training.seconds:.0f} s on {training.device}")
     click.echo(f"on {held_out} held-out scenes: {figures}")
+
+
+def _as_typed(kind: str) -> str:
+    """The command with the options that decide its result, where they stood on the command line."""
+    context = click.get_current_context()
+    names = ("count", "held_out", "frames", "fps", "scene_seed", "steps", "batch", "lr", "seed")
+    given = [f"--{name.replace('_', '-')} {context.params[name]}" for name in names if was_given(context, name)]
+    start = ["--start"] if context.params["start"] else []
+    return " ".join(["hpnet pretrain", kind, *given, *start])
 
 
 def _trainer(kind: str) -> Any:

@@ -9,7 +9,7 @@ from hpnet.pretrain.scenes import RenderedScene
 RED = (220, 30, 30)
 
 
-def red_box_scene(seed: int, frames: int, width: int, height: int) -> RenderedScene:
+def red_box_scene(seed: int, frames: int, width: int, height: int, fps: float) -> RenderedScene:
     """A red rectangle that moves right, on coarse noise."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 255, (1, height // 8, width // 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)

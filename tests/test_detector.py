@@ -564,7 +564,7 @@ def test_scene_shards_hold_what_was_rendered(tmp_path: Path) -> None:
     before = [f.stat().st_mtime_ns for f in files]
     render_scenes(tmp_path, 5, 40, workers=2, frames=3, width=64, height=48, shard_size=2, make=red_box_scene)
     assert [f.stat().st_mtime_ns for f in files] == before
-    expected = red_box_scene(43, 3, 64, 48)
+    expected = red_box_scene(43, 3, 64, 48, 12)
     shard = shards[1]
     assert shard.captions[1] == "scene 43"
     np.testing.assert_array_equal(shard.boxes_xyxy_px(1), expected.boxes_xyxy_px)

@@ -34,7 +34,7 @@ def reduced_config(
     vocab_size: int,
     image_size: int = 80,
     patch_size: int = 16,
-    frames: int = 2,
+    frames: int = 4,
     width: int = 96,
     layers: int = 4,
     text_width: int = 64,

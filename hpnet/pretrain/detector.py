@@ -229,6 +229,7 @@ def train_detector(
     device: str = "auto",
     seed: int = 0,
     frames_per_scene: int = 4,
+    command: str = "hpnet pretrain detector",
     on_step: Callable[[int, float], None] | None = None,
 ) -> Training:
     """Train mannequin-yolo from scratch and write its weights and its card into ``out``.
@@ -239,6 +240,7 @@ def train_detector(
         out: folder for mannequin-yolo.safetensors (float16) and mannequin-yolo.json.
         train, validation: scenes of disjoint seeds; validation is used once, for the card.
         image_size: longer side of the training images.
+        command: what the card says was run.
         on_step: called with the number of steps done and the loss.
 
     Returns:
@@ -296,7 +298,7 @@ def train_detector(
     quality = evaluate(weights, validation, image_size=image_size, device=device, frames_per_scene=frames_per_scene)
     training = Training(
         name=NAME,
-        command="hpnet pretrain detector",
+        command=command,
         data=f"rendered mannequins: {_describe(train, len(images))}; held out: {_describe(validation)}",
         steps=steps,
         seed=seed,

@@ -320,6 +320,7 @@ def train_pose(
     seed: int = 0,
     frames_per_scene: int = 4,
     start: Path | None = None,
+    command: str = "hpnet pretrain pose",
     on_step: Callable[[int, float], None] | None = None,
 ) -> Training:
     """Train mannequin-simcc, from scratch or from ``start``; write its weights (float16) and its card into ``out``.
@@ -333,6 +334,7 @@ def train_pose(
         place_weight: weight of the place probe's loss; 0 leaves it out.
         map_weight: weight of :func:`map_loss`, which makes the head's 17 maps show the joints.
         start: weights of an earlier run to go on from; the card then counts its steps and seconds too.
+        command: what the card says was run.
         on_step: called with the number of steps done and the loss.
 
     Returns:
@@ -421,7 +423,7 @@ def train_pose(
         earlier = read_json(start.with_suffix(".json"))
     training = Training(
         name=NAME,
-        command=f"{earlier['command']}; then --start, {steps} steps at {lr:g}" if start else "hpnet pretrain pose",
+        command=f"{earlier['command']}; then {command}" if start else command,
         data=f"rendered mannequins: {_describe(train, len(which))}; held out: {_describe(validation)}; "
         f"probes on {TAP}: held object, weight {held_weight:g}; place, weight {place_weight:g}",
         steps=earlier["steps"] + steps,

@@ -46,13 +46,13 @@ class RenderedScene:
     visible: NDArray[np.bool_]
 
 
-def render_scene(seed: int, frames: int, width: int, height: int) -> RenderedScene:
+def render_scene(seed: int, frames: int, width: int, height: int, fps: float = 12) -> RenderedScene:
     """Draw the random pretraining scene of a seed."""
     # Here and not above: reading shards should not need the renderer, which compiles on import.
     from ..data.mannequin.pretraining import random_scene
     from ..data.mannequin.render import render_with_truth
 
-    scene, caption = random_scene(seed, frames)
+    scene, caption = random_scene(seed, frames, fps)
     pictures, truth = render_with_truth(scene, width, height)
     return RenderedScene(
         seed=seed,
@@ -74,7 +74,8 @@ def render_scenes(
     width: int = 320,
     height: int = 240,
     shard_size: int = 32,
-    make: Callable[[int, int, int, int], RenderedScene] = render_scene,
+    fps: float = 12,
+    make: Callable[[int, int, int, int, float], RenderedScene] = render_scene,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
     """Render ``count`` scenes with seeds seed, seed + 1, ... into shards under ``out``; whole shards are kept.
@@ -82,7 +83,8 @@ def render_scenes(
     Args:
         workers: processes, one core each.
         frames: T, frames per scene.
-        make: (seed, frames, width, height) -> scene; picklable.
+        fps: frames a second.
+        make: (seed, frames, width, height, fps) -> scene; picklable.
         on_progress: called with the number of scenes of each finished shard.
 
     Returns:
@@ -94,16 +96,17 @@ def render_scenes(
     jobs: list[tuple[Path, list[int]]] = []
     for start in range(seed, seed + count, shard_size):
         seeds = list(range(start, min(start + shard_size, seed + count)))
-        jobs.append((out / f"scenes-{seeds[0]:09d}-{len(seeds)}-{frames}x{width}x{height}.safetensors", seeds))
+        jobs.append((out / f"scenes-{seeds[0]:09d}-{len(seeds)}-{frames}x{width}x{height}at{fps:g}.safetensors", seeds))
     waiting = [(file, seeds) for file, seeds in jobs if not file.is_file()]
     report = on_progress or (lambda n: None)
     if workers <= 1:
         for file, seeds in waiting:
-            report(_render_shard(file, seeds, frames, width, height, make))
+            report(_render_shard(file, seeds, frames, width, height, fps, make))
     elif waiting:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, context, _one_core) as pool:
-            futures = [pool.submit(_render_shard, file, seeds, frames, width, height, make) for file, seeds in waiting]
+            same = (frames, width, height, fps, make)
+            futures = [pool.submit(_render_shard, file, seeds, *same) for file, seeds in waiting]
             for future in concurrent.futures.as_completed(futures):
                 report(future.result())
     return [file for file, _ in jobs]
@@ -121,9 +124,10 @@ def _render_shard(
     frames: int,
     width: int,
     height: int,
-    make: Callable[[int, int, int, int], RenderedScene],
+    fps: float,
+    make: Callable[[int, int, int, int, float], RenderedScene],
 ) -> int:
-    write_shard(file, [make(seed, frames, width, height) for seed in seeds])
+    write_shard(file, [make(seed, frames, width, height, fps) for seed in seeds])
     return len(seeds)
 
 

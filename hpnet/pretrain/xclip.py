@@ -235,19 +235,20 @@ def joints_in_patches(joints: Tensor, placement: Placement, side: int) -> Tensor
         side: G.
 
     Returns:
-        (N, F, G * G, 17) float32, 1 where anybody's joint is; left and right change places in mirrored clips.
+        (N, F, G * G, 17) float32 on the joints' device, 1 where anybody's joint is; left and right change places in
+        mirrored clips.
     """
     zoom = torch.stack([placement.zoom_x, placement.zoom_y], -1)[:, None, None, None]
     shift = torch.stack([placement.shift_x, placement.shift_y], -1)[:, None, None, None]
     mirror = torch.tensor(COCO17.mirror)
-    swapped = torch.where((placement.zoom_x < 0)[:, None, None, None, None], joints[:, :, :, mirror], joints)
-    cell = ((swapped - shift) / zoom + 1) / 2 * side  # (N, F, M, 17, 2)
+    flipped = (placement.zoom_x < 0).to(joints.device)
+    swapped = torch.where(flipped[:, None, None, None, None], joints[:, :, :, mirror], joints)
+    cell = ((swapped - shift.to(joints.device)) / zoom.to(joints.device) + 1) / 2 * side  # (N, F, M, 17, 2)
     inside = ((cell >= 0) & (cell < side)).all(-1)  # false for NaN
-    clip, frame, _, joint = inside.nonzero(as_tuple=True)
-    x, y = cell[inside].long().unbind(-1)
-    targets = torch.zeros(*joints.shape[:2], side * side, joints.shape[3])
-    targets[clip, frame, y * side + x, joint] = 1
-    return targets
+    x, y = cell.nan_to_num(0).clamp(0, side - 1).long().unbind(-1)  # (N, F, M, 17)
+    targets = torch.zeros(*joints.shape[:2], side * side, joints.shape[3], device=joints.device)
+    # for every joint j of every person m: targets[n, f, y * side + x, j] = 1 where it is inside
+    return targets.scatter_reduce_(2, y * side + x, inside.float(), "amax")
 
 
 # --- loss and quality -------------------------------------------------------------------------------------------------
@@ -387,6 +388,7 @@ def train_xclip(
     seed: int = 0,
     vocab_size: int = 1000,
     sizes: dict[str, int] | None = None,
+    command: str = "hpnet pretrain xclip",
     on_step: Callable[[int, float], None] | None = None,
 ) -> Training:
     """Train mannequin-xclip from scratch; write ``mannequin-xclip/`` (weights, config, tokenizer, card) into ``out``.
@@ -398,6 +400,7 @@ def train_xclip(
         action_share: share of captions cut down to their action in each step; see :func:`action_caption`.
         help_share: weight of the helping tasks, see :class:`Helpers`.
         sizes: of :func:`hpnet.models.xclip.reduced_config`.
+        command: what the card says was run.
         on_step: called with the number of steps done and the contrastive loss.
 
     Returns:
@@ -444,7 +447,7 @@ def train_xclip(
     held_out = load_videos(validation, frames=frames, size=stored)
     training = Training(
         name=PACKAGED,
-        command="hpnet pretrain xclip",
+        command=command,
         data=f"rendered mannequins: {_describe(train)}; held out: {_describe(validation)}",
         steps=steps,
         seed=seed,
@@ -481,7 +484,7 @@ def fit_captions(
     encoder = VideoEncoder(model.config, model=model).to(device)
     side = size // int(model.config.vision_config.patch_size)
     texts = _CaptionTable(tokenizer, data.captions, _longest(model))
-    videos, joints = torch.from_numpy(data.frames).to(device), torch.from_numpy(data.joints)
+    videos, joints = torch.from_numpy(data.frames).to(device), torch.from_numpy(data.joints).to(device)
     width, dim = int(model.config.vision_config.hidden_size), encoder.text_dim
     helpers = Helpers(width, dim, texts.word_weight(tokenizer.get_vocab_size())).to(device)
     groups = _parameter_groups(torch.nn.ModuleList([model, helpers]), weight_decay)
@@ -497,7 +500,7 @@ def fit_captions(
         short = torch.rand(len(rows), generator=generator) < action_share
         ids, mask, owner = (t.to(device) for t in texts.of(rows, flipped, short))
         placement = random_placement(flipped, generator)
-        targets = joints_in_patches(joints[rows], placement, side).to(device)
+        targets = joints_in_patches(joints[rows.to(device)], placement, side)
         inputs = augment(videos[rows.to(device)], size, placement, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             vectors, tokens = encoder.see(inputs)

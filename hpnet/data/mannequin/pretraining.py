@@ -833,19 +833,19 @@ def _places(rng: Random, count: int) -> list[tuple[float, float]]:
     return spots
 
 
-def random_scene(seed: int, frames: int) -> tuple[Scene, str]:
+def random_scene(seed: int, frames: int, fps: float = FPS) -> tuple[Scene, str]:
     """One scene for pretraining and its caption.
 
     Args:
         seed: decides everything.
-        frames: T, taken as 12 frames a second.
+        frames, fps: T and how many make a second; fewer a second show more of an action.
 
     Returns:
         The scene: nobody (one in 16), one person (half), two (a third: together or each on their own) or three to six;
         and the caption, lower case without a full stop.
     """
     rng = stream(seed, "pretraining scene")
-    clock = Clock(frames, FPS)
+    clock = Clock(frames, fps)
     kind = rng.random()
     acts: list[Act] = []
     if kind < 0.06:

@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,17 +145,17 @@ def run(task: Task, rounds: int, weights_are: str) -> dict[str, Any]:
         for way, tasks in ways.items()
     }
 
-    def measure(way: str, warm_up: bool) -> Sample:
-        started = [pool.submit(_round, part, way, warm_up) for pool, part in zip(pools[way], ways[way], strict=True)]
-        return _together([one.result() for one in started])
+    def begin(way: str, warm_up: bool) -> list[Future[Sample]]:
+        return [pool.submit(_round, part, way, warm_up) for pool, part in zip(pools[way], ways[way], strict=True)]
 
     samples: dict[str, list[Sample]] = {way: [] for way in ways}
     try:
-        for way in ways:
-            measure(way, warm_up=True)
+        # every process loads its network and warms up at the same time; then one way after another
+        for one in [one for way in ways for one in begin(way, warm_up=True)]:
+            one.result()
         for _ in range(rounds):
             for way in ways:
-                samples[way].append(measure(way, warm_up=False))
+                samples[way].append(_together([one.result() for one in begin(way, warm_up=False)]))
     finally:
         for pool in itertools.chain.from_iterable(pools.values()):
             pool.shutdown()

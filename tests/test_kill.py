@@ -5,6 +5,7 @@ Minutes long, so it runs when HPNET_KILLS says how often to kill (20 for the ful
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -54,6 +55,13 @@ def metrics(project: Path) -> dict[str, Any]:
     return {str(f.relative_to(project)): read_json(f) for f in sorted((project / "metrics").rglob("*.json"))}
 
 
+def finished_stages(project: Path) -> set[str]:
+    """Stages whose outcome DVC has recorded; ``code`` runs every time by intent."""
+    lock = project / "dvc.lock"
+    recorded = yaml.safe_load(lock.read_text()) if lock.is_file() else {}
+    return set(recorded.get("stages", {})) - {"code"}
+
+
 def shards(project: Path) -> dict[Path, int]:
     return {f: f.stat().st_ino for f in (project / ".work").glob("*/*/manifest.json")}
 
@@ -69,8 +77,10 @@ def test_killed_again_and_again_the_graph_ends_where_an_unbroken_run_does(tmp_pa
     broken = new_project(tmp_path / "broken", videos)
     draw = random.Random(6)
     finished: dict[Path, int] = {}
+    recorded: set[str] = set()
     died = 0
     for _ in range(KILLS):
+        (broken / "log.txt").write_text("")
         running = start(broken)
         try:
             running.wait(draw.uniform(1, max(3.0, lasted / 3)))
@@ -78,6 +88,11 @@ def test_killed_again_and_again_the_graph_ends_where_an_unbroken_run_does(tmp_pa
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
             died += 1
+        else:
+            assert running.returncode == 0, (broken / "log.txt").read_text()[-3000:]
+        again = set(re.findall(r"Running stage '([^']+)'", (broken / "log.txt").read_text())) & recorded
+        assert not again, f"finished stages ran again: {again}"
+        recorded = finished_stages(broken)
         now = shards(broken)
         assert {f: now.get(f) for f in finished} == finished, "a finished shard was made again"
         finished = now

@@ -1,4 +1,4 @@
-"""Faults around a project: files damaged, gone or not writable, a full disk, a wrong clock, others at work beside it."""
+"""Faults around a project: files damaged, gone or not writable, a full disk, a wrong clock, others at work beside."""
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ Axes: N clips, T frames, M persons, V joints, C channels, K classes, W window, P
 from __future__ import annotations
 
 import json
+import shutil
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .skeleton import Skeleton
@@ -45,11 +47,41 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Save JSON, sorted and indented so that git diffs stay small."""
+def fresh(path: Path) -> Path:
+    """``path``, its folder made and no file there.
+
+    DVC hard-links outputs into its cache: a file that is written over in place would change the cache with it, and
+    every project that shares it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    path.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """``path``, fresh, to be written by a library whose errors do not say which file failed, or why.
+
+    Raises:
+        OSError: the file could not be written; names it and says how much room the disk has.
+    """
+    path = fresh(path)
+    try:
+        yield path
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise
+        free_mb = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"{path} cannot be written ({' '.join(str(error).split())[:200]}); {free_mb:.0f} MB are free there: make "
+            "room, then run the same command again (finished work is kept)"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Save JSON, sorted and indented so that git diffs stay small."""
+    fresh(path).write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -113,9 +145,8 @@ class Clips:
 
     def save(self, folder: Path) -> None:
         """Write clips.csv and classes.csv."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.table[list(CLIP_COLUMNS)].to_csv(folder / "clips.csv", index=False)
-        self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
+        self.table[list(CLIP_COLUMNS)].to_csv(fresh(folder / "clips.csv"), index=False)
+        self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
@@ -152,11 +183,10 @@ class Boxes:
 
     def save(self, folder: Path) -> None:
         """Write boxes.parquet (and failed.json)."""
-        folder.mkdir(parents=True, exist_ok=True)
         table = self.table[list(BOX_COLUMNS)].reset_index(drop=True)
         types: dict[str, Any] = {"clip_id": str, "frame": "int32", "track": "int32"}
         types |= dict.fromkeys(BOX_COLUMNS[3:], "float32")
-        table.astype(types).to_parquet(folder / "boxes.parquet", index=False)
+        table.astype(types).to_parquet(fresh(folder / "boxes.parquet"), index=False)
         write_json(folder / "failed.json", self.failed)
 
     @classmethod
@@ -364,13 +394,15 @@ class PoseStore:
                 parts[key].append(rows_first.astype(empty[key].dtype))
             rows.append((clip.clip_id, name, start, frames, persons))
             start += frames * persons
-        save_file({key: np.ascontiguousarray(np.concatenate(value)) for key, value in parts.items()}, folder / name)
+        tensors = {key: np.ascontiguousarray(np.concatenate(value)) for key, value in parts.items()}
+        with writing(folder / name) as file:
+            save_file(tensors, file)
         return pd.DataFrame(rows, columns=["clip_id", "shard", "start", "frames", "persons"])
 
     @staticmethod
     def write_index(folder: Path, index: pd.DataFrame, meta: PoseMeta) -> None:
         """Write index.parquet and meta.json."""
-        index.reset_index(drop=True).to_parquet(folder / "index.parquet", index=False)
+        index.reset_index(drop=True).to_parquet(fresh(folder / "index.parquet"), index=False)
         write_json(folder / "meta.json", meta.to_json())
 
 
@@ -420,14 +452,14 @@ class Features:
 
     def save(self, folder: Path) -> None:
         """Write the three files."""
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "features.npy", np.asarray(self.array, dtype=np.float16))
+        with writing(folder / "features.npy") as file:
+            np.save(file, np.asarray(self.array, dtype=np.float16))
         self.save_index(folder, self.index, self.meta)
 
     @staticmethod
     def save_index(folder: Path, index: pd.DataFrame, meta: FeatureMeta) -> None:
         """Write index.parquet and meta.json beside a features.npy that was written through a memory map."""
-        index.reset_index(drop=True).to_parquet(folder / "index.parquet", index=False)
+        index.reset_index(drop=True).to_parquet(fresh(folder / "index.parquet"), index=False)
         write_json(folder / "meta.json", meta.to_json())
 
     @classmethod
@@ -495,7 +527,6 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write scores.parquet."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table(
             {
                 "clip_id": pa.array(self.clip_ids, pa.string()),
@@ -504,7 +535,7 @@ class Scores:
                 "logits": pa.array(list(self.logits.astype(np.float32)), pa.list_(pa.float32())),
             }
         )
-        pq.write_table(table, path)
+        pq.write_table(table, fresh(path))
 
     @classmethod
     def load(cls, path: Path) -> Scores:

@@ -279,7 +279,8 @@ def merge(parts: Sequence[Path], out: Path) -> Boxes:
     boxes = Boxes(_table([b.table for b in loaded if len(b.table)]), failed)
     boxes.save(out)
     write_json(out / "people.json", people)
-    link_tree(((part / "frames.parquet", f"frames-{i:05d}.parquet") for i, part in enumerate(parts)), out / "frames")
+    frames = ((part / "frames.parquet", f"frames-{i:05d}.parquet") for i, part in enumerate(parts))
+    link_tree(frames, out / "frames", stale="frames-*.parquet")
     return boxes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import pooling, shards
-from .artifacts import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore
+from .artifacts import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore, writing
 from .params import PoolParams
 
 CODE = ("hpnet.artifacts", "hpnet.pooling", "hpnet.pool_shards")
@@ -95,7 +96,8 @@ class PoolWork:
             clip = store.load(item.clip_id, taps)
             arrays.append(clip_features(clip, self.params, store.meta).astype(np.float16))
             rows += [(item.clip_id, m, bool(clip.valid[:, m].any())) for m in range(clip.valid.shape[1])]
-        np.save(out / ARRAY, np.concatenate(arrays))
+        with writing(out / ARRAY) as file:
+            np.save(file, np.concatenate(arrays))
         pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)
 
 
@@ -133,21 +135,22 @@ def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, floa
     index = pd.concat([pd.read_parquet(part / INDEX) for part in parts], ignore_index=True)
     index.insert(2, "row", np.arange(len(index)))
     first = np.load(parts[0] / ARRAY, mmap_mode="r", allow_pickle=False)
-    out.mkdir(parents=True, exist_ok=True)
-    array = np.lib.format.open_memmap(out / ARRAY, "w+", np.float16, (len(index), *first.shape[1:]))
-    start = zeros = 0
-    for part in parts:
-        block = np.load(part / ARRAY, allow_pickle=False)
-        array[start : start + len(block)] = block
-        start += len(block)
-        zeros += int(block.size - np.count_nonzero(block))
-    array.flush()
+    shape = (len(index), *first.shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
+    zeros = 0
+    # Not through a memory map: where the disk is full, that ends the process without a word.
+    with writing(out / ARRAY) as path, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            block = np.load(part / ARRAY, allow_pickle=False)
+            file.write(block.tobytes())
+            zeros += int(block.size - np.count_nonzero(block))
     Features.save_index(out, index, meta)
     clips = index.clip_id.nunique()
     return {
         "clips": int(clips),
         "persons": int(index.valid.sum()),
         "without_person": int(clips - index[index.valid].clip_id.nunique()),
-        "bytes_per_clip": round(array.nbytes / clips),
-        "zeros": zeros / max(1, array.size),
+        "bytes_per_clip": round(2 * prod(shape) / clips),
+        "zeros": zeros / max(1, prod(shape)),
     }

@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from types import ModuleType
 from typing import Any, Protocol
 
 MANIFEST = "manifest.json"
+MISSING = "missing"
+"""The content digest of a file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,6 @@ def run_shards(
         if is_whole(folder):
             report(len(shard))
         else:
-            shutil.rmtree(folder, ignore_errors=True)
             waiting.append((shard, folder))
     if waiting:
         ENGINES[engine](waiting, work, workers, report)
@@ -136,6 +138,37 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def content_digest(path: Path) -> str:
+    """:func:`file_digest`, or :data:`MISSING` for a file that is not there."""
+    try:
+        return file_digest(path)
+    except FileNotFoundError:
+        return MISSING
+
+
+def seal(part: Path, stem: str) -> Path:
+    """Rename a finished ``NAME.part`` to ``STEM.DIGEST.SUFFIX`` beside it, SUFFIX being NAME's; older ones go."""
+    sealed = part.with_name(f"{stem}.{file_digest(part)}{Path(part.stem).suffix}")
+    os.replace(part, sealed)
+    for old in part.parent.glob(f"{stem}.{'?' * 32}.*"):
+        if old != sealed:
+            old.unlink(missing_ok=True)
+    return sealed
+
+
+def sealed(folder: Path, stem: str) -> Path | None:
+    """The file that :func:`seal` left, or None; one whose content is not what its name says is removed, with a warning.
+
+    Where a kill left two, either: both are whole.
+    """
+    for file in sorted(folder.glob(f"{stem}.{'?' * 32}.*")):
+        if file.name.split(".")[-2] == content_digest(file):
+            return file
+        warnings.warn(f"{file} is damaged: it is made again", stacklevel=2)
+        file.unlink(missing_ok=True)
+    return None
+
+
 def code_version(*modules: ModuleType | str) -> str:
     """A digest of the source of the modules that a step runs, so that an edit invalidates the step's shards."""
     digest = hashlib.blake2b(digest_size=8)
@@ -148,38 +181,69 @@ def code_version(*modules: ModuleType | str) -> str:
 def link_file(source: Path, destination: Path) -> None:
     """Hard-link a finished file to its place in a stage's output; copy it where links cannot be made."""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    destination.unlink(missing_ok=True)
+    part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
     try:
-        os.link(source, destination)
-    except OSError:
-        shutil.copy2(source, destination)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copy2(source, part)
+        os.replace(part, destination)
+    finally:
+        part.unlink(missing_ok=True)  # also after a rename onto a link of the same file, which does nothing
 
 
-def link_tree(files: Iterable[tuple[Path, str]], destination: Path) -> None:
-    """Link each (file, name) into ``destination``, which is emptied first."""
-    shutil.rmtree(destination, ignore_errors=True)
-    destination.mkdir(parents=True)
-    for source, name in files:
+def link_tree(files: Iterable[tuple[Path, str]], destination: Path, stale: str) -> None:
+    """Link each (file, name) into ``destination``; other files there whose names match ``stale`` go."""
+    links = {name: source for source, name in files}
+    for name, source in links.items():
         link_file(source, destination / name)
+    for old in destination.glob(stale):
+        if old.name not in links:
+            old.unlink()
 
 
 def finish_shard(work: Work, items: Sequence[ShardItem], folder: Path) -> int:
-    """Do one shard in a temporary folder beside its place and rename it there; returns the number of clips."""
+    """Do one shard in a temporary folder beside its place and rename it there; returns the number of clips.
+
+    Raises:
+        FileNotFoundError: a clip's file was there when its digest was taken and is gone; nothing is kept under that
+            digest, so that the file counts again once it is back.
+    """
     temporary = folder.parent / f"tmp-{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
         work(items, temporary)
+        _require_still_there(items)
         files = sorted(p for p in temporary.rglob("*") if p.is_file())
         manifest = {str(p.relative_to(temporary)): file_digest(p) for p in files}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not is_whole(folder):  # anything but another process having finished the same shard first
-                raise
+        _put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return len(items)
+
+
+def _require_still_there(items: Sequence[ShardItem]) -> None:
+    for item in items:
+        if item.path is not None and not item.digest.startswith(MISSING) and not item.path.is_file():
+            raise FileNotFoundError(
+                f"clip {item.clip_id!r}: {item.path} vanished during the run: put it back or leave it out, and run "
+                "the same command again (finished work is kept)"
+            )
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename; what is there is kept where another process finished the same shard first, replaced where damaged."""
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        if not is_whole(folder):
+            damaged = folder.with_name(f"tmp-{uuid.uuid4().hex}")
+            folder.rename(damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
+            temporary.rename(folder)
 
 
 def _run_local(

@@ -18,6 +18,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
+from .artifacts import writing
+from .shards import seal, sealed
+
 START_TOKEN = "<|startoftext|>"
 END_TOKEN = "<|endoftext|>"
 
@@ -113,26 +116,25 @@ def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache
     Args:
         model: an ``XCLIPModel``.
         cache: folder of features by content: the file's name is a hash of the encoder's weights, the tokenizer and the
-            texts. None: compute.
+            texts; a damaged one is computed again. None: compute.
 
     Raises:
         ValueError: a text is longer than the encoder reads.
     """
     ids, mask = tokenize(tokenizer, texts, int(model.config.text_config.max_position_embeddings))
-    file = None if cache is None else cache / f"{_content_hash(model, tokenizer, texts)}.npy"
-    if file is not None and file.is_file():
-        return torch.from_numpy(np.load(file, allow_pickle=False))
+    stem = "" if cache is None else _content_hash(model, tokenizer, texts)
+    known = None if cache is None else sealed(cache, stem)
+    if known is not None:
+        return torch.from_numpy(np.load(known, allow_pickle=False))
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         features = text_features(model, ids.to(model.device), mask.to(model.device)).float().cpu().numpy()
     model.train(was_training)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.stem}.{os.getpid()}.part")
-        with part.open("wb") as out:
+    if cache is not None:
+        with writing(cache / f"{stem}.{os.getpid()}.npy.part") as part, part.open("wb") as out:
             np.save(out, features)
-        os.replace(part, file)
+        seal(part, stem)
     return torch.from_numpy(features)
 
 

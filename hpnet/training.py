@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .artifacts import Scores, write_json
+from .artifacts import Scores, write_json, writing
 from .metrics import mean_class_accuracy, top_k
 from .models.synchronised import synchronise
+from .shards import seal, sealed
 
 Indices: TypeAlias = NDArray[np.int64]
 Schedule: TypeAlias = Callable[[float], float]
@@ -292,7 +293,7 @@ def fit(
             on_epoch(history[-1])
 
     chosen = max(history, key=lambda e: e.rank)
-    model.load_state_dict(load_file(folder / _best_name(chosen.epoch)))
+    model.load_state_dict(load_file(_whole_best(folder, chosen)))
     validated = chosen.val_accuracy is not None
     reason = "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"
     return FitResult(chosen, reason, tuple(history), start)
@@ -357,8 +358,9 @@ def finish(
     metrics["epoch"] = result.chosen.epoch
     metrics["parameters"] = sum(p.numel() for p in model.parameters())
     if accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, out / "model.safetensors")
+        state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        with writing(out / "model.safetensors") as file:
+            save_file(state, file)
         scores.save(out / "scores.parquet")
         training = {
             "chosen": result.chosen.__dict__,
@@ -530,16 +532,23 @@ def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[f
     return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
 
 
-def _best_name(epoch: int) -> str:
-    return f"best-{epoch:04d}.safetensors"
+def _best_stem(epoch: int) -> str:
+    return f"best-{epoch:04d}"
+
+
+def _whole_best(folder: Path, chosen: Epoch) -> Path:
+    best = sealed(folder, _best_stem(chosen.epoch))
+    if best is None:
+        raise FileNotFoundError(f"{folder}: the weights of epoch {chosen.epoch} are gone: run the same command again")
+    return best
 
 
 def _save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the last epoch's weights by themselves when it is the best so far."""
     if max(history, key=lambda e: e.rank) is history[-1]:
-        part = folder / "best.part"
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
-        os.replace(part, folder / _best_name(history[-1].epoch))
+        with writing(folder / "best.safetensors.part") as part:
+            save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
+        seal(part, _best_stem(history[-1].epoch))
 
 
 def _save_last(
@@ -558,27 +567,30 @@ def _save_last(
         "average": average.state if average else {},
         "history": [e.__dict__ for e in history],
     }
-    part = folder / "last.part"
-    torch.save(state, part)
-    os.replace(part, folder / "last.pt")
-    best = _best_name(max(history, key=lambda e: e.rank).epoch)
+    with writing(folder / "last.pt.part") as part:
+        torch.save(state, part)
+    seal(part, "last")
+    best = _best_stem(max(history, key=lambda e: e.rank).epoch)
     for old in folder.glob("best-*.safetensors"):
-        if old.name != best:
+        if not old.name.startswith(f"{best}."):
             old.unlink()
 
 
 def _resume(
     folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: WeightAverage | None
 ) -> list[Epoch]:
-    """Load the last checkpoint, when there is one; the finished epochs."""
-    file = folder / "last.pt"
-    if not file.is_file():
+    """Load the last checkpoint, when there is a whole one with its best weights; the finished epochs."""
+    file = sealed(folder, "last")
+    if file is None:
         return []
     state = torch.load(file, map_location=accelerator.device, weights_only=True)
+    history = [Epoch(**epoch) for epoch in state["history"]]
+    if sealed(folder, _best_stem(max(history, key=lambda e: e.rank).epoch)) is None:
+        return []
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     if average is not None:
         average.state = state["average"]
-    return [Epoch(**epoch) for epoch in state["history"]]
+    return history

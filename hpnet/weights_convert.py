@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from .artifacts import writing
 from .pose import networks
 from .weights import convert_ctrgcn, convert_pose, load_into, load_state
 
@@ -33,6 +34,6 @@ def convert(source: Path, model: str, out: Path) -> int:
         network = networks.build(model)
         load_into(network, convert_pose(state), str(source))
         state = network.state_dict()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in state.items()}, out, metadata={"model": model})
+    with writing(out) as file:
+        save_file({name: value.contiguous() for name, value in state.items()}, file, metadata={"model": model})
     return len(state)

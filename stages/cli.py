@@ -112,15 +112,18 @@ def _remember_seconds(arguments: Sequence[str], seconds: float) -> None:
         return
     import json
 
+    from .common import locked
+
     file = os.path.join(".work", "seconds.json")
-    os.makedirs(".work", exist_ok=True)
-    known: dict[str, float] = {}
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError), open(file, encoding="utf-8") as stream:
-        known = json.load(stream)
-    name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
-    known.pop(name, None)
-    with open(file, "w", encoding="utf-8") as stream:
-        json.dump(known | {name: round(seconds, 1)}, stream, indent=1)
+    with locked("seconds"):  # two stages may end at once
+        known: object = None
+        with contextlib.suppress(FileNotFoundError, ValueError), open(file, encoding="utf-8") as stream:
+            known = json.load(stream)
+        name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
+        others = {k: s for k, s in known.items() if k != name} if isinstance(known, dict) else {}
+        with open(f"{file}.part", "w", encoding="utf-8") as stream:
+            json.dump(others | {name: round(seconds, 1)}, stream, indent=1)
+        os.replace(f"{file}.part", file)
 
 
 def _stop(what: str) -> None:

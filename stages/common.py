@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +44,41 @@ class Project:
 
 
 PROJECT = Project()
+
+
+@contextmanager
+def locked(name: str, waiting: str = "") -> Iterator[None]:
+    """Let one process at a time in; the others wait, having said ``waiting``. It ends with the process that holds it.
+
+    Where the file system has no locks this says so and lets everybody in.
+    """
+    folder = PROJECT.work / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting:
+                    click.echo(waiting, err=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            click.echo(f"{file.name}: {error.strerror}: do not run one command twice at once here", err=True)
+        yield
+
+
+def hold(*outs: Path) -> None:
+    """Keep other processes from writing these outputs until the command ends; wait for one that does now.
+
+    DVC locks what it runs; this is for commands run by hand beside it. Of the processes of ``accelerate launch`` the
+    first one holds for all.
+    """
+    if int(os.environ.get("RANK", "0")):
+        return
+    context = click.get_current_context()
+    for out in sorted(outs):
+        name = hashlib.blake2b(str(out.resolve()).encode(), digest_size=8).hexdigest()
+        context.with_resource(locked(name, f"another process is writing {out}: waiting for it"))
 
 
 def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -8,7 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, progress, section_options
+from .common import PROJECT, device_option, hold, progress, section_options
 from .train import precision_option, train_stream
 
 
@@ -43,6 +43,7 @@ def command(
     if variant not in params.compare.variants:
         known = ", ".join(params.compare.variants) or "none is set"
         raise click.BadParameter(f"{variant!r} is none of compare.variants ({known})", param_hint="VARIANT")
+    hold(PROJECT.work / "compare" / variant)
     section = params.variant(variant)
     store = PoseStore(source)
     items = pool_items(store)

@@ -8,7 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, default_workers, progress, section_options, was_given
+from .common import PROJECT, default_workers, hold, progress, section_options, was_given
 from .needs import require_weights
 
 
@@ -27,6 +27,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     from hpnet.artifacts import write_json
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
 
+    hold(out)
     section = params.data
     if was_given(context, "videos"):
         section = section.model_copy(update={"source": "folder"})

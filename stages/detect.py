@@ -8,7 +8,16 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
+from .common import (
+    PROJECT,
+    device_option,
+    device_workers,
+    engine_option,
+    hold,
+    progress,
+    section_options,
+    workers_option,
+)
 from .needs import require_weights
 
 
@@ -42,14 +51,14 @@ def command(
 
     from hpnet.artifacts import Clips, read_json, write_json
     from hpnet.detection import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
-    from hpnet.shards import ShardItem, file_digest, run_shards
+    from hpnet.shards import ShardItem, content_digest, run_shards
 
     require_weights(params, "detector")
+    hold(out)
     clips = Clips.load(source).usable()
     paths = [Path(path) for path in clips.path]
     items = [
-        ShardItem(str(clip_id), path, file_digest(path) if path.is_file() else "missing")
-        for clip_id, path in zip(clips.clip_id, paths, strict=True)
+        ShardItem(str(clip_id), path, content_digest(path)) for clip_id, path in zip(clips.clip_id, paths, strict=True)
     ]
     with progress("detecting", len(items)) as advance:
         parts = run_shards(

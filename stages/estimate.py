@@ -8,7 +8,16 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, device_workers, engine_option, progress, section_options, workers_option
+from .common import (
+    PROJECT,
+    device_option,
+    device_workers,
+    engine_option,
+    hold,
+    progress,
+    section_options,
+    workers_option,
+)
 from .needs import require_weights
 
 
@@ -62,6 +71,7 @@ def command(
     from hpnet.shards import run_shards
 
     require_weights(params, "pose")
+    hold(out)
     boxes = boxes.absolute()
     paths = clip_paths(source if videos is None else videos, boxes, indexed=videos is None)
     items = clip_items(paths, boxes, params.detect.persons)

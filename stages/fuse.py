@@ -52,7 +52,7 @@ def command(
     allow_missing: bool,
 ) -> None:
     """Join the streams' scores by clip, under both rules, and tabulate every combination."""
-    from hpnet.artifacts import write_json
+    from hpnet.artifacts import fresh, write_json
     from hpnet.fusion import (
         RULES,
         FusionResult,
@@ -98,7 +98,7 @@ def command(
         summary: dict[str, object] = {"clips": 0}
     else:
         table = ensemble_table(streams, fuse_with, RESAMPLES_OF_ACCURACY, SEED)
-        table.to_csv(folder / "table.csv", index=False)
+        table.to_csv(fresh(folder / "table.csv"), index=False)
         summary = dict(evaluate(chosen.scores))
         for row in table.to_dict("records"):
             values = {key: float(row[key]) for key in ("top1", "top5", "mean_class_accuracy")}

@@ -8,7 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, engine_option, progress, section_options, workers_option
+from .common import PROJECT, engine_option, hold, progress, section_options, workers_option
 
 
 @click.command("pool")
@@ -37,6 +37,7 @@ def command(
     from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key
     from hpnet.shards import run_shards
 
+    hold(out)
     store = PoseStore(source)
     meta = feature_meta(params.pool, store.meta)
     items = pool_items(store)

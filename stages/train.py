@@ -13,7 +13,7 @@ import click
 
 from hpnet.params import STREAMS, Params
 
-from .common import PROJECT, device_option, progress, section_options
+from .common import PROJECT, device_option, hold, progress, section_options
 
 if TYPE_CHECKING:
     from hpnet.training import Clock, Epoch
@@ -79,10 +79,12 @@ def command(
         from .train_all import train_all
 
         folders = (out or PROJECT.artifacts / "train", metrics or PROJECT.metrics / "train")
+        hold(*(folders[0] / each for each in STREAMS if each != "hpnet"))
         train_all(params, out=folders[0], metrics=folders[1], **options)
         return
     options["out"] = out or PROJECT.artifacts / "train" / stream
     options["metrics"] = metrics or PROJECT.metrics / "train" / f"{stream}.json"
+    hold(options["out"])
     train_stream(stream, params, **options)
 
 
@@ -234,10 +236,16 @@ def epoch_log(
     if history is None:
         yield lambda epoch: None
         return
+    import sqlite3
+
     from dvclive import Live
 
+    try:
+        log = Live(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
+    except sqlite3.Error as error:  # DVC's notes on this folder, in its site cache
+        raise OSError(f"DVC cannot write its own state ({error}): make room, then run the same command again") from None
     with (
-        Live(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live,
+        log as live,
         nullcontext() if report else progress(f"train {stream}", epochs) as advance,
     ):
 

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from hpnet import fusion
 from hpnet.artifacts import Clips, Scores
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
+from hpnet.statistics import bootstrap_interval
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SMARTHOME = SHARED / "data" / "scores" / "smarthome_cs"
@@ -318,6 +320,296 @@ def test_classes_without_training_clips_are_noted() -> None:
     flat, notes = fusion.log_frequency(None, 4)
     assert np.ptp(flat) == 0
     assert "flat" in notes[0]
+
+
+# --- every formula, written a second time ---------------------------------------------------------------------------
+
+
+def objective(
+    weights: NDArray[np.float64], scores: NDArray[np.float64], labels: NDArray[np.int64], adjustment: Any = 0.0
+) -> float:
+    """Class-balanced cross-entropy of the weighted sum, with a Gaussian prior around 1 / S that is worth one clip."""
+    fitted = log_softmax(sum(w * x for w, x in zip(weights, scores, strict=True)) - adjustment, axis=1)
+    per_class = [fitted[labels == k, k].mean() for k in np.unique(labels)]
+    return float(-np.mean(per_class) + sum((w - 1 / len(weights)) ** 2 for w in weights) / (2 * len(labels)))
+
+
+def small_problem() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Three streams (S, N, K) of unequal quality and labels of which one class never occurs and others are rare."""
+    labels = np.repeat([0, 1, 2, 4], [30, 12, 5, 3])
+    rng = np.random.default_rng(11)
+    scores = rng.normal(size=(3, len(labels), 5))
+    for stream, strength in enumerate((2.0, 1.0, 0.2)):
+        scores[stream, np.arange(len(labels)), labels] += strength
+    return scores, labels
+
+
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_fitted_weights_are_the_minimum_of_the_objective(adjusted: bool) -> None:
+    scores, labels = small_problem()
+    adjustment = np.log([0.4, 0.3, 0.2, 0.05, 0.05]) if adjusted else None
+    weights, errors, loss = fusion.fit_weights(scores, labels, adjustment)
+    given = 0.0 if adjustment is None else adjustment
+    best = minimize(objective, np.full(3, 0.5), args=(scores, labels, given), bounds=[(0, None)] * 3, tol=1e-12)
+    np.testing.assert_allclose(weights, best.x, atol=2e-3)
+    assert loss == pytest.approx(objective(weights, scores, labels, given), rel=1e-9)
+    assert loss == pytest.approx(best.fun, abs=1e-6)
+    assert np.isnan(errors).all()
+
+
+def test_one_clip_pulls_as_much_as_the_prior() -> None:
+    scores = np.array([[[1.0, 0.0]]])  # one stream, one clip of class 0
+    weight = float(fusion.fit_weights(scores, [0])[0][0])
+    # derivative: -(1 - p) + (w - 1) = 0 with p = sigmoid(w)
+    assert weight - 1 == pytest.approx(1 - 1 / (1 + np.exp(-weight)), abs=1e-4)
+
+
+def test_a_stream_that_hurts_gets_no_weight() -> None:
+    scores, labels = small_problem()
+    scores[2] = -3 * scores[0]
+    weights, _, _ = fusion.fit_weights(scores, labels)
+    assert weights[2] == 0
+    assert (weights[:2] > 0).all()
+
+
+@pytest.mark.parametrize("resamples", [2, 4])
+def test_standard_errors_are_those_of_refits_on_resampled_clips(resamples: int) -> None:
+    scores, labels = small_problem()
+    _, errors, _ = fusion.fit_weights(scores, labels, seed=5, resamples=resamples)
+    rng, refits = np.random.default_rng(5), []
+    for _ in range(resamples):
+        rows = rng.integers(0, len(labels), len(labels))
+        refits.append(fusion.fit_weights(scores[:, rows], labels[rows])[0])
+    np.testing.assert_allclose(errors, np.std(refits, axis=0, ddof=1), atol=2e-3)
+    assert (errors > 0).any()
+    assert np.isnan(fusion.fit_weights(scores, labels, resamples=1)[1]).all()
+
+
+def test_every_class_that_occurs_counts_the_same() -> None:
+    weights = fusion.balanced_clip_weights([0, 0, 0, 2])
+    np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+
+def test_temperature_minimises_cross_entropy_with_its_prior() -> None:
+    scores, labels = small_problem()
+    logits = 4 * scores[0]
+    grid = np.linspace(-3, 3, 6001)
+    losses = [
+        -log_softmax(logits / np.exp(t), axis=1)[np.arange(len(labels)), labels].mean() + t**2 / (2 * len(labels))
+        for t in grid
+    ]
+    found = fusion.fit_temperature(logits, labels)
+    assert np.log(found) == pytest.approx(grid[np.argmin(losses)], abs=2e-3)
+    many = np.tile(labels, 200)  # so many that the prior is nothing beside them: only the bounds hold
+    assert np.log(fusion.fit_temperature(np.eye(5)[many] * -400.0, many)) == pytest.approx(4, abs=0.01)
+    assert np.log(fusion.fit_temperature(np.eye(5)[many] * 0.01, many)) == pytest.approx(-4, abs=0.01)
+
+
+def test_the_floor_under_probabilities() -> None:
+    found = fusion.log_probabilities([[0.0, 1.0]], "probabilities")
+    np.testing.assert_allclose(found, [[np.log(1e-8 / (1 + 1e-8)), np.log(1 / (1 + 1e-8))]], rtol=1e-7)
+    np.testing.assert_allclose(fusion.log_probabilities([[1.0, 3.0]], "logits"), log_softmax([[1.0, 3.0]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([[0.5, 0.5009]], "probabilities"),
+        ([[0.5, 0.4991]], "probabilities"),
+        ([[0.0, 1.0]], "probabilities"),
+        ([[0.5, 0.5011]], "logits"),
+        ([[0.5, 0.4989]], "logits"),
+        ([[0.5, 0.5], [0.5, 0.6]], "logits"),
+        ([[1.1, -0.1]], "logits"),
+        ([[0.25, 0.25], [0.75, 0.75]], "logits"),
+    ],
+)
+def test_rows_are_probabilities_up_to_a_thousandth(rows: list[list[float]], kind: str) -> None:
+    assert fusion.score_kind(rows) == kind
+    assert fusion.score_kind(np.zeros((0, 2))) == "logits"
+
+
+def test_frequencies_are_shares_and_an_empty_class_is_as_rare_as_the_rarest() -> None:
+    logs, notes = fusion.log_frequency([0, 2, 8, 0], 4)
+    np.testing.assert_allclose(np.exp(logs), [2 / 14, 2 / 14, 8 / 14, 2 / 14])
+    assert notes == ("2 classes have no training clip: treated as rare as the rarest",)
+    logs, notes = fusion.log_frequency([1, 3], 2)
+    np.testing.assert_allclose(np.exp(logs), [0.25, 0.75])
+    assert notes == ()
+    np.testing.assert_allclose(fusion.log_frequency(None, 4)[0], -np.log(4))
+
+
+# --- without validation clips, and with some ------------------------------------------------------------------------
+
+
+def five_streams(validation: int = 0) -> dict[str, Scores]:
+    return {s: make(noisy(i, 1 + i, LABELS), LABELS, validation) for i, s in enumerate(RELEASED)}
+
+
+def test_constants_without_validation() -> None:
+    streams = five_streams()
+    weighted, balanced = fusion.fuse(streams, "weighted"), fusion.fuse(streams, "balanced")
+    assert weighted.weights == RELEASED
+    assert balanced.weights == {**RELEASED, "hpnet": 1.0}
+    assert weighted.fit is None
+    assert set(weighted.temperatures.values()) | set(balanced.temperatures.values()) == {1.0}
+    assert weighted.softmaxed == ("hpnet",)
+    expected = 11 * softmax(streams["hpnet"].logits.astype(float), axis=1)
+    expected += sum(0.1 * streams[s].logits.astype(float) for s in RELEASED if s != "hpnet")
+    np.testing.assert_allclose(weighted.scores.logits, expected, rtol=1e-4, atol=1e-5)
+    assert weighted.tau == 0.0
+    assert balanced.tau == 1.0
+    assert set(weighted.adjustment) == {0.0}
+    np.testing.assert_allclose(balanced.adjustment, -np.log(6))
+    np.testing.assert_allclose(
+        balanced.scores.logits,
+        log_softmax(streams["hpnet"].logits.astype(float), axis=1) + np.log(6)
+        + 0.1 * sum(log_softmax(streams[s].logits.astype(float), axis=1) for s in RELEASED if s != "hpnet"),
+        rtol=1e-4, atol=1e-4,
+    )  # fmt: skip
+
+
+def test_ten_validation_clips_are_enough_to_fit() -> None:
+    assert fusion.fuse(five_streams(9)).fit is None
+    fit = fusion.fuse(five_streams(10)).fit
+    assert fit is not None
+    assert fit.clips == 10
+
+
+def test_clips_without_a_label_or_a_stream_are_not_fitted_on() -> None:
+    streams = five_streams(40)
+    labels = LABELS.copy()
+    labels[:7] = -1
+    streams = {s: replace(scores, labels=labels) for s, scores in streams.items()}
+    part = streams["hpb"]
+    streams["hpb"] = Scores(part.clip_ids[12:], part.splits[12:], part.labels[12:], part.logits[12:])
+    fit = fusion.fuse(streams, allow_missing=True).fit
+    assert fit is not None
+    assert fit.clips == 40 - 12
+
+
+@pytest.mark.parametrize("rule", fusion.RULES)
+def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpb": make(noisy(2, 2, LABELS), LABELS, 200)}
+    counts = np.array([1, 2, 3, 4, 5, 6])
+    result = fusion.fuse(streams, rule, tau=0.7, class_frequency=counts, seed=3, resamples=3)
+    held_out = {s: scores.logits[:200].astype(float) for s, scores in streams.items()}
+    if rule == "balanced":
+        held_out = {s: log_softmax(values, axis=1) for s, values in held_out.items()}
+    temperatures = {s: fusion.fit_temperature(values, LABELS[:200]) for s, values in held_out.items()}
+    adjustment = 0.7 * np.log(counts / 21) if rule == "balanced" else np.zeros(6)
+    stacked = np.stack([held_out[s] / temperatures[s] for s in streams])
+    weights, errors, loss = fusion.fit_weights(stacked, LABELS[:200], adjustment, 3, 3)
+    assert result.fit is not None
+    assert result.fit.loss == pytest.approx(loss)
+    divided = temperatures if rule == "weighted" else dict.fromkeys(streams, 1.0)
+    for s, weight, error in zip(streams, weights, errors, strict=True):
+        assert result.weights[s] == pytest.approx(weight / divided[s])
+        assert result.fit.standard_error[s] == pytest.approx(error / divided[s])
+        assert result.temperatures[s] == pytest.approx(temperatures[s] if rule == "balanced" else 1.0)
+    whole = {s: scores.logits.astype(float) for s, scores in streams.items()}
+    if rule == "balanced":
+        whole = {s: log_softmax(log_softmax(v, axis=1) / temperatures[s], axis=1) for s, v in whole.items()}
+    expected = sum(result.weights[s] * whole[s] for s in streams) - adjustment
+    np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), expected, atol=1e-4)
+    assert fusion.fuse(streams, rule, resamples=1).fit.standard_error == {}  # type: ignore[union-attr]
+
+
+def whole_logits(streams: dict[str, Scores]) -> dict[str, NDArray[np.float64]]:
+    return {s: scores.logits.astype(float) for s, scores in streams.items()}
+
+
+def test_new_clips_are_fused_with_hpnet_as_probabilities_where_its_constant_was_used() -> None:
+    streams = five_streams()
+    result = fusion.fuse(streams)
+    np.testing.assert_allclose(
+        fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), result.scores.logits, rtol=1e-4, atol=1e-4
+    )
+    stored = {**result.to_json(), "weights": {"hpj": 1.0, "hpnet": 0.0}, "softmaxed": []}
+    logits = whole_logits(streams)["hpj"]
+    np.testing.assert_allclose(fusion.fuse_as_fitted(stored, {"hpj": logits}), logits)
+    with pytest.raises(ValueError, match="'hpj' is missing"):
+        fusion.fuse_as_fitted(stored, {"hpnet": logits})
+    with pytest.raises(ValueError, match="'hpx' has no fusion weight; weights are for hpj, hpnet"):
+        fusion.fuse_as_fitted(stored, {"hpj": logits, "hpx": logits})
+
+
+def test_tau_from_zero_on() -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
+    with pytest.raises(ValueError, match=r"tau = -0.1; expected 0 or more"):
+        fusion.fuse(streams, "balanced", tau=-0.1)
+    plain = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, class_frequency=np.arange(1, 7))
+    np.testing.assert_allclose(plain.scores.logits, log_softmax(streams["hpj"].logits, axis=1), atol=1e-5)
+
+
+def test_given_kinds_hold() -> None:
+    probabilities = softmax(noisy(1, 1, LABELS), axis=1)
+    streams = {"hpj": make(probabilities, LABELS)}
+    told = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, kinds={"hpj": "logits"})
+    np.testing.assert_allclose(told.scores.logits, log_softmax(probabilities, axis=1), atol=1e-5)
+    known = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, kinds={"hpj": "probabilities"})
+    np.testing.assert_allclose(known.scores.logits, np.log(probabilities), atol=1e-4)
+    assert "stored as probabilities: hpj; their logarithm is used" in known.notes
+    with pytest.raises(ValueError, match="kind for unknown stream 'hpx'; the streams are hpj"):
+        fusion.fuse(streams, kinds={"hpx": "logits"})
+
+
+def test_a_label_beyond_the_classes_is_refused() -> None:
+    labels = LABELS.copy()
+    labels[3] = 6
+    with pytest.raises(ValueError, match="clip 'c0003' has label 6, but there are 6 classes"):
+        fusion.align({"hpj": make(noisy(1, 1, LABELS), labels)})
+
+
+def test_at_most_five_missing_clips_are_named() -> None:
+    whole, names = make(noisy(1, 1, LABELS), LABELS), [f"c{n:04d}" for n in range(5)]
+    for left in (5, 6, 7):
+        part = Scores(whole.clip_ids[left:], whole.splits[left:], whole.labels[left:], whole.logits[left:])
+        more = f" and {left - 5} more" if left > 5 else ""
+        with pytest.raises(ValueError) as said:
+            fusion.align({"hpj": whole, "hpb": part})
+        assert f"lacks {left} of 400 clips: {', '.join(names)}{more} (" in str(said.value)
+
+
+def test_evaluation_by_hand() -> None:
+    labels = np.array([0, 0, 1, 2, -1, 5])
+    logits = np.zeros((6, 7))
+    order = [[0, 1], [1, 0], [2, 3, 4, 5, 6, 1], [2], [3], [0, 1, 2, 3, 5]]
+    for row, ranked in enumerate(order):
+        logits[row, ranked] = np.arange(9, 9 - len(ranked), -1)
+    measured = fusion.evaluate(make(logits, labels))
+    assert measured["clips"] == 5
+    assert measured["top1"] == pytest.approx(2 / 5)
+    assert measured["top5"] == pytest.approx(4 / 5)
+    assert measured["mean_class_accuracy"] == pytest.approx((0.5 + 0 + 1 + 0) / 4)
+    assert fusion.absent_classes(make(logits, labels)) == [3, 4, 6]
+
+
+def test_rows_of_the_table_by_hand() -> None:
+    streams = {"hpj": make(noisy(1, 1, LABELS), LABELS, 100), "hpb": make(noisy(2, 1, LABELS), LABELS, 100)}
+    labels = LABELS.copy()
+    labels[150] = -1
+    streams = {s: replace(scores, labels=labels) for s, scores in streams.items()}
+    table = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=40, seed=2)
+    row = table.iloc[0]
+    part = streams["hpj"].split("test")
+    known = part.labels >= 0
+    correct = part.logits[known].argmax(1) == part.labels[known]
+    top1 = bootstrap_interval(correct, resamples=40, seed=2)
+    balanced = bootstrap_interval(correct, part.labels[known], resamples=40, seed=2)
+    assert (row.top1_low, row.top1_high) == (top1.low, top1.high)
+    assert (row.mean_class_accuracy_low, row.mean_class_accuracy_high) == (balanced.low, balanced.high)
+    assert row.clips == 299
+    plain = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule))
+    assert "top1_low" not in plain
+
+
+def test_parts_without_weight_count_the_same() -> None:
+    weights = {"hpj": 0.0, "hpb": 0.0, "hpnet": 2.0}
+    assert fusion.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
+    halves = {"hpj": 0.5, "hpb": 0.25, "hpnet": 2.0}
+    assert fusion.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

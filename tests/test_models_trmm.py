@@ -64,6 +64,46 @@ def test_printed_form_is_equations_7_to_9() -> None:
                     assert float(found[n, k, d]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_film_is_scale_and_shift() -> None:
+    torch.manual_seed(3)
+    rule = FiLM(4, 6)
+    text, condition = torch.randn(2, 3, 4), torch.randn(2, 6)
+    with torch.no_grad():
+        found, gamma, beta = rule(text, condition), rule.fc_gamma(condition), rule.fc_beta(condition)
+    for n, k, d in np.ndindex(2, 3, 4):
+        expected = float(gamma[n, d]) * float(text[n, k, d]) + float(beta[n, d])
+        assert float(found[n, k, d]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_released_form_is_film_and_a_mixture_of_the_texts_channels() -> None:
+    torch.manual_seed(4)
+    rule, film = ReleasedTRMM(4, 6), FiLM(4, 6)
+    film.load_state_dict({key: value for key, value in rule.state_dict().items() if key in film.state_dict()})
+    text, condition = 5 * torch.randn(2, 3, 4), torch.randn(2, 6)
+    with torch.no_grad():
+        refined = rule(text, condition) - film(text, condition)
+        rows, columns = rule.fc1(text).mean(1).numpy(), rule.fc2(text).mean(1).numpy()
+    for n, k, i in np.ndindex(2, 3, 4):
+        expected = sum(np.tanh(rows[n, i] - columns[n, j]) * float(text[n, k, j]) for j in range(4))
+        assert float(refined[n, k, i]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_last_layers_start_at_a_tenth() -> None:
+    torch.manual_seed(5)
+    usual = 1 / 32**0.5  # torch's bound of a linear layer's uniform start
+    first, second = FiLM(32, 48).fc_gamma
+    assert float(first.weight.detach().abs().max()) == pytest.approx(1 / 48**0.5, rel=0.05)
+    for parameter in (second.weight, second.bias):
+        assert 0.07 * usual < float(parameter.detach().abs().max()) <= 0.1 * usual
+
+
+def test_one_part_is_the_default() -> None:
+    for rule in (CrossAttention(8, 7), build_fusion("cross_attention", text_dim=8, condition_dim=7)):
+        assert isinstance(rule, CrossAttention)
+        assert rule.parts == 1
+        assert rule(torch.ones(2, 3, 8), torch.ones(2, 7)).shape == (2, 3, 8)
+
+
 def test_printed_projections_are_four_and_end_in_relu() -> None:
     rule = PrintedTRMM(8, 24)
     projections = [rule.scale, rule.shift, rule.rows, rule.columns]

@@ -78,6 +78,35 @@ def test_pose2d_does_not_depend_on_place_or_size_in_the_frame():
     np.testing.assert_array_equal(reference[..., 2], scores)
 
 
+@pytest.mark.parametrize("size_px", [90.0, 0.25])
+@pytest.mark.parametrize("first", [0, 1])
+def test_pose2d_by_hand(size_px, first):
+    rng = np.random.default_rng(4)
+    keypoints = (rng.uniform(0, 1, (5, 2, 17, 2)) * [size_px, 0.7 * size_px] + 30).astype(np.float32)
+    keypoints[1] *= 3  # a frame that the medians leave out
+    scores = rng.uniform(0, 1, (5, 2, 17)).astype(np.float32)
+    valid = np.array([[1, 1], [1, 0], [0, 1], [1, 1], [1, 1]], bool)
+    if first == 1:
+        valid[:, 0] = False
+    seen = [keypoints[t, first] for t in range(5) if valid[t, first]]
+    left, right = COCO17.joints.index("left_hip"), COCO17.joints.index("right_hip")
+    origin = [np.median([(k[left, axis] + k[right, axis]) / 2 for k in seen]) for axis in (0, 1)]
+    extent = np.median([max(np.ptp(k[:, 0]), np.ptp(k[:, 1])) for k in seen])
+    features = pooling.pose2d(keypoints, scores, valid, COCO17)
+    assert features.shape == (5, 2, 17, 3)
+    for t, m, v in np.ndindex(5, 2, 17):
+        expected = [(keypoints[t, m, v, axis] - origin[axis]) / max(extent, 1) for axis in (0, 1)]
+        expected = [*expected, scores[t, m, v]] if valid[t, m] else [0, 0, 0]
+        np.testing.assert_allclose(features[t, m, v], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pose2d_of_a_skeleton_without_hips_starts_at_the_middle_of_all_joints():
+    hand = np.random.default_rng(5).uniform(0, 50, (1, 1, 21, 2)).astype(np.float32)
+    features = pooling.pose2d(hand, np.ones((1, 1, 21), np.float32), np.ones((1, 1), bool), HAND21)
+    np.testing.assert_allclose(features[..., :2].mean((0, 1, 2)), 0, atol=1e-5)
+    assert np.ptp(features[0, 0, :, :2], axis=0).max() == pytest.approx(1)
+
+
 def test_pose2d_keeps_motion_and_the_distance_between_people():
     keypoints, scores = _walk()
     valid = np.ones((6, 2), bool)

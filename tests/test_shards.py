@@ -161,9 +161,11 @@ def test_dealing_keeps_order_and_bounds(clip_ids: set[str], size: int) -> None:
     assert all(1 <= len(s) <= max(1, 2 * size) for s in shards)
 
 
-def test_link_tree_replaces_what_was_there(tmp_path: Path) -> None:
+def test_link_tree_replaces_what_it_made_before_and_leaves_the_rest(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("0")
-    link_tree([(tmp_path / "a", "sub/b")], tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["b"]
+    for name in ("part-0", "part-1", "notes.txt"):
+        (tmp_path / "out" / name).write_text("0")
+    for _ in range(2):  # a second time it links onto links of the same file
+        link_tree([(tmp_path / "a", "part-0")], tmp_path / "out", stale="part-*")
+        assert {p.name: p.read_text() for p in (tmp_path / "out").iterdir()} == {"part-0": "1", "notes.txt": "0"}

@@ -89,6 +89,9 @@ def test_features_are_cached_by_content(tokenizer: Tokenizer, model: XCLIPModel,
     again = label_features(model, tokenizer, texts, tmp_path)
     assert torch.equal(first, again)
     assert file.stat().st_mtime_ns == stamp
+    file.write_bytes(file.read_bytes()[:-1] + b"\x55")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert torch.equal(label_features(model, tokenizer, texts, tmp_path), first)
     label_features(model, tokenizer, texts[::-1], tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     with torch.no_grad():

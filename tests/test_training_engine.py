@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,13 +84,45 @@ def test_killed_at_any_point_and_run_again_ends_with_the_same_weights(
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert not (tmp_path / "broken/out").exists()
-        assert (tmp_path / "broken/work/last.pt").is_file()
+        assert len(list((tmp_path / "broken/work").glob("last.*.pt"))) == 1
         whole, again = train(tmp_path / "whole", accelerator), train(tmp_path / "broken", accelerator)
     finally:
         torch.set_num_threads(threads)
     assert again == whole
     for name in ("model.safetensors", "scores.parquet", "config.json"):
         assert (tmp_path / "broken/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("stem", ["last", "best"])
+@pytest.mark.parametrize("cut", [False, True], ids=["a flipped bit", "cut short"])
+def test_a_damaged_checkpoint_is_noticed_and_training_starts_again(
+    tmp_path: Path, accelerator: Accelerator, stem: str, cut: bool
+) -> None:
+    whole = train(tmp_path, accelerator)
+    made = {f: (tmp_path / "out" / f).read_bytes() for f in ("model.safetensors", "scores.parquet", "config.json")}
+    (bad,) = (tmp_path / "work").glob(f"{stem}*")
+    content = bytearray(bad.read_bytes())
+    content[len(content) // 2] ^= 1
+    bad.write_bytes(content[: len(content) // 2] if cut else content)
+    epochs: list[int] = []
+    with pytest.warns(UserWarning, match=rf"{stem}.*is damaged: it is made again"):
+        assert train(tmp_path, accelerator, on_epoch=lambda epoch: epochs.append(epoch.epoch)) == whole
+    assert epochs == [0, 1, 2, 3]
+    assert {f: (tmp_path / "out" / f).read_bytes() for f in made} == made
+
+
+@pytest.mark.parametrize("name", ["last.pt", "best.safetensors"])
+def test_no_room_for_a_checkpoint(tmp_path: Path, accelerator: Accelerator, name: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = train(tmp_path, accelerator, on_epoch=None)
+    sizes = sorted(f.stat().st_size for f in (tmp_path / "work").iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[0] // 2 if "best" in name else sizes[1] - 1, limit[1]))
+    try:
+        with pytest.raises(OSError, match=rf"{name}\.part cannot be written .* MB are free there: make room"):
+            train(tmp_path / "full", accelerator)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert train(tmp_path / "full", accelerator) == before
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

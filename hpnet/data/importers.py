@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts import Scores
+from ..artifacts import Scores, fresh
 from . import protocols
 from .pickles import load_pickle
 
@@ -54,9 +54,9 @@ class ImportedScores:
         for stream, scores in self.streams.items():
             scores.save(folder / stream / "scores.parquet")
         if not keep:
-            self.classes[["label", "name", "prompt"]].to_csv(folder / "classes.csv", index=False)
+            self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
         if self.frequencies is not None:
-            self.frequencies.to_csv(folder / "frequencies.csv", index=False)
+            self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
 
 
 def _check_classes(file: Path, names: list[str]) -> bool:

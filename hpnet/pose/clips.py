@@ -158,7 +158,8 @@ def collect_shards(folders: Sequence[Path], out: Path) -> PoseMeta:
     """
     if not folders:
         raise ValueError("there are no clips to estimate: run `hpnet data` first, or name another folder")
-    shards.link_tree(((folder / SHARD, f"shard-{n:05d}.safetensors") for n, folder in enumerate(folders)), out)
+    links = ((folder / SHARD, f"shard-{n:05d}.safetensors") for n, folder in enumerate(folders))
+    shards.link_tree(links, out, stale="shard-*.safetensors")
     tables, failed = [], {}
     for number, folder in enumerate(folders):
         table = pd.read_parquet(folder / "index.parquet")
@@ -202,7 +203,7 @@ def clip_items(paths: dict[str, Path], boxes: Path, persons: int) -> list[shards
     by_clip = boxes_by_clip(boxes, persons)
     items = []
     for clip_id, path in paths.items():
-        content = shards.file_digest(path) if path.is_file() else "missing"
+        content = shards.content_digest(path)
         people = box_digest(by_clip.get(clip_id, ClipBoxes.nobody()))
         items.append(shards.ShardItem(clip_id, path.absolute(), f"{content}-{people}"))
     return items

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import pandas as pd
 
-from ...artifacts import CLIP_COLUMNS
+from ...artifacts import CLIP_COLUMNS, fresh
 from ...params import DataParams
 from ...video import write_video
 from .actions import ACTIONS, TWO_PERSON, Act
@@ -209,7 +209,7 @@ def write_benchmark(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     truth = pd.concat(parts, ignore_index=True)
-    truth.to_parquet(folder / "truth.parquet", index=False)
+    truth.to_parquet(fresh(folder / "truth.parquet"), index=False)
     rows = [
         {
             "clip_id": spec.clip_id,

@@ -70,7 +70,7 @@ def import_features(
             try:
                 clip = from_released(clip_id, np.load(file, allow_pickle=False))
             except (ValueError, EOFError, OSError) as error:
-                clip = nobody(clip_id, size, error=f"{file} cannot be used: {error}")
+                clip = nobody(clip_id, size, error=f"{file} cannot be used: {_reason(error)}")
             yield clip
             if on_progress:
                 on_progress(1)
@@ -87,7 +87,12 @@ def _first_size(files: list[Path]) -> tuple[int, ...]:
             return from_released("", np.load(file, mmap_mode="r", allow_pickle=False)).values.shape[1:]
         except (ValueError, EOFError, OSError) as error:
             first = first or error
-    raise ValueError(f"none of {len(files)} files can be used; the first, {files[0]}, {first}")
+    raise ValueError(f"none of {len(files)} files can be used; the first, {files[0]}, {_reason(first)}")
+
+
+def _reason(error: Exception | None) -> str:
+    """numpy takes whatever it does not know for a pickle, and advises to load that unsafely."""
+    return "it is no .npy array of numbers" if "pickle" in str(error) else str(error)
 
 
 def export_features(features: Features, out: Path, on_progress: Callable[[int], None] | None = None) -> list[Path]:

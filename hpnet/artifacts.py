@@ -535,6 +535,8 @@ class Scores:
         if missing:
             raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
         table = _typed_scores(table, path)
+        if table.num_rows == 0:
+            raise ValueError(f"{path} holds no clip: nothing was scored")
         lengths = {len(row) for row in table["logits"].to_pylist()}
         if len(lengths) > 1:
             raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")

@@ -233,7 +233,7 @@ def test_ucla(tmp_path: Path) -> None:
         ({"joints": np.zeros((12, 25, 3))}, "expected names"),
         ({"offsets": np.arange(9)}, "offsets increasing from 0 to the number of frames"),
         ({"names": None}, "cannot be read as an .npz"),
-        ({"names": np.array([{}] * 8, dtype=object)}, "cannot be read as an .npz"),
+        ({"names": np.array([{}] * 8, dtype=object)}, "cannot be read as arrays of numbers"),
         ({"names": np.array(["a01_s01"] * 8)}, "does not parse"),
         ({"joints": np.full((12, 20, 3), np.nan)}, "a01_s01_e00_v01.*not finite"),
     ],

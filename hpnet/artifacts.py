@@ -195,9 +195,28 @@ class Boxes:
         file = path / "boxes.parquet" if path.is_dir() else path
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: run `hpnet detect` first")
-        table = pd.read_csv(file, dtype={"clip_id": str}) if file.suffix == ".csv" else read_table(file)
+        table = _boxes_csv(file) if file.suffix == ".csv" else read_table(file)
         failed = path / "failed.json"
         return cls(table, read_json(failed) if path.is_dir() and failed.is_file() else {})
+
+
+def _boxes_csv(file: Path) -> pd.DataFrame:
+    """A table of boxes that was made elsewhere: whole frame and track numbers, corners and scores as numbers."""
+    try:
+        table = pd.read_csv(file, dtype={"clip_id": str}, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file} is no CSV with columns {', '.join(BOX_COLUMNS)} ({reason})") from None
+    _require_columns(table, BOX_COLUMNS, f"{file}: boxes")
+    for column in BOX_COLUMNS[1:]:
+        values = pd.to_numeric(table[column], errors="coerce")
+        bad = values.isna() | ((values % 1 != 0) if column in ("frame", "track") else False)
+        if bad.any():
+            row = table[bad].iloc[0]
+            kind = "whole number" if column in ("frame", "track") else "number"
+            raise ValueError(f"{file}: clip {row.clip_id!r} has {column} {str(row[column])!r}; expected a {kind}")
+        table[column] = values
+    return table
 
 
 class PersonFrames:
@@ -547,6 +566,8 @@ class Scores:
         if missing:
             raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
         table = _typed_scores(table, path)
+        if table.num_rows == 0:
+            raise ValueError(f"{path} holds no clip: nothing was scored")
         lengths = {len(row) for row in table["logits"].to_pylist()}
         if len(lengths) > 1:
             raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")

@@ -33,6 +33,7 @@ class DataParams(Section):
     table: str = Field("", description="CSV of video, action, source and split, instead of sub-folders; empty: none")
     protocol: str = "mannequin-xsub"
     val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
+    keep_missing: bool = Field(False, description="NTU: keep the clips that the published lists leave out")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
     seed: int = 7
     subjects: int = Field(10, ge=2, le=40, description="mannequins: people")
@@ -188,6 +189,14 @@ class FuseParams(Section):
         "validation", description="weight per stream, or 'validation' to fit them on the validation split"
     )
     tau: float = Field(1.0, ge=0, description="balanced: strength of the logit adjustment")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _readable(cls, weights: Any) -> Any:
+        numbers = isinstance(weights, dict) and all(isinstance(w, int | float) for w in weights.values())
+        if weights != "validation" and not (numbers and weights):
+            raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,hpnet=11")
+        return weights
 
 
 class CompareParams(Section):

@@ -130,6 +130,15 @@ UCLA20 = from_tree(
 SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20)}
 
 
+def of_joints(count: int) -> Skeleton:
+    """The first of :data:`SKELETONS` with so many joints (17: COCO's); where there is none, a chain of joints."""
+    known = next((skeleton for skeleton in SKELETONS.values() if skeleton.num_joints == count), None)
+    if known is not None:
+        return known
+    names = tuple(f"joint_{joint}" for joint in range(count))
+    return from_tree(f"chain{count}", names, (0, *range(count - 1)), tuple(range(count)))
+
+
 def adjacency(skeleton: Skeleton) -> NDArray[np.float32]:
     """Symmetric adjacency with self-loops, normalised as in Eq. (4): D^-1/2 (A + I) D^-1/2, shape (V, V)."""
     matrix = np.eye(skeleton.num_joints, dtype=np.float32)

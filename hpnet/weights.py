@@ -147,7 +147,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     """Load a state dict strictly.
 
     Raises:
-        ValueError: keys are missing or unexpected, or shapes differ; names the first few of each and the file.
+        ValueError: keys are missing or unexpected, or shapes differ, or values are not finite; names the first few of
+            each and the file.
     """
     expected = module.state_dict()
     optional = {k for k in expected if k.endswith("num_batches_tracked")}
@@ -165,6 +166,9 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     ]
     if problems:
         raise ValueError(f"{source} does not fit this network: tensors {'; '.join(problems)}")
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{source}: tensor {name} has values that are not finite: it is garbled, fetch it again")
     module.load_state_dict(dict(state), strict=False)
 
 

@@ -13,6 +13,11 @@ from .pose.networks import HUB, NETWORKS
 
 ULTRALYTICS = "https://github.com/ultralytics/assets/releases/download/v8.3.0/"
 PAPER = ("yolov5mu", "hrnet-w48-simcc", "microsoft/xclip-base-patch16-kinetics-600")
+DETECTORS = (
+    ("yolov5mu", 51), ("yolov8n", 7), ("yolov8s", 23), ("yolov8m", 52), ("yolo11n", 6), ("yolo11s", 19),
+    ("yolo11m", 41), ("yolo11l", 51), ("yolo11x", 114),
+)  # fmt: skip
+"""ultralytics' models and their sizes in MB."""
 BUILT_IN = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
 PRESETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
@@ -97,7 +102,7 @@ CATALOGUE: dict[str, Weights] = {
     entry.name: entry
     for entry in (
         _built_in("mannequin-yolo", "detector", "mannequin-yolo.safetensors", 1),
-        *(_ultralytics(*item) for item in (("yolov5mu", 51), ("yolov8n", 7), ("yolov8m", 52), ("yolo11n", 6))),
+        *(_ultralytics(*item) for item in DETECTORS),
         *_pose().values(),
         _built_in("mannequin-xclip", "video", "mannequin-xclip/model.safetensors", 5),
         _xclip("microsoft/xclip-base-patch16-kinetics-600", 780),

@@ -159,6 +159,8 @@ def _parse_value(context: click.Context, parameter: click.Parameter, value: str 
     """A number, a text, or a mapping written ``name=number,name=number``."""
     if value is None:
         return None
+    if not value.strip():
+        return ""  # no value: what needs a number refuses it, where YAML would silently give the default
     if "=" in value:
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         return {name.strip(): yaml.safe_load(number) for name, _, number in pairs}

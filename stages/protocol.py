@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+COLUMNS = ("clip_id", "label", "class_name", "split")
+
 
 @click.command("protocol")
 @click.argument("name")
@@ -15,13 +17,26 @@ import click
 )
 @click.option("--out", type=click.Path(path_type=Path), help="CSV to write.  [default: standard output]")
 @click.option("--classes", is_flag=True, help="Write the class list (label, name, prompt) instead.")
+@click.option("--details", is_flag=True, help="Also write subject, camera, setup and repetition.")
+@click.option("--keep-missing", is_flag=True, help="NTU: split the clips without Kinect skeletons too.")
 @click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Training subjects held out.")
 @click.option("--test-fraction", type=float, default=0.2, show_default=True, help="folder: videos of a class in test.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Decides who is held out.")
 def command(
-    name: str, names: Path, out: Path | None, classes: bool, val_fraction: float, test_fraction: float, seed: int
+    name: str,
+    names: Path,
+    out: Path | None,
+    classes: bool,
+    details: bool,
+    keep_missing: bool,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
 ) -> None:
-    """Label and split clips by their names, as CSV.
+    """Label and split clips by their names, as CSV: clip_id, label, class_name, split.
+
+    A clip of an action outside the protocol has label -1; one that the protocol leaves out has no split. NTU leaves out
+    the clips without Kinect skeletons, as the published lists do.
 
     NAME is a protocol: ntu60-xsub, ntu60-xview, ntu120-xsub, ntu120-xset, smarthome-cs, smarthome-cv1, smarthome-cv2,
     uav-human-v1, uav-human-v2, nw-ucla, mannequin-xsub, mannequin-xview, mannequin-xset or folder.
@@ -29,14 +44,20 @@ def command(
     from hpnet.data.protocols import class_table, label_and_split
 
     if str(names) == "-":
-        text = sys.stdin.read()
+        content = sys.stdin.buffer.read()
     elif names.is_file():
-        text = names.read_text(encoding="utf-8")
+        content = names.read_bytes()
     else:
-        raise FileNotFoundError(f"{names} is missing: it must hold one clip name a line")
+        raise FileNotFoundError(f"{names} is missing or no file: it must hold one clip name a line")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{names} is not UTF-8 text ({error}): it must hold one clip name a line") from None
     clips = [line.strip() for line in text.splitlines() if line.strip()]
-    table = label_and_split(name, clips, val_fraction, seed, test_fraction)
-    csv = (class_table(name, table) if classes else table).to_csv(index=False)
+    table = label_and_split(name, clips, val_fraction, seed, test_fraction, keep_missing)
+    csv = (class_table(name, table) if classes else table[list(table.columns if details else COLUMNS)]).to_csv(
+        index=False
+    )
     if out is None:
         click.echo(csv, nl=False)
     else:

@@ -168,7 +168,11 @@ def train_seed(
     main = accelerator.is_main_process
     untrained = untrained_classes(clips)
     if untrained and main:
-        click.echo(f"no training clip shows {', '.join(untrained)}: the network cannot learn them", err=True)
+        listed = ", ".join(untrained[:5]) + (f" and {len(untrained) - 5} more" if len(untrained) > 5 else "")
+        click.echo(
+            f"{len(untrained)} of {clips.num_classes} classes have no training clip and cannot be learnt: {listed}",
+            err=True,
+        )
     clock = Clock()
     common: dict[str, Any] = {
         "seed": seed,

@@ -233,7 +233,7 @@ def test_ucla(tmp_path: Path) -> None:
         ({"joints": np.zeros((12, 25, 3))}, "expected names"),
         ({"offsets": np.arange(9)}, "offsets increasing from 0 to the number of frames"),
         ({"names": None}, "cannot be read as an .npz"),
-        ({"names": np.array([{}] * 8, dtype=object)}, "cannot be read as an .npz"),
+        ({"names": np.array([{}] * 8, dtype=object)}, "cannot be read as arrays of numbers"),
         ({"names": np.array(["a01_s01"] * 8)}, "does not parse"),
         ({"joints": np.full((12, 20, 3), np.nan)}, "a01_s01_e00_v01.*not finite"),
     ],
@@ -352,7 +352,6 @@ def test_people_are_ranked_by_presence(tmp_path: Path) -> None:
         ({"keypoint": np.zeros((1, 9, 13, 2))}, r"keypoints \(1, 9, 13, 2\); expected 17 joints of 2"),
         ({"keypoint": None}, "has no keypoint"),
         ({"keypoint_score": np.zeros((1, 9, 3))}, "keypoint_score is"),
-        ({"keypoint": np.full((1, 9, 17, 2), np.nan)}, "not finite"),
         ({"label": None}, "has no label"),
         ({"label": 7}, "has label 7, ntu60-xsub says 0"),
         ({"frame_dir": "v_Archery_g01"}, "does not parse"),
@@ -365,6 +364,27 @@ def test_bad_annotations(tmp_path: Path, change: dict[str, Any], message: str) -
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"split": {}, "annotations": annotations}))
     with pytest.raises(ValueError, match=message):
         pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out", "ntu60-xsub")
+
+
+@pytest.mark.filterwarnings("error")
+def test_clips_without_usable_poses_keep_their_rows(tmp_path: Path) -> None:
+    annotations = [annotation(name, int(name[-1]) - 1) for name in NTU[:3]]
+    annotations[0]["keypoint"] = np.full((1, 9, 17, 2), np.nan)
+    annotations[1]["keypoint"] = np.zeros((2, 0, 17, 2), np.float16)  # no frame
+    for item in annotations[:2]:
+        item.pop("keypoint_score", None)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(annotations))
+    summary = pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out", "ntu60-xsub", frames=9)
+    assert (summary.clips, summary.without_person) == (3, 2)
+    assert list(summary.failed) == [NTU[0]]
+    assert "not finite" in summary.failed[NTU[0]]
+    assert Clips.load(tmp_path / "out").usable().clip_id.tolist() == NTU[1:3]
+
+
+def test_a_list_without_splits_needs_a_protocol(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([annotation(NTU[0], 0)]))
+    with pytest.raises(ValueError, match="no splits: say with --protocol"):
+        pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out")
 
 
 def test_a_split_that_contradicts_the_protocol(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +192,9 @@ def test_csv_with_numbers_labels_and_splits_needs_no_protocol(tmp_path: Path) ->
         ("clip_id,0,1\na,1,2\n", {}, "no labels"),
         ("clip_id,label,0,2\na,0,1,2\n", {}, "0 to K-1 without gaps"),
         ("clip_id,label\na,0\n", {}, "no score columns"),
-        ("clip_id,label,0,1\na,0,1,x\n", {}, "not a number"),
+        ("clip_id,label,0,1\na,0,1,x\n", {}, "score .x. for class 1; expected a number"),
         ("clip_id,label,0,1\na,0,1,2\na,0,1,2\n", {}, "listed twice"),
-        ("clip_id,label,0,1\na,0,1,nan\n", {}, "not finite"),
+        ("clip_id,label,0,1\na,0,1,nan\n", {}, "score .nan. for class 1; expected a number"),
         ("clip_id,label,0,1\na,0,3,-2\n", {"kind": "probabilities"}, "promised as probabilities"),
         ("clip_id,jump,run\na01_s01_e00_v03,1,2\n", {"protocol": "nw-ucla"}, "'jump' is no class"),
         ("clip_id,0,1\na01_s01_e00_v03,1,2\n", {"protocol": "nw-ucla"}, "2 scores, the class list has 10"),
@@ -215,13 +216,80 @@ def test_npz(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected clip_id \(N,\) and scores \(N, K\)"):
         import_scores_npz(tmp_path / "bad.npz", "x", "smarthome-cv1")
     np.savez(tmp_path / "objects.npz", clip_id=np.array([{}], dtype=object), scores=values[:1])
-    with pytest.raises(ValueError, match="without objects"):
+    with pytest.raises(ValueError, match="objects.npz cannot be read as arrays of numbers"):
         import_scores_npz(tmp_path / "objects.npz", "x", "smarthome-cv1")
 
 
-def test_bad_frequencies(tmp_path: Path) -> None:
-    (tmp_path / "f.csv").write_text("label,count\n0,3\n2,4\n")
-    with pytest.raises(ValueError, match="0 to K-1"):
+@pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b[: len(b) // 2], lambda b: b"junk", lambda b: b""])
+def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    np.savez(tmp_path / "s.npz", clip_id=np.array(TEST), scores=scores_of(TEST, 4))
+    (tmp_path / "s.npz").write_bytes(damage((tmp_path / "s.npz").read_bytes()))
+    with pytest.raises(ValueError, match=r"s\.npz cannot be read as arrays of numbers: (?!.*unsafely)"):
+        import_scores_npz(tmp_path / "s.npz", "x", "smarthome-cv1")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"scores": np.array([["a", "b"]] * 2)}, r"s\.npz: scores are <U1; expected numbers"),
+        ({"labels": np.array(["c", "d"])}, r"s\.npz: clip p has label 'c'; expected 0 to 1, or a class's name"),
+        ({"labels": np.array([0.5, 1])}, "clip p has label '0.5'"),
+        ({"labels": np.array([0, 2])}, "clip q has label '2'; expected 0 to 1"),
+        ({"splits": np.array(["test", "tset"])}, "split 'tset' is none of train, val, test"),
+    ],
+)
+def test_bad_npz(tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str) -> None:
+    good = {"clip_id": np.array(["p", "q"]), "scores": np.eye(2), "labels": np.array([0, -1])}
+    np.savez(tmp_path / "s.npz", **{**good, **arrays})
+    with pytest.raises(ValueError, match=message):
+        import_scores_npz(tmp_path / "s.npz", "x")
+    np.savez(tmp_path / "s.npz", **good)
+    assert import_scores_npz(tmp_path / "s.npz", "x").streams["x"].labels.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"s\.csv cannot be read as CSV"),
+        (b"\xff\x00", r"s\.csv cannot be read as CSV"),
+        (b"clip_id,label,0,1\n", r"s\.csv holds no clip"),
+        (b"clip_id,label,0,1\na,0,1,2,3\nb,0,1,2,3\n", "lines have more fields"),
+        (b"clip_id,label,0,1\na,,1,2\n", "clip a has label ''; expected 0 to 1"),
+        (b"clip_id,label,0,1\na,1,1,\n", "clip a has score '' for class 1; expected a number"),
+        (b"clip_id,label,split,0,1\na,1,training,1,2\n", "split 'training' is none of"),
+    ],
+)
+def test_damaged_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "s.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        import_scores_csv(tmp_path / "s.csv", "x")
+
+
+def test_labels_may_be_class_names_and_floats(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes("\ufeffclip_id,label,wave,clap\r\na,clap,1,2\r\nb,0.0,1,2\r\n".encode())
+    imported = import_scores_csv(tmp_path / "s.csv", "x")
+    assert imported.streams["x"].labels.tolist() == [1, 0]
+    assert imported.streams["x"].clip_ids == ("a", "b")
+
+
+def test_scores_of_no_clip(tmp_path: Path) -> None:
+    Scores((), (), np.zeros(0, np.int64), np.zeros((0, 3), np.float32)).save(tmp_path / "x" / "scores.parquet")
+    with pytest.raises(ValueError, match=r"scores\.parquet holds no clip"):
+        Scores.load(tmp_path / "x" / "scores.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,count\n0,3\n2,4\n", "0 to K-1"),
+        ("label,count\n0,3\n1,many\n", r"f\.csv: every count must be a whole number"),
+        ("label,count\n0,3\n1,-1\n", "from 0 on"),
+        ("", r"f\.csv cannot be read as CSV"),
+    ],
+)
+def test_bad_frequencies(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "f.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
         load_frequencies(tmp_path / "f.csv")
 
 

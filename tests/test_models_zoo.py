@@ -469,6 +469,16 @@ def test_a_heatmap_network_trains_on_keypoints_as_they_are(tmp_path: Path) -> No
     torch.testing.assert_close(model.prepare(x, valid), x)
 
 
+@pytest.mark.parametrize("name", sorted(TOPOLOGY_NETWORKS))
+@pytest.mark.parametrize(("joints", "channels", "persons", "classes"), [(1, 2, 1, 2), (5, 7, 3, 600), (25, 3, 2, 60)])
+def test_built_without_naming_a_skeleton(name: str, joints: int, channels: int, persons: int, classes: int) -> None:
+    sizes = {"in_channels": channels, "num_classes": classes, "num_joints": joints, "num_persons": persons}
+    model = build(name, **sizes, base_channels=8, blocks=2).eval()
+    logits = model(torch.randn(2, channels, 1, joints, persons))
+    assert logits.shape == (2, classes)
+    assert logits.isfinite().all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_built_by_name(name: str) -> None:
     sizes = {"in_channels": 3, "num_classes": 2, "num_joints": 17, "num_persons": 1}

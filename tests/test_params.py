@@ -60,3 +60,21 @@ def test_variant_has_its_own_region() -> None:
     params = validate(raw)
     assert (params.variant("plain").region, params.variant("wide").region) == (1, 5)
     assert params.variant("plain").frames == 8
+
+
+@pytest.mark.parametrize("weights", ["hpj", "", {"hpj": "much"}, {}, [1, 2], None])
+def test_fusion_weights_that_cannot_be_are_one_line(weights: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected 'validation', or a number per stream such as hpj=0.1,hpnet=11") as e:
+        validate({"fuse": {"weights": weights}})
+    assert len(str(e.value).splitlines()) == 1
+
+
+def test_an_option_without_a_value_is_no_default() -> None:
+    from click.testing import CliRunner
+
+    from hpnet.stages.fuse import command
+
+    for option in ("--weights", "--tau"):
+        done = CliRunner().invoke(command, [option, ""])
+        assert done.exit_code == 2
+        assert f"fuse.{option.removeprefix('--')} = ''" in done.output

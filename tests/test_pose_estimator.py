@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import pickle
+import re
 import shutil
 import threading
 
@@ -18,7 +19,7 @@ from hpnet.pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimato
 from hpnet.pose.evaluate import compare_with_truth, pose_figures
 from hpnet.pose.reading import ReadAhead, read_streams_ahead
 from hpnet.pretrain.pose import save_weights
-from hpnet.shards import MANIFEST, run_shards
+from hpnet.shards import MANIFEST, ShardItem, run_shards
 from hpnet.video import VideoError, write_video
 
 
@@ -223,23 +224,57 @@ def test_no_more_people_than_asked_for(folder):
     assert set(boxes_by_clip(folder / "detect", 8)["wave"].tracks) == {0, 1, 2, 3, 4}
 
 
-def test_boxes_outside_the_frame_see_black(estimator):
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((200, 300, 260, 400), r"frame 0 track 1: box \(200, 300, 260, 400\) covers nothing of the 80 x 60 frame"),
+        ((-90, -80, -50, -20), "covers nothing of the 80 x 60 frame: mend the boxes"),
+        ((20, 20, 20, 40), "covers nothing of the 80 x 60 frame"),
+        ((-5, -5, 85, 65), ""),
+        ((79, 59, 200, 200), ""),
+    ],
+)
+def test_a_box_outside_the_frame_is_named_and_one_over_its_edge_is_estimated(estimator, box, reason):
     frames = _frames(1)
-    far = np.array([[200.0, 300.0, 260.0, 400.0], [-90.0, -80.0, -50.0, -20.0], [-5.0, -5.0, 85.0, 65.0]])
-    boxes = ClipBoxes(np.zeros(3, np.int64), np.arange(3), far)
+    boxes = ClipBoxes(np.zeros(2, np.int64), np.arange(2), np.array([(10, 5, 50, 55), box], np.float64))
     (clip,) = estimator.estimate_clips([ClipSource("far", lambda: iter(frames), boxes)])
-    black = estimator(np.zeros((1, 128, 96, 3), np.uint8))
-    assert clip.valid.all()
-    assert np.isfinite(clip.keypoints_px).all()
-    for track in (0, 1):
-        np.testing.assert_allclose(clip.scores[0, track], black.scores[0], atol=1e-3)
-    assert np.abs(clip.scores[0, 2] - black.scores[0]).max() > 1e-3, "the last one reaches over every edge"
+    if reason:
+        assert re.search(reason, clip.reason)
+    else:
+        assert clip.valid.all()
+        assert np.isfinite(clip.keypoints_px).all()
+
+
+def test_boxes_of_frames_that_a_video_does_not_have(folder, weights):
+    table = pd.read_csv(folder / "boxes.csv")
+    table.loc[4, "frame"] = 99
+    table.to_csv(folder / "boxes.csv", index=False)
+    for limit, failed in ((None, {"walk"}), (5, set())):
+        work = EstimateWork(EstimateParams(weights=weights, window=1), folder / "boxes.csv", 2, limit, "cpu")
+        out = folder / f"out-{limit}"
+        out.mkdir()
+        work([ShardItem("walk", folder / "videos/walk_rgb.mp4", "")], out)
+        reasons = read_json(out / "failed.json")
+        assert set(reasons) == failed
+        assert all("boxes up to frame 99, but 5 frames" in reason for reason in reasons.values())
+
+
+def test_videos_that_show_nobody_at_all(folder, weights):
+    Boxes(pd.read_csv(folder / "boxes.csv").iloc[:0]).save(folder / "detect")
+    work = EstimateWork(EstimateParams(weights=weights, window=1), folder / "detect", 2, device="cpu")
+    (folder / "out").mkdir()
+    work([ShardItem("walk", folder / "videos/walk_rgb.mp4", "")], folder / "out")
+    index = pd.read_parquet(folder / "out/index.parquet")
+    assert (index.clip_id.tolist(), index.crops.tolist()) == (["walk"], [0])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x1": float("nan")}, "clip 'walk' frame 2 track 0 has a corner that is no number"),
+        ({"x1": float("nan")}, r"boxes\.csv: clip 'walk' has x1 ''; expected a number"),
+        ({"x1": "left"}, "clip 'walk' has x1 'left'; expected a number"),
+        ({"x2": float("inf")}, "clip 'walk' frame 2 track 0 has a corner that is no number"),
+        ({"frame": 2.5}, "clip 'walk' has frame '2.5'; expected a whole number"),
         ({"frame": 1}, "clip 'walk' frame 1 track 0 has a second box of the same track"),
         ({"track": -1}, "clip 'walk' frame 2 track -1 has a negative frame or track"),
         ({"x2": 1.0}, "clip 'walk' frame 2: inverted box"),
@@ -248,10 +283,20 @@ def test_boxes_outside_the_frame_see_black(estimator):
 def test_boxes_that_cannot_be_are_named(folder, change, message):
     table = pd.read_csv(folder / "boxes.csv")
     for column, value in change.items():
+        table[column] = table[column].astype(object)
         table.loc[2, column] = value
     table.to_csv(folder / "boxes.csv", index=False)
     with pytest.raises(ValueError, match=message):
         boxes_by_clip(folder / "boxes.csv", 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"clip_id,frame\nwalk,1\n"])
+def test_files_that_hold_no_boxes_are_named(tmp_path, content):
+    (tmp_path / "boxes.csv").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"boxes\.csv.*(is no CSV with columns clip_id, frame|column 'track' is missing)"
+    ):
+        boxes_by_clip(tmp_path / "boxes.csv", 2)
 
 
 def test_key_follows_weights_and_parameters_but_not_the_path(weights, tmp_path):

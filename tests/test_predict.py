@@ -59,6 +59,30 @@ def refuse(video: str, reason: str) -> None:
     raise AssertionError(f"{video}: {reason}")
 
 
+def test_frames_are_left_out_as_in_training(project: Path, tmp_path: Path) -> None:
+    """With estimate.frames, a clip is predicted from the poses that the estimate stage gave the networks."""
+    from hpnet.artifacts import PoseStore
+    from hpnet.pose.clips import EstimateWork
+    from hpnet.shards import ShardItem
+
+    with inside(project):
+        trained = TrainedProject(Path(), device="cpu")
+        thinned_params = trained.params.estimate.model_copy(update={"frames": 3})
+        trained.params = trained.params.model_copy(update={"estimate": thinned_params})
+        clip = Clips.load(Path("artifacts/data")).usable().iloc[0]
+        cutting = Cutting(1.0, 1.0)
+        recogniser = Recogniser(trained, device="cpu")
+        (found,) = recogniser.predict(every_window([Path(clip.path)], cutting, refuse), refuse)
+        boxes, persons = Path("artifacts/detect").absolute(), trained.params.detect.persons
+        EstimateWork(thinned_params, boxes, persons, device="cpu")(
+            [ShardItem(clip.clip_id, Path(clip.path).absolute(), "")], tmp_path
+        )
+    stored = PoseStore(tmp_path).load(clip.clip_id)
+    assert found.poses.valid.any(1).sum() == 3
+    np.testing.assert_array_equal(found.poses.valid[:, 0], stored.valid[:, 0])
+    np.testing.assert_allclose(found.poses.windows["h2s3"], stored.windows["h2s3"], atol=2e-2)
+
+
 def test_own_clips_get_the_scores_that_the_stages_stored(project: Path, recogniser: Recogniser) -> None:
     table = Clips.load(project / "artifacts" / "data").usable()
     table = table[table.split == "test"]

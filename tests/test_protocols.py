@@ -300,3 +300,54 @@ def test_protocol_command(tmp_path: Path) -> None:
     assert lines[0].startswith("clip_id,label,class_name,split")
     assert lines[1].startswith(f"{ntu(subject=1)},0,drink water,train")
     assert lines[2].startswith(f"{ntu(subject=3)},0,drink water,test")
+
+
+@pytest.mark.parametrize("text", ["\ufeff{0}\r\n{1}.AVI\r\n", "{0}\n\n  {1}.m4v  ", "C:\\clips\\{0}\n{1}_rgb.MP4\n"])
+def test_protocol_command_reads_what_other_systems_write(tmp_path: Path, text: str) -> None:
+    from hpnet.stages.protocol import command
+
+    (tmp_path / "names.txt").write_bytes(text.format(ntu(subject=1), ntu(subject=3)).encode())
+    result = CliRunner().invoke(command, ["ntu60-xsub", "--names", str(tmp_path / "names.txt")], catch_exceptions=False)
+    assert result.output.splitlines() == [
+        "clip_id,label,class_name,split",
+        f"{ntu(subject=1)},0,drink water,train",
+        f"{ntu(subject=3)},0,drink water,test",
+    ]
+
+
+def test_protocol_command_can_say_more_and_keep_clips_without_skeletons(tmp_path: Path) -> None:
+    from hpnet.stages.protocol import command
+
+    names, out = tmp_path / "names.txt", tmp_path / "made/out.csv"
+    names.write_text("S001C001P001R001A001\nS001C002P005R002A008\n")
+    arguments = ["ntu60-xsub", "--names", str(names), "--out", str(out)]
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+    assert pd.read_csv(out, keep_default_na=False).split.tolist() == ["train", ""]
+    CliRunner().invoke(command, [*arguments, "--keep-missing", "--details"], catch_exceptions=False)
+    kept = pd.read_csv(out)
+    assert kept.split.tolist() == ["train", "train"]
+    assert list(kept.columns) == list(protocols.COLUMNS)
+
+
+def test_names_that_are_not_text(tmp_path: Path) -> None:
+    from hpnet.stages.protocol import command
+
+    (tmp_path / "names.txt").write_bytes(ntu().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"names\.txt is not UTF-8 text"):
+        CliRunner().invoke(command, ["ntu60-xsub", "--names", str(tmp_path / "names.txt")], catch_exceptions=False)
+
+
+def test_dots_in_the_names_of_a_folder_are_kept() -> None:
+    assert label_and_split("folder", ["a/take.1", "a/take.2", "a/take.3.MP4"]).clip_id.tolist() == [
+        "a/take.1",
+        "a/take.2",
+        "a/take.3",
+    ]
+
+
+def test_every_video_ending_is_no_part_of_a_name() -> None:
+    from hpnet.video import VIDEO_SUFFIXES
+
+    for suffix in VIDEO_SUFFIXES:
+        assert protocols.clip_id("folder", f"a/b{suffix}") == "a/b"
+        assert protocols.clip_id("ntu60-xsub", f"{ntu()}{suffix.upper()}") == ntu()

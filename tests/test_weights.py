@@ -120,6 +120,12 @@ def test_misfit_names_missing_unexpected_and_shapes():
         weights.load_into(module, state, "w.pth")
 
 
+def test_values_that_are_not_finite_are_refused():
+    state = {"weight": torch.tensor([[1.0, float("nan")]]), "bias": torch.ones(1)}
+    with pytest.raises(ValueError, match="w.pth: tensor weight has values that are not finite"):
+        weights.load_into(nn.Linear(2, 1), state, "w.pth")
+
+
 def test_search_order(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()

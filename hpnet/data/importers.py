@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..artifacts import Scores, fresh
 from . import protocols
-from .pickles import load_pickle
+from .pickles import load_array, load_arrays, load_pickle
 
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
@@ -84,10 +84,12 @@ def load_frequencies(path: Path) -> NDArray[np.int64]:
     """Training clips per class (K,) of a frequencies.csv (columns label, count; labels 0..K-1)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it must hold label,count, the training clips per class")
-    table = pd.read_csv(path)
+    table = _read_csv(path)
     if not {"label", "count"} <= set(table.columns):
         raise ValueError(f"{path} has columns {', '.join(table.columns)}; expected label and count")
-    table = table.sort_values("label")
+    table = table[["label", "count"]].apply(pd.to_numeric, errors="coerce").sort_values("label")
+    if not (table["count"] >= 0).all() or (table["count"] % 1).any():
+        raise ValueError(f"{path}: every count must be a whole number of clips, from 0 on")
     if list(table.label) != list(range(len(table))):
         raise ValueError(f"{path}: labels must be 0 to K-1, each once")
     return table["count"].to_numpy(dtype=np.int64)
@@ -182,21 +184,23 @@ def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing")
-    table = pd.read_csv(
-        file, dtype={"clip_id": str, "name": str, "split": str}, keep_default_na=False, na_values=["nan"]
-    )
+    table = _read_csv(file)
     key = next((c for c in ("clip_id", "name") if c in table.columns), None)
     if key is None:
         raise ValueError(f"{file} has no column clip_id (it has {', '.join(map(str, table.columns))})")
     columns = [str(c) for c in table.columns if c not in ("clip_id", "name", "label", "split")]
     classes = None if protocol is None else protocols.class_table(protocol)
     columns = _class_columns(columns, classes, file)
-    try:
-        values = table[columns].to_numpy(dtype=np.float32)
-    except ValueError as error:
-        raise ValueError(f"{file}: a score is not a number: {error}") from None
     names = [str(n) for n in table[key]]
-    labels = None if "label" not in table.columns else [int(x) for x in table.label]
+    values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float32)
+    strange = np.argwhere(np.isnan(values))
+    if len(strange):
+        row, column = strange[0]
+        raise ValueError(
+            f"{file}: clip {names[row]} has score {table[columns[column]].iloc[row]!r} for class {columns[column]}; "
+            "expected a number"
+        )
+    labels = None if "label" not in table.columns else table.label.tolist()
     splits = None if "split" not in table.columns else [str(x) for x in table.split]
     if classes is None and not all(c.isdigit() for c in columns):
         classes = pd.DataFrame({"label": range(len(columns)), "name": columns, "prompt": columns})
@@ -208,28 +212,24 @@ def import_scores_npz(file: Path, stream: str, protocol: str | None = None, kind
     ``labels`` (N,) and ``splits`` (N,). Arguments and errors as for :func:`import_scores_csv`; classes are in the
     protocol's order.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing")
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file} cannot be read as .npz without objects: {error}") from None
+    arrays = load_arrays(file)
 
     def first(*keys: str) -> NDArray[Any] | None:
         return next((arrays[k] for k in keys if k in arrays), None)
 
     names, values = first("clip_id", "clip_ids", "names"), first("scores", "logits", "probabilities")
-    if names is None or values is None or values.ndim != 2 or len(names) != len(values):
+    if names is None or values is None or values.ndim != 2 or names.shape != (len(values),):
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
         raise ValueError(f"{file} holds {shapes}; expected clip_id (N,) and scores (N, K)")
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{file}: scores are {values.dtype}; expected numbers")
     labels, splits = first("labels", "label"), first("splits", "split")
     return _one_stream(
         file,
         stream,
         [str(n) for n in names],
         values.astype(np.float32),
-        None if labels is None else [int(x) for x in labels],
+        None if labels is None else labels.tolist(),
         None if splits is None else [str(x) for x in splits],
         protocol,
         None if protocol is None else protocols.class_table(protocol),
@@ -289,10 +289,7 @@ def _read_part(file: Path, protocol: str) -> dict[str, NDArray[np.float32]]:
     listed = file.with_name(file.name.replace("best_score.npy", "best_name.txt"))
     if not listed.is_file():
         raise FileNotFoundError(f"{listed} is missing: it names the rows of {file.name}")
-    try:
-        values = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file} cannot be read as an array of numbers: {error}") from None
+    values = load_array(file)
     names = _read_lines(listed)
     if values.ndim != 2 or len(values) != len(names):
         raise ValueError(f"{file} is {values.shape} but {listed.name} has {len(names)} names; expected (names, K)")
@@ -345,33 +342,65 @@ def _class_columns(columns: list[str], classes: pd.DataFrame | None, file: Path)
     return names
 
 
+def _read_csv(file: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read as CSV ({' '.join(str(error).split())})") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{file}: lines have more fields than the first, which names the columns")
+    return table
+
+
+def _labels(file: Path, names: Sequence[str], labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
+    """Labels given as numbers (-1: unknown) or as class names -> numbers."""
+    found = []
+    for name, label in zip(names, labels, strict=True):
+        try:
+            number = classes.index(str(label)) if str(label) in classes else float(label)
+        except ValueError:
+            number = -2
+        if number % 1 or not -1 <= number < len(classes):
+            raise ValueError(
+                f"{file}: clip {name} has label {str(label)!r}; expected 0 to {len(classes) - 1}, or a class's name"
+            )
+        found.append(int(number))
+    return found
+
+
 def _one_stream(
     file: Path,
     stream: str,
     names: Sequence[str],
     values: NDArray[np.float32],
-    labels: Sequence[int] | None,
+    labels: Sequence[Any] | None,
     splits: Sequence[str] | None,
     protocol: str | None,
     classes: pd.DataFrame | None,
     kind: str | None,
 ) -> ImportedScores:
+    if not names:
+        raise ValueError(f"{file} holds no clip")
+    if classes is None:
+        numbers = [str(k) for k in range(values.shape[1])]
+        classes = pd.DataFrame({"label": range(len(numbers)), "name": numbers, "prompt": numbers})
+    given = None if labels is None else _labels(file, names, labels, [str(name) for name in classes.name])
+    strange = sorted(set(splits or ()) - {"train", "val", "test", ""})
+    if strange:
+        raise ValueError(f"{file}: split {strange[0]!r} is none of train, val, test or empty")
     if protocol is not None:
         table = protocols.label_and_split(protocol, names)
         ids = [str(c) for c in table.clip_id]
         truth = [int(x) for x in table.label]
-        if labels is not None and list(labels) != truth:
-            row = next(i for i, (a, b) in enumerate(zip(labels, truth, strict=True)) if a != b)
-            raise ValueError(f"{file}: clip {ids[row]} has label {labels[row]}, {protocol} says {truth[row]}")
+        if given is not None and given != truth:
+            row = next(i for i, (a, b) in enumerate(zip(given, truth, strict=True)) if a != b)
+            raise ValueError(f"{file}: clip {ids[row]} has label {given[row]}, {protocol} says {truth[row]}")
         parts = [str(s) for s in table.split] if splits is None else list(splits)
     else:
-        if labels is None:
+        if given is None:
             raise ValueError(f"{file} has no labels: add a label column, or say which --protocol gives them")
-        ids, truth = list(names), list(labels)
+        ids, truth = list(names), given
         parts = ["test"] * len(ids) if splits is None else list(splits)
-    if classes is None:
-        numbers = [str(k) for k in range(values.shape[1])]
-        classes = pd.DataFrame({"label": range(len(numbers)), "name": numbers, "prompt": numbers})
     if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
         raise ValueError(f"{file} was promised as probabilities, but its rows are not >= 0 with sum 1: logits?")
     if len(set(ids)) != len(ids):

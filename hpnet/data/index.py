@@ -68,7 +68,9 @@ def _labelled(folder: Path, params: DataParams) -> tuple[list[Path], pd.DataFram
     if params.protocol == "folder" and not any("/" in name for name in names):
         # A flat folder is one class: a video's class is the folder it lies in.
         names = [f"{folder.resolve().name}/{name}" for name in names]
-    return files, label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
+    return files, label_and_split(
+        params.protocol, names, params.val_fraction, params.seed, keep_missing=params.keep_missing
+    )
 
 
 def render_mannequins(

@@ -1,4 +1,4 @@
-"""Reading other projects' pickles safely: arrays, dicts, lists, strings and numbers, and nothing else.
+"""Reading other projects' pickles and arrays safely: arrays, dicts, lists, strings and numbers, and nothing else.
 
 A pickle can name any function to call. This reader knows the handful that numpy needs to rebuild an array and refuses
 every other name, so a hostile file is an error instead of a program.
@@ -10,11 +10,15 @@ import collections
 import io
 import pickle
 import pickletools
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
@@ -43,6 +47,11 @@ def _array_builders() -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 _ALLOWED = _array_builders()
+_BROKEN_ARRAY = (
+    ValueError, EOFError, OSError, KeyError, TypeError, AttributeError, SyntaxError, NotImplementedError, OverflowError,
+    MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What numpy raises on damaged .npy and .npz files."""
 
 
 class _Reader(pickle.Unpickler):
@@ -85,3 +94,39 @@ def load_pickle(path: str | Path) -> Any:
         MemoryError, UnicodeDecodeError,
     ) as error:  # fmt: skip
         raise ValueError(f"{path} cannot be read as a pickle of arrays: {error or type(error).__name__}") from None
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is broken, or holds objects; names it.
+    """
+    found = _load_numpy(path)
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; expected one (.npy)")
+    return found
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file by name; errors as of :func:`load_array`."""
+    found = _load_numpy(path)
+    if isinstance(found, np.ndarray):
+        raise ValueError(f"{path} holds one array {found.shape} without a name; expected an .npz of named ones")
+    return found
+
+
+def _load_numpy(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return {name: found[name] for name in found.files}
+    except _BROKEN_ARRAY as error:
+        # numpy takes whatever it does not know for a pickle, and advises to load that unsafely
+        reason = "no numpy file" if "pickled (object) data" in str(error) else str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as arrays of numbers: {reason}") from None

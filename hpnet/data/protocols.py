@@ -44,7 +44,11 @@ UAV_V2_TEST_SUBJECTS = frozenset(
 )  # fmt: skip
 UCLA_ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 
-_EXTENSION = r"(?:\.(?:mp4|avi|mkv|mov|webm|npy|npz|pkl|skeleton|txt|json))?"
+_EXTENSION = r"(?:\.[A-Za-z0-9]{1,9})?"
+_FOLDER_EXTENSION = re.compile(
+    r"\.(?:mp4|avi|mov|mkv|webm|m4v|mpg|mpeg|wmv|flv|npy|npz|pkl|skeleton|txt|json)", re.IGNORECASE
+)
+"""What is no part of a free clip name, which may hold dots itself (``wave/take.2``)."""
 _NTU = re.compile(rf"(?P<id>S(\d{{3}})C(\d{{3}})P(\d{{3}})R(\d{{3}})A(\d{{3}}))(?:_rgb)?{_EXTENSION}")
 _SMARTHOME = re.compile(rf"(?P<id>([A-Za-z.]+?)_p(\d+)_r(\d+)_v(\d+)_c(\d+)){_EXTENSION}")
 _UAV = re.compile(
@@ -292,6 +296,7 @@ def label_and_split(
     val_fraction: float = 0.15,
     seed: int = 7,
     test_fraction: float = 0.2,
+    keep_missing: bool = False,
 ) -> pd.DataFrame:
     """Label and split clips by their names.
 
@@ -304,6 +309,7 @@ def label_and_split(
             of each class's videos.
         seed: decides who is held out. The order is a hash of seed and subject (or name), so a new clip moves nobody.
         test_fraction: ``folder`` alone: share of each class's videos in the test split.
+        keep_missing: NTU: split the clips without Kinect skeletons too, which the published lists leave out.
 
     Returns:
         Columns :data:`COLUMNS`. ``clip_id`` is the bare name (for ``folder`` the path without its extension); ``split``
@@ -328,7 +334,7 @@ def label_and_split(
         clips = [replace(c, label=kept.get(c.label, -1)) for c in clips]
     _refuse_twins([c.clip_id for c in clips], list(clip_names))
 
-    left_out = definition.left_out()
+    left_out = frozenset[str]() if keep_missing else definition.left_out()
     splits = [definition.split(c) if c.label >= 0 and c.clip_id not in left_out else "" for c in clips]
     if not definition.own_validation:
         training = {c.subject for c, split in zip(clips, splits, strict=True) if split == "train"}
@@ -381,7 +387,8 @@ def _hold_out(keys: Sequence[str], fraction: float, seed: int) -> set[str]:
 
 
 def _without_extension(name: str) -> str:
-    return str(PurePosixPath(name.strip().replace("\\", "/")).with_suffix(""))
+    path = PurePosixPath(name.strip().replace("\\", "/"))
+    return str(path.with_suffix("") if _FOLDER_EXTENSION.fullmatch(path.suffix) else path)
 
 
 def _folder_action(name: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import pooling
 from ..skeleton import COCO17, NTU25, Skeleton
 from . import pose3d, protocols
-from .feature_folder import ImportedClip, ImportSummary, pose_clip, pose_meta, write_feature_folder
+from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
 from .kinect import AXES
 from .pickles import load_pickle
 
@@ -82,9 +82,11 @@ def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dic
                 groups.setdefault(group, {})[part] = name
     if wanted is None and len(groups) > 1:
         raise ValueError(f"the file has splits {', '.join(map(repr, groups))}: choose one with --split")
-    group = wanted if wanted is not None else next(iter(groups), "")
+    if not groups:
+        raise ValueError("the file has no splits: say with --protocol what trains and what tests")
+    group = wanted if wanted is not None else next(iter(groups))
     if group not in groups:
-        raise ValueError(f"the file has no split {group!r}; it has {', '.join(map(repr, groups)) or 'none'}")
+        raise ValueError(f"the file has no split {group!r}; it has {', '.join(map(repr, groups))}")
     lists = groups[group]
     result: dict[str, str] = {}
     for part, name in lists.items():
@@ -96,8 +98,8 @@ def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dic
 
 
 def person_order(valid: NDArray[np.bool_], scores: NDArray[np.floating]) -> list[int]:
-    """People (M) of a clip by presence (T, M), then by mean score (T, M, V)."""
-    return sorted(range(valid.shape[1]), key=lambda m: (-int(valid[:, m].sum()), -float(scores[:, m].mean())))
+    """People (M) of a clip by presence (T, M), then by the sum of their scores (T, M, V)."""
+    return sorted(range(valid.shape[1]), key=lambda m: (-int(valid[:, m].sum()), -float(scores[:, m].sum())))
 
 
 def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -134,6 +136,8 @@ def import_pyskl(
 ) -> ImportSummary:
     """Import an annotation pickle into ``out``.
 
+    A clip whose keypoints cannot be used keeps its row, with the reason.
+
     With a protocol, labels, class names and splits are the protocol's, and labels must agree with the file's. Without,
     both are the file's, classes are numbers, and validation clips are cut from the training clips by a seeded order.
 
@@ -145,6 +149,7 @@ def import_pyskl(
     shapes = {annotation["keypoint"].shape[2:] for annotation in annotations}
     if len(shapes) > 1:
         raise ValueError(f"{source} mixes keypoints of {sorted(shapes)} (joints, coordinates): import them apart")
+    joints, size = shapes.pop()
     names = [str(annotation["frame_dir"]) for annotation in annotations]
     labels = [int(annotation["label"]) for annotation in annotations]
     if protocol is None:
@@ -156,13 +161,17 @@ def import_pyskl(
 
     def clips() -> Iterator[ImportedClip]:
         for clip_id, annotation in zip(table.clip_id, annotations, strict=True):
-            poses, valid = annotation_poses(annotation, persons)
             height, width = annotation.get("img_shape", (0, 0))
-            yield pose_clip(str(clip_id), poses, valid, frames, (int(width), int(height), 0.0))
+            video = (int(width), int(height), 0.0)
+            try:
+                poses, valid = annotation_poses(annotation, persons)
+                clip = pose_clip(str(clip_id), poses, valid, frames, video)
+            except ValueError as error:
+                clip = nobody(str(clip_id), (frames, joints, 3), video=video, error=str(error))
+            yield clip
             if on_progress:
                 on_progress(1)
 
-    joints, size = shapes.pop()
     meta = pose_meta("pose2d" if size == 2 else "pose3d", SKELETONS[joints, size])
     return write_feature_folder(out, clips(), table.assign(path=names), classes, meta)
 

@@ -12,6 +12,7 @@ from ..artifacts import FeatureMeta, Features
 from ..skeleton import COCO17
 from . import protocols
 from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
+from .pickles import load_array
 
 META = FeatureMeta(kind="pooled", tap="h2s3", region=1, operator="mean", skeleton=COCO17)
 """What the authors' files hold."""
@@ -68,8 +69,8 @@ def import_features(
     def clips() -> Iterator[ImportedClip]:
         for clip_id, file in zip(table.clip_id, files, strict=True):
             try:
-                clip = from_released(clip_id, np.load(file, allow_pickle=False))
-            except (ValueError, EOFError, OSError) as error:
+                clip = from_released(clip_id, load_array(file))
+            except ValueError as error:
                 clip = nobody(clip_id, size, error=f"{file} cannot be used: {error}")
             yield clip
             if on_progress:
@@ -84,8 +85,8 @@ def _first_size(files: list[Path]) -> tuple[int, ...]:
     first: Exception | None = None
     for file in files:
         try:
-            return from_released("", np.load(file, mmap_mode="r", allow_pickle=False)).values.shape[1:]
-        except (ValueError, EOFError, OSError) as error:
+            return from_released("", load_array(file)).values.shape[1:]
+        except ValueError as error:
             first = first or error
     raise ValueError(f"none of {len(files)} files can be used; the first, {files[0]}, {first}")
 

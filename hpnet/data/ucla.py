@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 from ..skeleton import UCLA20
 from . import pose3d, protocols
 from .feature_folder import ImportedClip, ImportSummary, pose_clip, pose_meta, write_feature_folder
+from .pickles import load_arrays
 
 AXES = pose3d.BodyAxes.of(UCLA20, "hip_centre", "shoulder_centre")
 EXPECTED = "names (N,), offsets (N + 1,) and joints (frames, 20, 3)"
@@ -40,23 +38,11 @@ def import_ucla(
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source} is missing: it must be an .npz with {EXPECTED}")
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            names, offsets, joints = (file[key] for key in ("names", "offsets", "joints"))
-    except (
-        KeyError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        tokenize.TokenError,
-        TypeError,
-        AttributeError,
-        SyntaxError,
-        NotImplementedError,
-        OverflowError,
-    ) as error:
-        raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} ({error})") from None
+    arrays = load_arrays(source)
+    lacking = sorted({"names", "offsets", "joints"} - set(arrays))
+    if lacking:
+        raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} (no {lacking[0]})")
+    names, offsets, joints = (arrays[key] for key in ("names", "offsets", "joints"))
     if (
         joints.shape[1:] != (UCLA20.num_joints, 3)
         or offsets.shape != (len(names) + 1,)

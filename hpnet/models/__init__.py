@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
-from ..skeleton import Skeleton
+from ..skeleton import Skeleton, of_joints
 from .ctrgcn import CTRGCN
 from .gcn import GCN
 from .heatmaps import HeatmapEvolution, HeatmapVolume, KeypointClassifier
@@ -73,17 +73,23 @@ def build(
     num_classes: int,
     num_joints: int,
     num_persons: int,
-    skeleton: Skeleton,
+    skeleton: Skeleton | None = None,
     base_channels: int = 64,
     blocks: int = 10,
     dropout: float = 0.0,
 ) -> Network:
     """A topology network for (N, ``in_channels``, T, ``num_joints``, ``num_persons``) clips, with new weights.
 
+    Args:
+        skeleton: the graph; None: :func:`hpnet.skeleton.of_joints` of ``num_joints``.
+
     Raises:
         ValueError: unknown name (lists the choices), a skeleton of another number of joints, or a size out of range.
     """
     require_network(name)
+    if num_joints < 1:
+        raise ValueError(f"num_joints is {num_joints}, expected at least 1")
+    skeleton = of_joints(num_joints) if skeleton is None else skeleton
     if skeleton.num_joints != num_joints:
         raise ValueError(
             f"skeleton {skeleton.name!r} has {skeleton.num_joints} joints, the features {num_joints}: "

@@ -77,6 +77,9 @@ class EstimateWork:
             return video.read_frames(path, limit, threads)
 
         boxes = boxes_by_clip(self.boxes, self.persons).get(item.clip_id, ClipBoxes.nobody())
+        if limit is not None:
+            read = boxes.frames < limit
+            boxes = ClipBoxes(boxes.frames[read], boxes.tracks[read], boxes.boxes_xyxy_px[read])
         if self.params.frames and path is not None:
             boxes = thin_boxes(boxes, path, self.params.frames, limit)
         return ClipSource(item.clip_id, frames, boxes)
@@ -118,10 +121,10 @@ def _boxes_by_clip(path: Path, persons: int, changed_ns: int) -> dict[str, ClipB
     frames, tracks = table.frame.to_numpy(np.int64), table.track.to_numpy(np.int64)
     corners = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64).reshape(-1, 4)
     names, starts = np.unique(table.clip_id.to_numpy(str), return_index=True)
-    stops = [*starts[1:], len(table)]
+    bounds = [*starts, len(table)]
     return {
         str(name): ClipBoxes(frames[a:b], tracks[a:b], corners[a:b])
-        for name, a, b in zip(names, starts, stops, strict=True)
+        for name, a, b in zip(names, bounds[:-1], bounds[1:], strict=True)
     }
 
 

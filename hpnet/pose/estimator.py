@@ -297,16 +297,37 @@ class PoseEstimator:
                 if frame not in rows:
                     continue
                 size = (image.shape[1], image.shape[0])
+                outside = _outside(boxes, rows[frame], size)
+                if outside:
+                    error = f"frame {frame} {outside}"
+                    break
                 affines = self.frame_to_crop(boxes.boxes_xyxy_px[rows[frame]], size)
                 cut = crops.warp_crops(image, affines, self.spec.input_size_px)
                 for row, affine, crop in zip(rows[frame], affines, cut, strict=True):
                     yield _Crop(frame, int(boxes.tracks[row]), affine, crop)
             if count == 0:
                 error = "holds no frame"
+            elif not error and boxes.frames.max(initial=0) >= count:
+                error = (
+                    f"has boxes up to frame {boxes.frames.max()}, but {count} frames: these are another video's boxes"
+                )
         except video.VideoError as problem:
             error = str(problem)
         persons = int(boxes.tracks[boxes.frames < count].max(initial=0)) + 1
         yield _End(count, persons, error)
+
+
+def _outside(boxes: ClipBoxes, rows: NDArray[np.intp], frame_size_px: tuple[int, int]) -> str:
+    """What is wrong with the first of these boxes that covers nothing of the frame; empty where all do."""
+    for row in rows:
+        x1, y1, x2, y2 = boxes.boxes_xyxy_px[row]
+        width, height = frame_size_px
+        if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
+            return (
+                f"track {boxes.tracks[row]}: box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) covers nothing of the "
+                f"{width} x {height} frame: mend the boxes"
+            )
+    return ""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,8 @@ class Recogniser:
                     on_failure(window.video, str(error))
                     continue
                 waiting.append(seen)
-                yield ClipSource(window.video, functools.partial(iter, window.frames), _boxes(seen))
+                boxes = _boxes(seen, self.project.params.estimate.frames)
+                yield ClipSource(window.video, functools.partial(iter, window.frames), boxes)
 
         # Live windows go through one by one: a window is answered before the next one is cut.
         batches: Iterable[Iterable[ClipSource]] = ([source] for source in sources()) if group == 1 else [sources()]
@@ -164,14 +165,16 @@ class Recogniser:
         return [frame for index, frame in enumerate(seen.window.frames) if index in chosen]
 
 
-def _boxes(seen: SeenWindow) -> ClipBoxes:
-    """The people's boxes as the estimator reads them, ranked."""
+def _boxes(seen: SeenWindow, count: int) -> ClipBoxes:
+    """The people's boxes as the estimator reads them, ranked, on ``count`` frames uniform in the window (0: on all)."""
     if not seen.people:
         return ClipBoxes.nobody()
     tracks = [person.track for person in seen.people]
+    frames = np.concatenate([t.frames for t in tracks])
     ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
     boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
-    return ClipBoxes(np.concatenate([t.frames for t in tracks]), ranks, boxes)
+    kept = np.isin(frames, uniform_indices(seen.count, count))
+    return ClipBoxes(frames[kept], ranks[kept], boxes[kept])
 
 
 def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:

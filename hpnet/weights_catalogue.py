@@ -93,11 +93,12 @@ def _built_in(name: str, role: str, path: str, about_mb: int) -> Weights:
     return Weights(name, role, (WeightsFile(path),), f"what `hpnet pretrain {role}` writes", about_mb, packaged=True)
 
 
+DETECTORS_MB = {"yolov5mu": 51, "yolov8n": 7, "yolov8m": 52, "yolo11n": 6, "yolo11m": 41}
 CATALOGUE: dict[str, Weights] = {
     entry.name: entry
     for entry in (
         _built_in("mannequin-yolo", "detector", "mannequin-yolo.safetensors", 1),
-        *(_ultralytics(*item) for item in (("yolov5mu", 51), ("yolov8n", 7), ("yolov8m", 52), ("yolo11n", 6))),
+        *(_ultralytics(name, about_mb) for name, about_mb in DETECTORS_MB.items()),
         *_pose().values(),
         _built_in("mannequin-xclip", "video", "mannequin-xclip/model.safetensors", 5),
         _xclip("microsoft/xclip-base-patch16-kinetics-600", 780),

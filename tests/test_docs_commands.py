@@ -41,6 +41,8 @@ ELSEWHERE = {
     "dvc repro": GRAPH,
     "dvc repro pool": GRAPH,
     "hpnet predict new.mp4": WALK,
+    "hpnet predict artifacts/data/videos/S001C001P003R001A001.mp4 --save seen.mp4":
+        "tests/test_installed.py::test_an_installed_hpnet_runs_a_whole_project",
     "hpnet predict 0": "tests/test_predict.py::test_live_command_reports_latency",
     "hpnet predict 0 --window 2": "tests/test_predict.py::test_live_command_reports_latency",
     "hpnet predict rtsp://192.168.0.9/stream --seconds 60": "tests/test_predict.py::test_sources_that_are_not_there",

@@ -5,19 +5,21 @@ from __future__ import annotations
 import configparser
 import importlib
 import importlib.metadata
+import json
+import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from .params import Params
 
-from .artifacts import Clips, read_json
-from .params import Params, load_params
-from .video import VIDEO_SUFFIXES
+# Nothing but the standard library is imported before it is needed: what is not installed here is to be said, not met.
 
 BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
@@ -49,25 +51,76 @@ class Check:
 
 def examine(root: Path = Path()) -> list[Check]:
     """Every check, in the order a person would make them; those of a project where ``root`` has a params.yaml."""
-    checks: list[Callable[[], Check]] = [_python, _torch, _mmpose, _ultralytics, _transformers, _dvc, _video]
-    found = [check() for check in checks]
-    if found[1].ok:
-        found[2:2] = _devices()
-    found += _packaged_weights()
+    found = [_python()]
+    found += _guarded("packages", lambda: [_requirements()])
+    found += _guarded("torch", lambda: [_torch()])
+    if found[-1].ok:
+        found += _devices()
+    checks = {"mmpose": _mmpose, "ultralytics": _ultralytics, "transformers": _transformers, "dvc": _dvc}
+    for name, check in (checks | {"video": _video}).items():
+        found += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
+    found += _guarded("weights", _packaged_weights)
+    return [*found, *_guarded("params.yaml", lambda: _project(root))]
+
+
+def _guarded(name: str, checks: Callable[[], list[Check]]) -> list[Check]:
+    """The findings of ``checks``, or one that says which package it lacked."""
+    try:
+        return checks()
+    except ImportError as error:
+        package = PACKAGE_OF.get((error.name or "").partition(".")[0], (error.name or "").partition(".")[0])
+        remedy = f"pip install {package}" if isinstance(error, ModuleNotFoundError) else f"pip install -U {name}"
+        return [Check(name, False, _first_line(error), remedy)]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _project(root: Path) -> list[Check]:
+    """What the project of ``root`` needs; without one, what the built-in project would."""
     if not (root / "params.yaml").is_file():
-        return [*found, _disk(root, BUILT_IN_BYTES, "the built-in project")]
+        return [_disk(root, BUILT_IN_BYTES, "the built-in project")]
+    from .params import load_params
+
     try:
         params = load_params(root / "params.yaml")
-    except ValueError as error:
-        return [*found, Check("params.yaml", False, str(error).splitlines()[0], "mend that line")]
-    found += [Check("params.yaml", True, "every name and value is known"), *_data(root, params)]
+    except (ValueError, OSError) as error:
+        return [Check("params.yaml", False, _first_line(error), "mend that line")]
+    found = [Check("params.yaml", True, "every name and value is known"), *_data(root, params)]
     found += [*_project_weights(params), _cache_links(root)]
-    return [*found, _disk(root, needed_bytes(root, params), "what params.yaml asks for")]
+    need = max(0, needed_bytes(root, params) - _made_bytes(root))
+    return [*found, _disk(root, need, "what params.yaml still has to make")]
 
 
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     return Check("Python", (3, 10) <= sys.version_info[:2] <= (3, 12), version, "use Python 3.10, 3.11 or 3.12")
+
+
+PACKAGE_OF = {"cv2": "opencv-python", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Modules that are called otherwise than what installs them."""
+
+
+def _requirements() -> Check:
+    """Whether every package that hpnet declares is installed, in a version that it can use."""
+    from packaging.requirements import Requirement
+
+    wrong, packages = [], []
+    for line in importlib.metadata.requires("hpnet") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": "mmpose"}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        if not version or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version or 'is missing'}")
+            packages.append(f"'{requirement.name}{requirement.specifier}'")
+    if wrong:
+        return Check("packages", False, ", ".join(wrong), f"pip install {' '.join(packages)}")
+    return Check("packages", True, "all that hpnet declares, in versions that it can use")
 
 
 def _torch() -> Check:
@@ -76,7 +129,7 @@ def _torch() -> Check:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
         remedy = "install torch and torchvision of one release: pip install -U torch torchvision"
-        return Check("torch", False, str(error).splitlines()[0], remedy)
+        return Check("torch", False, _first_line(error), remedy)
     total = float((torch.ones(64, 64) @ torch.ones(64, 64)).sum())
     found = f"{torch.__version__}, {torch.get_num_threads()} threads"
     return Check("torch", total == 64.0**3, found, "reinstall torch")
@@ -135,32 +188,43 @@ def _mmpose() -> Check:
     try:
         mmpose_classes()
     except (ImportError, AttributeError, AssertionError) as error:
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Check("mmpose", False, message, mmpose_remedy(str(error), INSTALL))
+        return Check("mmpose", False, _first_line(error), mmpose_remedy(str(error), INSTALL))
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("mmpose", "mmengine", "mmcv-lite"))
     return Check("mmpose", True, versions)
 
 
-def _package(name: str, remedy: str) -> Check:
+def _package(name: str, use: Callable[[], object]) -> Check:
+    """Whether a package is installed, and what hpnet uses of it can be imported."""
     try:
-        return Check(name, True, importlib.metadata.version(name))
+        version = importlib.metadata.version(name)
+        use()
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, False, "not installed", remedy)
+        return Check(name, False, "not installed", f"pip install {name}")
+    except (ImportError, AttributeError, RuntimeError, OSError) as error:
+        return Check(name, False, f"cannot be used: {_first_line(error)}", f"pip install --force-reinstall {name}")
+    return Check(name, True, version)
 
 
 def _ultralytics() -> Check:
-    return _package("ultralytics", "pip install ultralytics")
+    def use() -> object:
+        from .detector import ultralytics
+
+        return ultralytics()  # nothing else may import it: see there
+
+    return _package("ultralytics", use)
 
 
 def _transformers() -> Check:
-    return _package("transformers", "pip install transformers")
+    return _package("transformers", lambda: importlib.import_module("transformers.models.x_clip.modeling_x_clip"))
 
 
 def _dvc() -> Check:
-    return _package("dvc", "pip install dvc")
+    return _package("dvc", lambda: importlib.import_module("dvc.repo"))
 
 
 def _video() -> Check:
+    import numpy as np
+
     from .video import VideoError, load_clip, write_video
 
     clip = np.zeros((4, 48, 64, 3), np.uint8)
@@ -176,6 +240,7 @@ def _video() -> Check:
 
 
 def _packaged_weights() -> list[Check]:
+    from .artifacts import read_json
     from .weights import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
@@ -193,32 +258,79 @@ def _packaged_weights() -> list[Check]:
 
 
 def _project_weights(params: Params) -> list[Check]:
-    """What params.yaml of a project names beside the packaged weights."""
-    from .weights_catalogue import by_hand, missing, needed
+    """What params.yaml of a project names beside the packaged weights: there, and whole as far as can be told."""
+    from .weights_catalogue import by_hand, needed, where
+    from .weights_fetch import problem
 
     found = []
     for entry in needed(params):
-        absent = missing(entry)
-        if not entry.packaged:
-            remedy = by_hand(entry, absent[0]) if absent else ""
-            found.append(Check(f"weights {entry.name}", not absent, "missing" if absent else "there", remedy))
+        if entry.packaged:
+            continue
+        check = Check(f"weights {entry.name}", True, "there and whole")
+        for file in entry.files:
+            path = where(file)
+            if path is None:
+                command = f"hpnet weights fetch {entry.name}, or " if file.url else ""
+                check = Check(check.name, False, f"{file.path} is missing", command + by_hand(entry, file))
+                break
+            wrong = problem(path, file.digest_start)
+            if wrong:
+                remedy = f"remove it, then hpnet weights fetch {entry.name}, or {by_hand(entry, file)}"
+                check = Check(check.name, False, f"{path} {wrong}", remedy)
+                break
+        found.append(check)
+    return [*found, *_own_weights(params)]
+
+
+def _own_weights(params: Params) -> list[Check]:
+    """Checkpoints that are named by a path, or that no catalogue lists."""
+    from .detector import checkpoint_file, parse_model
+    from .weights_catalogue import CATALOGUE
+
+    found = []
+    if params.estimate.weights:
+        file = Path(params.estimate.weights)
+        text = f"{file} is {'there' if file.is_file() else 'missing'}"
+        found.append(
+            Check("estimate.weights", file.is_file(), text, "set it to the checkpoint's path, or leave it empty")
+        )
+    if params.detect.enabled and params.detect.model.removesuffix(".pt") not in CATALOGUE:
+        try:
+            kind, source = parse_model(params.detect.model)
+            text = str(checkpoint_file(source)) if kind == "ultralytics" else params.detect.model
+        except (FileNotFoundError, ValueError) as error:
+            return [*found, Check("detect.model", False, _first_line(error), "put it there, or name another model")]
+        found.append(Check("detect.model", True, text))
     return found
 
 
 def _data(root: Path, params: Params) -> list[Check]:
-    """Whether the videos are where params.yaml says."""
-    if params.data.source != "folder" or not (root / "dvc.yaml").is_file() or not _reads_videos(root):
+    """Whether the videos, their table or the poses are where params.yaml and dvc.yaml say."""
+    if not (root / "dvc.yaml").is_file():
+        return []
+    graph = (root / "dvc.yaml").read_text(encoding="utf-8")
+    if "hpnet data" not in graph:
+        poses = re.search(r"hpnet import [\w-]+ (\S+)", graph)
+        if poses is None:
+            return []
+        there = (root / poses[1]).exists()
+        found = f"{poses[1]} {'is there' if there else 'is missing'}"
+        return [Check("poses", there, found, "put it back, or change its place in dvc.yaml")]
+    if params.data.source != "folder":
         return []
     folder = root / params.data.videos
     count = len(_videos(folder))
-    return [Check("videos", count > 0, f"{count} in {folder}", "set data.videos to the folder of the videos")]
-
-
-def _reads_videos(root: Path) -> bool:
-    return "hpnet data" in (root / "dvc.yaml").read_text(encoding="utf-8")
+    checks = [Check("videos", count > 0, f"{count} in {folder}", "set data.videos to the folder of the videos")]
+    if params.data.table:
+        there = (root / params.data.table).is_file()
+        found = f"{params.data.table} {'is there' if there else 'is missing'}"
+        checks.append(Check("table", there, found, "set data.table to the CSV of actions, or leave it empty"))
+    return checks
 
 
 def _videos(folder: Path) -> list[Path]:
+    from .video import VIDEO_SUFFIXES
+
     return [p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES] if folder.is_dir() else []
 
 
@@ -253,7 +365,7 @@ def needed_bytes(root: Path, params: Params) -> int:
     joints, channels = 17, dict.fromkeys(params.estimate.taps, 96)
     meta = root / "artifacts" / "estimate" / "meta.json"
     if meta.is_file():
-        stored = read_json(meta)
+        stored = json.loads(meta.read_text(encoding="utf-8"))
         joints = len(stored["skeleton"]["joints"])
         channels = {tap: stored["taps"].get(tap, [96])[0] for tap in params.estimate.taps}
     samples = frames * joints * params.estimate.window**2
@@ -265,6 +377,8 @@ def needed_bytes(root: Path, params: Params) -> int:
 
 def _clip_counts(root: Path, params: Params) -> tuple[int, float]:
     """Clips and mean frames per clip."""
+    from .artifacts import Clips
+
     if (root / "artifacts" / "data" / "clips.csv").is_file():
         table = Clips.load(root / "artifacts" / "data").table
         return len(table), float(table.frames.mean()) if len(table) else 0.0
@@ -274,7 +388,14 @@ def _clip_counts(root: Path, params: Params) -> tuple[int, float]:
     return section.subjects * section.cameras * section.repetitions * 18, float(section.frames)
 
 
+def _made_bytes(root: Path) -> int:
+    """What the stages have made here already."""
+    return sum(file.stat().st_size for file in (root / "artifacts").rglob("*") if file.is_file())
+
+
 def _disk(root: Path, need: int, what: str) -> Check:
+    if not os.access(root, os.W_OK):
+        return Check("disk", False, f"{root.resolve()} cannot be written to", "work in a folder of your own")
     free = shutil.disk_usage(root).free
     text = f"{free / 1e9:.0f} GB free here, {what} takes about {need / 1e9:.1f} GB"
     return Check("disk", free > need, text, "make room, or lower estimate.window (1 takes least)")

@@ -26,6 +26,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     """
     from hpnet.artifacts import write_json
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
+    from hpnet.data.table import refuse_copies
 
     hold(out)
     section = params.data
@@ -39,6 +40,8 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
         videos = Path(section.videos)
         with progress("indexing", None if section.table else len(find_videos(videos))) as advance:
             clips = index_folder(videos, section, processes, advance)
+        if section.protocol == "folder":  # the other protocols know people and cameras from the names
+            refuse_copies([Path(path) for path in clips.table.path], clips.table.split.tolist())
     else:
         from hpnet.data.mannequin.benchmark import plan
 
@@ -63,4 +66,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
             f"{len(failed)} of {len(clips.table)} clips cannot be read, more than data.max_failed = "
             f"{section.max_failed:g}: mend or remove those listed above, or raise data.max_failed"
         )
+    unlabelled = int((clips.table.label < 0).sum())
+    if unlabelled:
+        click.echo(f"{unlabelled} clips have no class: they are neither trained on nor scored", err=True)
     click.echo(f"{len(clips.table)} clips of {clips.num_classes} classes in {out}")

@@ -27,8 +27,15 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
 
     Nothing that is there is overwritten.
     """
-    from hpnet.presets.make import make_project
+    from hpnet.presets.make import label_videos, make_project
 
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")
+    if preset == "folder" and videos is not None:
+        rows = label_videos(videos, table)[1]
+        counts = rows.split[rows.split != ""].value_counts()
+        sides = ", ".join(f"{counts.get(split, 0)} {split}" for split in ("train", "val", "test"))
+        click.echo(f"{len(rows)} videos, {len(set(rows.class_name) - {''})} actions: {sides}")
+        if len(rows) > counts.sum():
+            click.echo(f"{len(rows) - counts.sum()} of them have no action or split: they are left out", err=True)
     click.echo(f"next: cd {folder} && dvc repro")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,19 +73,24 @@ def command(
     """
     cameras = [v for v in videos if "://" in v or (v.isdecimal() and not Path(v).exists())]
     running = bool(cameras) if live is None else live
+    chosen = None if streams is None else [s.strip() for s in streams.split(",") if s.strip()]
+    if chosen == []:
+        raise click.UsageError(f"--streams {streams!r} names no stream, expected such as hpj,hpb")
     if running and len(videos) > 1:
         raise click.UsageError("one live source at a time: give a single camera, address or file")
     if cameras and not running:
         raise click.UsageError(f"{cameras[0]} has no end: leave --no-live out")
     files = [] if running else find_files(videos)
-    if save is not None and len(files) > 1 and save.suffix.lower() == ".mp4":
-        raise click.UsageError(f"--save {save} is one file for {len(files)} videos: name a folder")
+    source = Path(videos[0]) if Path(videos[0]).is_file() else Path("live.mp4")  # of a live run
+    targets = {} if save is None else find_targets(save, files or [source])
+
+    for target in targets.values():
+        target.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
 
     from hpnet.predict.project import TrainedProject
     from hpnet.predict.recognise import Recogniser
     from hpnet.predict.windows import Cutting
 
-    chosen = [s.strip() for s in streams.split(",") if s.strip()] if streams else None
     trained = TrainedProject(project, chosen, device)
     recogniser = Recogniser(trained, people=people, each=each, device=device, precision=precision)
     median_s, longest_s = trained.training_seconds()
@@ -94,12 +101,15 @@ def command(
         max_fps=fps or (LIVE_FPS if running else None),
         stride=trained.params.detect.stride,
     )
-    output = Output(trained, recogniser, top, as_json, save)
+    output = Output(trained, recogniser, top, as_json, targets)
     if running:
         watch(videos[0], recogniser, cutting, output, seconds)
         return
-    with progress("recognising", len(files)) as advance:
-        recognise_files(files, recogniser, cutting, output, advance)
+    try:
+        with progress("recognising", len(files)) as advance:
+            recognise_files(files, recogniser, cutting, output, advance)
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted: what was answered until here stands") from None
     if output.failed:
         raise click.ClickException(
             f"{len(output.failed)} of {len(files)} videos could not be read to their end: {', '.join(output.failed)}"
@@ -117,6 +127,39 @@ def find_files(videos: tuple[str, ...]) -> list[Path]:
             raise FileNotFoundError(f"{name} is missing: expected a video file, a folder, a camera's number or address")
         files += find_videos(path) if path.is_dir() else [path]
     return list(dict.fromkeys(files))
+
+
+def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Video -> the mp4 that --save writes for it: ``save`` itself, or a file below the folder ``save``.
+
+    In a folder the targets lie as the videos do below the folder that they share, so that ``a/1.mp4`` and ``b/1.mp4``
+    do not meet; where only the suffixes of two videos differ, theirs is kept as a part of the name.
+
+    Raises:
+        click.UsageError: one file for several videos, another format than mp4, or a target that is one of the videos.
+    """
+    from hpnet.video import VIDEO_SUFFIXES
+
+    suffix = save.suffix.lower()
+    if suffix == ".mp4":
+        if len(files) > 1:
+            raise click.UsageError(f"--save {save} is one file for {len(files)} videos: name a folder")
+        found = {str(files[0]): save}
+    elif suffix in VIDEO_SUFFIXES:
+        raise click.UsageError(f"--save {save}: mp4 is what can be written, name it {save.with_suffix('.mp4').name}")
+    else:
+        shared = Path(os.path.commonpath([file.absolute().parent for file in files]))
+        below = {file: file.absolute().relative_to(shared) for file in files}
+        stems = Counter(place.with_suffix("") for place in below.values())
+        found = {
+            str(file): save / (place.with_suffix(".mp4") if stems[place.with_suffix("")] == 1 else f"{place}.mp4")
+            for file, place in below.items()
+        }
+    inputs = {file.resolve() for file in files if file.exists()}
+    for target in found.values():
+        if target.resolve() in inputs:
+            raise click.UsageError(f"--save would write over the video {target}: name another file or folder")
+    return found
 
 
 def recognise_files(
@@ -166,7 +209,7 @@ class Output:
     recogniser: Recogniser
     top: int
     as_json: bool
-    save: Path | None
+    targets: Mapping[str, Path]
     failed: dict[str, str] = field(default_factory=dict)
     latencies_s: list[float] = field(default_factory=list)
     dropped: int = 0
@@ -186,17 +229,24 @@ class Output:
         if first is None:
             return
         stream = itertools.chain([first], predictions)
-        if self.save is None:
+        if not self.targets:
             for prediction in stream:
                 self.print(prediction)
             return
-        target = self.save
-        if target.suffix.lower() != ".mp4":
-            target = target / f"{Path(first.seen.window.video).stem or 'live'}.mp4"
-        write_video(target, self._drawn(stream), round(first.seen.window.fps, 3))
-        click.echo(f"{target}", err=True)
+        target = self.targets.get(first.seen.window.video) or next(iter(self.targets.values()))  # live: the only one
+        interrupted: list[KeyboardInterrupt] = []
+        frames = self._drawn(stream, interrupted)
+        begun = next(frames, None)  # an empty file is never begun
+        if begun is not None:
+            write_video(target, itertools.chain([begun], frames), round(first.seen.window.fps, 3))
+            click.echo(f"{target}{' ends where it was interrupted' if interrupted else ''}", err=True)
+        if interrupted:
+            raise interrupted[0]
 
-    def _drawn(self, predictions: Iterator[Prediction]) -> Iterator[NDArray[np.uint8]]:
+    def _drawn(
+        self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The annotated frames; a Ctrl-C ends them, so that the file is closed whole, and goes to ``interrupted``."""
         from hpnet.predict.drawing import drawn
 
         upto = 0
@@ -206,8 +256,8 @@ class Output:
                 self.print(prediction)
                 yield from drawn(prediction, self.trained.classes, edges, upto)
                 upto = prediction.seen.window.first + prediction.seen.count
-        except KeyboardInterrupt:
-            click.echo("interrupted: the video ends here", err=True)
+        except KeyboardInterrupt as error:
+            interrupted.append(error)
 
     def print(self, prediction: Prediction) -> None:
         """One line per answer."""

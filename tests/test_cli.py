@@ -1,5 +1,6 @@
 """The command line: quick to start, clear when something is wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,36 @@ def test_errors_are_short_and_exit_1(
     if isinstance(error, ValueError):
         with pytest.raises(ValueError, match="larger than"):
             main(["data", "--debug"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_told_how_to_complete(shell: str) -> None:
+    program = "from hpnet.stages.cli import main; main([])"
+    script = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"_HPNET_COMPLETE": f"{shell}_source"},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert f"_HPNET_COMPLETE={shell}_complete" in script
+    if shell == "bash":
+        said = subprocess.run(
+            ["bash"], input=f"{script}\ncomplete -p hpnet", capture_output=True, text=True, check=True
+        )
+        assert "-F _hpnet_completion hpnet" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("hpnet pre", ["predict", "pretrain"]),
+        ("hpnet init d --preset uav", ["uav-human-v1", "uav-human-v2"]),
+        ("hpnet weights ", ["list", "fetch", "check", "convert"]),
+        ("hpnet pool --reg", ["--region"]),
+    ],
+)
+def test_commands_options_and_choices_are_completed(typed: str, expected: list[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_HPNET_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from hpnet.stages.cli import main; main([])"], env=os.environ | words,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert sorted(done.stdout.split()) == sorted(f"plain,{name}" for name in expected)

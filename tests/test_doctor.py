@@ -1,7 +1,11 @@
 """hpnet doctor: what it finds, what it says to do, and its exit status."""
 
+import importlib.metadata
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +77,118 @@ def test_room_grows_with_the_square_of_the_window(tmp_path: Path) -> None:
         doctor.needed_bytes(tmp_path, small) - doctor.BASE_BYTES
     )
     assert 5 < ratio < 25
+
+
+STUBS = {
+    "av": "raise ModuleNotFoundError(\"No module named 'av'\", name='av')",
+    "mmengine": "raise ModuleNotFoundError(\"No module named 'mmengine'\", name='mmengine')",
+    "lap": "raise ImportError('lap: undefined symbol')",
+    "torchvision": "raise RuntimeError('operator torchvision::nms does not exist')",
+    "transformers": "raise OSError('libcudart.so.13: cannot open shared object file')",
+    "dvc": "raise ImportError('cannot import name x from funcy')",
+    "yaml": "raise ModuleNotFoundError(\"No module named 'yaml'\", name='yaml')",
+}
+"""Packages that are missing or broken -> what their import does then."""
+
+
+def test_what_is_missing_or_broken_is_said_with_its_command_and_nothing_crashes(tmp_path: Path) -> None:
+    make_project(tmp_path / "p", "mannequin")
+    (tmp_path / "stubs").mkdir()
+    for name, text in STUBS.items():
+        (tmp_path / "stubs" / f"{name}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", "from hpnet.stages.cli import main; main(['doctor', '--json'])"],
+        cwd=tmp_path / "p", env=os.environ | {"PYTHONPATH": str(tmp_path / "stubs")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    found = {check["name"]: check for check in json.loads(done.stdout)}
+    expected = {
+        "torch": ("operator torchvision::nms", "pip install -U torch torchvision"),
+        "mmpose": ("mmengine is missing", "pip install mmengine==0.10.7"),
+        "ultralytics": ("cannot be used: ", "pip install --force-reinstall ultralytics"),
+        "transformers": ("libcudart.so.13", "pip install --force-reinstall transformers"),
+        "dvc": ("funcy", "pip install --force-reinstall dvc"),
+        "video": ("No module named 'av'", "pip install av"),
+        "params.yaml": ("No module named 'yaml'", "pip install pyyaml"),
+    }
+    for name, (said, remedy) in expected.items():
+        assert not found[name]["ok"], name
+        assert said in found[name]["found"], found[name]
+        assert remedy in found[name]["remedy"], found[name]
+    assert found["Python"]["ok"]
+
+
+def test_declared_packages_are_compared_with_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "lap":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0" if name == "numpy" else real(name)
+
+    assert doctor._requirements().ok
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = doctor._requirements()
+    assert not found.ok
+    assert "lap is missing" in found.found
+    assert "numpy 1.0" in found.found
+    assert "'numpy>=1.26'" in found.remedy
+
+
+def checks_of(project: Path) -> dict[str, doctor.Check]:
+    with inside(project):
+        return {check.name: check for check in doctor._project(Path())}
+
+
+def test_weights_that_are_not_whole_are_found(tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    make_project(project, "ntu60-xsub", videos=videos(tmp_path / "videos"))
+    (project / "weights" / "yolov5mu.pt").write_bytes(b"PK\x03\x04 half of it")
+    found = checks_of(project)["weights yolov5mu"]
+    assert not found.ok
+    assert "yolov5mu.pt" in found.found
+    assert "hpnet weights fetch yolov5mu" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "said"),
+    [
+        ("model: mannequin-yolo", "model: yolo11l.pt", "detect.model", "yolo11l.pt are missing"),
+        ("model: mannequin-yolo", "model: yollo", "detect.model", "'yollo' is unknown"),
+        ("weights: null", "weights: mine.pth", "estimate.weights", "mine.pth is missing"),
+        ("table: ''", "table: gone.csv", "table", "gone.csv is missing"),
+    ],
+)
+def test_files_that_params_name_must_be_there(tmp_path: Path, old: str, new: str, name: str, said: str) -> None:
+    project = tmp_path / "p"
+    make_project(project, "folder", videos=videos(tmp_path / "videos"))
+    text = (project / "params.yaml").read_text()
+    assert old in text
+    (project / "params.yaml").write_text(text.replace(old, new))
+    found = checks_of(project)[name]
+    assert not found.ok
+    assert said in found.found
+
+
+def test_poses_that_are_gone_are_found(tmp_path: Path) -> None:
+    poses = tmp_path / "poses.npz"
+    poses.write_bytes(b"x")
+    make_project(tmp_path / "p", "nw-ucla", poses=poses)
+    assert checks_of(tmp_path / "p")["poses"].ok
+    poses.unlink()
+    assert not checks_of(tmp_path / "p")["poses"].ok
+
+
+def test_a_full_or_read_only_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_project(tmp_path, "mannequin")
+    usage = shutil.disk_usage(tmp_path)._replace(free=200_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    before = checks_of(tmp_path)["disk"]
+    assert not before.ok
+    assert "estimate.window" in before.remedy
+    (tmp_path / "artifacts").mkdir()
+    with (tmp_path / "artifacts" / "windows").open("wb") as file:
+        file.truncate(2_000_000_000)  # what is made already needs no more room
+    assert checks_of(tmp_path)["disk"].ok
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot be written to" in checks_of(tmp_path)["disk"].found

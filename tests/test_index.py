@@ -13,16 +13,16 @@ from hpnet.stages.data import command
 from hpnet.video import write_video
 
 
-def video(path: Path, frames: int = 4) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (frames, 32, 48, 3), np.uint8)
+def video(path: Path, frames: int = 4, seed: int = 0) -> None:
+    noise = np.random.default_rng(seed).integers(0, 255, (frames, 32, 48, 3), np.uint8)
     write_video(path, noise, fps=10)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for action in ("wave", "clap"):
+    for kind, action in enumerate(("wave", "clap")):
         for number in range(5):
-            video(tmp_path / "videos" / action / f"{number}.mp4")
+            video(tmp_path / "videos" / action / f"{number}.mp4", seed=10 * kind + number)
     return tmp_path / "videos"
 
 

@@ -34,8 +34,8 @@ LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
 
 
 def videos(folder: Path, names: tuple[str, ...] = ("wave/a.mp4", "wave/b.mp4", "clap/c.mp4")) -> Path:
-    for name in names:
-        write_video(folder / name, np.zeros((2, 16, 16, 3), np.uint8), fps=5)
+    for number, name in enumerate(names):
+        write_video(folder / name, np.full((2, 16, 16, 3), 9 * number, np.uint8), fps=5)
     return folder
 
 
@@ -195,7 +195,7 @@ def test_dvc_takes_the_project(tmp_path: Path) -> None:
     assert "Running stage 'detect'" in dvc(folder, "repro", "--dry", "detect")
     listed = dvc(folder, "stage", "list", "--name-only").split()
     assert {"estimate", "pool", "train@hpj", "train@hpnet", "compare@region3", "fuse", "report"} <= set(listed)
-    shutil.copy(tmp_path / "videos/wave/a.mp4", tmp_path / "videos/clap/new.mp4")
+    videos(tmp_path / "videos", ("clap/c.mp4", "clap/new.mp4"))
     assert "Running stage 'data'" in dvc(folder, "repro", "--dry", "data")
 
 
@@ -246,6 +246,48 @@ def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         split_table(read_table(tmp_path / "t.csv"))
+
+
+def test_init_says_what_it_found(tmp_path: Path) -> None:
+    names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(5))
+    videos(tmp_path / "videos", (*names, "loose.mp4"))
+    with inside(tmp_path):
+        done = CliRunner().invoke(cli, ["init", "p", "--videos", "videos"])
+    assert done.exit_code == 0, done.output
+    assert "11 videos, 2 actions: 6 train, 2 val, 2 test" in done.stdout
+    assert "1 of them have no action or split" in done.stderr
+    with inside(tmp_path / "p"):
+        assert "1 clips have no class" in CliRunner().invoke(cli, ["data"]).stderr
+
+
+def test_one_action_is_no_project(tmp_path: Path) -> None:
+    for names, said in ((("a.mp4", "b.mp4"), "all of action 'flat'"), (("x/a.mp4",), "all of action 'x'")):
+        folder = videos(tmp_path / str(len(names)) / "flat", names)
+        with pytest.raises(ValueError, match=said):
+            make_project(tmp_path / "p", "folder", videos=folder)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("by_table", [False, True])
+def test_a_copy_of_a_video_may_not_be_on_another_side(tmp_path: Path, by_table: bool) -> None:
+    names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(5))
+    folder = videos(tmp_path / "videos", names)
+    table = None
+    if by_table:
+        table = tmp_path / "t.csv"
+        rows = [f"{name},{name[:4]},{'test' if name[5] == '0' else 'train'}" for name in names]
+        table.write_text("\n".join(["video,action,split", *rows]))
+    make_project(tmp_path / "before", "folder", videos=folder, table=table)
+    with inside(tmp_path / "before"):
+        assert CliRunner().invoke(cli, ["data"]).exit_code == 0
+    for n in range(1, 5):
+        shutil.copy(folder / "wave" / "0.mp4", folder / "wave" / f"{n}.mp4")
+    with pytest.raises(ValueError, match=r"0\.mp4 and .*\.mp4 are the same video, in \w+ and in \w+"):
+        make_project(tmp_path / "p", "folder", videos=folder, table=table)
+    assert not (tmp_path / "p").exists()
+    with inside(tmp_path / "before"):
+        done = CliRunner().invoke(cli, ["data"])
+    assert "are the same video" in str(done.exception)
 
 
 def test_a_project_by_table(tmp_path: Path) -> None:

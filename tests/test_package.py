@@ -18,19 +18,29 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("hpnet", "stages", "pyproject.toml", "README.md", "LICENSE")
 
 
+def copy_of_the_sources(folder: Path) -> None:
+    """What a build reads, without build folders and caches."""
+    folder.mkdir(exist_ok=True)
+    for name in KEPT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+
+
+def build(source: Path, program: str) -> Path:
+    """What setuptools builds in ``source``; the folder that it is in."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return source / "dist"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel and the sdist, built from a copy so that no build folder is left in the tree."""
     copy = tmp_path_factory.mktemp("source")
-    for name in KEPT:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, copy / name)
-    program = "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_sdist('dist')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return copy / "dist"
+    copy_of_the_sources(copy)
+    return build(copy, "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_sdist('dist')")
 
 
 def packaged_files() -> set[str]:
@@ -62,6 +72,18 @@ def test_the_sdist_can_be_built_from(built: Path) -> None:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "hpnet/params.py", "stages/cli.py"} <= names
     assert any(name.startswith("hpnet/assets/") and name.endswith(".safetensors") for name in names)
+
+
+def test_a_wheel_from_the_sdist_is_the_wheel_from_the_tree(built: Path, tmp_path: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    again = build(source, "from setuptools import build_meta as b; b.build_wheel('dist')")
+    from_sdist, from_tree = (zipfile.ZipFile(*folder.glob("*.whl")) for folder in (again, built))
+    assert sorted(from_sdist.namelist()) == sorted(from_tree.namelist())
+    for name in from_tree.namelist():
+        assert from_sdist.read(name) == from_tree.read(name), name
 
 
 def test_versions_agree() -> None:

@@ -1,6 +1,7 @@
 """hpnet predict: the project's own scores for its own clips, windows of long videos, live sources, and refusals."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -17,13 +18,13 @@ from hypothesis import strategies as st
 from hpnet.artifacts import Clips, Scores, read_json, write_json
 from hpnet.fusion import fuse, fuse_as_fitted
 from hpnet.params import STREAMS
-from hpnet.predict.people import PeopleFinder, box_iou, shared_iou
+from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou
 from hpnet.predict.project import TrainedProject
-from hpnet.predict.recognise import Prediction, Recogniser
+from hpnet.predict.recognise import Prediction, Recogniser, _boxes
 from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
 from hpnet.stages.cli import cli
-from hpnet.stages.predict import Output
-from hpnet.tracking import Track
+from hpnet.stages.predict import Output, find_targets
+from hpnet.tracking import Track, uniform_indices
 from hpnet.video import load_clip, write_video
 from tests.trained import inside, shared_project
 
@@ -181,6 +182,17 @@ def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recognise
     assert seen[0] & seen[1]  # half of the frames are the same ones
 
 
+@pytest.mark.parametrize(("count", "expected"), [(0, [2, 3, 4, 5, 6, 7]), (3, [4, 6]), (99, [2, 3, 4, 5, 6, 7])])
+def test_poses_are_estimated_on_as_many_frames_as_in_training(count: int, expected: list[int]) -> None:
+    track = Track(np.arange(2, 8), np.tile(np.array([[0, 0, 9, 9]], np.float32), (6, 1)), np.ones(6, np.float32))
+    seen = SeenWindow(Window("x", 0, 0, 8.0, [], 0.0), 8, (64, 48), (Person(0, track), Person(1, track)))
+    boxes = _boxes(seen, count)
+    assert boxes.frames.tolist() == 2 * expected  # estimate.frames of a window of 8, where the track has a box
+    assert set(expected) == set(uniform_indices(8, count)) & set(range(2, 8))
+    assert boxes.tracks.tolist() == [0] * len(expected) + [1] * len(expected)
+    assert len(boxes.boxes_xyxy_px) == 2 * len(expected)
+
+
 def test_iou_of_tracks_counts_shared_frames_alone() -> None:
     boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (4, 1))
     early = Track(np.arange(4), boxes, np.ones(4, np.float32))
@@ -230,6 +242,82 @@ def test_table_json_and_annotated_video(project: Path, long_video: Path, tmp_pat
     drawn, plain = load_clip(target), load_clip(long_video)
     assert drawn.shape == plain.shape
     assert (np.abs(drawn.astype(int) - plain).max((1, 2, 3)) > 80).all()  # something is drawn in every frame
+
+
+def test_json_lines_are_as_the_page_says(project: Path, long_video: Path) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "predict.md").read_text(encoding="utf-8")
+    table = page.split("## JSON lines")[1].split("\n## ")[0]
+    said = set(re.findall(r"^\| `(\w+(?:\[\]\.\w+)?)`", table, re.MULTILINE))
+    live = ("--live", "--window", "1", "--seconds", "60")
+    found: set[str] = set()
+    for more in ((), live):
+        done = invoke(str(long_video), "--streams", "hpj", "--json", *more, project=project)
+        row = json.loads(done.stdout.splitlines()[0])
+        found |= set(row)
+        for name in ("actions", "people"):
+            found |= {f"{name}[].{key}" for key in row[name][0]}
+    assert found == said
+
+
+@pytest.mark.parametrize(
+    ("save", "files", "expected"),
+    [
+        ("x.mp4", ["in/a.avi"], ["x.mp4"]),
+        ("out", ["in/a.avi", "in/b.mp4"], ["out/a.mp4", "out/b.mp4"]),
+        ("out", ["in/x/1.mp4", "in/y/1.mp4"], ["out/x/1.mp4", "out/y/1.mp4"]),
+        ("out", ["in/a.avi", "in/a.mp4"], ["out/a.avi.mp4", "out/a.mp4.mp4"]),
+    ],
+)
+def test_every_video_is_saved_to_a_file_of_its_own(
+    tmp_path: Path, save: str, files: list[str], expected: list[str]
+) -> None:
+    with inside(tmp_path):
+        found = find_targets(Path(save), [Path(name) for name in files])
+    assert found == dict(zip(files, map(Path, expected), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("save", "message"),
+    [
+        ("in/a.mp4", "would write over the video in/a.mp4"),
+        ("in/../in/a.mp4", "would write over the video"),
+        ("in", "would write over the video in/a.mp4"),
+        ("x.avi", "mp4 is what can be written, name it x.mp4"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--live",)])
+def test_a_video_is_never_written_over(
+    project: Path, long_video: Path, tmp_path: Path, save: str, message: str, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(long_video, tmp_path / "in" / "a.mp4")
+    with inside(tmp_path):
+        done = CliRunner().invoke(cli, ["predict", "in/a.mp4", "--save", save, "--project", str(project), *more])
+    assert done.exit_code == 2
+    assert message in done.output
+    assert (tmp_path / "in" / "a.mp4").read_bytes() == long_video.read_bytes()
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_ctrl_c_ends_the_whole_run_and_keeps_what_there_is(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    shown: list[str] = []
+
+    def interrupted(self: Output, prediction: Prediction) -> None:
+        shown.append(prediction.seen.window.video)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Output, "print", interrupted)
+    videos = [str(project.parent / "videos" / "wave" / f"{n:02d}.mp4") for n in (1, 2, 3)]
+    more = ("--save", str(tmp_path)) if saved else ()
+    done = invoke(*videos, "--streams", "hpj", *more, project=project)
+    assert (done.exit_code, shown) == (1, videos[:2])
+    assert "Error: interrupted" in done.output
+    if saved:
+        assert len(load_clip(tmp_path / "01.mp4")) == 8
+        assert [file.name for file in tmp_path.iterdir()] == ["01.mp4"]
 
 
 def test_a_folder_with_a_broken_video_answers_the_others_and_exits_1(project: Path, tmp_path: Path) -> None:
@@ -343,7 +431,9 @@ def swap(file: Path, old: str, new: str) -> None:
         (("nowhere.mp4",), "nowhere.mp4 is missing"),
         (("rtsp://x/y", "0"), "one live source at a time"),
         (("rtsp://x/y", "--no-live"), "has no end"),
-        (("97", "--streams", "hpj", "--seconds", "1"), "97: "),
+        (("97", "--streams", "hpj", "--seconds", "1"), "camera 97, /dev/video97: No such file"),
+        (("rtsp://127.0.0.1:9/x", "--streams", "hpj"), "Connection refused; expected an address that plays now"),
+        ((".", "--streams", ","), "names no stream"),
         ((".", "--streams", "nope"), "holds no video"),
     ],
 )

@@ -43,7 +43,7 @@ def index_folder(
         FileNotFoundError: the folder or the table is missing, or the folder holds no video.
         ValueError: the names or the table do not fit the protocol.
     """
-    files, table = _labelled(folder, params)
+    files, table = label_folder(folder, params)
     infos = _probe_all(files, workers, on_progress)
     rows = table.assign(
         path=[str(p) for p in files],
@@ -56,8 +56,8 @@ def index_folder(
     return Clips(rows, class_table(params.protocol, rows))
 
 
-def _labelled(folder: Path, params: DataParams) -> tuple[list[Path], pd.DataFrame]:
-    """Files, and their labels and splits in the same order."""
+def label_folder(folder: Path, params: DataParams) -> tuple[list[Path], pd.DataFrame]:
+    """The videos of a folder, and their labels and splits in the same order. Raises as :func:`index_folder`."""
     if params.table:
         if params.protocol != "folder":
             raise ValueError(f"data.table goes with data.protocol: folder, not with {params.protocol!r}")

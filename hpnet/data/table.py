@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -95,6 +98,27 @@ def refuse_leaks(sources: list[str], splits: list[str]) -> None:
                 f"data.table: source {source!r} is in {seen[source]} and in {split}: a source belongs to one split, "
                 "or accuracy is measured on what was learnt by heart"
             )
+
+
+def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
+    """A video and a copy of it under another name are one source: they may not be on two sides.
+
+    Files of one size are compared byte by byte; missing and empty ones are left to those who read them.
+
+    Raises:
+        ValueError: names both files and their splits.
+    """
+    sizes: dict[int, list[int]] = {}
+    for n, file in enumerate(files):
+        if splits[n] and file.is_file() and file.stat().st_size:
+            sizes.setdefault(file.stat().st_size, []).append(n)
+    for group in sizes.values():
+        for a, b in itertools.combinations(group, 2):
+            if splits[a] != splits[b] and filecmp.cmp(files[a], files[b], shallow=False):
+                raise ValueError(
+                    f"{files[a]} and {files[b]} are the same video, in {splits[a]} and in {splits[b]}: remove one, or "
+                    "accuracy is measured on what was learnt by heart"
+                )
 
 
 def _by_group(groups: list[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:

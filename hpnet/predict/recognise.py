@@ -104,7 +104,8 @@ class Recogniser:
                     on_failure(window.video, str(error))
                     continue
                 waiting.append(seen)
-                yield ClipSource(window.video, functools.partial(iter, window.frames), self._boxes(seen))
+                boxes = _boxes(seen, self.project.params.estimate.frames)
+                yield ClipSource(window.video, functools.partial(iter, window.frames), boxes)
 
         # Live windows go through one by one: a window is answered before the next one is cut.
         batches: Iterable[Iterable[ClipSource]] = ([source] for source in sources()) if group == 1 else [sources()]
@@ -120,17 +121,6 @@ class Recogniser:
                     yield from self._answer(held)
                     held = []
         yield from self._answer(held)
-
-    def _boxes(self, seen: SeenWindow) -> ClipBoxes:
-        """The people's boxes as the estimator reads them, ranked; in ``estimate.frames`` of the window's frames."""
-        if not seen.people:
-            return ClipBoxes.nobody()
-        tracks = [person.track for person in seen.people]
-        frames = np.concatenate([t.frames for t in tracks])
-        ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
-        boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
-        kept = np.isin(frames, uniform_indices(seen.count, self.project.params.estimate.frames))
-        return ClipBoxes(frames[kept], ranks[kept], boxes[kept])
 
     def _answer(self, held: list[tuple[SeenWindow, ClipPoses]]) -> list[Prediction]:
         asked = [self._asked(seen) for seen, _ in held]
@@ -173,6 +163,18 @@ class Recogniser:
             return []
         chosen = set(uniform_indices(seen.count, self.project.params.detect.frames).tolist())
         return [frame for index, frame in enumerate(seen.window.frames) if index in chosen]
+
+
+def _boxes(seen: SeenWindow, count: int) -> ClipBoxes:
+    """The people's boxes as the estimator reads them, ranked, on ``count`` frames uniform in the window (0: on all)."""
+    if not seen.people:
+        return ClipBoxes.nobody()
+    tracks = [person.track for person in seen.people]
+    frames = np.concatenate([t.frames for t in tracks])
+    ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
+    boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
+    kept = np.isin(frames, uniform_indices(seen.count, count))
+    return ClipBoxes(frames[kept], ranks[kept], boxes[kept])
 
 
 def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:

@@ -209,11 +209,21 @@ class LiveReader:
             with self._open() as container:
                 self._take_frames(container)
         except (FFmpegError, VideoError, OSError) as error:
-            self.error = f"{self.source}: {getattr(error, 'strerror', None) or error}"
+            self.error = self._explain(str(getattr(error, "strerror", None) or error))
         finally:
             with self.changed:
                 self.ended = True
                 self.changed.notify_all()
+
+    def _explain(self, reason: str) -> str:
+        if Path(self.source).is_file():
+            return f"{self.source}: {reason}"
+        if self.source.isdecimal():
+            here = ", ".join(sorted(str(device) for device in Path("/dev").glob("video*"))) or "none"
+            return f"camera {self.source}, /dev/video{self.source}: {reason}; cameras here: {here}"
+        return (
+            f"{self.source}: {reason}; expected an address that plays now, such as rtsp://HOST/PATH or http://HOST/PATH"
+        )
 
     def _open(self) -> av.container.InputContainer:
         if self.source.isdecimal():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..data.index import find_videos
-from ..data.table import read_table, split_table
-from ..params import validate
+import pandas as pd
+
+from ..data.index import find_videos, label_folder
+from ..data.table import refuse_copies
+from ..params import DataParams, validate
 from . import Preset, Values, get, render
 
 
@@ -85,11 +87,26 @@ def _values(
     if videos is None:
         raise FileNotFoundError(f"preset {name} needs --videos DIR: {preset.data}")
     find_videos(videos)
+    if name == "folder":
+        _refuse_leaks_and_one_class(videos, table)
     data["videos"] = _reach(videos, folder)
     if table is not None:
-        split_table(read_table(table))
         data["table"] = _reach(table, folder)
     return values
+
+
+def label_videos(videos: Path, table: Path | None) -> tuple[list[Path], pd.DataFrame]:
+    """The videos of a project of preset ``folder``, and the labels and splits that ``hpnet data`` will give them."""
+    return label_folder(videos, DataParams(source="folder", protocol="folder", table=str(table or "")))
+
+
+def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:
+    files, rows = label_videos(videos, table)
+    found = sorted(set(rows.class_name) - {""})
+    if len(found) < 2:
+        what = f"are all of action {found[0]!r}" if found else "have no action"
+        raise ValueError(f"the videos below {videos} {what}: expected a sub-folder per action, or --table")
+    refuse_copies(files, rows.split.tolist())
 
 
 def _reach(path: Path, folder: Path) -> str:

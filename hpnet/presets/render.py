@@ -256,7 +256,6 @@ Made by `hpnet init --preset {name}`. Data: {data}.
 
 ```console
 $ dvc repro                           # {graph}
-$ dvc metrics show                    # what came out
 ```
 {weights}
 Change a value in `params.yaml` and run `dvc repro` again: only what depends on it runs. To compare runs by

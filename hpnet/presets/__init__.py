@@ -58,10 +58,11 @@ SMALL: Values = {
         "hpnet": {
             "graph": {"base_channels": 16, "blocks": 4},
             "frames": 4,
-            "epochs": 12,
+            "epochs": 20,
             "lr": 1e-4,
             "message_scale": 5.0,
-            "graph_scale": 600.0,
+            "graph_scale": 300.0,
+            "adam_epsilon": 1e-8,
             "warmup_epochs": 1,
         },
     },

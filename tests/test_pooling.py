@@ -58,6 +58,19 @@ def test_gaps_are_bridged_and_never_zero():
     assert pooling.person_features(series, np.zeros(6, bool), 3).tolist() == [[0], [0], [0]]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_gaps_are_filled_by_linear_interpolation(seed):
+    rng = np.random.default_rng(seed)
+    series = rng.standard_normal((12, 3, 2)).astype(np.float32)
+    valid = rng.random(12) < 0.5
+    valid[rng.integers(12)] = True
+    known = np.flatnonzero(valid)
+    filled = pooling.fill_gaps(series, valid)
+    for v, c in np.ndindex(3, 2):
+        expected = np.interp(np.arange(12), known, series[known, v, c])
+        np.testing.assert_allclose(filled[:, v, c], expected, atol=1e-5)
+
+
 def test_parity_smears_zeros():
     series, valid = np.full((4, 1), 8.0), np.array([True, False, True, True])
     assert pooling.person_features(series, valid, 4, smear_zeros=True)[:, 0].tolist() == [8, 0, 8, 8]
@@ -79,8 +92,8 @@ def test_pose2d_does_not_depend_on_place_or_size_in_the_frame():
 
 
 @pytest.mark.parametrize("size_px", [90.0, 0.25])
-@pytest.mark.parametrize("first", [0, 1])
-def test_pose2d_by_hand(size_px, first):
+@pytest.mark.parametrize(("first", "frames_seen"), [(0, 5), (1, 5), (1, 1)])
+def test_pose2d_by_hand(size_px, first, frames_seen):
     rng = np.random.default_rng(4)
     keypoints = (rng.uniform(0, 1, (5, 2, 17, 2)) * [size_px, 0.7 * size_px] + 30).astype(np.float32)
     keypoints[1] *= 3  # a frame that the medians leave out
@@ -88,6 +101,7 @@ def test_pose2d_by_hand(size_px, first):
     valid = np.array([[1, 1], [1, 0], [0, 1], [1, 1], [1, 1]], bool)
     if first == 1:
         valid[:, 0] = False
+        valid[frames_seen:] = False
     seen = [keypoints[t, first] for t in range(5) if valid[t, first]]
     left, right = COCO17.joints.index("left_hip"), COCO17.joints.index("right_hip")
     origin = [np.median([(k[left, axis] + k[right, axis]) / 2 for k in seen]) for axis in (0, 1)]

@@ -30,6 +30,7 @@ def command() -> None:
 @preset_option
 def list_command(names: tuple[str, ...], preset: str | None) -> None:
     """Show which file a network needs, from where, its size and digest, and where it is or goes. All by default."""
+    from hpnet.weights import digest
     from hpnet.weights_catalogue import CATALOGUE, destination, where
 
     for entry in _chosen(names, preset, list(CATALOGUE.values())):
@@ -39,7 +40,10 @@ def list_command(names: tuple[str, ...], preset: str | None) -> None:
             found = where(file)
             click.echo(f"  file    {file.path}")
             click.echo(f"  from    {file.url or entry.origin}")
-            click.echo(f"  digest  {file.digest_start + '...' if file.digest_start else 'not published'}")
+            known = f"{file.digest_start}..." if file.digest_start else "not published"
+            if found and not file.digest_start:
+                known = f"{digest(found)[:8]}..." + ("" if entry.packaged else f" of the file here; {known}")
+            click.echo(f"  digest  {known}")
             click.echo(f"  here    {found}" if found else f"  put it  {destination() / file.path}")
 
 

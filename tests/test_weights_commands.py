@@ -20,6 +20,7 @@ from hpnet.params import Params
 from hpnet.pose import networks
 from hpnet.stages.cli import main
 from hpnet.stages.weights import command
+from hpnet.weights import ASSETS
 from hpnet.weights_convert import convert
 from hpnet.weights_fetch import OfflineError, fetch, problem
 
@@ -159,6 +160,16 @@ def test_list_says_file_origin_size_digest_and_place(project: Path) -> None:
     preset = run("list", "--preset", "ntu120-xset")[1].splitlines()
     assert [line.split()[0] for line in preset if not line.startswith(" ")] == list(catalogue.PAPER)
     assert "no weights are known" in str(CliRunner().invoke(command, ["list", "resnet"]).exception)
+
+
+def test_list_gives_the_digest_of_what_is_here(project: Path) -> None:
+    assert "digest  not published\n" in run("list", "yolov5mu")[1]
+    Path("weights").mkdir(exist_ok=True)
+    Path("weights/yolov5mu.pt").write_bytes(CONTENT)
+    assert f"digest  {DIGEST[:8]}... of the file here; not published" in run("list", "yolov5mu")[1]
+    packaged = run("list", "mannequin-simcc")[1]
+    digest = hashlib.sha256((ASSETS / "mannequin-simcc.safetensors").read_bytes()).hexdigest()
+    assert f"digest  {digest[:8]}...\n" in packaged
 
 
 def test_fetch_from_a_mirror_and_offline(project: Path, server: Server) -> None:

@@ -60,7 +60,7 @@ def import_ucla(
             body = joints[start:stop, None]  # (T, 20, 3) -> (T, 1, 20, 3)
             if not np.isfinite(body).all():
                 raise ValueError(f"{source}: clip {clip_id!r} has joints that are not finite")
-            valid = np.any(body, axis=(2, 3))  # (T, 1)
+            valid = np.asarray(body.any((2, 3)))  # (T, 1)
             yield pose_clip(clip_id, pose3d.normalise(body, valid, AXES, align), valid, frames)
             if on_progress:
                 on_progress(1)

@@ -68,8 +68,9 @@ def _guarded(name: str, checks: Callable[[], list[Check]]) -> list[Check]:
     try:
         return checks()
     except ImportError as error:
-        package = PACKAGE_OF.get((error.name or "").partition(".")[0], (error.name or "").partition(".")[0])
-        remedy = f"pip install {package}" if isinstance(error, ModuleNotFoundError) else f"pip install -U {name}"
+        module = (error.name or name).partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError)
+        remedy = f"pip install {PACKAGE_OF.get(module, module)}" if absent else f"pip install -U {name}"
         return [Check(name, False, _first_line(error), remedy)]
 
 

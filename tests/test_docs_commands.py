@@ -34,15 +34,19 @@ WALK = "tests/test_docs.py::test_the_four_commands_of_the_readme"
 GRAPH = "tests/test_docs_commands.py::test_commands_that_run_the_graph"
 FETCH = "tests/test_weights_commands.py::test_fetch_from_a_mirror_and_offline"
 TABLE9 = "tests/test_ablate.py::test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice"
+INSTALLED = "tests/test_installed.py::test_an_installed_hpnet_runs_a_whole_project"
 ELSEWHERE = {
     "make demo": CI,
     "make test": CI,
     "source .venv/bin/activate": CI,
+    "make wheel": "tests/test_package.py::test_the_wheel_holds_every_module_weight_template_and_table",
+    'pip install "$(ls dist/hpnet-*.whl)[mmpose]"': INSTALLED,
+    "pip install --no-deps mmpose==1.1.0": CI,
     "dvc repro": GRAPH,
     "dvc repro pool": GRAPH,
     "hpnet predict new.mp4": WALK,
     "hpnet predict artifacts/data/videos/S001C001P003R001A001.mp4 --save seen.mp4":
-        "tests/test_installed.py::test_an_installed_hpnet_runs_a_whole_project",
+        INSTALLED,
     "hpnet predict 0": "tests/test_predict.py::test_live_command_reports_latency",
     "hpnet predict 0 --window 2": "tests/test_predict.py::test_live_command_reports_latency",
     "hpnet predict rtsp://192.168.0.9/stream --seconds 60": "tests/test_predict.py::test_sources_that_are_not_there",
@@ -125,14 +129,14 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(600)
 def test_the_tutorial(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     shell = Shell(folder)
-    by_folders, by_table, enter, doctor, *predicting = quick("tutorial.md")
+    before, by_folders, by_table, enter, doctor, *predicting = quick("tutorial.md")
     shell.run(by_folders)
     shutil.move(folder / "actions", folder / "by_folders")
     shell.run(by_table)
     shell.run(enter)
     assert "videos" in shell.run(doctor)
     again = predicting.pop()  # hpnet doctor once more, behind the fetched weights
-    assert again == doctor
+    assert before == again == doctor
     wave = folder / "videos" / "wave"
     trained = Shell(copy_of_what_predict_needs(shared_project(tmp_path_factory), folder / "trained"))
     shutil.copy(wave / "01.mp4", trained.folder / "clip.mp4")

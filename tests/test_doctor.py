@@ -22,7 +22,9 @@ from tests.trained import inside
 def run(folder: Path) -> tuple[int, dict[str, dict[str, object]]]:
     with inside(folder):
         done = CliRunner().invoke(cli, ["doctor", "--json"])
-    return done.exit_code, {check["name"]: check for check in json.loads(done.stdout)}
+    checks = json.loads(done.stdout)
+    assert all(set(check) == {"name", "ok", "found", "remedy", "needed"} for check in checks)  # as docs/ say
+    return done.exit_code, {check["name"]: check for check in checks}
 
 
 def test_a_whole_project_passes(tmp_path: Path) -> None:

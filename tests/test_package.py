@@ -1,5 +1,6 @@
 """What is shipped: the wheel and the sdist hold what an installed hpnet reads, and versions agree."""
 
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import hpnet
 from hpnet.stages.cli import COMMANDS
@@ -84,6 +88,25 @@ def test_a_wheel_from_the_sdist_is_the_wheel_from_the_tree(built: Path, tmp_path
     assert sorted(from_sdist.namelist()) == sorted(from_tree.namelist())
     for name in from_tree.namelist():
         assert from_sdist.read(name) == from_tree.read(name), name
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_every_python_has_one_pinned_version_of_each_package(python: str) -> None:
+    pinned: dict[str, str] = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate({"python_version": python}):
+                name = canonicalize_name(pin.name)
+                assert name not in pinned, f"{name} is pinned twice for Python {python}"
+                pinned[name] = str(pin.specifier).removeprefix("==")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert python in SpecifierSet(re.search(r'^requires-python = "(.+)"', project, re.M)[1])  # type: ignore[index]
+    declared = [Requirement(line) for line in importlib.metadata.requires("hpnet") or []]
+    assert len(declared) > 20
+    for needed in declared:
+        if "ray" not in str(needed.marker):  # an extra that make setup leaves out
+            assert needed.specifier.contains(pinned[canonicalize_name(needed.name)]), f"{needed}, Python {python}"
 
 
 def test_versions_agree() -> None:

@@ -85,7 +85,7 @@ def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tenso
         clips: N.
     """
     if valid is None:
-        return people.unflatten(0, (-1, clips)).mean(0)  # (M, N, D) -> (N, D)
+        return people.view(-1, clips, people.shape[1]).mean(0)  # (M, N, D) -> (N, D)
     if torch.compiler.is_exporting():
         # (M * N, D) -> (M, N, D), zeros where nobody is
         slots = people.reshape(valid.shape[1], -1, people.shape[1]) * valid.t()[..., None]

@@ -191,7 +191,7 @@ def test_person_norm_is_batch_norm_of_each_slot() -> None:
 def test_mean_over_persons() -> None:
     valid = torch.tensor([[True, True], [False, True], [False, False]])
     people = torch.tensor([[2.0], [4.0], [6.0]])  # slot by slot: clip 0's first; clip 0's and clip 1's second
-    torch.testing.assert_close(mean_over_persons(people, valid), torch.tensor([[3.0], [6.0], [0.0]]))
+    torch.testing.assert_close(mean_over_persons(people, valid, 3), torch.tensor([[3.0], [6.0], [0.0]]))
 
 
 def test_one_clip_of_one_frame_can_be_trained_on() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .persons import PersonNorm, all_valid, mean_over_persons
+from .persons import PersonNorm, mean_over_persons, who_is_there
 
 
 class PersonClassifier(nn.Module):
@@ -48,11 +48,11 @@ class PersonClassifier(nn.Module):
         channels, joints, persons = self.sizes
         if x.ndim != 5 or (x.shape[1], x.shape[3], x.shape[4]) != self.sizes:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
-        valid = all_valid(x) if valid is None else valid
+        valid = who_is_there(valid)
         people = self.norm(self.embed(x), valid)  # (P, C, T, V)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
-        return mean_over_persons(self.encode(people), valid)
+        return mean_over_persons(self.encode(people), valid, len(x))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""

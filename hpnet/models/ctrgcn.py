@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
-from .persons import PersonNorm, all_valid, mean_over_persons
+from .persons import PersonNorm, mean_over_persons, who_is_there
 
 DILATIONS = (1, 2)
 KERNEL = 5
@@ -173,12 +173,12 @@ class CTRGCN(nn.Module):
         Returns:
             (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
         """
-        valid = all_valid(x) if valid is None else valid
+        valid = who_is_there(valid)
         people = self.norm(x, valid)  # (P, C, T, V)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
         pooled = self.blocks(people).mean((2, 3))  # (P, D)
-        return mean_over_persons(pooled, valid)
+        return mean_over_persons(pooled, valid, len(x))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""

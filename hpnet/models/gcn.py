@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..skeleton import Skeleton, adjacency
 from .ctrgcn import block_plan
-from .persons import PersonNorm, all_valid, mean_over_persons
+from .persons import PersonNorm, mean_over_persons, who_is_there
 
 TEMPORAL_KERNEL = 5
 
@@ -80,11 +80,11 @@ class GCN(nn.Module):
 
     def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None -> (N, D), zeros for a clip of nobody."""
-        valid = all_valid(x) if valid is None else valid
+        valid = who_is_there(valid)
         people = self.norm(x, valid)  # (P, C, T, V)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
-        return mean_over_persons(self.blocks(people).mean((2, 3)), valid)
+        return mean_over_persons(self.blocks(people).mean((2, 3)), valid, len(x))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""

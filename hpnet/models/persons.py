@@ -22,6 +22,13 @@ def all_valid(features: Tensor) -> Tensor:
     return torch.ones(features.shape[0], features.shape[4], dtype=torch.bool, device=features.device)
 
 
+def who_is_there(valid: Tensor | None) -> Tensor | None:
+    """A mask (N, M), or None where every slot is known to be valid; never waits for a device to find out."""
+    if valid is None or torch.compiler.is_exporting() or valid.device.type != "cpu":
+        return valid
+    return None if bool(valid.all()) else valid
+
+
 class PersonNorm(nn.Module):
     """Batch norm of the input, its own for every person slot, joint and channel, over clips and frames.
 
@@ -42,12 +49,12 @@ class PersonNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_persons, size))
         self.register_buffer("running_var", torch.ones(num_persons, size))
 
-    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """(N, C, T, V, M) and a mask (N, M) -> (P, C, T, V), the P valid people, slot by slot."""
+    def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
+        """(N, C, T, V, M) and a mask (N, M), None for all -> (P, C, T, V), the P valid people, slot by slot."""
         persons, joints, channels = self.sizes
         if features.ndim != 5 or (features.shape[4], features.shape[3], features.shape[1]) != self.sizes:
             raise ValueError(f"input is {tuple(features.shape)}, expected (N, {channels}, T, {joints}, {persons})")
-        if torch.compiler.is_exporting():
+        if valid is None or torch.compiler.is_exporting():
             return torch.cat([self._slot(features[..., m], m) for m in range(persons)])
         rows = [self._slot(features[valid[:, m], ..., m], m) for m in range(persons)]
         return torch.cat(rows)
@@ -70,12 +77,19 @@ class PersonNorm(nn.Module):
         return x.view(count, joints, channels, frames).permute(0, 2, 3, 1)
 
 
-def mean_over_persons(people: Tensor, valid: Tensor) -> Tensor:
-    """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip of nobody."""
+def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tensor:
+    """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip of nobody.
+
+    Args:
+        valid: (N, M), or None: all, so that P = M N.
+        clips: N.
+    """
+    if valid is None:
+        return people.view(-1, clips, people.shape[1]).mean(0)  # (M, N, D) -> (N, D)
     if torch.compiler.is_exporting():
         # (M * N, D) -> (M, N, D), zeros where nobody is
         slots = people.reshape(valid.shape[1], -1, people.shape[1]) * valid.t()[..., None]
     else:
         slots = people.new_zeros(valid.shape[1], valid.shape[0], people.shape[1])  # (M, N, D)
         slots = slots.index_put((valid.t(),), people)
-    return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1)
+    return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1).to(people.device)

@@ -115,7 +115,8 @@ def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
             stack.callback(process.terminate)
             theirs.close()  # so that the end of the process ends the pipe
             workers.append((variant, mine))
-            rows.append({**asdict(variant), "first": _receive(variant, mine)})
+        for variant, pipe in workers:  # all of them start at the same time
+            rows.append({**asdict(variant), "first": _receive(variant, pipe)})
         _require_same(rows)
         taken: list[list[tuple[float, float]]] = [[] for _ in workers]
         for _ in range(rounds):

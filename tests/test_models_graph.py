@@ -97,7 +97,7 @@ def test_graph_conv_against_equation_10_by_loops() -> None:
     torch.nn.init.constant_(conv.alpha, 0.7)
     x = torch.randn(2, 6, 3, 5, dtype=torch.double)
     with torch.no_grad():
-        got = conv(x)
+        got = conv(x.transpose(2, 3)).transpose(2, 3)  # frames last and back
         psi = conv.psi(x.mean(2)).view(2, 3, 8, 5)
         phi = conv.phi(x.mean(2)).view(2, 3, 8, 5)
         values = conv.transform(x).view(2, 3, 4, 3, 5)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hpnet.artifacts import FeatureMeta
 from hpnet.models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS, Network, build
 from hpnet.models.counting import Cost, count, count_parameters
-from hpnet.models.ctrgcn import CTRGCN
+from hpnet.models.ctrgcn import CTRGCN, normed
 from hpnet.models.heatmaps import (
     HeatmapEvolution,
     HeatmapVolume,
@@ -227,30 +227,32 @@ def test_tdgcn_layer_by_loops() -> None:
                     frame = torch.tanh(values[:, s, :, :, i].mean(1) - values[:, s, :, :, j].mean(1))  # (P, T)
                     both = conv.beta * channel[:, :, None] + conv.gamma * frame[:, None, :]
                     expected[:, :, :, i] += both * values[:, s, :, :, j]
-        torch.testing.assert_close(conv(x), expected)
+        torch.testing.assert_close(conv(x.transpose(2, 3)).transpose(2, 3), expected)  # frames last and back
 
 
 def test_tdgcn_without_its_frame_graphs_treats_every_frame_alike() -> None:
     """What decouples time: with gamma = 0 and a graph of the whole clip the layer is one linear map for all frames."""
     torch.manual_seed(3)
     conv = TemporalDecouplingGraphConv(4, 4, torch.rand(3, 5, 5))
-    x = torch.randn(1, 4, 2, 5)
+    x = torch.randn(1, 4, 5, 2)
     doubled = x.clone()
-    doubled[:, :, 0] *= 2
+    doubled[..., 0] *= 2
     torch.nn.init.zeros_(conv.transform.bias)
     with torch.no_grad():
-        assert not torch.allclose(conv(doubled)[:, :, 0], 2 * conv(x)[:, :, 0])
+        assert not torch.allclose(conv(doubled)[..., 0], 2 * conv(x)[..., 0])
         torch.nn.init.zeros_(conv.gamma)
-        torch.testing.assert_close(conv(doubled)[:, :, 0], 2 * conv(x)[:, :, 0])
+        torch.testing.assert_close(conv(doubled)[..., 0], 2 * conv(x)[..., 0])
 
 
 def test_tdgcn_starts_as_its_shortcuts() -> None:
     model = small("tdgcn")
     assert isinstance(model, TDGCN)
-    x = torch.randn(2, 3, 6, 17)
+    x = torch.randn(2, 3, 17, 6)
     block = model.blocks[0].eval()
-    torch.testing.assert_close(torch.relu(block.norm(block.graph(x)) + block.shortcut(x)),
-                               torch.relu(block.shortcut(x)), atol=1e-4, rtol=0)  # fmt: skip
+    shortcut = normed(block.shortcut, x)
+    torch.testing.assert_close(
+        torch.relu(block.norm(block.graph(x)) + shortcut), torch.relu(shortcut), atol=1e-4, rtol=0
+    )
 
 
 def test_mix_attention_rows_are_weights_over_joints() -> None:

@@ -49,7 +49,7 @@ class PersonClassifier(nn.Module):
         if x.ndim != 5 or (x.shape[1], x.shape[3], x.shape[4]) != self.sizes:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
         valid = who_is_there(valid)
-        people = self.norm(self.embed(x), valid)  # (P, C, T, V)
+        people = self.norm(self.embed(x), valid).contiguous()  # (P, C, T, V)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
         return mean_over_persons(self.encode(people), valid, len(x))

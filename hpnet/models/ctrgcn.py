@@ -1,16 +1,17 @@
 """CTR-GCN: Chen et al., "Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition",
 ICCV 2021.
 
-Equation numbers are that paper's. Axes: P people, C channels, T frames, V joints, S subsets of the graph.
+Equation numbers are that paper's. Axes: P people, C channels, V joints, T frames, S subsets of the graph. Arrays have
+the frames last (:mod:`.fused` says why); the modules' weights have the usual order, frames before joints.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
+from .fused import batch_norm, convolve, maximum_of_three, pointwise, refined_product
 from .persons import PersonNorm, mean_over_persons, who_is_there
 
 DILATIONS = (1, 2)
@@ -40,23 +41,20 @@ class ChannelTopologyGraphConv(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C', T, V)."""
-        people, _, frames, joints = x.shape
-        pooled = x.mean(2)  # (P, C, V): correlations are of the whole clip
-        # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j))
-        relation = torch.tanh(self.psi(pooled).unsqueeze(3) - self.phi(pooled).unsqueeze(2))  # (P, S r, V, V)
+        """(P, C, V, T) -> (P, C', V, T)."""
+        people, channels, joints, frames = x.shape
+        pooled = x.mean(3)  # (P, C, V): correlations are of the whole clip
+        # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j)), here [j, i]
+        relation = torch.tanh(self.psi(pooled).unsqueeze(2) - self.phi(pooled).unsqueeze(3))  # (P, S r, V, V)
         relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
-        # Eq. (8): Q = xi(M); Eq. (9): R = A + alpha Q, with alpha taken into xi, whose weights are the smaller array
-        # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
-        alpha_q = (self.alpha * self.xi_weight) @ relation
-        prior = self.topology.flatten(1).unsqueeze(1) + self.alpha * self.xi_bias  # (S, C', V V)
-        # the sum is the largest array of a late block: under autocast it stays as narrow as its factors
-        refined = (alpha_q + prior.to(alpha_q.dtype)).view(people, self.subsets, -1, joints, joints)  # (P, S, C', V, V)
-        # Eq. (5): X~ = X W
-        values = self.transform(x).view(people, self.subsets, -1, frames, joints)  # (P, S, C', T, V)
-        # Eq. (10): z_c = R_c x~_c for each channel c, summed over the subsets
-        # (P, S, C', T, V) @ (P, S, C', V, V) -> (P, S, C', T, V) -> (P, C', T, V)
-        return (values @ refined.transpose(3, 4)).sum(1)
+        # Eq. (5): X~ = X W, the rows of W in the order (C', S), so that a channel's subsets lie together
+        weight = self.transform.weight.view(self.subsets, -1, channels).transpose(0, 1).reshape(-1, channels)
+        assert self.transform.bias is not None
+        bias = self.transform.bias.view(self.subsets, -1).t().reshape(-1)
+        values = pointwise(x, weight, bias).view(people, -1, self.subsets * joints, frames)  # (P, C', S V, T)
+        # Eq. (8): Q = xi(M); Eq. (9): R = A + alpha Q; Eq. (10): z_c = R_c x~_c for each channel c, summed over subsets
+        topology = self.topology.transpose(1, 2).flatten(1)  # (S, V V), [j, i]
+        return refined_product(relation, self.alpha * self.xi_weight, self.alpha * self.xi_bias, topology, values)
 
 
 class SpatialModule(nn.Module):
@@ -71,8 +69,9 @@ class SpatialModule(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C', T, V)."""
-        return torch.relu(self.norm(self.graph(x)) + self.shortcut(x))
+        """(P, C, V, T) -> (P, C', V, T)."""
+        z = batch_norm(self.norm, self.graph(x))
+        return torch.relu_(z.add_(normed(self.shortcut, x)))
 
 
 class TemporalModule(nn.Module):
@@ -94,17 +93,19 @@ class TemporalModule(nn.Module):
         self.point = _temporal_conv(channels, width, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C, ceil(T / stride), V)."""
-        reduce, norm, relu = self.reduce
+        """(P, C, V, T) -> (P, C, V, ceil(T / stride))."""
+        reduce, norm, _ = self.reduce
         point, point_norm = self.point
         if self.stride == 1:
             weight, bias = (torch.cat([getattr(conv, n) for conv in (reduce, point)]) for n in ("weight", "bias"))
-            reduced, last = torch.split(F.conv2d(x, weight, bias), [self.reduced, self.width], dim=1)
+            both = pointwise(x, weight.flatten(1), bias)
+            reduced, last = torch.split(both, [self.reduced, self.width], dim=1)
         else:
-            reduced, last = reduce(x), point(x)
-        parts = relu(norm(reduced)).split(self.width, dim=1)
-        branches = [branch(part) for branch, part in zip(self.dilated, parts[:-1], strict=True)]
-        return torch.cat([*branches, self.maximum(parts[-1]), point_norm(last)], dim=1)
+            reduced, last = convolve(reduce, x), convolve(point, x)
+        parts = torch.split(torch.relu_(batch_norm(norm, reduced)), self.width, dim=1)
+        branches = [normed(branch, part) for branch, part in zip(self.dilated, parts[:-1], strict=True)]
+        branches.append(batch_norm(self.maximum[1], maximum_of_three(parts[-1], self.stride)))
+        return torch.cat([*branches, batch_norm(point_norm, last)], dim=1)
 
 
 class Block(nn.Module):
@@ -120,9 +121,9 @@ class Block(nn.Module):
             self.residual = nn.Identity() if same else _temporal_conv(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C', ceil(T / stride), V)."""
+        """(P, C, V, T) -> (P, C', V, ceil(T / stride))."""
         y = self.temporal(self.spatial(x))
-        return torch.relu(y if self.residual is None else y + self.residual(x))
+        return torch.relu_(y if self.residual is None else y.add_(normed(self.residual, x)))
 
 
 class CTRGCN(nn.Module):
@@ -174,7 +175,7 @@ class CTRGCN(nn.Module):
             (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
         """
         valid = who_is_there(valid)
-        people = self.norm(x, valid)  # (P, C, T, V)
+        people = self.norm(x, valid).transpose(2, 3)  # (P, C, T, V) -> (P, C, V, T)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
         pooled = self.blocks(people).mean((2, 3))  # (P, D)
@@ -207,6 +208,14 @@ def block_plan(blocks: int, base_channels: int) -> list[tuple[int, int]]:
     for stage, count in enumerate((blocks - 2 * later, later, later)):
         plan += [(base_channels * 2**stage, 2 if stage and not i else 1) for i in range(count)]
     return plan
+
+
+def normed(layer: nn.Module, x: Tensor) -> Tensor:
+    """The identity, or a convolution over frames and batch norm, of (P, C, V, T)."""
+    if isinstance(layer, nn.Identity):
+        return x
+    conv, norm = layer.children()
+    return batch_norm(norm, convolve(conv, x))
 
 
 def _temporal_conv(in_channels: int, out_channels: int, kernel: int, stride: int, dilation: int = 1) -> nn.Sequential:

@@ -81,7 +81,7 @@ class GCN(nn.Module):
     def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None -> (N, D), zeros for a clip of nobody."""
         valid = who_is_there(valid)
-        people = self.norm(x, valid)  # (P, C, T, V)
+        people = self.norm(x, valid).contiguous()  # (P, C, T, V)
         if not len(people):
             return x.new_zeros(len(x), self.feature_dim)
         return mean_over_persons(self.blocks(people).mean((2, 3)), valid, len(x))

@@ -50,21 +50,26 @@ class PersonNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_persons, size))
 
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
-        """(N, C, T, V, M) and a mask (N, M), None for all -> (P, C, T, V), the P valid people, slot by slot."""
+        """(N, C, T, V, M) and a mask (N, M), None for all -> (P, C, T, V), the P valid people, slot by slot.
+
+        The frames lie together in memory. A mask on the host costs no wait for the device.
+        """
         persons, joints, channels = self.sizes
         if features.ndim != 5 or (features.shape[4], features.shape[3], features.shape[1]) != self.sizes:
             raise ValueError(f"input is {tuple(features.shape)}, expected (N, {channels}, T, {joints}, {persons})")
         if valid is None or torch.compiler.is_exporting():
-            return torch.cat([self._slot(features[..., m], m) for m in range(persons)])
-        rows = [self._slot(features[valid[:, m], ..., m], m) for m in range(persons)]
-        return torch.cat(rows)
+            slots = [features[..., m] for m in range(persons)]
+        else:
+            slots = [features[..., m].index_select(0, _positions(valid[:, m], features)) for m in range(persons)]
+        # (p, C, V, T) of every slot -> (P, C, V, T) -> (P, C, T, V)
+        return torch.cat([self._slot(people, m) for m, people in enumerate(slots)]).transpose(2, 3)
 
     def _slot(self, people: Tensor, m: int) -> Tensor:
-        """(p, C, T, V) of slot m -> the same, normalised."""
+        """(p, C, T, V) of slot m -> (p, C, V, T), normalised."""
         count, channels, frames, joints = people.shape
         together = self.training and synchronised.world_size() > 1
         if count == 0 and not together:
-            return people
+            return people.transpose(2, 3)
         # (p, C, T, V) -> (p, V, C, T) -> (p, V * C, T)
         x = people.permute(0, 3, 1, 2).reshape(count, joints * channels, frames)
         tensors = (self.running_mean[m], self.running_var[m], self.weight[m], self.bias[m])
@@ -73,8 +78,8 @@ class PersonNorm(nn.Module):
         else:
             training = self.training and count * frames > 1
             x = F.batch_norm(x, *tensors, training=training, momentum=self.momentum, eps=EPSILON)
-        # (p, V * C, T) -> (p, V, C, T) -> (p, C, T, V)
-        return x.view(count, joints, channels, frames).permute(0, 2, 3, 1)
+        # (p, V * C, T) -> (p, V, C, T) -> (p, C, V, T)
+        return x.view(count, joints, channels, frames).transpose(1, 2)
 
 
 def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tensor:
@@ -90,6 +95,11 @@ def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tenso
         # (M * N, D) -> (M, N, D), zeros where nobody is
         slots = people.reshape(valid.shape[1], -1, people.shape[1]) * valid.t()[..., None]
     else:
-        slots = people.new_zeros(valid.shape[1], valid.shape[0], people.shape[1])  # (M, N, D)
-        slots = slots.index_put((valid.t(),), people)
-    return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1).to(people.device)
+        slots = people.new_zeros(valid.numel(), people.shape[1])  # (M * N, D)
+        slots = slots.index_copy(0, _positions(valid.t(), people), people).view(-1, clips, people.shape[1])
+    return slots.sum(0) / valid.sum(1, keepdim=True).clamp(min=1).to(people.device, non_blocking=True)
+
+
+def _positions(mask: Tensor, where: Tensor) -> Tensor:
+    """Positions of what is true in the flattened mask, on the device of ``where``."""
+    return mask.flatten().nonzero().squeeze(1).to(where.device, non_blocking=True)

@@ -2,7 +2,7 @@
 Recognition", IEEE Transactions on Multimedia 2024.
 
 A graph of its own for every channel, as in CTR-GCN, and one for every frame beside it. Blocks, temporal modules and
-widths are CTR-GCN's. Axes: P people, C channels, T frames, V joints, S subsets of the graph.
+widths are CTR-GCN's, frames last as there. Axes: P people, C channels, V joints, T frames, S subsets of the graph.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
 from .classifier import PersonClassifier, initialise
-from .ctrgcn import TemporalModule, block_plan
+from .ctrgcn import TemporalModule, block_plan, normed
+from .fused import batch_norm, pointwise
 
 
 class TemporalDecouplingGraphConv(nn.Module):
@@ -42,12 +43,13 @@ class TemporalDecouplingGraphConv(nn.Module):
         nn.init.kaiming_normal_(self.phi.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C', T, V)."""
-        people, _, frames, joints = x.shape
+        """(P, C, V, T) -> (P, C', V, T)."""
+        people, _, joints, frames = x.shape
         # Step 1
-        values = self.transform(x).view(people, self.subsets, -1, frames, joints)  # (P, S, C', T, V)
+        values = pointwise(x, self.transform.weight.flatten(1), self.transform.bias)
+        values = values.view(people, self.subsets, -1, joints, frames)  # (P, S, C', V, T)
         # Step 2, for every channel
-        mapped = self.phi(x.mean(2))  # (P, S r, V)
+        mapped = self.phi(x.mean(3))  # (P, S r, V)
         relation = torch.tanh(mapped.unsqueeze(3) - mapped.unsqueeze(2))  # (P, S r, V, V)
         relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
         # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
@@ -56,12 +58,12 @@ class TemporalDecouplingGraphConv(nn.Module):
             people, self.subsets, -1, joints, joints
         )
         # Step 2, for every frame
-        mean = values.mean(2)  # (P, S, T, V)
+        mean = values.mean(2).transpose(2, 3)  # (P, S, V, T) -> (P, S, T, V)
         frame_graph = torch.tanh(mean.unsqueeze(4) - mean.unsqueeze(3))  # (P, S, T, V, V)
-        # Step 3: (P, S, C', T, V) @ (P, S, C', V, V), and frame by frame
-        # (P, S, T, C', V) @ (P, S, T, V, V) -> (P, S, T, C', V) -> (P, S, C', T, V)
-        by_channel = (values @ channel_graph.transpose(3, 4)).sum(1)  # (P, C', T, V)
-        by_frame = (values.transpose(2, 3) @ frame_graph.transpose(3, 4)).sum(1).transpose(1, 2)  # (P, C', T, V)
+        # Step 3: (P, S, C', V, V) @ (P, S, C', V, T), and frame by frame
+        # (P, S, T, V, V) @ (P, S, T, V, C') -> (P, S, T, V, C') -> (P, C', V, T)
+        by_channel = (channel_graph @ values).sum(1)  # (P, C', V, T)
+        by_frame = (frame_graph @ values.permute(0, 1, 4, 3, 2)).sum(1).permute(0, 3, 2, 1)
         return self.beta * by_channel + self.gamma * by_frame
 
 
@@ -77,10 +79,10 @@ class Block(nn.Module):
         self.residual = _match(in_channels, out_channels, stride) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, C', ceil(T / stride), V)."""
-        y = torch.relu(self.norm(self.graph(x)) + self.shortcut(x))
+        """(P, C, V, T) -> (P, C', V, ceil(T / stride))."""
+        y = torch.relu(batch_norm(self.norm, self.graph(x)) + normed(self.shortcut, x))
         y = self.temporal(y)
-        return torch.relu(y if self.residual is None else y + self.residual(x))
+        return torch.relu(y if self.residual is None else y + normed(self.residual, x))
 
 
 class TDGCN(PersonClassifier):
@@ -120,7 +122,7 @@ class TDGCN(PersonClassifier):
 
     def encode(self, people: Tensor) -> Tensor:
         """(P, C, T, V) -> (P, D), the mean over frames and joints."""
-        encoded: Tensor = self.blocks(people).mean((2, 3))
+        encoded: Tensor = self.blocks(people.transpose(2, 3).contiguous()).mean((2, 3))
         return encoded
 
 

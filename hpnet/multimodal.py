@@ -341,6 +341,7 @@ def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
         ],
         betas=BETAS,
         eps=params.adam_epsilon,
+        fused=True,
     )
 
 

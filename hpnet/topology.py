@@ -238,6 +238,7 @@ def train_topology(
         momentum=MOMENTUM,
         nesterov=True,
         weight_decay=params.weight_decay,
+        fused=True,
     )
     schedule = warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
     result = fit(

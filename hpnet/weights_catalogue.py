@@ -76,7 +76,7 @@ def _pose() -> dict[str, Weights]:
     entries = {}
     for name, spec in NETWORKS.items():
         url = spec.weights_from if spec.weights_from.startswith("https://") else ""
-        packaged = name == "mannequin-simcc"
+        packaged = spec.weights_file == "mannequin-simcc.safetensors"
         file = WeightsFile(spec.weights_file, url)
         entries[name] = Weights(name, "pose", (file,), spec.weights_from, spec.weights_mb, packaged)
     return entries

@@ -28,7 +28,6 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
     from hpnet.data.table import refuse_copies
 
-    hold(out)
     section = params.data
     if was_given(context, "videos"):
         section = section.model_copy(update={"source": "folder"})
@@ -36,6 +35,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
             section = section.model_copy(update={"protocol": "folder"})
     processes = workers or default_workers()
     require_weights(params)
+    hold(out)
     if section.source == "folder":
         videos = Path(section.videos)
         with progress("indexing", None if section.table else len(find_videos(videos))) as advance:

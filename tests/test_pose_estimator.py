@@ -58,6 +58,9 @@ def _source(clip_id, frames, rows):
     return ClipSource(clip_id, lambda: iter(frames), _boxes(rows))
 
 
+HEADS = ("simcc", "heatmap")
+
+
 def test_meta_says_what_is_cached(estimator):
     assert estimator.meta.taps == {"h2s3": (32, 16, 12), "rgb": (3, 128, 96)}
     assert estimator.meta.vectors == 448
@@ -89,8 +92,7 @@ def test_clips_of_every_kind_in_order(estimator):
     assert nobody.valid.shape == (4, 1)
     assert not nobody.valid.any()
     assert broken == FailedClip("broken", "breaks off after 1 of 9 frames")
-    assert isinstance(short, ClipPoses)
-    assert short.valid.tolist() == [[True]], "the box beyond the last frame is dropped"
+    assert short == FailedClip("short", "has boxes up to frame 5, but 1 frames: these are another video's boxes")
     assert empty == FailedClip("empty", "holds no frame")
 
 
@@ -126,7 +128,17 @@ def test_wrong_parameters_are_named(weights):
     with pytest.raises(ValueError, match=r"estimate\.vectors needs a SimCC head"):
         PoseEstimator(EstimateParams(model="res50", weights=weights, vectors=True), device="cpu")
     with pytest.raises(ValueError, match=r"random\.safetensors does not fit"):
-        PoseEstimator(EstimateParams(model="mannequin-heatmap", weights=weights), device="cpu")
+        PoseEstimator(EstimateParams(model="hrnet-w32", weights=weights), device="cpu")
+
+
+def test_the_packaged_network_has_heatmaps_too():
+    """`mannequin-heatmap` reads joints off the maps of the packaged checkpoint, `mannequin-simcc` off its vectors."""
+    frame = np.random.default_rng(0).integers(0, 255, (4, 128, 96, 3), dtype=np.uint8)
+    vectors, heatmaps = (PoseEstimator(EstimateParams(model=f"mannequin-{head}"), device="cpu") for head in HEADS)
+    assert vectors.meta.weights_digest == heatmaps.meta.weights_digest
+    ours, theirs = vectors(frame), heatmaps(frame)
+    assert ours.keypoints_crop_px.shape == theirs.keypoints_crop_px.shape == (4, 17, 2)
+    assert not np.array_equal(ours.keypoints_crop_px, theirs.keypoints_crop_px)
 
 
 def test_reading_ahead_keeps_order_errors_and_stops():

@@ -33,6 +33,7 @@ class NetworkSpec:
         aliases: tap aliases -> module paths.
         split_ratio: SimCC bins per pixel.
         sigma_bins: sd of the SimCC targets, where scores are peak sharpness; None: mmpose's maximum.
+        leaves_out: beginnings of those keys of the checkpoint that this network has no use for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class NetworkSpec:
     aliases: Mapping[str, str] = field(default_factory=dict)
     split_ratio: float = 2.0
     sigma_bins: float | None = None
+    leaves_out: tuple[str, ...] = ()
 
 
 class PoseNetwork(nn.Module):
@@ -130,10 +132,11 @@ _SPECS = (
         head="heatmap",
         head_channels=16,
         stride=4,
-        weights_file="mannequin-heatmap.safetensors",
-        weights_from="what `hpnet pretrain pose` writes for this model (not packaged)",
+        weights_file="mannequin-simcc.safetensors",
+        weights_from="what `hpnet pretrain pose` writes",
         weights_mb=3,
         aliases=hrnet_aliases(),
+        leaves_out=("head.mlp_head_x.", "head.mlp_head_y."),
     ),
     NetworkSpec(
         name="hrnet-w48-simcc",
@@ -290,8 +293,9 @@ def load(name: str, weights_path: str | None = None) -> tuple[nn.Module, str]:
         ValueError: they are broken, or those of another network.
     """
     path = weights_file(name, weights_path)
-    network = build(name)
-    weights.load_into(network, weights.convert_pose(weights.load_state(path)), str(path))
+    network, unused = build(name), network_spec(name).leaves_out
+    state = weights.convert_pose(weights.load_state(path))
+    weights.load_into(network, {k: v for k, v in state.items() if not k.startswith(unused)}, str(path))
     return network, weights.digest(path)
 
 

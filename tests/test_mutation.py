@@ -53,8 +53,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
     },
     "hpnet.fusion": {
-        'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else "logits"'
-        "  [Lt -> LtE]": "no sum of floating-point numbers is exactly the tolerance away from 1",
+        'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
+        '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
         "for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):"
         "  [True -> False]": "Scores refuses columns of different lengths",
         "scores: ArrayLike, labels: ArrayLike, adjustment: ArrayLike | None = None, seed: int = 0, resamples: int = 0"

@@ -48,7 +48,7 @@ from hpnet.pretrain.scenes import (
     render_scenes,
     require_disjoint,
 )
-from hpnet.shards import ShardItem, run_shards
+from hpnet.shards import MISSING, ShardItem, run_shards
 from hpnet.tracking import Track
 from hpnet.video import write_video
 from hpnet.weights import ASSETS
@@ -429,7 +429,7 @@ def items(tmp_path: Path) -> list[ShardItem]:
     (folder / "f-cut.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "g-empty.mp4").write_bytes(b"")
     paths = sorted(folder.glob("*.mp4"))
-    return [*(ShardItem(p.stem, p, p.stem) for p in paths), ShardItem("h-gone", folder / "gone.mp4", "")]
+    return [*(ShardItem(p.stem, p, p.stem) for p in paths), ShardItem("h-gone", folder / "gone.mp4", MISSING)]
 
 
 def run_step(items: list[ShardItem], tmp_path: Path, **params: object) -> tuple[Boxes, Path, ColourDetector]:

@@ -383,6 +383,8 @@ def test_standard_errors_are_those_of_refits_on_resampled_clips(resamples: int) 
     np.testing.assert_allclose(errors, np.std(refits, axis=0, ddof=1), atol=2e-3)
     assert (errors > 0).any()
     assert np.isnan(fusion.fit_weights(scores, labels, resamples=1)[1]).all()
+    by_default = fusion.fit_weights(scores, labels, resamples=2)[1]
+    np.testing.assert_array_equal(by_default, fusion.fit_weights(scores, labels, seed=0, resamples=2)[1])
 
 
 def test_every_class_that_occurs_counts_the_same() -> None:
@@ -390,9 +392,10 @@ def test_every_class_that_occurs_counts_the_same() -> None:
     np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
-def test_temperature_minimises_cross_entropy_with_its_prior() -> None:
+@pytest.mark.parametrize("scale", [0.2, 4.0, 20.0])
+def test_temperature_minimises_cross_entropy_with_its_prior(scale: float) -> None:
     scores, labels = small_problem()
-    logits = 4 * scores[0]
+    logits = scale * scores[0]
     grid = np.linspace(-3, 3, 6001)
     losses = [
         -log_softmax(logits / np.exp(t), axis=1)[np.arange(len(labels)), labels].mean() + t**2 / (2 * len(labels))
@@ -400,6 +403,10 @@ def test_temperature_minimises_cross_entropy_with_its_prior() -> None:
     ]
     found = fusion.fit_temperature(logits, labels)
     assert np.log(found) == pytest.approx(grid[np.argmin(losses)], abs=2e-3)
+
+
+def test_temperature_stays_within_its_bounds() -> None:
+    labels = small_problem()[1]
     many = np.tile(labels, 200)  # so many that the prior is nothing beside them: only the bounds hold
     assert np.log(fusion.fit_temperature(np.eye(5)[many] * -400.0, many)) == pytest.approx(4, abs=0.01)
     assert np.log(fusion.fit_temperature(np.eye(5)[many] * 0.01, many)) == pytest.approx(-4, abs=0.01)
@@ -473,7 +480,7 @@ def test_ten_validation_clips_are_enough_to_fit() -> None:
     assert fusion.fuse(five_streams(9)).fit is None
     fit = fusion.fuse(five_streams(10)).fit
     assert fit is not None
-    assert fit.clips == 10
+    assert (fit.clips, fit.seed, fit.resamples) == (10, 0, 0)
 
 
 def test_clips_without_a_label_or_a_stream_are_not_fitted_on() -> None:
@@ -492,14 +499,14 @@ def test_clips_without_a_label_or_a_stream_are_not_fitted_on() -> None:
 def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpb": make(noisy(2, 2, LABELS), LABELS, 200)}
     counts = np.array([1, 2, 3, 4, 5, 6])
-    result = fusion.fuse(streams, rule, tau=0.7, class_frequency=counts, seed=3, resamples=3)
+    result = fusion.fuse(streams, rule, tau=0.7, class_frequency=counts, seed=3, resamples=2)
     held_out = {s: scores.logits[:200].astype(float) for s, scores in streams.items()}
     if rule == "balanced":
         held_out = {s: log_softmax(values, axis=1) for s, values in held_out.items()}
     temperatures = {s: fusion.fit_temperature(values, LABELS[:200]) for s, values in held_out.items()}
     adjustment = 0.7 * np.log(counts / 21) if rule == "balanced" else np.zeros(6)
     stacked = np.stack([held_out[s] / temperatures[s] for s in streams])
-    weights, errors, loss = fusion.fit_weights(stacked, LABELS[:200], adjustment, 3, 3)
+    weights, errors, loss = fusion.fit_weights(stacked, LABELS[:200], adjustment, 3, 2)
     assert result.fit is not None
     assert result.fit.loss == pytest.approx(loss)
     divided = temperatures if rule == "weighted" else dict.fromkeys(streams, 1.0)
@@ -628,6 +635,8 @@ def test_table_has_every_stream_and_combination_under_both_rules() -> None:
 
 
 def test_other_peoples_streams_join_the_ensemble() -> None:
+    pair = ("hpj", "hpnet")
+    assert fusion.combinations(pair) == {"hpj+hpnet": pair, "all": pair}
     assert fusion.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "poseconv3d": make(noisy(2, 1, LABELS), LABELS)}
     assert fusion.fuse(streams).weights == {"hpj": 0.1, "poseconv3d": 0.1}

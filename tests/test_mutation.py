@@ -145,7 +145,7 @@ class Replace(ast.NodeTransformer):
 
 
 def mutants(module: str) -> list[tuple[str, Callable[[], str]]]:
-    """(name, its source) of every mutant; a name is the changed line, what was done, and a number where two are alike."""
+    """(name, its source) of every mutant; a name is the changed line, what was done, and a number if two are alike."""
     text = source(module).read_text(encoding="utf-8")
     lines = text.splitlines()
     tree = ast.parse(text)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
-from .fused import batch_norm, convolve, maximum_of_three, pointwise, refined_product
+from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise
 from .persons import PersonNorm, mean_over_persons, who_is_there
 
 DILATIONS = (1, 2)
@@ -42,19 +42,19 @@ class ChannelTopologyGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, V, T) -> (P, C', V, T)."""
-        people, channels, joints, frames = x.shape
+        _, channels, joints, _ = x.shape
         pooled = x.mean(3)  # (P, C, V): correlations are of the whole clip
         # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j)), here [j, i]
         relation = torch.tanh(self.psi(pooled).unsqueeze(2) - self.phi(pooled).unsqueeze(3))  # (P, S r, V, V)
-        relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
+        relation = relation.view(len(x), self.subsets, -1, joints * joints)  # (P, S, r, V V)
         # Eq. (5): X~ = X W, the rows of W in the order (C', S), so that a channel's subsets lie together
         weight = self.transform.weight.view(self.subsets, -1, channels).transpose(0, 1).reshape(-1, channels)
         assert self.transform.bias is not None
         bias = self.transform.bias.view(self.subsets, -1).t().reshape(-1)
-        values = pointwise(x, weight, bias).view(people, -1, self.subsets * joints, frames)  # (P, C', S V, T)
         # Eq. (8): Q = xi(M); Eq. (9): R = A + alpha Q; Eq. (10): z_c = R_c x~_c for each channel c, summed over subsets
+        xi, xi_bias = self.alpha * self.xi_weight, self.alpha * self.xi_bias
         topology = self.topology.transpose(1, 2).flatten(1)  # (S, V V), [j, i]
-        return refined_product(relation, self.alpha * self.xi_weight, self.alpha * self.xi_bias, topology, values)
+        return graph_convolution(x, weight, bias, relation, xi, xi_bias, topology)
 
 
 class SpatialModule(nn.Module):

@@ -2,8 +2,8 @@
 
 Arrays are (P, C, V, T), frames last: a channel's joints under all subsets of the graph are then the rows of one matrix.
 While training on a CPU, products, batch norm and maximum have gradients of their own, in fewer passes than autograd's;
-on a GPU, in evaluation, under autocast, ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers
-keep their own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
+on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
+own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
 
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """
@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .synchronised import SynchronisedNorm
+
+CACHE_BYTES = 4 << 20
+"""Per thread: what a graph convolution keeps for the next of its products."""
 
 
 def convolve(conv: nn.Module, x: Tensor) -> Tensor:
@@ -47,7 +50,9 @@ def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
     else:
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
-        y = _BatchNorm.apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps)
+        with torch.autocast("cpu", enabled=False):
+            running = norm.running_mean, norm.running_var
+            y = _BatchNorm.apply(x, norm.weight, norm.bias, *running, norm.momentum, norm.eps)
     return y
 
 
@@ -59,48 +64,59 @@ def maximum_of_three(x: Tensor, stride: int) -> Tensor:
     return y
 
 
-def refined_product(relation: Tensor, weight: Tensor, bias: Tensor, topology: Tensor, values: Tensor) -> Tensor:
-    """Every channel's values collected over a topology of its own, summed over the subsets; Eq. (8) to (10) of CTR-GCN.
+def graph_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor, relation: Tensor, xi: Tensor, xi_bias: Tensor, topology: Tensor
+) -> Tensor:
+    """Eq. (5) and (8) to (10) of CTR-GCN: every channel collects its joints over a topology of its own.
 
     Args:
+        x: (P, C, V, T).
+        weight, bias: (C' S, C) and (C' S,) of the transform, a channel's subsets one after another.
         relation: (P, S, r, V V), the last two joints [j, i] of M(psi(x_i), phi(x_j)).
-        weight, bias: (S, C', r) and (S, C', 1), xi times alpha.
+        xi, xi_bias: (S, C', r) and (S, C', 1), times alpha.
         topology: (S, V V), A[j, i]: joint j where joint i collects.
-        values: (P, C', S V, T), X~.
 
     Returns:
-        (P, C', V, T).
+        (P, C', V, T), the sum over the subsets.
     """
-    if _own_gradients(values):
-        z: Tensor = _RefinedProduct.apply(relation, weight, bias, topology, values)
+    if _own_gradients(x):
+        given = [x, weight, bias, relation, xi, xi_bias, topology]
+        if torch.is_autocast_enabled("cpu"):
+            given = [array.to(torch.get_autocast_dtype("cpu")) for array in given]
+        with torch.autocast("cpu", enabled=False):
+            z: Tensor = _GraphConvolution.apply(*given)
         return z
-    people, channels, rows, frames = values.shape
-    q = weight @ relation  # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
-    # the sum is the largest array of a late block: under autocast it stays as narrow as its factors
-    refined = q + (topology.unsqueeze(1) + bias).to(q.dtype)
-    refined = refined.transpose(1, 2).reshape(people * channels, rows, -1)  # (P C', S V, V)
-    # (P C', V, S V) @ (P C', S V, T) -> (P C', V, T)
-    z = refined.transpose(1, 2) @ values.reshape(people * channels, rows, frames)
-    return z.view(people, channels, -1, frames)
+    people, _, joints, frames = x.shape
+    subsets, channels, _ = xi.shape
+    # Eq. (5): X~ = X W
+    values = pointwise(x, weight, bias).view(people * channels, subsets * joints, frames)  # (P C', S V, T)
+    # Eq. (8): Q = xi(M); (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
+    q = xi @ relation
+    # Eq. (9): R = A + alpha Q, the largest array of a late block: under autocast it stays as narrow as its factors
+    refined = q + (topology.unsqueeze(1) + xi_bias).to(q.dtype)
+    refined = refined.transpose(1, 2).reshape(people * channels, subsets * joints, joints)  # (P C', S V, V)
+    # Eq. (10): z_c = R_c x~_c; (P C', V, S V) @ (P C', S V, T) -> (P C', V, T)
+    return (refined.transpose(1, 2) @ values).view(people, channels, joints, frames)
 
 
 def _own_gradients(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Batch norm of a training batch; torch's own kernel sums the statistics one number after another."""
+    """Batch norm of a training batch; torch's kernel sums float32 statistics one number after another."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float,
         eps: float,
     ) -> Tensor:  # fmt: skip
+        ctx.eps = eps
+        if x.dtype != weight.dtype:  # bfloat16: torch's kernel is quick on arrays without gaps
+            x = x.contiguous()
+            y, mean, scale = torch.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
+            ctx.save_for_backward(x, weight, mean, scale)
+            return y
         count, others = x.numel() // x.shape[1], (0, 2, 3)
         mean = x.sum(others) / count
         centred = x - mean[:, None, None]
@@ -110,14 +126,13 @@ class _BatchNorm(torch.autograd.Function):
         running_var.lerp_(variance * (count / (count - 1)), momentum)
         scale = torch.rsqrt(variance + eps)
         ctx.save_for_backward(centred, weight, torch.zeros_like(mean), scale)
-        ctx.eps = eps
         return torch.addcmul(bias[:, None, None], centred, (weight * scale)[:, None, None])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        centred, weight, mean, scale = ctx.saved_tensors
+        x, weight, mean, scale = ctx.saved_tensors
         kernel = torch.ops.aten.native_batch_norm_backward
-        back = kernel(grads[0].contiguous(), centred, weight, None, None, mean, scale, True, ctx.eps, [True] * 3)
+        back = kernel(grads[0].contiguous(), x, weight, None, None, mean, scale, True, ctx.eps, [True] * 3)
         return (*back, None, None, None, None)
 
 
@@ -126,65 +141,97 @@ class _MaximumOfThree(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: int) -> Tensor:
-        y = x.clone(memory_format=torch.contiguous_format)
-        torch.maximum(y[..., 1:], x[..., :-1], out=y[..., 1:])
-        torch.maximum(y[..., :-1], x[..., 1:], out=y[..., :-1])
-        y = y[..., ::stride].contiguous()
-        ctx.save_for_backward(x, y)
+        padded = F.pad(x, (1, 1), value=-torch.inf)  # (P, C, V, 1 + T + 1)
+        before, middle, after = _MaximumOfThree.frames(padded, stride)
+        y = torch.maximum(torch.maximum(before, middle), after)
+        ctx.save_for_backward(padded, y)
         ctx.stride = stride
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, y = ctx.saved_tensors
-        (grad,) = grads
-        gradient = torch.zeros_like(x, memory_format=torch.contiguous_format)
-        free = torch.ones_like(y, dtype=torch.bool)
-        for shift in (-1, 0, 1):
-            # the windows that have a frame at this shift of their middle, and those frames
-            first = 1 if shift < 0 else 0
-            start = first * ctx.stride + shift
-            count = min(len(range(start, x.shape[3], ctx.stride)), y.shape[3] - first)
-            windows = slice(first, first + count)
-            frames = slice(start, start + count * ctx.stride, ctx.stride)
-            chosen = (x[..., frames] == y[..., windows]) & free[..., windows]
-            gradient[..., frames] += grad[..., windows] * chosen
-            free[..., windows] &= ~chosen
-        return gradient, None
-
-
-class _RefinedProduct(torch.autograd.Function):
-    """R = A + alpha Q is one product here, (alpha xi, alpha b, 1) times (M, 1, A), written where it is needed."""
+        padded, y = ctx.saved_tensors
+        (left,) = grads  # what no frame has taken yet
+        gradient = torch.zeros_like(padded)
+        frames = _MaximumOfThree.frames(padded, ctx.stride)
+        *first, last = _MaximumOfThree.frames(gradient, ctx.stride)
+        for frame, into in zip(frames, first, strict=False):
+            taken = left * (frame == y)
+            into += taken
+            left = left - taken
+        last += left
+        return gradient[..., 1:-1], None
 
     @staticmethod
-    def forward(ctx: Any, relation: Tensor, weight: Tensor, bias: Tensor, topology: Tensor, values: Tensor) -> Tensor:
-        people, subsets, _, pairs = relation.shape
-        _, channels, rows, frames = values.shape
-        constant = relation.new_ones(people, subsets, 1, pairs)
-        graph = topology.view(1, subsets, 1, pairs).expand(people, -1, -1, -1)
+    def frames(padded: Tensor, stride: int) -> list[Tensor]:
+        """The first, second and third frame of every window, (P, C, V, 1 + T + 1) -> three of (P, C, V, T')."""
+        stop = padded.shape[3] - 2
+        return [padded[..., shift : stop + shift : stride] for shift in range(3)]
+
+
+class _GraphConvolution(torch.autograd.Function):
+    """:func:`graph_convolution`, a few people after another, so that what passes between its products stays in cache.
+
+    Eq. (8) and (9) are one product: R = (alpha xi, alpha b, 1) (M, 1, A).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relation: Tensor, xi: Tensor, xi_bias: Tensor,
+        topology: Tensor,
+    ) -> Tensor:  # fmt: skip
+        people, _, joints, frames = x.shape
+        subsets, channels, _ = xi.shape
+        constant = relation.new_ones(people, subsets, 1, joints * joints)
+        graph = topology.view(1, subsets, 1, -1).expand(people, -1, -1, -1)
         maps = torch.cat([relation, constant, graph], dim=2)  # (P, S, r + 2, V V)
-        mixing = torch.cat([weight, bias, torch.ones_like(bias)], dim=2)  # (S, C', r + 2)
-        refined = values.new_empty(people, channels, subsets, pairs)
-        for s in range(subsets):  # (C', r + 2) @ (P, r + 2, V V) -> (P, C', V V)
-            torch.bmm(mixing[s].expand(people, -1, -1), maps[:, s], out=refined[:, :, s])
-        refined = refined.view(people * channels, rows, -1)  # (P C', S V, V)
-        values = values.reshape(people * channels, rows, frames)
-        ctx.save_for_backward(maps, mixing, refined, values)
-        # (P C', V, S V) @ (P C', S V, T) -> (P C', V, T)
-        return torch.bmm(refined.transpose(1, 2), values).view(people, channels, -1, frames)
+        mixing = torch.cat([xi, xi_bias, torch.ones_like(xi_bias)], dim=2)  # (S, C', r + 2)
+        x = x.flatten(2)  # (P, C, V T)
+        values = x.new_empty(people, channels * subsets, joints * frames)
+        refined = x.new_empty(people, channels, subsets, joints * joints)
+        z = x.new_empty(people, channels, joints, frames)
+        for few in _few(people, values):
+            count = len(x[few])
+            torch.baddbmm(bias[:, None], weight.expand(count, -1, -1), x[few], out=values[few])
+            for s in range(subsets):  # (C', r + 2) @ (p, r + 2, V V) -> (p, C', V V)
+                torch.bmm(mixing[s].expand(count, -1, -1), maps[few, s], out=refined[few, :, s])
+            # (p C', V, S V) @ (p C', S V, T) -> (p C', V, T)
+            r, v = refined[few].view(-1, subsets * joints, joints), values[few].view(-1, subsets * joints, frames)
+            torch.bmm(r.transpose(1, 2), v, out=z[few].view(-1, joints, frames))
+        ctx.save_for_backward(x, weight, maps, mixing, refined, values)
+        return z
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        maps, mixing, refined, values = ctx.saved_tensors
-        people, subsets, _, pairs = maps.shape
-        _, channels, joints, frames = grads[0].shape
-        grad = grads[0].reshape(people * channels, joints, frames)
-        d_values = torch.bmm(refined, grad).view(people, channels, -1, frames)
-        # (P C', S V, T) @ (P C', T, V) -> (P C', S V, V) -> (P, C', S, V V)
-        d_refined = torch.bmm(values, grad.transpose(1, 2)).view(people, channels, subsets, pairs)
-        d_maps, d_mixing = torch.empty_like(maps), torch.empty_like(mixing)
-        for s in range(subsets):
-            torch.bmm(mixing[s].t().expand(people, -1, -1), d_refined[:, :, s], out=d_maps[:, s])
-            d_mixing[s] = torch.bmm(d_refined[:, :, s], maps[:, s].transpose(1, 2)).sum(0)
-        d_topology = d_maps[:, :, -1].sum(0)
-        return d_maps[:, :, :-2], d_mixing[:, :, :-2], d_mixing[:, :, -2:-1], d_topology, d_values
+        x, weight, maps, mixing, refined, values = ctx.saved_tensors
+        people, channels, joints, frames = grads[0].shape
+        subsets = len(mixing)
+        grad = grads[0].contiguous()
+        d_x, d_maps = torch.empty_like(x), torch.empty_like(maps)
+        # sums over the people, float32 also where the arrays are bfloat16
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        d_weight, d_mixing = torch.zeros_like(weight, dtype=wide), torch.zeros_like(mixing, dtype=wide)
+        d_bias = weight.new_zeros(len(weight), dtype=wide)
+        for few in _few(people, values):
+            count = len(x[few])
+            g, v = grad[few].view(-1, joints, frames), values[few].view(-1, subsets * joints, frames)
+            # (p C', S V, T) @ (p C', T, V) -> (p C', S V, V) -> (p, C', S, V V)
+            d_refined = torch.bmm(v, g.transpose(1, 2)).view(count, channels, subsets, -1)
+            for s in range(subsets):
+                torch.bmm(mixing[s].t().expand(count, -1, -1), d_refined[:, :, s], out=d_maps[few, s])
+                d_mixing[s] += torch.bmm(d_refined[:, :, s], maps[few, s].transpose(1, 2)).sum(0)
+            # (p C', S V, V) @ (p C', V, T) -> (p C', S V, T) -> (p, C' S, V T)
+            d_values = torch.bmm(refined[few].view(-1, subsets * joints, joints), g).view(count, len(weight), -1)
+            torch.bmm(weight.t().expand(count, -1, -1), d_values, out=d_x[few])
+            d_weight += torch.bmm(d_values, x[few].transpose(1, 2)).sum(0)
+            d_bias += d_values.sum((0, 2))
+        d_x = d_x.view(people, -1, joints, frames)
+        d_weight, d_bias, d_mixing = (d.to(weight.dtype) for d in (d_weight, d_bias, d_mixing))
+        d_xi, d_xi_bias, _ = d_mixing.split([mixing.shape[2] - 2, 1, 1], dim=2)
+        return d_x, d_weight, d_bias, d_maps[:, :, :-2], d_xi, d_xi_bias, d_maps[:, :, -1].sum(0)
+
+
+def _few(people: int, array: Tensor) -> list[slice]:
+    """Slices of the people whose part of ``array`` (P, ...) fits into the threads' caches."""
+    size = max(1, CACHE_BYTES * torch.get_num_threads() * people // array.nbytes) if array.nbytes else 1
+    return [slice(start, start + size) for start in range(0, people, size)]

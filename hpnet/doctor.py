@@ -25,6 +25,8 @@ BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
 PEOPLE_PER_CLIP = 1.2
 USUAL_FRAMES = 90.0
+BUNDLED_CLIP = (8, 120, 160, 3)
+"""Frames (T, H, W, 3) of the packaged clip, one second of a rendered person."""
 
 CARDS = {
     "mannequin-yolo": "mannequin-yolo.json",
@@ -227,17 +229,20 @@ def _video() -> Check:
     import numpy as np
 
     from .video import VideoError, load_clip, write_video
+    from .weights import ASSETS
 
     clip = np.zeros((4, 48, 64, 3), np.uint8)
     clip[..., 0] = 200
     with tempfile.TemporaryDirectory() as folder:
         try:
+            bundled = load_clip(ASSETS / "clip.mp4")
             write_video(Path(folder) / "x.mp4", clip, fps=10)
             back = load_clip(Path(folder) / "x.mp4")
         except (VideoError, OSError, ValueError) as error:
             return Check("video", False, str(error), "pip install -U av")
+    whole = bundled.shape == BUNDLED_CLIP and bundled.std() > 10
     same = back.shape == clip.shape and abs(int(back[0, 24, 32, 0]) - 200) < 20
-    return Check("video", same, "H.264 written and read back", "pip install -U av")
+    return Check("video", whole and same, "the packaged clip read, H.264 written and read back", "pip install -U av")
 
 
 def _packaged_weights() -> list[Check]:

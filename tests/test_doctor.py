@@ -120,6 +120,16 @@ def test_what_is_missing_or_broken_is_said_with_its_command_and_nothing_crashes(
     assert found["Python"]["ok"]
 
 
+def test_the_packaged_clip_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._video().ok
+    monkeypatch.setattr("hpnet.doctor.BUNDLED_CLIP", (9, 120, 160, 3))
+    assert not doctor._video().ok
+    monkeypatch.setattr("hpnet.weights.ASSETS", tmp_path)
+    found = doctor._video()
+    assert not found.ok
+    assert "missing" in found.found
+
+
 def test_declared_packages_are_compared_with_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.metadata.version
 

@@ -85,7 +85,7 @@ def _as_typed(kind: str) -> str:
     context = click.get_current_context()
     names = ("count", "held_out", "frames", "fps", "scene_seed", "steps", "batch", "lr", "seed")
     given = [f"--{name.replace('_', '-')} {context.params[name]}" for name in names if was_given(context, name)]
-    start = ["--start"] if context.params["start"] else []
+    start = [f"--start {context.params['start'].name}"] if context.params["start"] else []
     return " ".join(["hpnet pretrain", kind, *given, *start])
 
 

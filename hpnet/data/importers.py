@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..artifacts import Scores, fresh
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
+from .table import read_csv_text
 
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
@@ -84,7 +85,7 @@ def load_frequencies(path: Path) -> NDArray[np.int64]:
     """Training clips per class (K,) of a frequencies.csv (columns label, count; labels 0..K-1)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it must hold label,count, the training clips per class")
-    table = _read_csv(path)
+    table = read_csv_text(path, str(path))
     if not {"label", "count"} <= set(table.columns):
         raise ValueError(f"{path} has columns {', '.join(table.columns)}; expected label and count")
     table = table[["label", "count"]].apply(pd.to_numeric, errors="coerce").sort_values("label")
@@ -184,7 +185,7 @@ def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing")
-    table = _read_csv(file)
+    table = read_csv_text(file, str(file))
     key = next((c for c in ("clip_id", "name") if c in table.columns), None)
     if key is None:
         raise ValueError(f"{file} has no column clip_id (it has {', '.join(map(str, table.columns))})")
@@ -340,16 +341,6 @@ def _class_columns(columns: list[str], classes: pd.DataFrame | None, file: Path)
         )
         raise ValueError(f"{file}: {what}: scores for another class list")
     return names
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read as CSV ({' '.join(str(error).split())})") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"{file}: lines have more fields than the first, which names the columns")
-    return table
 
 
 def _labels(file: Path, names: Sequence[str], labels: Sequence[Any], classes: Sequence[str]) -> list[int]:

@@ -16,6 +16,24 @@ OPTIONAL = ("source", "split")
 EXPECTED = "columns video and action, and optionally source (subject, camera or recording) and split (train, val, test)"
 
 
+def read_csv_text(file: Path, name: str) -> pd.DataFrame:
+    """A CSV somebody else wrote, every field as text.
+
+    Args:
+        name: what errors call the file.
+
+    Raises:
+        ValueError: it is no CSV, or a line has more fields than the first.
+    """
+    try:
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} cannot be read as CSV ({' '.join(str(error).split())})") from None
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise ValueError(f"{name}: lines have more fields than the first, which names the columns")
+    return rows
+
+
 def read_table(file: Path) -> pd.DataFrame:
     """The rows of the CSV as text: video (path below the folder of videos), action, source and split.
 
@@ -26,12 +44,7 @@ def read_table(file: Path) -> pd.DataFrame:
     """
     if not file.is_file():
         raise FileNotFoundError(f"data.table: {file} is missing; expected a CSV with {EXPECTED}")
-    try:
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"data.table: {file} cannot be read as CSV ({' '.join(str(error).split())})") from None
-    if not isinstance(rows.index, pd.RangeIndex):
-        raise ValueError(f"data.table: {file}: lines have more fields than the first; expected {EXPECTED}")
+    rows = read_csv_text(file, f"data.table: {file}")
     rows = rows.rename(columns={"subject": "source"} if "source" not in rows.columns else {})
     for column in REQUIRED:
         if column not in rows.columns:

@@ -418,9 +418,11 @@ def train_pose(
     weights = out / spec.weights_file
     save_weights(average, weights)
     seconds = time.monotonic() - began
-    earlier: dict[str, Any] = {"command": "", "steps": 0, "seconds": 0.0}
+    earlier: dict[str, Any] = {"command": "", "steps": 0, "seconds": 0.0, "device": ""}
     if start is not None:
         earlier = read_json(start.with_suffix(".json"))
+    computed_on = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    devices = dict.fromkeys([*filter(None, earlier["device"].split(", then ")), computed_on])
     training = Training(
         name=NAME,
         command=f"{earlier['command']}; then {command}" if start else command,
@@ -429,7 +431,7 @@ def train_pose(
         steps=earlier["steps"] + steps,
         seed=seed,
         seconds=earlier["seconds"] + seconds,
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU",
+        device=", then ".join(devices),
         quality=evaluate(weights, validation, device=device, frames_per_scene=frames_per_scene)
         | probe_figures(average, held_probe, place_probe, load_people(validation, frames_per_scene)),
         parameters=sum(p.numel() for p in network.parameters()),

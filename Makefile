@@ -15,7 +15,7 @@ demo: setup
 	dvc stage list --name-only | grep @ | xargs -P $(JOBS) -n 1 env TERM=dumb dvc -q --wait-for-lock repro --single-item
 	dvc repro
 	@echo
-	@python -c "import json; m = json.load(open('metrics/fuse.json')); print(f'fused accuracy {m[\"top1\"]:.1%} on {m[\"clips\"]} test clips')"
+	@python -c "import json; m = json.load(open('metrics/fuse.json')); print(f'fused accuracy {m[\"top1\"]:.1%} on {m[\"clips\"]:.0f} test clips')"
 	@echo "The report: $(CURDIR)/report/index.html"
 
 # One thread per test process: two cores run two processes.

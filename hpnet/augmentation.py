@@ -84,11 +84,12 @@ class Mixture:
         return torch.where(self._in_cut(x, time_axis), other, x)
 
     def people(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix (N, C, T, V, M) and mask (N, M). With mixup a person that only one of the clips has stays as it is."""
+        """Mix (N, C, T, V, M) and mask (N, M), which may be on the host. With mixup a person that only one of the clips
+        has stays as it is."""
         other, both = features[self.order], valid | valid[self.order]
         if self.cut is not None:
             return torch.where(self._in_cut(features, 2), other, features), both
-        paired = (valid & valid[self.order])[:, None, None, None, :]
+        paired = (valid & valid[self.order]).to(features.device, non_blocking=True)[:, None, None, None, :]
         # Absent people are zeros, so that the sum is the one that is there.
         mixed = torch.where(paired, self.share * features + (1 - self.share) * other, features + other)
         return mixed, both

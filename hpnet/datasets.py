@@ -68,11 +68,11 @@ def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> ND
 
 @dataclass(frozen=True)
 class PersonBatch:
-    """A batch for a topology network, on the device.
+    """A batch for a topology network, on the device but for the mask.
 
     Attributes:
         features: (N, C, T, V, M) float32, zeros where nobody is.
-        valid: (N, M) bool.
+        valid: (N, M) bool, on the host: how many people there are is then known without waiting for a GPU.
         labels: (N,) int64, -1 where unknown.
         targets: (N, K) class probabilities of mixed training clips; None: the labels.
     """
@@ -110,14 +110,18 @@ class PersonFeatures:
         """The clips at ``clips`` (n,), not augmented."""
         chosen = torch.from_numpy(clips)
         rows = self.rows[chosen]  # (N, M)
-        valid = (rows >= 0).to(self.device)
+        valid = rows >= 0
         if self._resident is not None:
-            people = self._resident[rows.clamp(min=0).to(self.device)].float()
+            people = self._resident[self._sent(rows.clamp(min=0))].float()
         else:
-            people = torch.from_numpy(self._mapped[rows.clamp(min=0).numpy()]).to(self.device).float()
-        people = people * valid[:, :, None, None, None]
+            people = self._sent(torch.from_numpy(self._mapped[rows.clamp(min=0).numpy()])).float()
+        people = people * self._sent(valid)[:, :, None, None, None]
         # (N, M, T, V, C) -> (N, C, T, V, M)
-        return PersonBatch(people.permute(0, 4, 2, 3, 1), valid, self.labels[chosen].to(self.device))
+        return PersonBatch(people.permute(0, 4, 2, 3, 1), valid, self._sent(self.labels[chosen]))
+
+    def _sent(self, array: Tensor) -> Tensor:
+        """``array`` on the device, without waiting until it is there."""
+        return array.to(self.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

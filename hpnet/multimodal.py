@@ -169,11 +169,11 @@ def augment_clip(frames: Tensor, draw: np.random.Generator, jitter: float) -> Te
 
 @dataclass(frozen=True)
 class MultimodalBatch:
-    """A batch on the device.
+    """A batch on the device but for the mask.
 
     Attributes:
         pooled: (N, C, T, V, M) float32, zeros where nobody is.
-        valid: (N, M) bool.
+        valid: (N, M) bool, on the host.
         frames: (N, F, 3, S, S) uint8, or float32 in 0..255.
         targets: (N, K) class probabilities; zeros where the class is unknown.
     """

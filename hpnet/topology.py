@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, read_json
 from .augmentation import clip_draws, crop_time, draw_mixture, one_hot_targets, rotate
+from .cuda_graphs import record
 from .datasets import (
     ChannelStatistics,
     PersonBatch,
@@ -77,10 +78,10 @@ class TopologyModel(nn.Module):
         x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
         if self.training and self.noise:
             x = x + self.noise * torch.randn_like(x)
-        return x * valid[:, None, None, None, :]
+        return x * valid.to(x.device, non_blocking=True)[:, None, None, None, :]
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """(N, C, T, V, M) float32 and mask (N, M) bool -> logits (N, K)."""
+        """(N, C, T, V, M) float32 and mask (N, M) bool, best on the host -> logits (N, K)."""
         logits: Tensor = self.network(self.prepare(features, valid), valid)
         return logits
 
@@ -133,7 +134,8 @@ class TopologyTask:
             if self.params.flip:
                 flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
                 chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
-                batch = replace(batch, features=mirror(batch.features, chosen.to(batch.features.device), self.meta))
+                chosen = chosen.to(batch.features.device, non_blocking=True)
+                batch = replace(batch, features=mirror(batch.features, chosen, self.meta))
             batch = replace(batch, features=self._moved(batch.features, indices, epoch))
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 
@@ -143,7 +145,8 @@ class TopologyTask:
         if not (params.rotation or params.scale or params.crop < 1):
             return features
         draws = clip_draws(self.seed, epoch, indices, 4)
-        numbers = torch.tensor(np.stack([draw.random(6) for draw in draws]), dtype=torch.float32).to(features.device)
+        numbers = torch.tensor(np.stack([draw.random(6) for draw in draws]), dtype=torch.float32)
+        numbers = numbers.to(features.device, non_blocking=True)
         if params.crop < 1:
             lengths = params.crop + (1 - params.crop) * numbers[:, 0]
             features = crop_time(features, numbers[:, 1] * (1 - lengths), lengths)
@@ -191,6 +194,8 @@ def train_topology(
     card: dict[str, Any],
     on_epoch: Callable[[Epoch], None] | None = None,
     clock: Clock | None = None,
+    cuda_graphs: bool = True,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
     ``scores.parquet`` into ``out``.
@@ -198,6 +203,8 @@ def train_topology(
     Args:
         work: folder of this configuration's checkpoints.
         card: what the model card also says (digests, versions, revision).
+        cuda_graphs: train with them where :func:`graphs_suit`; the card says whether it was so.
+        compiled: put the network through ``torch.compile``.
 
     Returns:
         The metrics of :func:`hpnet.training.finish`.
@@ -232,6 +239,11 @@ def train_topology(
         process=accelerator.process_index,
         processes=accelerator.num_processes,
     )
+    if compiled:
+        model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
+    recorded = cuda_graphs and graphs_suit(task, accelerator)
+    if recorded:
+        _record(model.to(accelerator.device).train(), task, accelerator)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
@@ -261,12 +273,38 @@ def train_topology(
         "params": params.model_dump(mode="json"),
         "seed": seed,
         "sizes": sizes,
+        "cuda_graphs": recorded,
+        "compiled": compiled,
         "frames": int(features.array.shape[1]),
         "skeleton": skeleton.to_json(),
         "features": features.meta.to_json(),
         "classes": clips.class_names,
     }
     return finish(task, model, result, out=out, accelerator=accelerator, card=card)
+
+
+def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
+    """Whether CUDA graphs can carry a training: one process on a GPU, a step for every batch, at least one whole batch,
+    a network of graphs, and nobody missing in a training clip, so that batches have the same shape."""
+    params = task.params
+    everyone = bool((task.features.rows[task.clips.of("train", labelled=True)] >= 0).all())
+    return (
+        accelerator.device.type == "cuda"
+        and accelerator.num_processes == 1
+        and params.accumulate == 1
+        and params.graph.model not in HEATMAP_NETWORKS
+        and len(task.clips.of("train", labelled=True)) >= params.batch_size
+        and everyone
+    )
+
+
+def _record(model: TopologyModel, task: TopologyTask, accelerator: Accelerator) -> None:
+    """Let the network of a model that is being trained replay CUDA graphs for whole batches."""
+    precision = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+    batch = task.features.batch(task.clips.of("train", labelled=True)[: task.params.batch_size])
+    with torch.no_grad():
+        sample = model.prepare(batch.features, batch.valid)
+    record(model.network, sample, precision, deterministic=torch.are_deterministic_algorithms_enabled())
 
 
 def load_topology(folder: Path) -> TopologyModel:

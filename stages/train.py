@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from hpnet.training import Clock, Epoch
 
 CODE = (
-    "hpnet.training", "hpnet.datasets", "hpnet.augmentation", "hpnet.topology", "hpnet.multimodal", "hpnet.streams",
-    "hpnet.skeleton",
+    "hpnet.training", "hpnet.cuda_graphs", "hpnet.datasets", "hpnet.augmentation", "hpnet.topology", "hpnet.multimodal",
+    "hpnet.streams", "hpnet.skeleton",
 )  # fmt: skip
 """What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 
@@ -53,6 +53,18 @@ which a run gets one thread: two are not twice as fast, and then the result is t
 @precision_option
 @threads_option
 @click.option("--deterministic", is_flag=True, help="Refuse GPU operations whose result varies between runs.")
+@click.option(
+    "--cuda-graphs/--no-cuda-graphs",
+    default=True,
+    show_default=True,
+    help="Topology streams on a GPU: a launch per pass, where every clip fills every person slot.",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Topology streams: train through torch.compile; minutes at the start, then faster on a GPU.",
+)
 def command(
     params: Params,
     stream: str,
@@ -124,6 +136,8 @@ def train_seed(
     precision: str = "float32",
     threads: int | None = None,
     deterministic: bool = False,
+    cuda_graphs: bool = True,
+    compiled: bool = False,
     report: Callable[[str, Epoch], None] | None = None,
 ) -> dict[str, Any]:
     """One run of a stream into ``out``; its metrics.
@@ -184,6 +198,7 @@ def train_seed(
     }
     with epoch_log(out / "history" if main else None, stream, section.epochs, clock, report) as on_epoch:
         if not multimodal:
+            common |= {"cuda_graphs": cuda_graphs, "compiled": compiled}
             return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
         from hpnet.artifacts import PersonFrames
         from hpnet.multimodal import train_multimodal

@@ -68,9 +68,11 @@ def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
 def test_variants() -> None:
     assert variants(False)[0] == Variant("transcription, float32", plain=True)
     assert [v.compiled for v in variants(True)] == [False, False, True, False, True]
-    assert [(v.plain, v.precision) for v in variants(False, "cuda")] == [
-        (True, "float32"), (True, "tf32"), (False, "float32"), (False, "tf32"), (False, "bfloat16"),
+    assert [(v.plain, v.precision, v.graphs) for v in variants(False, "cuda")] == [
+        (True, "float32", False), (True, "tf32", False), (False, "float32", False), (False, "float32", True),
+        (False, "tf32", False), (False, "tf32", True), (False, "bfloat16", False), (False, "bfloat16", True),
     ]  # fmt: skip
+    assert sum(v.compiled for v in variants(True, "cuda")) == 6
 
 
 def test_the_page_names_the_machine() -> None:

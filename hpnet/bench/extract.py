@@ -245,7 +245,7 @@ def _ours(task: Task, precision: str) -> PoseEstimator:
 def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
     estimator = _ours(task, way)
     if warm_up:
-        _crops_per_s(estimator, estimator.batch_size, 1)
+        _crops_per_s(estimator, estimator.batch_size, 1)  # on a GPU it is recorded there
         return Sample(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     pooling = PoolParams(tap=task.tap, frames=64)
     waited, frames = estimator.data_wait_s, 0
@@ -282,11 +282,11 @@ def _crops_per_s(estimator: PoseEstimator, size: int, repeats: int) -> float:
     batch = torch.randn(shape, device=estimator.device).to(estimator.dtype).to(memory_format=torch.channels_last)
     on_gpu = estimator.device.type == "cuda"
     if on_gpu:
-        estimator.network(batch)
+        estimator.forward(batch)
         torch.cuda.synchronize()
     started = time.perf_counter()
     for _ in range(repeats):
-        estimator.network(batch)
+        estimator.forward(batch)
     if on_gpu:
         torch.cuda.synchronize()
     return size * repeats / (time.perf_counter() - started)

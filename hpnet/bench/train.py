@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..cuda_graphs import record
 from ..device import resolve_device, tune_allocator
 from ..models.ctrgcn import CTRGCN
 from ..skeleton import COCO17
@@ -60,18 +61,21 @@ class Variant:
     name: str
     plain: bool = False
     precision: str = "float32"
+    graphs: bool = False
     compiled: bool = False
 
 
 def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
-    """The transcription, ours in every precision of the kind of device, and each of ours compiled where asked for."""
+    """The transcription, ours in every precision of the kind of device, on a GPU also as CUDA graphs, and each of ours
+    compiled where asked for."""
     found = [Variant("transcription, float32", plain=True)]
     if kind == "cuda":
         found.append(Variant("transcription, tf32", plain=True, precision="tf32"))
     for precision in ("float32", "tf32", "bfloat16") if kind == "cuda" else ("float32", "bfloat16"):
-        found.append(Variant(f"hpnet, {precision}", precision=precision))
-        if compiled:
-            found.append(Variant(f"hpnet, {precision}, torch.compile", precision=precision, compiled=True))
+        for graphs in (False, True) if kind == "cuda" else (False,):
+            for through in (False, True) if compiled else (False,):
+                how = (", torch.compile" if through else "") + (", CUDA graphs" if graphs else "")
+                found.append(Variant(f"hpnet, {precision}{how}", False, precision, graphs, through))
     return found
 
 
@@ -228,8 +232,10 @@ def _worker(step: Step, variant: Variant, pipe: Connection) -> None:
     model: nn.Module = (plain if variant.plain else ours).to(device).train()
     features, labels = (x.to(device) for x in batch(step))
     if variant.compiled:
-        model = torch.compile(model)  # type: ignore[assignment]
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
+        model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
+    if variant.graphs:
+        record(model, features, torch.bfloat16 if variant.precision == "bfloat16" else torch.float32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
 
     def take(update: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"):

@@ -163,6 +163,7 @@ class KeypointClassifier(nn.Module):
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
         if valid is None:
             return self.encode(self.draw(x, all_valid(x)))
+        valid = valid.to(x.device)
         somebody = valid.any(1)  # (N,)
         features = x.new_zeros(len(x), self.feature_dim)
         if not somebody.any():

@@ -117,7 +117,7 @@ class HPNet(nn.Module):
         Args:
             pooled: F_p as on disk, (N, C, T, V, M), standardised here by channel; not looked at where the configuration
                 says ``pooled: false``.
-            valid: (N, M) bool, which people are there.
+            valid: (N, M) bool, which people are there; best on the host.
             frames: (N, F, 3, S, S) RGB, uint8 or float in 0..255.
 
         Returns:
@@ -129,7 +129,8 @@ class HPNet(nn.Module):
         auxiliary: dict[str, Tensor] = {}
         if self.smclm is not None:
             standard = (pooled - self.pooled_mean.view(1, -1, 1, 1, 1)) / self.pooled_sd.view(1, -1, 1, 1, 1)
-            condition, auxiliary = self.smclm(standard * valid[:, None, None, None, :], valid)  # (N, E)
+            there = valid.to(standard.device, non_blocking=True)[:, None, None, None, :]
+            condition, auxiliary = self.smclm(standard * there, valid)  # (N, E)
             if self.fusion is not None:
                 text = text + self.fusion(text, condition)  # Eq. (7)
         return {"logits": self.video.similarity(video, text), **auxiliary}

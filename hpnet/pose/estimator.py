@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .. import video
 from ..artifacts import ClipPoses, PoseMeta
+from ..cuda_graphs import Replay
 from ..device import resolve_device, resolve_precision, tune_allocator
 from ..geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
 from ..params import EstimateParams
@@ -135,6 +137,7 @@ class PoseEstimator:
         self._reader = TapReader(self.network, params.taps, self.spec.aliases)
         if compiled:
             self.network = torch.compile(self.network)  # type: ignore[assignment]
+        self._replay = Replay(self._compute) if on_gpu and not self.released else None
         self.meta = self._describe(weights_digest)
 
     def _describe(self, weights_digest: str) -> PoseMeta:
@@ -194,11 +197,11 @@ class PoseEstimator:
         inputs = inputs.contiguous() if self.released else inputs.contiguous(memory_format=torch.channels_last)
         # a GPU's TensorFloat-32 is too coarse for parity
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=not self.released):
-            output = self.network(inputs.to(self.dtype))
+            output, maps = self.forward(inputs.to(self.dtype))
         points, scores, vectors = self._decode(output)
         windows = {
             tap: sample_windows(feature_map, points, self.spec.input_size_px, self.params.window, self.released)
-            for tap, feature_map in self._reader.maps.items()
+            for tap, feature_map in maps.items()
         }
         # to pinned memory where it comes from a GPU, so that the copy needs nobody to wait
         on_host = [
@@ -222,6 +225,18 @@ class PoseEstimator:
             )
 
         return collect
+
+    def forward(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        """The network's output and its tapped maps for normalised crops (N, 3, height, width) on the device.
+
+        A GPU replays whole batches as a CUDA graph; use their results before the next call.
+        """
+        if self._replay is not None and len(inputs) == self.batch_size:
+            return self._replay(inputs)
+        return self._compute(inputs)
+
+    def _compute(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        return self.network(inputs), dict(self._reader.maps)
 
     def _decode(self, output: tuple[Tensor, Tensor] | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if isinstance(output, Tensor):

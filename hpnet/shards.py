@@ -315,6 +315,14 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
+def gpu_workers(gpus: int) -> int:
+    """Processes that keep ``gpus`` GPUs busy: up to four for each, as long as every one has four cores to decode with.
+
+    One process hands its GPU less than half of what it can compute: Python runs one thread at a time.
+    """
+    return gpus * max(1, min(4, (os.cpu_count() or 1) // (4 * max(1, gpus))))
+
+
 def _finish_in(project: Path, work: Work, shard: Sequence[ShardItem], folder: Path) -> int:
     """:func:`finish_shard` in the driver's folder, so that relative paths (``weights/``) mean the same everywhere."""
     os.chdir(project)

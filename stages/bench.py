@@ -26,7 +26,11 @@ def command() -> None:
     "--plain-frames", type=click.IntRange(1), default=64, show_default=True, help="Frames of a round of the plain loop."
 )
 @click.option("--batch", type=click.IntRange(1), help="Crops per call of the network; 16 on CPU, 256 on a GPU.")
-@click.option("--workers", type=click.IntRange(1), help="Processes of ours; one per thread on CPU, one for a GPU.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes of ours; one per thread on CPU, up to four for a GPU."
+)
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16", "float16"]),
+              help="Only this, and this.  [default: all that suit the device]")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Medians are over so many.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--note", default="", help="A sentence for the page.")
@@ -40,6 +44,7 @@ def extract_command(
     plain_frames: int,
     batch: int | None,
     workers: int | None,
+    precisions: tuple[str, ...],
     rounds: int,
     device: str,
     note: str,
@@ -65,7 +70,8 @@ def extract_command(
         tap = extract.default_tap(model)
         workers = workers or extract.default_workers(device, torch.get_num_threads())
         task = extract.Task(model, given, tap, tuple(files), max_frames, plain_frames, batch, device, workers)
-        result = extract.run(task, rounds, {"random": "random", None: "packaged or fetched"}.get(weights, "given"))
+        described = {"random": "random", None: "packaged or fetched"}.get(weights, "given")
+        result = extract.run(task, rounds, described, precisions)
     options = {"weights": weights, "clips": clips, "max-frames": max_frames, "plain-frames": plain_frames}
     options |= {
         "videos": "DIR" if videos else None,
@@ -75,6 +81,7 @@ def extract_command(
         "device": device,
     }
     shown = " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)
+    shown += "".join(f" --precision {name}" for name in precisions)
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
     out = out or Path("benchmarks") / f"extract-{model}-{kind}"
     out.parent.mkdir(parents=True, exist_ok=True)

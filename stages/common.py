@@ -219,11 +219,13 @@ engine_option = click.option("--engine", default="local", show_default=True, hel
 
 
 def device_workers(device: str) -> int:
-    """One process per GPU; on CPU one per core, up to eight, one thread each: that beats threads."""
+    """Up to four processes per GPU; on CPU one per core, up to eight, one thread each: that beats threads."""
     from hpnet.device import resolve_device
-    from hpnet.shards import visible_gpus
+    from hpnet.shards import gpu_workers, visible_gpus
 
-    return len(visible_gpus()) if resolve_device(device).type == "cuda" else min(default_workers(), 8)
+    if resolve_device(device).type == "cuda":
+        return gpu_workers(len(visible_gpus()))
+    return min(default_workers(), 8)
 
 
 def default_workers() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from ..params import DataParams, EstimateParams, PoolParams
 from ..pool_shards import clip_features
 from ..pose import networks
 from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..shards import gpu_workers
 from ..video import probe, read_frames
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .plain import PlainExtractor
@@ -66,7 +68,8 @@ class Sample:
     Attributes:
         frames, seconds, cpu_seconds: frames done, by the clock, and processor time of all threads.
         waited_s: seconds of it in which the network's thread waited for frames.
-        alone: crops/s of the network alone on crops already in memory, at its best batch size; 0 for the plain loop.
+        alone: crops/s of the network alone on crops already in memory, at its best batch size, measured just after;
+            0 for the plain loop.
         memory_mb, gpu_memory_mb: the most that the process has held so far.
     """
 
@@ -85,8 +88,8 @@ class Sample:
 
 
 def default_workers(device: str, threads: int) -> int:
-    """As many processes as `hpnet estimate` starts: one per thread on CPU, up to eight; one here for a GPU."""
-    return 1 if resolve_device(device).type == "cuda" else min(8, threads)
+    """As many processes as `hpnet estimate` starts: one per thread on CPU, up to eight; up to four for one GPU."""
+    return gpu_workers(1) if resolve_device(device).type == "cuda" else min(8, threads)
 
 
 def default_tap(model: str) -> str:
@@ -128,18 +131,19 @@ def precisions(device: str) -> list[str]:
     return ["float32", *half, *(["float16"] if target.type == "cuda" else [])]
 
 
-def run(task: Task, rounds: int, weights_are: str) -> dict[str, Any]:
+def run(task: Task, rounds: int, weights_are: str, only: Sequence[str] = ()) -> dict[str, Any]:
     """Measure every way and return the result: machine, task, and for each way its figures.
 
     Args:
         weights_are: in words, for the page.
+        only: precisions of ours; empty: every one that suits the device.
     """
     machine = describe_machine()
     parts = [replace(task, clips=task.clips[n :: task.workers]) for n in range(task.workers)]
     parts = [part for part in parts if part.clips]
-    ways = {PLAIN: [task], **dict.fromkeys(precisions(task.device), parts)}
+    ways = {PLAIN: [task], **dict.fromkeys(only or precisions(task.device), parts)}
     context = multiprocessing.get_context("spawn")
-    threads = torch.get_num_threads()
+    threads, on_gpu = torch.get_num_threads(), resolve_device(task.device).type == "cuda"
     pools = {
         way: [ProcessPoolExecutor(1, context, _limit_threads, (max(1, threads // len(tasks)),)) for _ in tasks]
         for way, tasks in ways.items()
@@ -155,7 +159,11 @@ def run(task: Task, rounds: int, weights_are: str) -> dict[str, Any]:
             one.result()
         for _ in range(rounds):
             for way in ways:
-                samples[way].append(_together([one.result() for one in begin(way, warm_up=False)]))
+                sample = _together([one.result() for one in begin(way, warm_up=False)])
+                # on CPU every process has cores of its own, a GPU is one for all
+                measuring = list(zip(pools[way], ways[way], strict=True))[: 1 if on_gpu else None]
+                found = [pool.submit(_alone, part, way) for pool, part in measuring if way != PLAIN]
+                samples[way].append(replace(sample, alone=sum(one.result() for one in found)))
     finally:
         for pool in itertools.chain.from_iterable(pools.values()):
             pool.shutdown()
@@ -172,7 +180,7 @@ def _together(samples: Sequence[Sample]) -> Sample:
         seconds=max(s.seconds for s in samples),
         cpu_seconds=sum(s.cpu_seconds for s in samples),
         waited_s=statistics.mean(s.waited_s for s in samples),
-        alone=sum(s.alone for s in samples),
+        alone=0.0,
         memory_mb=sum(s.memory_mb for s in samples),
         gpu_memory_mb=sum(s.gpu_memory_mb for s in samples),
     )
@@ -210,6 +218,7 @@ def _described_video(file: Path) -> str:
 
 
 def _limit_threads(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # as a worker of `hpnet estimate` has it: its cores
     torch.set_num_threads(threads)
 
 
@@ -256,10 +265,15 @@ def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
         clip_features(clip, pooling, estimator.meta)
         frames += len(clip.valid)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-    memory = peak_memory_mb(), _gpu_memory_mb()
+    waited = estimator.data_wait_s - waited
+    return Sample(frames, seconds, cpu_seconds, waited, 0.0, peak_memory_mb(), _gpu_memory_mb())
+
+
+def _alone(task: Task, way: str) -> float:
+    """Crops/s of the network alone, the best of three batch sizes."""
+    estimator = _ours(task, way)
     sizes = {max(1, estimator.batch_size // 2), estimator.batch_size, 2 * estimator.batch_size}
-    alone = max(_crops_per_s(estimator, size, 3 if estimator.device.type == "cuda" else 1) for size in sizes)
-    return Sample(frames, seconds, cpu_seconds, estimator.data_wait_s - waited, alone, *memory)
+    return max(_crops_per_s(estimator, size, 3 if estimator.device.type == "cuda" else 1) for size in sizes)
 
 
 def _source(file: Path, max_frames: int, readers: int) -> ClipSource:

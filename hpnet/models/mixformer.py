@@ -106,7 +106,7 @@ class TemporalTransformer(nn.Module):
 
     def _mapped(self, frames: Tensor) -> Tensor:
         """ReLU of the learned map, (P, T) -> (P, T), by way of the length L that it is learned for."""
-        there, back = resampling(frames.shape[1], self.length)
+        there, back = resampling(frames.shape[1], self.length, frames.device)
         return torch.relu(self.map(frames @ there.to(frames))) @ back.to(frames)
 
 
@@ -242,13 +242,13 @@ class MixFormer(PersonClassifier):
         return encoded
 
 
-def resampling(frames: int, length: int) -> tuple[Tensor, Tensor]:
+def resampling(frames: int, length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Matrices that resample a sequence to a length and back, (T, L) and (L, T); identities where T = L.
 
     There by linear interpolation with the ends aligned, back by means of neighbours.
     """
-    there = F.interpolate(torch.eye(frames)[None], size=length, mode="linear", align_corners=True)[0]
-    return there, F.adaptive_avg_pool1d(torch.eye(length)[None], frames)[0]
+    there = F.interpolate(torch.eye(frames, device=device)[None], size=length, mode="linear", align_corners=True)[0]
+    return there, F.adaptive_avg_pool1d(torch.eye(length, device=device)[None], frames)[0]
 
 
 def _attention(query: Tensor, key: Tensor) -> Tensor:

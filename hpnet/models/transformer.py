@@ -110,17 +110,17 @@ class Transformer(PersonClassifier):
     def encode(self, people: Tensor) -> Tensor:
         """(P, C, T, V) -> (P, D), the mean over frames and joints."""
         x = self.embedding(people.permute(0, 2, 3, 1)) + self.joint_embedding  # (P, C, T, V) -> (P, T, V, D)
-        x = x + frame_encoding(x.shape[1], x.shape[3]).to(x)[:, None, :]
+        x = x + frame_encoding(x.shape[1], x.shape[3], x.device).to(x)[:, None, :]
         for block in self.blocks:
             x = block(x, self.distances)
         encoded: Tensor = self.last_norm(x).mean((1, 2))
         return encoded
 
 
-def frame_encoding(frames: int, channels: int) -> Tensor:
+def frame_encoding(frames: int, channels: int, device: torch.device | None = None) -> Tensor:
     """Sines and cosines of the frame number, (T, D) for even D: section 3.5 of Vaswani et al."""
-    rate = 10000.0 ** (-torch.arange(0, channels, 2) / channels)
-    angle = torch.arange(frames)[:, None] * rate  # (T, D / 2)
+    rate = 10000.0 ** (-torch.arange(0, channels, 2, device=device) / channels)
+    angle = torch.arange(frames, device=device)[:, None] * rate  # (T, D / 2)
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
 
 

@@ -125,8 +125,7 @@ class PoseEstimator:
         self.data_wait_s = 0.0
         if params.vectors and self.spec.head != "simcc":
             raise ValueError(f"estimate.vectors needs a SimCC head; {params.model} has heatmaps")
-        if self.device.type == "cpu":
-            tune_allocator()
+        tune_allocator()  # decoded frames are large blocks too
         network, weights_digest = networks.load(params.model, params.weights)
         if params.parity == "released-trainbn":
             crop_statistics(network)
@@ -261,7 +260,7 @@ class PoseEstimator:
         ahead = 1 if self.device.type == "cuda" else 0  # batches that compute while the next one is put together
 
         def launch() -> None:
-            in_flight.append((list(batch), self.submit(np.stack([crop.pixels for _, crop in batch]))))
+            in_flight.append((list(batch), self.submit(self._stacked([crop.pixels for _, crop in batch]))))
             batch.clear()
 
         def land(most: int) -> None:
@@ -291,6 +290,13 @@ class PoseEstimator:
         land(0)
         for clip in open_clips:
             yield clip.result()
+
+    def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Crops as one array (N, h, w, 3); for a GPU in memory that it reads by itself."""
+        if self.device.type != "cuda":
+            return np.stack(pixels)
+        pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
+        return np.stack(pixels, out=pinned.numpy())
 
     def _timed(self, events: Iterator[_Begin | _Crop | _End]) -> Iterator[_Begin | _Crop | _End]:
         """The same events, counting the time spent waiting for them."""

@@ -12,6 +12,10 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 
 
+CHUNK = 16
+"""Items that a reader of several hands over at a time: threads that wake each other for every item get little done."""
+
+
 class ReadAhead(Iterator[Item], Generic[Item]):
     """Iterates ``items`` in a thread of its own, at most ``depth`` ahead; the thread's exceptions are raised here.
 
@@ -74,13 +78,35 @@ def read_streams_ahead(streams: Iterable[Iterable[Item]], readers: int, depth: i
             single.close()
         return
     waiting = iter(streams)
-    each = max(1, depth // readers)
-    opened: deque[ReadAhead[Item]] = deque(ReadAhead(s, each) for s in itertools.islice(waiting, readers))
+    each = max(1, depth // readers // CHUNK)
+
+    def begin(count: int) -> Iterator[ReadAhead[list[Item]]]:
+        return (ReadAhead(_chunks(stream), each) for stream in itertools.islice(waiting, count))
+
+    opened: deque[ReadAhead[list[Item]]] = deque(begin(readers))
     try:
         while opened:
-            yield from opened[0]
+            for chunk in opened[0]:
+                yield from chunk
             opened.popleft()
-            opened.extend(ReadAhead(s, each) for s in itertools.islice(waiting, 1))
+            opened.extend(begin(1))
     finally:
         for reader in opened:
             reader.close()
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The items in lists of :data:`CHUNK`; what came before an error is handed over first."""
+    chunk: list[Item] = []
+    try:
+        for item in items:
+            chunk.append(item)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except Exception:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk

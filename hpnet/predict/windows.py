@@ -14,7 +14,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from ..video import VideoError, VideoInfo, probe, read_frames
+from ..video import RGBConverter, VideoError, VideoInfo, probe, read_frames
 
 Image = NDArray[np.uint8]
 OnFailure = Callable[[str, str], None]
@@ -237,6 +237,7 @@ class LiveReader:
         rate = float(stream.average_rate or UNKNOWN_FPS)
         played = Path(self.source).is_file()
         began, taken_s, index = time.monotonic(), float("-inf"), 0
+        convert = RGBConverter()
         for number, frame in enumerate(container.decode(stream)):
             if self._stop.is_set():
                 return
@@ -246,7 +247,7 @@ class LiveReader:
             if now - taken_s < 0.95 * self.least_gap_s:
                 continue
             taken_s = now
-            captured = _Captured(index, now, frame.to_ndarray(format="rgb24"))
+            captured = _Captured(index, now, convert(frame, (frame.width, frame.height)))
             index += 1
             with self.changed:
                 self._held.append(captured)

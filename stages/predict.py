@@ -47,6 +47,8 @@ LIVE_FPS = 15.0
               help="Keep up by dropping frames.  [default: for cameras and addresses]")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after so long.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@click.option("--workers", type=click.IntRange(1),
+              help="Processes that share the files.  [default: on CPU one per core, if files are many]")  # fmt: skip
 @device_option
 def command(
     videos: tuple[str, ...],
@@ -63,6 +65,7 @@ def command(
     live: bool | None,
     seconds: float | None,
     precision: str,
+    workers: int | None,
     device: str,
 ) -> None:
     """Say what people do in videos: VIDEO is a file, a folder, a camera's number or a stream's address.
@@ -88,11 +91,11 @@ def command(
         target.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
 
     from hpnet.predict.project import TrainedProject
-    from hpnet.predict.recognise import Recogniser
     from hpnet.predict.windows import Cutting
 
+    from .predict_files import Task, default_workers, recognise_files
+
     trained = TrainedProject(project, chosen, device)
-    recogniser = Recogniser(trained, people=people, each=each, device=device, precision=precision)
     median_s, longest_s = trained.training_seconds()
     cutting = Cutting(
         window_s=window or median_s,
@@ -101,18 +104,20 @@ def command(
         max_fps=fps or (LIVE_FPS if running else None),
         stride=trained.params.detect.stride,
     )
-    output = Output(trained, recogniser, top, as_json, targets)
+    task = Task(project, chosen, people, each, device, precision, cutting, top, as_json, targets)
     if running:
-        watch(videos[0], recogniser, cutting, output, seconds)
+        recogniser = task.recogniser(trained)
+        watch(videos[0], recogniser, cutting, Output(trained, recogniser, top, as_json, targets), seconds)
         return
+    workers = workers or default_workers(len(files), trained.device)
     try:
         with progress("recognising", len(files)) as advance:
-            recognise_files(files, recogniser, cutting, output, advance)
+            failed = recognise_files(files, task, trained, workers, advance)
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: what was answered until here stands") from None
-    if output.failed:
+    if failed:
         raise click.ClickException(
-            f"{len(output.failed)} of {len(files)} videos could not be read to their end: {', '.join(output.failed)}"
+            f"{len(failed)} of {len(files)} videos could not be read to their end: {', '.join(failed)}"
         )
 
 
@@ -162,25 +167,6 @@ def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def recognise_files(
-    files: list[Path], recogniser: Recogniser, cutting: Cutting, output: Output, advance: Callable[..., None]
-) -> None:
-    """Answer files in order."""
-    from hpnet.predict.windows import every_window
-
-    for predictions in _by_video(recogniser.predict(every_window(files, cutting, output.fail), output.fail)):
-        output.show(predictions)
-        advance()
-
-
-def _by_video(predictions: Iterator[Prediction]) -> Iterator[Iterator[Prediction]]:
-    """One iterator per video; each must be used up before the next."""
-    import itertools
-
-    for _, group in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
-        yield group
-
-
 def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output, seconds: float | None) -> None:
     """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C."""
     import itertools
@@ -210,6 +196,7 @@ class Output:
     top: int
     as_json: bool
     targets: Mapping[str, Path]
+    echo: Callable[..., None] = click.echo
     failed: dict[str, str] = field(default_factory=dict)
     latencies_s: list[float] = field(default_factory=list)
     dropped: int = 0
@@ -217,7 +204,7 @@ class Output:
     def fail(self, video: str, reason: str) -> None:
         """Remember and say that a video cannot be used."""
         self.failed[video] = reason
-        click.echo(f"{video}: {reason}", err=True)
+        self.echo(f"{video}: {reason}", err=True)
 
     def show(self, predictions: Iterator[Prediction]) -> None:
         """Print the answers of one video; write it with --save. Ctrl-C ends it with what there is."""
@@ -239,7 +226,7 @@ class Output:
         begun = next(frames, None)  # an empty file is never begun
         if begun is not None:
             write_video(target, itertools.chain([begun], frames), round(first.seen.window.fps, 3))
-            click.echo(f"{target}{' ends where it was interrupted' if interrupted else ''}", err=True)
+            self.echo(f"{target}{' ends where it was interrupted' if interrupted else ''}", err=True)
         if interrupted:
             raise interrupted[0]
 
@@ -266,7 +253,7 @@ class Output:
             self.latencies_s.append(prediction.latency_s)
             self.dropped += window.dropped
         for line in self.rows(prediction) if self.as_json else self.lines(prediction):
-            click.echo(line)
+            self.echo(line)
 
     def rows(self, prediction: Prediction) -> Iterator[str]:
         """JSON lines."""
@@ -312,7 +299,7 @@ class Output:
         """How a live source went."""
         if self.latencies_s:
             ordered = sorted(self.latencies_s)
-            click.echo(
+            self.echo(
                 f"{len(ordered)} windows; latency median {ordered[len(ordered) // 2]:.2f} s, "
                 f"most {ordered[-1]:.2f} s; {self.dropped} frames dropped",
                 err=True,

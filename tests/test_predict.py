@@ -1,6 +1,7 @@
 """hpnet predict: the project's own scores for its own clips, windows of long videos, live sources, and refusals."""
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from hpnet.predict.recognise import Prediction, Recogniser, _boxes
 from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import Output, find_targets
+from hpnet.stages.predict_files import default_workers
 from hpnet.tracking import Track, uniform_indices
 from hpnet.video import load_clip, write_video
 from tests.trained import inside, shared_project
@@ -331,6 +334,26 @@ def test_a_folder_with_a_broken_video_answers_the_others_and_exits_1(project: Pa
     assert list(dict.fromkeys(answered)) == ["a.mp4", "c.mp4"]
     assert "b.mp4: " in done.stderr
     assert "1 of 3 videos" in done.stderr
+
+
+def test_workers_answer_as_one_process_does(project: Path, tmp_path: Path) -> None:
+    videos = sorted((project.parent / "videos").rglob("*.mp4"))
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    arguments = [*map(str, videos[:10]), str(tmp_path / "broken.mp4"), "--streams", "hpj"]
+    one, two = (
+        invoke(*arguments, "--save", str(tmp_path / f"by{n}"), "--workers", str(n), project=project) for n in (1, 2)
+    )
+    assert one.exit_code == two.exit_code == 1
+    assert one.stdout.replace("by1", "by2") == two.stdout
+    assert "broken.mp4: " in two.stderr
+    assert "1 of 11 videos" in two.stderr
+    assert len(list((tmp_path / "by2").rglob("*.mp4"))) == len(list((tmp_path / "by1").rglob("*.mp4"))) == 10
+
+
+def test_few_files_are_not_worth_processes() -> None:
+    assert default_workers(15, torch.device("cpu")) == 1
+    assert default_workers(10_000, torch.device("cuda")) == 1
+    assert default_workers(10_000, torch.device("cpu")) == min(os.cpu_count() or 1, 8)
 
 
 def test_two_people_are_answered_together_and_each(project: Path) -> None:

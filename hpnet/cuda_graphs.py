@@ -82,6 +82,10 @@ def record(
     plain = network.forward
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}
     random_state = torch.cuda.get_rng_state(sample.device)
+    # gradients come from the graphs' own stream by design; torch 2.10 and later warn of it
+    warn = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if warn is not None:
+        warn(False)
     autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
     with autocast, _cudnn_trials(not deterministic):
         graphs: Any = torch.cuda.make_graphed_callables(_EveryoneThere(network), (sample.detach().clone(),))

@@ -169,7 +169,7 @@ def _verdict(worse: Outcome | None, better: Outcome | None, resamples: int, seed
     sure = True
     if len(worse.seeds) == len(better.seeds) == 1:
         test = mcnemar(worse.right[0], better.right[0][order])
-        numbers += f", McNemar p = {test.p_value:.3f}"
+        numbers += ", McNemar p " + (f"= {test.p_value:.3f}" if test.p_value >= 0.0005 else "< 0.001")
         sure = test.p_value < SIGNIFICANCE
     if sure and found.low > 0:
         return "held", numbers

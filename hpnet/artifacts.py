@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .csv_text import read_csv_text
 from .skeleton import Skeleton
 
 Meta = TypeVar("Meta")
@@ -202,11 +203,7 @@ class Boxes:
 
 def _boxes_csv(file: Path) -> pd.DataFrame:
     """A table of boxes that was made elsewhere: whole frame and track numbers, corners and scores as numbers."""
-    try:
-        table = pd.read_csv(file, dtype={"clip_id": str}, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{file} is no CSV with columns {', '.join(BOX_COLUMNS)} ({reason})") from None
+    table = read_csv_text(file, f"boxes: {file}")
     _require_columns(table, BOX_COLUMNS, f"{file}: boxes")
     for column in BOX_COLUMNS[1:]:
         values = pd.to_numeric(table[column], errors="coerce")

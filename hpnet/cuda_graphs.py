@@ -46,7 +46,7 @@ class Replay(Generic[Result]):
                     self._compute(static)
             torch.cuda.current_stream(x.device).wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
                 result = self._compute(static)
         return graph, static, result
 

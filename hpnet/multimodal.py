@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, PersonFrames, read_json
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
+from .checkpoints import Epoch
 from .datasets import (
     MIRRORED_KINDS,
     ChannelStatistics,
@@ -38,7 +39,6 @@ from .text import label_features, prompts
 from .topology import graph_skeleton
 from .training import (
     Clock,
-    Epoch,
     Indices,
     LabelledClips,
     batch_count,

@@ -8,6 +8,7 @@ by the next run. A killed run loses the shards in flight and nothing else.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import importlib
 import itertools
@@ -16,6 +17,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +30,8 @@ from typing import Any, Protocol
 MANIFEST = "manifest.json"
 MISSING = "missing"
 """The content digest of a file that is not there."""
+STALE_S = 24 * 3600
+"""Age from which a folder that a run began counts as left behind by a kill."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def run_shards(
         raise ValueError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
     shards = deal(items, shard_size)
     stage_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(stage_dir)
     folders = [stage_dir / shard_key(shard, key) for shard in shards]
     waiting: list[tuple[list[ShardItem], Path]] = []
     report = on_progress or (lambda count: None)
@@ -148,12 +153,12 @@ def content_digest(path: Path) -> str:
 
 def seal(part: Path, stem: str) -> Path:
     """Rename a finished ``NAME.part`` to ``STEM.DIGEST.SUFFIX`` beside it, SUFFIX being NAME's; older ones go."""
-    sealed = part.with_name(f"{stem}.{file_digest(part)}{Path(part.stem).suffix}")
-    os.replace(part, sealed)
+    file = part.with_name(f"{stem}.{file_digest(part)}{Path(part.stem).suffix}")
+    os.replace(part, file)
     for old in part.parent.glob(f"{stem}.{'?' * 32}.*"):
-        if old != sealed:
+        if old != file:
             old.unlink(missing_ok=True)
-    return sealed
+    return file
 
 
 def sealed(folder: Path, stem: str) -> Path | None:
@@ -200,6 +205,14 @@ def link_tree(files: Iterable[tuple[Path, str]], destination: Path, stale: str) 
     for old in destination.glob(stale):
         if old.name not in links:
             old.unlink()
+
+
+def _sweep(stage_dir: Path) -> None:
+    """Remove what killed runs left half done; what is younger than :data:`STALE_S` may be another run's at work."""
+    for left in stage_dir.glob("tmp-*"):
+        with contextlib.suppress(FileNotFoundError):  # another run swept it
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def finish_shard(work: Work, items: Sequence[ShardItem], folder: Path) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, read_json
 from .augmentation import clip_draws, crop_time, draw_mixture, one_hot_targets, rotate
+from .checkpoints import Epoch
 from .cuda_graphs import record
 from .datasets import (
     ChannelStatistics,
@@ -32,7 +33,6 @@ from .skeleton import RELEASED17, Skeleton
 from .streams import transform
 from .training import (
     Clock,
-    Epoch,
     Indices,
     LabelledClips,
     batch_count,

@@ -28,9 +28,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .artifacts import Scores, write_json, writing
+from .checkpoints import Epoch, resume, save_best, save_last, whole_best
 from .metrics import mean_class_accuracy, top_k
 from .models.synchronised import synchronise
-from .shards import seal, sealed
 
 Indices: TypeAlias = NDArray[np.int64]
 Schedule: TypeAlias = Callable[[float], float]
@@ -101,24 +101,6 @@ class Task(Protocol):
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(n, K) scores."""
         ...
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One finished epoch (0-based). Validation values are None without validation clips."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-
-    @property
-    def rank(self) -> tuple[float, float, int]:
-        """Higher is better: validation accuracy, then lower loss, then the later epoch."""
-        if self.val_accuracy is None or self.val_loss is None:
-            return (0.0, 0.0, self.epoch)
-        return (self.val_accuracy, -self.val_loss, self.epoch)
 
 
 @dataclass(frozen=True)
@@ -269,7 +251,8 @@ def fit(
         synchronise(model)
     network, wrapped_optimizer = accelerator.prepare(model, optimizer)
     average = WeightAverage(model, ema) if ema else None
-    history = _resume(folder, accelerator, model, wrapped_optimizer, average)
+    averaged = average.state if average else None
+    history = resume(folder, accelerator, model, wrapped_optimizer, averaged)
     start = len(history)
     loop = _Loop(task, model, network, wrapped_optimizer, rates, schedule, accelerator, clip_norm, accumulate, average)
     clock = clock or Clock()
@@ -285,15 +268,15 @@ def fit(
         with average.used(model) if average else nullcontext():
             history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator)))
             if accelerator.is_main_process:
-                _save_best(folder, model, history)
+                save_best(folder, model, history)
         if accelerator.is_main_process:
-            _save_last(folder, accelerator, model, wrapped_optimizer, history, average)
+            save_last(folder, accelerator, model, wrapped_optimizer, history, averaged)
         accelerator.wait_for_everyone()
         if on_epoch:
             on_epoch(history[-1])
 
     chosen = max(history, key=lambda e: e.rank)
-    model.load_state_dict(load_file(_whole_best(folder, chosen)))
+    model.load_state_dict(load_file(whole_best(folder, chosen)))
     validated = chosen.val_accuracy is not None
     reason = "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"
     return FitResult(chosen, reason, tuple(history), start)
@@ -530,67 +513,3 @@ def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[f
     accuracy = float((scores.argmax(1) == labels).float().mean())
     # A diverging network may overflow to NaN on validation clips alone: such an epoch is the worst of all.
     return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
-
-
-def _best_stem(epoch: int) -> str:
-    return f"best-{epoch:04d}"
-
-
-def _whole_best(folder: Path, chosen: Epoch) -> Path:
-    best = sealed(folder, _best_stem(chosen.epoch))
-    if best is None:
-        raise FileNotFoundError(f"{folder}: the weights of epoch {chosen.epoch} are gone: run the same command again")
-    return best
-
-
-def _save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
-    """Write the last epoch's weights by themselves when it is the best so far."""
-    if max(history, key=lambda e: e.rank) is history[-1]:
-        with writing(folder / "best.safetensors.part") as part:
-            save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
-        seal(part, _best_stem(history[-1].epoch))
-
-
-def _save_last(
-    folder: Path,
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: Any,
-    history: Sequence[Epoch],
-    average: WeightAverage | None,
-) -> None:
-    """Write the last epoch's checkpoint; the best weights before it go only then, so that a kill loses nothing."""
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
-        "average": average.state if average else {},
-        "history": [e.__dict__ for e in history],
-    }
-    with writing(folder / "last.pt.part") as part:
-        torch.save(state, part)
-    seal(part, "last")
-    best = _best_stem(max(history, key=lambda e: e.rank).epoch)
-    for old in folder.glob("best-*.safetensors"):
-        if not old.name.startswith(f"{best}."):
-            old.unlink()
-
-
-def _resume(
-    folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: WeightAverage | None
-) -> list[Epoch]:
-    """Load the last checkpoint, when there is a whole one with its best weights; the finished epochs."""
-    file = sealed(folder, "last")
-    if file is None:
-        return []
-    state = torch.load(file, map_location=accelerator.device, weights_only=True)
-    history = [Epoch(**epoch) for epoch in state["history"]]
-    if sealed(folder, _best_stem(max(history, key=lambda e: e.rank).epoch)) is None:
-        return []
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if accelerator.scaler is not None:
-        accelerator.scaler.load_state_dict(state["scaler"])
-    if average is not None:
-        average.state = state["average"]
-    return history

@@ -16,11 +16,12 @@ from hpnet.params import STREAMS, Params
 from .common import PROJECT, device_option, hold, progress, section_options
 
 if TYPE_CHECKING:
-    from hpnet.training import Clock, Epoch
+    from hpnet.checkpoints import Epoch
+    from hpnet.training import Clock
 
 CODE = (
-    "hpnet.training", "hpnet.cuda_graphs", "hpnet.datasets", "hpnet.augmentation", "hpnet.topology", "hpnet.multimodal",
-    "hpnet.streams", "hpnet.skeleton",
+    "hpnet.training", "hpnet.checkpoints", "hpnet.cuda_graphs", "hpnet.datasets", "hpnet.augmentation",
+    "hpnet.topology", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton",
 )  # fmt: skip
 """What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 

@@ -20,7 +20,7 @@ from .common import default_workers, progress
 from .train import epoch_note, summary, topology_threads, train_stream
 
 if TYPE_CHECKING:
-    from hpnet.training import Epoch
+    from hpnet.checkpoints import Epoch
 
 PRELOADED = ("hpnet.topology", "dvclive", "hpnet.stages.train_all")
 """Modules that the workers' common parent imports once; a worker is a fork of it and starts at once."""

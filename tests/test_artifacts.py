@@ -77,6 +77,10 @@ def test_boxes_round_trip_csv_and_inverted(tmp_path: Path) -> None:
     assert back.failed == {"b": "no video"}
     table.to_csv(tmp_path / "boxes.csv", index=False)
     assert len(Boxes.load(tmp_path / "boxes.csv").table) == 2
+    header, *rows = (tmp_path / "boxes.csv").read_text().splitlines()
+    (tmp_path / "boxes.csv").write_text("\n".join([header, *(f"{row},7" for row in rows)]))
+    with pytest.raises(ValueError, match="more fields than the first"):
+        Boxes.load(tmp_path / "boxes.csv")
     with pytest.raises(ValueError, match="clip 'a' frame 1: inverted box"):
         Boxes(table.assign(x2=[30, 0]))
     with pytest.raises(ValueError, match="'track' is missing"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.shards import MANIFEST, ShardItem, deal, link_tree, run_shards
+from hpnet.shards import MANIFEST, STALE_S, ShardItem, deal, link_tree, run_shards
 
 
 def items(count: int, prefix: str = "clip") -> list[ShardItem]:
@@ -69,6 +69,18 @@ def test_a_damaged_shard_is_redone(tmp_path: Path) -> None:
     again = run_shards(items(9), Count(log), stage_dir=tmp_path / "w", key={}, shard_size=4)
     assert names(again) == [i.clip_id for i in items(9)]
     assert len(log.read_text().splitlines()) - calls == len({folders[0], folders[-1]})
+
+
+def test_what_kills_left_half_done_goes_once_it_is_old(tmp_path: Path) -> None:
+    old, young = tmp_path / "work/tmp-old", tmp_path / "work/tmp-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "frames.bin").write_bytes(b"half")
+    yesterday = time.time() - STALE_S - 60
+    os.utime(old, (yesterday, yesterday))
+    run_shards(items(3), Count(tmp_path / "log"), stage_dir=tmp_path / "work", key={})
+    assert not old.exists()
+    assert young.is_dir(), "it may be another run's at work"
 
 
 def test_processes_give_the_same_folders(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from accelerate import Accelerator
 from click.testing import CliRunner
 
 from hpnet.artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores
+from hpnet.checkpoints import Epoch
 from hpnet.datasets import PersonFeatures, labelled_clips, measure, mirror, person_rows
 from hpnet.params import TopologyParams
 from hpnet.skeleton import COCO17, HAND21
 from hpnet.topology import TopologyModel, TopologyTask, load_topology, train_topology
 from hpnet.training import (
-    Epoch,
     LabelledClips,
     batch_count,
     fit,

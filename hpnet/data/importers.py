@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts import Scores, fresh
+from ..csv_text import read_csv_text
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
-from .table import read_csv_text
 
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""

@@ -1,4 +1,4 @@
-"""Map work over clips, shard by shard: resumable, on one process, one process per GPU or a Ray cluster.
+"""Map work over clips, shard by shard: resumable, in one process, several processes or a Ray cluster.
 
 Clips are dealt into shards by their names, so that new clips change their own shards only. A shard's key is a hash of
 everything that decides its contents; a finished shard is renamed into ``<stage_dir>/<key>`` in one step and found there

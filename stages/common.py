@@ -213,7 +213,7 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="Processes; by default one, or one per GPU where there are several."
+    "--workers", type=click.IntRange(1), help="Processes; by default one per core, or up to four per GPU."
 )
 engine_option = click.option("--engine", default="local", show_default=True, help="local, or ray (an extra).")
 

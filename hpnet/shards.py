@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import importlib
 import itertools
@@ -17,10 +18,9 @@ import multiprocessing
 import os
 import shutil
 import signal
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,6 @@ from typing import Any, Protocol
 MANIFEST = "manifest.json"
 MISSING = "missing"
 """The content digest of a file that is not there."""
-STALE_S = 24 * 3600
-"""Age from which a folder that a run began counts as left behind by a kill."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +79,17 @@ def run_shards(
         raise ValueError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
     shards = deal(items, shard_size)
     stage_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(stage_dir)
     folders = [stage_dir / shard_key(shard, key) for shard in shards]
     waiting: list[tuple[list[ShardItem], Path]] = []
     report = on_progress or (lambda count: None)
-    for shard, folder in zip(shards, folders, strict=True):
-        if is_whole(folder):
-            report(len(shard))
-        else:
-            waiting.append((shard, folder))
-    if waiting:
-        ENGINES[engine](waiting, work, workers, report)
+    with _at_work(stage_dir):
+        for shard, folder in zip(shards, folders, strict=True):
+            if is_whole(folder):
+                report(len(shard))
+            else:
+                waiting.append((shard, folder))
+        if waiting:
+            ENGINES[engine](waiting, work, workers, report)
     return folders
 
 
@@ -207,12 +205,17 @@ def link_tree(files: Iterable[tuple[Path, str]], destination: Path, stale: str) 
             old.unlink()
 
 
-def _sweep(stage_dir: Path) -> None:
-    """Remove what killed runs left half done; what is younger than :data:`STALE_S` may be another run's at work."""
-    for left in stage_dir.glob("tmp-*"):
-        with contextlib.suppress(FileNotFoundError):  # another run swept it
-            if time.time() - left.stat().st_mtime > STALE_S:
+@contextlib.contextmanager
+def _at_work(stage_dir: Path) -> Iterator[None]:
+    """Several runs may share a folder; one that finds itself alone first removes what kills left half done there."""
+    with (stage_dir / ".lock").open("w") as file:
+        with contextlib.suppress(OSError):  # others are at work, or the file system knows no locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in stage_dir.glob("tmp-*"):
                 shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def finish_shard(work: Work, items: Sequence[ShardItem], folder: Path) -> int:

@@ -277,12 +277,14 @@ def test_a_shard_that_another_process_finished_first_is_kept(tmp_path: Path) -> 
         (out / "x").write_text("same")
         if next(others, False):  # another process, while this one is at work
             run_shards(items, work, stage_dir=tmp_path / "w", key={})
-            finished.append(next(f for f in (tmp_path / "w").iterdir() if not f.name.startswith("tmp-")).stat().st_ino)
+            finished.append(
+                next(f for f in (tmp_path / "w").iterdir() if not f.name.startswith(("tmp-", "."))).stat().st_ino
+            )
 
     finished: list[int] = []
     (folder,) = run_shards(items, work, stage_dir=tmp_path / "w", key={})
     assert [folder.stat().st_ino] == finished
-    assert [f.name for f in (tmp_path / "w").iterdir()] == [folder.name]
+    assert {f.name for f in (tmp_path / "w").iterdir()} == {folder.name, ".lock"}
 
 
 # --- vanished --------------------------------------------------------------------------------------------------------

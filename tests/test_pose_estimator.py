@@ -305,9 +305,7 @@ def test_boxes_that_cannot_be_are_named(folder, change, message):
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"clip_id,frame\nwalk,1\n"])
 def test_files_that_hold_no_boxes_are_named(tmp_path, content):
     (tmp_path / "boxes.csv").write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"boxes\.csv.*(is no CSV with columns clip_id, frame|column 'track' is missing)"
-    ):
+    with pytest.raises(ValueError, match=r"boxes\.csv.*(cannot be read as CSV|column '(clip_id|track)' is missing)"):
         boxes_by_clip(tmp_path / "boxes.csv", 2)
 
 

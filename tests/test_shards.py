@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.shards import MANIFEST, STALE_S, ShardItem, deal, link_tree, run_shards
+from hpnet.shards import MANIFEST, ShardItem, deal, link_tree, run_shards
 
 
 def items(count: int, prefix: str = "clip") -> list[ShardItem]:
@@ -71,16 +71,20 @@ def test_a_damaged_shard_is_redone(tmp_path: Path) -> None:
     assert len(log.read_text().splitlines()) - calls == len({folders[0], folders[-1]})
 
 
-def test_what_kills_left_half_done_goes_once_it_is_old(tmp_path: Path) -> None:
-    old, young = tmp_path / "work/tmp-old", tmp_path / "work/tmp-young"
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-        (folder / "frames.bin").write_bytes(b"half")
-    yesterday = time.time() - STALE_S - 60
-    os.utime(old, (yesterday, yesterday))
+def test_what_kills_left_half_done_goes_unless_another_run_is_at_work(tmp_path: Path) -> None:
+    left = tmp_path / "work" / "tmp-of-a-killed-run"
+
+    class WhileOthersWork(Count):
+        def __call__(self, shard: Sequence[ShardItem], out: Path) -> None:
+            left.mkdir(exist_ok=True)
+            run_shards(items(3, "other"), Count(tmp_path / "other"), stage_dir=tmp_path / "work", key={})
+            assert left.is_dir(), "it may be this run's own"
+            super().__call__(shard, out)
+
+    run_shards(items(3), WhileOthersWork(tmp_path / "log"), stage_dir=tmp_path / "work", key={})
+    assert left.is_dir()
     run_shards(items(3), Count(tmp_path / "log"), stage_dir=tmp_path / "work", key={})
-    assert not old.exists()
-    assert young.is_dir(), "it may be another run's at work"
+    assert not left.exists()
 
 
 def test_processes_give_the_same_folders(tmp_path: Path) -> None:

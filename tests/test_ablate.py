@@ -184,6 +184,23 @@ def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> No
     assert "<script" not in writing.page(written)
 
 
+def test_a_gain_that_seeds_do_not_agree_on_is_not_told_from_chance() -> None:
+    rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
+    table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1), Claim("a > a", 0, 0)))
+
+    def verdicts(spread: float) -> list[tuple[str, str, str]]:
+        def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
+            return {"hpj": scored((0.5 if setting else 0.65) + spread * (seed - 2), seed)}
+
+        return list(writing.accuracy_table(table, scores_of, [1, 2, 3], 200, 0, False).verdicts)
+
+    assert [word for _, word, _ in verdicts(0.01)] == ["held", "cannot be told from chance"]
+    apart, same = verdicts(0.2)
+    assert apart[1:2] == ("cannot be told from chance",)
+    assert "Welch's t between seeds p = 0." in apart[2]
+    assert same[2].endswith("p = 1.000")
+
+
 def test_a_row_of_several_settings_is_over_the_clips_of_all_and_waits_for_all() -> None:
     row = Row(("x",), None, ("hpj",), ({"data.corruption": "night"}, {"data.corruption": "blur"}))
     parts = {"night": {"hpj": scored(0.5)}, "blur": {"hpj": scored(1.0)}}

@@ -75,7 +75,8 @@ def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
         for graphs in (False, True) if kind == "cuda" else (False,):
             for through in (False, True) if compiled else (False,):
                 how = (", torch.compile" if through else "") + (", CUDA graphs" if graphs else "")
-                found.append(Variant(f"hpnet, {precision}{how}", False, precision, graphs, through))
+                name = f"hpnet, {precision}{how}"
+                found.append(Variant(name, precision=precision, graphs=graphs, compiled=through))
     return found
 
 

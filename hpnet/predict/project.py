@@ -157,7 +157,7 @@ class TrainedProject:
         return np.concatenate(found)
 
     def _people(self, stream: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-        """(N, C, T, V, M) float32, zeros where nobody is, and (N, M) bool."""
+        """(N, C, T, V, M) float32, zeros where nobody is, and (N, M) bool, on the host."""
         slots = self._slots(stream)
         _, frames, joints, channels = samples[0].features.shape
         people = np.zeros((len(samples), slots, frames, joints, channels), np.float32)
@@ -168,7 +168,7 @@ class TrainedProject:
             people[n, :count] = sample.features[:count] * sample.valid[:count, None, None, None]
         # (N, M, T, V, C) -> (N, C, T, V, M)
         moved = torch.from_numpy(people).permute(0, 4, 2, 3, 1).to(self.device)
-        return moved, torch.from_numpy(valid).to(self.device)
+        return moved, torch.from_numpy(valid)
 
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""

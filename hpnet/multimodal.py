@@ -258,6 +258,9 @@ class MultimodalTask:
         logits: Tensor = model(batch.pooled, batch.valid, batch.frames)["logits"]
         return logits
 
+    def trained_features(self, model: nn.Module, batch: MultimodalBatch) -> None:
+        """None: scores are similarities of texts and videos."""
+
     def _batch(self, indices: Indices, frames: Tensor) -> MultimodalBatch:
         people = self.features.batch(indices)
         targets = one_hot_targets(people.labels, self.clips.num_classes)
@@ -326,10 +329,18 @@ def build_model(
 def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
     """AdamW with the released groups: CLIP parts at ``lr``, message and MIT parts and graph and fusion parts scaled.
 
-    Vectors (biases, norms, positions) and the logit scale have no weight decay.
+    The fusion module can have a factor of its own: its projections are two plain linear layers of F_c, without the
+    batch norms that let graph networks bear large steps. Vectors (biases, norms, positions) and the logit scale have no
+    weight decay.
     """
     lr = params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch)
-    rates = {"clip": lr, "message": lr * params.message_scale, "graph": lr * params.graph_scale}
+    fusion_scale = params.graph_scale if params.fusion_scale is None else params.fusion_scale
+    rates = {
+        "clip": lr,
+        "message": lr * params.message_scale,
+        "graph": lr * params.graph_scale,
+        "fusion": lr * fusion_scale,
+    }
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -347,7 +358,7 @@ def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
 
 def _part(name: str) -> str:
     if not name.startswith("video."):
-        return "graph"
+        return "fusion" if name.startswith("fusion.") else "graph"
     return "message" if any(part in name for part in MESSAGE_PARTS) else "clip"
 
 

@@ -140,7 +140,10 @@ class MultimodalParams(Section):
     batch_size: int = Field(16, ge=1)
     lr: float = Field(8e-6, gt=0)
     message_scale: float = Field(10.0, gt=0, description="learning-rate factor of message and MIT parts")
-    graph_scale: float = Field(1e4, gt=0, description="learning-rate factor of graph networks and fusion module")
+    graph_scale: float = Field(1e4, gt=0, description="learning-rate factor of the graph networks")
+    fusion_scale: float | None = Field(
+        None, gt=0, description="learning-rate factor of the fusion module; graph_scale by default, as released"
+    )
     weight_decay: float = Field(1e-3, ge=0)
     adam_epsilon: float = Field(
         1e-3, gt=0, description="AdamW's epsilon; as released it bounds the steps, a small network needs less"

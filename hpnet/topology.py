@@ -180,6 +180,14 @@ class TopologyTask:
         logits: Tensor = model(batch.features, batch.valid)
         return logits
 
+    def trained_features(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """(N, D), what the network's linear classifier sees."""
+        assert isinstance(model, TopologyModel)
+        features: Tensor = model.network.forward_features(  # type: ignore[operator]
+            model.prepare(batch.features, batch.valid), batch.valid
+        )
+        return features
+
 
 def train_topology(
     stream: str,

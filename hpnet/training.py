@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .artifacts import Scores, write_json, writing
+from .artifacts import Scores, TrainedFeatures, write_json, writing
 from .checkpoints import Epoch, resume, save_best, save_last, whole_best
 from .metrics import mean_class_accuracy, top_k
 from .models.synchronised import synchronise
@@ -100,6 +100,10 @@ class Task(Protocol):
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(n, K) scores."""
+        ...
+
+    def trained_features(self, model: nn.Module, batch: Any) -> Tensor | None:
+        """(n, D) what the classifier sees, for Fig. 6; None where scores are not made by a classifier."""
         ...
 
 
@@ -284,21 +288,46 @@ def fit(
 
 def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) -> tuple[Indices, NDArray[np.float32]]:
     """Scores of a split in evaluation mode: clip indices (n,) in ascending order, logits (n, K) float32."""
+    found = _evaluate(task, model, split, accelerator, task.logits)
+    return found or (np.zeros(0, np.int64), np.zeros((0, task.clips.num_classes), np.float32))
+
+
+def trained_features(
+    task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")
+) -> TrainedFeatures | None:
+    """What the classifier sees of the clips of ``splits``; None where there is no classifier, or no clip."""
+    parts = [_evaluate(task, model, split, accelerator, task.trained_features) for split in splits]
+    found = [part for part in parts if part]
+    if not found:
+        return None
+    clip_ids = tuple(task.clips.clip_ids[i] for indices, _ in found for i in indices)
+    return TrainedFeatures(clip_ids, np.concatenate([features for _, features in found]))
+
+
+def _evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    accelerator: Accelerator,
+    look: Callable[[nn.Module, Any], Tensor | None],
+) -> tuple[Indices, NDArray[np.float32]] | None:
+    """What ``look`` makes of a split in evaluation mode, clips in ascending order; None if it makes nothing."""
     model.to(accelerator.device).eval()
     found: list[tuple[Indices, NDArray[np.float32]]] = []
     with torch.inference_mode():
         for indices, batch in task.eval_batches(split):
             with accelerator.autocast():
-                logits = task.logits(model, batch)
-            found.append((indices, logits.float().cpu().numpy()))
+                values = look(model, batch)
+            if values is None:
+                return None
+            found.append((indices, values.float().cpu().numpy()))
     if accelerator.num_processes > 1:
         found = gather_object(found)
     if not found:
-        return np.zeros(0, np.int64), np.zeros((0, task.clips.num_classes), np.float32)
+        return None
     indices = np.concatenate([i for i, _ in found])
-    logits_all = np.concatenate([x for _, x in found])
     order = np.argsort(indices, kind="stable")
-    return indices[order], logits_all[order]
+    return indices[order], np.concatenate([x for _, x in found])[order]
 
 
 def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")) -> Scores:
@@ -325,14 +354,15 @@ def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequen
 def finish(
     task: Task, model: nn.Module, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]
 ) -> dict[str, Any]:
-    """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went) and
-    ``scores.parquet`` into ``out``.
+    """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went),
+    ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (what it sees) into ``out``.
 
     Returns:
         ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
         and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1.
     """
     scores = score(task, model, accelerator)
+    features = trained_features(task, model, accelerator)
     metrics: dict[str, Any] = {
         split: split_metrics(scores.split(split), task.clips.num_classes)
         for split in ("val", "test")
@@ -345,6 +375,8 @@ def finish(
         with writing(out / "model.safetensors") as file:
             save_file(state, file)
         scores.save(out / "scores.parquet")
+        if features is not None:
+            features.save(out / "trained_features.parquet")
         training = {
             "chosen": result.chosen.__dict__,
             "chosen_by": result.chosen_by,

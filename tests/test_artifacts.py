@@ -17,6 +17,7 @@ from hpnet.artifacts import (
     PoseMeta,
     PoseStore,
     Scores,
+    TrainedFeatures,
 )
 from hpnet.skeleton import COCO17
 
@@ -150,3 +151,22 @@ def test_scores_round_trip_and_refusals(tmp_path: Path) -> None:
         Scores(("a", "a"), ("", ""), np.zeros(2, np.int64), logits[:2])
     with pytest.raises(ValueError, match="clip 'b' has a score that is not finite"):
         Scores(("a", "b"), ("", ""), np.zeros(2, np.int64), np.array([[0, 1], [np.nan, 0]], np.float32))
+
+
+def test_trained_features_round_trip_and_refusals(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    TrainedFeatures(("a", "b", "c"), array).save(tmp_path / "trained_features.parquet")
+    back = TrainedFeatures.load(tmp_path / "trained_features.parquet")
+    np.testing.assert_array_equal(back.of(["c", "a"]), array[[2, 0]])
+    with pytest.raises(KeyError, match="d"):
+        back.of(["d"])
+    with pytest.raises(ValueError, match=r"2 clips, array \(3, 4\)"):
+        TrainedFeatures(("a", "b"), array)
+    with pytest.raises(ValueError, match="not finite"):
+        TrainedFeatures(("a",), np.array([[np.inf]], np.float32))
+    pd.DataFrame({"clip_id": ["a", "b"], "features": [[1.0], [1.0, 2.0]]}).to_parquet(tmp_path / "ragged.parquet")
+    with pytest.raises(ValueError, match="different lengths"):
+        TrainedFeatures.load(tmp_path / "ragged.parquet")
+    pd.DataFrame({"clip_id": ["a"]}).to_parquet(tmp_path / "none.parquet")
+    with pytest.raises(ValueError, match="'features' is missing"):
+        TrainedFeatures.load(tmp_path / "none.parquet")

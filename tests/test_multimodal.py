@@ -276,6 +276,10 @@ def test_groups_have_their_rates(clips: Clips, features: Features, video: str) -
     assert rates["smclm.networks.s.classifier.weight"] == pytest.approx(1e-2)
     assert "video.vision_model.embeddings.patch_embedding.weight" not in rates
     assert set(rates) == {name for name, p in model.named_parameters() if p.requires_grad}
+    settings = params(video, lr=1e-4, graph_scale=100.0, fusion_scale=10.0, frozen_layers=1)
+    rates = {names[id(p)]: g["lr"] for g in optimizer_for(model, settings).param_groups for p in g["params"]}
+    assert rates["fusion.scale.0.weight"] == pytest.approx(1e-3)
+    assert rates["smclm.networks.s.classifier.weight"] == pytest.approx(1e-2)
 
 
 def test_checkpointed_layers_give_the_same_gradients_and_paths_are_dropped_only_in_training(video: str) -> None:

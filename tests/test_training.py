@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from click.testing import CliRunner
 
-from hpnet.artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores
+from hpnet.artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores, TrainedFeatures
 from hpnet.checkpoints import Epoch
 from hpnet.datasets import PersonFeatures, labelled_clips, measure, mirror, person_rows
 from hpnet.params import TopologyParams
@@ -147,6 +147,10 @@ def test_a_saved_model_gives_the_same_scores(tmp_path: Path, accelerator: Accele
     batch = people.batch(np.arange(25, 43))
     with torch.inference_mode():
         logits = model(batch.features, batch.valid).numpy()
+    np.testing.assert_allclose(logits, scores.logits, atol=1e-5)
+    seen = TrainedFeatures.load(tmp_path / "out" / "trained_features.parquet").of(scores.clip_ids)
+    with torch.inference_mode():
+        logits = model.network.classifier(torch.from_numpy(seen)).numpy()  # type: ignore[operator]
     np.testing.assert_allclose(logits, scores.logits, atol=1e-5)
 
 
@@ -465,6 +469,9 @@ class Counting:
     def logits(self, model: torch.nn.Module, batch: None) -> torch.Tensor:
         return torch.stack([torch.zeros(()), self.scores[round(-model.weight.item()) - 1]])[None]
 
+    def trained_features(self, model: torch.nn.Module, batch: None) -> None:
+        """None: there is no classifier."""
+
 
 @pytest.mark.parametrize(
     ("scores", "chosen"),
@@ -518,7 +525,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hpb: val " in done.output
     assert json.loads((tmp_path / "metrics/train/hpb.json").read_text())["test"]["clips"] == 9
     out = tmp_path / "artifacts/train/hpb"
-    assert {p.name for p in out.iterdir()} == {"model.safetensors", "config.json", "scores.parquet", "history"}
+    files = {"model.safetensors", "config.json", "scores.parquet", "trained_features.parquet", "history"}
+    assert {p.name for p in out.iterdir()} == files
     lines = (out / "history/plots/metrics/val/accuracy.tsv").read_text().splitlines()
     assert lines[0].split("\t") == ["step", "accuracy"]
     assert len(lines) == 3

@@ -186,7 +186,7 @@ def _verdict(worse: Outcome | None, better: Outcome | None, resamples: int, seed
 
 
 def _p(value: float) -> str:
-    return f"p = {value:.3f}" if value >= 0.0005 else "p < 0.001"
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"  # as the tables of the report write it
 
 
 def _caption(paper: PaperTable) -> str:

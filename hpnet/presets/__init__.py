@@ -62,6 +62,7 @@ SMALL: Values = {
             "lr": 1e-4,
             "message_scale": 5.0,
             "graph_scale": 300.0,
+            "fusion_scale": 60.0,
             "adam_epsilon": 1e-8,
             "warmup_epochs": 1,
         },

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import Boxes, Clips, Features, PersonFrames, PoseStore, Scores, read_json
+from ..artifacts import Boxes, Clips, Features, PersonFrames, PoseStore, Scores, TrainedFeatures, read_json
 from ..params import STREAMS, Params
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
@@ -32,6 +32,7 @@ class Run:
     """One trained network: its scores, what config.json says, its training curves and its size.
 
     ``history``: metric name (``train/loss``) -> steps, values. ``parameters``: number of weights, None without a model.
+    ``features``: what its classifier sees, None where it has none or was trained elsewhere.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Run:
     history: Curves
     parameters: int | None
     metrics: dict[str, Any]
+    features: TrainedFeatures | None = None
 
     @property
     def chosen_epoch(self) -> int | None:
@@ -121,12 +123,15 @@ def collect(folder: Path, params: Params) -> Project:
 
 
 def read_run(folder: Path, name: str, metrics: Mapping[str, Any]) -> Run:
-    """One folder of train or compare: config.json, scores.parquet, history/ and model.safetensors, where they exist."""
+    """One folder of train or compare: config.json, scores.parquet, trained_features.parquet, history/ and
+    model.safetensors, where they exist."""
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     scores = Scores.load(folder / "scores.parquet") if (folder / "scores.parquet").is_file() else None
     model = folder / "model.safetensors"
     parameters = count_parameters(model) if model.is_file() else None
-    return Run(name, scores, config, read_history(folder / "history"), parameters, dict(metrics))
+    seen = folder / "trained_features.parquet"
+    features = TrainedFeatures.load(seen) if seen.is_file() else None
+    return Run(name, scores, config, read_history(folder / "history"), parameters, dict(metrics), features)
 
 
 def read_history(folder: Path) -> Curves:

@@ -1,6 +1,7 @@
 """Fig. 6: what networks make of the test clips, in two dimensions (t-SNE), on 2-D pose and on pooled features.
 
-Drawn are the logits, the last linear image of a network's features, which every run keeps; no network has to run.
+Drawn is what a topology network's classifier sees, which every training keeps, and the multimodal stream's scores,
+which no classifier makes; no network has to run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 def embedding_section(project: Project, kept: Files) -> dict[str, Any] | None:
-    """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, as there are.
+    """A panel for the joint stream on 2-D (or 3-D) pose, one on pooled features, one of the multimodal stream.
 
     None with fewer than two of them, or too few clips.
     """
@@ -40,19 +41,23 @@ def embedding_section(project: Project, kept: Files) -> dict[str, Any] | None:
     labels, names = joined[0].labels[rows], project.clips.class_names
     panels = []
     for name, scores in zip(scored, joined, strict=True):
-        features = standardised(scores.logits[rows])
+        trained = wanted[name].features
+        seen = scores.logits if trained is None else trained.of(scores.clip_ids)
+        features = standardised(seen[rows])
         kind = "HP + RGB + text"
         if name != "hpnet":
             kind = f"Joint, {feature_kind(project, wanted[name]).title(project.params.pool.tap)}"
+        kind += ", scores" if trained is None else ""
         pure = neighbour_share(features, labels, NEIGHBOURS)
         svg = scatter_plot(embed(features), labels, names, f"t-SNE: {kind}")
         text = f"{100 * pure:.0f} % of the {NEIGHBOURS} nearest clips show the same action"
         panels.append({"title": kind, "text": text, "svg": kept.figure(f"tsne_{name}", svg)})
     return {
         "lead": (
-            f"{len(rows)} test clips as the networks see them: the logits, standardised, in two dimensions (t-SNE, "
-            "fixed seed). Numbers are the actions as in the confusion matrix. Distances between far groups mean "
-            "nothing in such a picture; the share of like neighbours is counted before it, on the logits."
+            f"{len(rows)} test clips as the networks see them: the features before the classifier (where it says "
+            "scores, the scores), standardised, in two dimensions (t-SNE, fixed seed). Numbers are the actions as in "
+            "the confusion matrix. Distances between far groups mean nothing in such a picture; the share of like "
+            "neighbours is counted before it."
         ),
         "panels": panels,
     }

@@ -58,7 +58,7 @@ SMALL: Values = {
         "hpnet": {
             "graph": {"base_channels": 16, "blocks": 4},
             "frames": 4,
-            "epochs": 20,
+            "epochs": 24,
             "lr": 1e-4,
             "message_scale": 5.0,
             "graph_scale": 300.0,

@@ -7,12 +7,13 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint setup wheel clean
 
-# Small trainings use one core each, so JOBS of them run side by side; `dvc repro` then finds them done and does the rest.
+# Small trainings use one core each, so JOBS of them run side by side, the longest (train@hpnet) first; `dvc repro` then
+# finds them done and does the rest.
 JOBS ?= 2
 demo: export PATH := $(BIN):$(PATH)
 demo: setup
 	dvc repro pool
-	dvc stage list --name-only | grep @ | xargs -P $(JOBS) -n 1 env TERM=dumb dvc -q --wait-for-lock repro --single-item
+	dvc stage list --name-only | grep @ | sort -r | xargs -P $(JOBS) -n 1 env TERM=dumb dvc -q --wait-for-lock repro --single-item
 	dvc repro
 	@echo
 	@python -c "import json; m = json.load(open('metrics/fuse.json')); print(f'fused accuracy {m[\"top1\"]:.1%} on {m[\"clips\"]:.0f} test clips')"

@@ -319,7 +319,7 @@ def _evaluate(
             with accelerator.autocast():
                 values = look(model, batch)
             if values is None:
-                return None
+                break  # not return: a process without batches is waiting for the others below
             found.append((indices, values.float().cpu().numpy()))
     if accelerator.num_processes > 1:
         found = gather_object(found)

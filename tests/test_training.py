@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from click.testing import CliRunner
 
+from hpnet import training
 from hpnet.artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores, TrainedFeatures
 from hpnet.checkpoints import Epoch
 from hpnet.datasets import PersonFeatures, labelled_clips, measure, mirror, person_rows
@@ -496,6 +499,14 @@ def test_the_epoch_is_chosen_on_validation(
     indices, logits = predict(task, model, "val", accelerator)
     assert indices.tolist() == [1]
     assert logits[0, 1] == scores[chosen]
+
+
+def test_a_process_that_has_nothing_to_give_still_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[list[Any]] = []
+    monkeypatch.setattr(training, "gather_object", lambda found: met.append(found) or found)
+    two = SimpleNamespace(device=torch.device("cpu"), num_processes=2, autocast=nullcontext)
+    assert training.trained_features(Counting(), torch.nn.Linear(1, 1), two, ("val",)) is None  # type: ignore[arg-type]
+    assert met == [[]]
 
 
 def test_learning_rates_of_parameter_groups_keep_their_ratio(tmp_path: Path, accelerator: Accelerator) -> None:

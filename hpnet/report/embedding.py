@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 def embedding_section(project: Project, kept: Files) -> dict[str, Any] | None:
-    """A panel for the joint stream on 2-D (or 3-D) pose, one on pooled features, one of the multimodal stream.
+    """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, as there are.
 
     None with fewer than two of them, or too few clips.
     """

@@ -39,21 +39,36 @@ def rotate(features: Tensor, angles_rad: Tensor) -> Tensor:
     return turned
 
 
-def crop_time(features: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
-    """Keep a span of each clip and resample it linearly to the clip's length.
+def even_places(starts: Tensor, lengths: Tensor, frames: int) -> Tensor:
+    """``frames`` evenly spaced places of the span [start, start + length] of each clip: (N,), (N,) -> (N, frames)."""
+    return starts[:, None] + lengths[:, None] * torch.linspace(0, 1, frames, device=starts.device)
+
+
+def random_places(starts: Tensor, lengths: Tensor, draws: Tensor) -> Tensor:
+    """Places of the span [start, start + length] of each clip at random, in order of time.
+
+    An action is then done faster here and slower there than it was.
 
     Args:
-        features: (N, C, T, V, M).
-        starts, lengths: (N,), as shares of the clip, 0..1, with start + length <= 1.
+        starts, lengths: (N,), as shares of the clip.
+        draws: (N, T) uniform in 0..1.
+
+    Returns:
+        (N, T), rising.
     """
+    return starts[:, None] + lengths[:, None] * draws.sort(1).values
+
+
+def resample_time(features: Tensor, places: Tensor) -> Tensor:
+    """Each clip (N, C, T, V, M) at places (N, T'), shares 0..1 of its length, linear between: (N, C, T', V, M)."""
     frames = features.shape[2]
-    places = (starts[:, None] + lengths[:, None] * torch.linspace(0, 1, frames, device=starts.device)) * (frames - 1)
-    before = places.floor().long().clamp(0, frames - 1)  # (N, T)
+    places = places * (frames - 1)
+    before = places.floor().long().clamp(0, frames - 1)  # (N, T')
     after = (before + 1).clamp(max=frames - 1)
-    share = (places - before).to(features.dtype)[:, None, :, None, None]  # (N, 1, T, 1, 1)
+    share = (places - before).to(features.dtype)[:, None, :, None, None]  # (N, 1, T', 1, 1)
     clips = torch.arange(len(features), device=features.device)[:, None]  # (N, 1)
     by_frame = features.transpose(1, 2)  # (N, T, C, V, M)
-    # picked (N, T, C, V, M) -> (N, C, T, V, M)
+    # picked (N, T', C, V, M) -> (N, C, T', V, M)
     earlier, later = by_frame[clips, before].transpose(1, 2), by_frame[clips, after].transpose(1, 2)
     return earlier + share * (later - earlier)
 

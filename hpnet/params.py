@@ -114,6 +114,9 @@ class TopologyParams(Section):
     rotation: float = Field(0.0, ge=0, le=180, description="3-D poses: largest random turn about each axis, degrees")
     scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of size, as a share")
     crop: float = Field(1.0, gt=0, le=1, description="shortest random span of a training clip, as a share of it")
+    places: Literal["even", "random"] = Field(
+        "even", description="frames of a training clip: evenly spaced in the span, or at random places in order"
+    )
     mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")
     accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")

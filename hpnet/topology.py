@@ -15,7 +15,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, read_json
-from .augmentation import clip_draws, crop_time, draw_mixture, one_hot_targets, rotate
+from .augmentation import (
+    clip_draws,
+    draw_mixture,
+    even_places,
+    one_hot_targets,
+    random_places,
+    resample_time,
+    rotate,
+)
 from .checkpoints import Epoch
 from .cuda_graphs import record
 from .datasets import (
@@ -140,16 +148,20 @@ class TopologyTask:
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 
     def _moved(self, features: Tensor, indices: Indices, epoch: int) -> Tensor:
-        """Random turn, size and span of each clip, drawn from (seed, epoch, clip)."""
+        """Random turn, size, span and places within it of each clip, drawn from (seed, epoch, clip)."""
         params = self.params
-        if not (params.rotation or params.scale or params.crop < 1):
+        random = params.places == "random"
+        if not (params.rotation or params.scale or params.crop < 1 or random):
             return features
+        frames = features.shape[2]
         draws = clip_draws(self.seed, epoch, indices, 4)
-        numbers = torch.tensor(np.stack([draw.random(6) for draw in draws]), dtype=torch.float32)
-        numbers = numbers.to(features.device, non_blocking=True)
-        if params.crop < 1:
+        drawn = np.stack([draw.random(6 + frames if random else 6) for draw in draws])
+        numbers = torch.tensor(drawn, dtype=torch.float32).to(features.device, non_blocking=True)
+        if params.crop < 1 or random:
             lengths = params.crop + (1 - params.crop) * numbers[:, 0]
-            features = crop_time(features, numbers[:, 1] * (1 - lengths), lengths)
+            starts = numbers[:, 1] * (1 - lengths)
+            places = random_places(starts, lengths, numbers[:, 6:]) if random else even_places(starts, lengths, frames)
+            features = resample_time(features, places)
         if params.rotation:
             features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
         return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]

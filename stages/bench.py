@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -59,7 +61,6 @@ def extract_command(
 
     import torch
 
-    from hpnet.artifacts import write_json
     from hpnet.bench import extract
     from hpnet.device import resolve_device
 
@@ -83,11 +84,7 @@ def extract_command(
     shown = " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)
     shown += "".join(f" --precision {name}" for name in precisions)
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
-    out = out or Path("benchmarks") / f"extract-{model}-{kind}"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out.with_name(f"{out.name}.json"), result)
-    out.with_name(f"{out.name}.md").write_text(page, encoding="utf-8")
-    click.echo(page)
+    _write(out or Path("benchmarks") / f"extract-{model}-{kind}", result, page)
 
 
 @command.command("scale")
@@ -145,7 +142,6 @@ def train_command(
 
     Prints, and writes as JSON and markdown, clips/s, the ratio, memory and the share of a matrix product's FLOP/s.
     """
-    from hpnet.artifacts import write_json
     from hpnet.bench import train
     from hpnet.device import resolve_device
 
@@ -155,7 +151,74 @@ def train_command(
     result = train.run(step, rounds, compiled)
     shown = f"--clips {clips} --rounds {rounds} --device {device}" + (f" --threads {threads}" if threads else "")
     page = train.markdown(result, f"hpnet bench train {shown}{' --compile' if compiled else ''}", note)
-    out = out or Path("benchmarks") / f"train-{kind}"
+    _write(out or Path("benchmarks") / f"train-{kind}", result, page)
+
+
+def _comparison_options(run: Callable[..., None]) -> Callable[..., None]:
+    """The options that the benchmarks of whole commands share."""
+    for option in (
+        click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+                     help="Folder of the trained project.  [default: this folder]"),
+        click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Medians are of so many."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--note", default="", help="A sentence for the page."),
+        click.option("--out", type=click.Path(path_type=Path), help="File without ending, in benchmarks/ by default."),
+    ):  # fmt: skip
+        run = option(run)
+    return run
+
+
+@command.command("predict")
+@click.option(
+    "--clips", type=click.IntRange(1), default=160, show_default=True, help="Clips of the project, test first."
+)
+@_comparison_options
+def predict_command(clips: int, project: Path, rounds: int, device: str, note: str, out: Path | None) -> None:
+    """From files to answers (`hpnet predict`) against from files to features (detect, estimate, pool), in turn.
+
+    Commands run whole, in processes of their own; start-up counts.
+    """
+    import tempfile
+
+    from hpnet.bench import commands
+    from hpnet.device import resolve_device
+
+    with tempfile.TemporaryDirectory() as folder:
+        comparison = commands.predicting(project, clips, Path(folder), device)
+        result = commands.run(comparison, project, rounds)
+    shown = f"hpnet bench predict --clips {clips} --rounds {rounds} --device {device}"
+    _write(
+        out or Path("benchmarks") / f"predict-{resolve_device(device).type}",
+        result,
+        commands.markdown(comparison, result, shown, note),
+    )
+
+
+@command.command("streams")
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Epochs of each stream.")
+@_comparison_options
+def streams_command(epochs: int, project: Path, rounds: int, device: str, note: str, out: Path | None) -> None:
+    """The four topology streams by `hpnet train all` against four runs of `hpnet train`, in turn.
+
+    Commands run whole, in processes of their own; start-up counts.
+    """
+    from hpnet.bench import commands
+    from hpnet.device import resolve_device
+
+    comparison = commands.streams(project, epochs, device)
+    result = commands.run(comparison, project, rounds)
+    shown = f"hpnet bench streams --epochs {epochs} --rounds {rounds} --device {device}"
+    _write(
+        out or Path("benchmarks") / f"streams-{resolve_device(device).type}",
+        result,
+        commands.markdown(comparison, result, shown, note),
+    )
+
+
+def _write(out: Path, result: dict[str, Any], page: str) -> None:
+    """Write ``out``.json and ``out``.md, and print the page."""
+    from hpnet.artifacts import write_json
+
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_name(f"{out.name}.json"), result)
     out.with_name(f"{out.name}.md").write_text(page, encoding="utf-8")

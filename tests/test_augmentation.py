@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from hpnet.augmentation import crop_time, draw_mixture, one_hot_targets, rotate, rotation_matrices
+from hpnet.augmentation import (
+    draw_mixture,
+    even_places,
+    one_hot_targets,
+    random_places,
+    resample_time,
+    rotate,
+    rotation_matrices,
+)
 
 
 def test_a_quarter_turn_about_each_axis() -> None:
@@ -27,11 +35,34 @@ def test_rotation_keeps_lengths_and_its_clip() -> None:
         rotate(torch.zeros(1, 5, 2, 2, 1), torch.zeros(1, 3))
 
 
+def ramp(clips: int, frames: int) -> torch.Tensor:
+    """Clips whose every value is its frame's number."""
+    return torch.arange(float(frames)).view(1, 1, frames, 1, 1).expand(clips, 1, frames, 1, 1)
+
+
 def test_a_cropped_ramp_is_a_ramp_of_its_span() -> None:
-    ramp = torch.arange(9.0).view(1, 1, 9, 1, 1).expand(2, 1, 9, 1, 1)
-    cropped = crop_time(ramp, torch.tensor([0.0, 0.25]), torch.tensor([1.0, 0.5]))[:, 0, :, 0, 0]
+    places = even_places(torch.tensor([0.0, 0.25]), torch.tensor([1.0, 0.5]), 9)
+    cropped = resample_time(ramp(2, 9), places)[:, 0, :, 0, 0]
     torch.testing.assert_close(cropped[0], torch.arange(9.0))
     torch.testing.assert_close(cropped[1], torch.linspace(2, 6, 9))
+
+
+def test_random_places_rise_within_the_span_and_every_clip_has_its_own() -> None:
+    draws = torch.rand(2, 400, generator=torch.Generator().manual_seed(1))
+    places = random_places(torch.tensor([0.0, 0.25]), torch.tensor([1.0, 0.5]), draws)
+    assert (places.diff(dim=1) >= 0).all()
+    for clip, (start, stop) in zip(places, ((0, 1), (0.25, 0.75)), strict=True):
+        assert start <= clip.min() < start + 0.02
+        assert stop - 0.02 < clip.max() <= stop
+    seen = resample_time(ramp(2, 9), places)[:, 0, :, 0, 0]
+    torch.testing.assert_close(seen, places * 8)
+
+
+def test_one_frame_stays_what_it_is() -> None:
+    one = torch.randn(3, 2, 1, 4, 1)
+    starts, lengths = torch.zeros(3), torch.full((3,), 0.5)
+    torch.testing.assert_close(resample_time(one, even_places(starts, lengths, 1)), one)
+    torch.testing.assert_close(resample_time(one, random_places(starts, lengths, torch.rand(3, 1))), one)
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])

@@ -326,7 +326,8 @@ def test_turning_is_for_3d_poses(tmp_path: Path, accelerator: Accelerator) -> No
         train(tmp_path, accelerator, params=params)
 
 
-def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_processes() -> None:
+@pytest.mark.parametrize("places", ["even", "random"])
+def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_processes(places: str) -> None:
     from hpnet.datasets import PersonFeatures, labelled_clips, person_rows
     from hpnet.topology import TopologyTask
 
@@ -334,7 +335,8 @@ def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_process
     features = make_features(clips, frames=6, channels=3, kind="pose3d")
     table = labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))
-    params = PARAMS.model_copy(update={"rotation": 20.0, "scale": 0.2, "crop": 0.5, "flip": 0.5, "batch_size": 6})
+    moved = {"rotation": 20.0, "scale": 0.2, "crop": 0.5, "places": places, "flip": 0.5, "batch_size": 6}
+    params = PARAMS.model_copy(update=moved)
 
     def seen(process: int, processes: int) -> dict[int, torch.Tensor]:
         people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
@@ -346,3 +348,24 @@ def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_process
     for half in halves:
         for clip, value in half.items():
             torch.testing.assert_close(value, alone[clip])
+
+
+def test_random_places_alone_move_the_frames_of_a_training_clip_and_no_other() -> None:
+    from hpnet.datasets import PersonFeatures, labelled_clips, person_rows
+    from hpnet.topology import TopologyTask
+
+    clips = make_clips(["train"] * 4 + ["val"] * 2)
+    features = make_features(clips, frames=6, channels=3, kind="pooled")
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, set(table.clip_ids))
+    people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+    still = TopologyTask(table, people, PARAMS.model_copy(update={"flip": 0.0}), features.meta, seed=1)
+    drawn = PARAMS.model_copy(update={"flip": 0.0, "places": "random"})
+    task = TopologyTask(table, people, drawn, features.meta, seed=1)
+    (indices, before), (same, after) = next(still.train_batches(0)), next(task.train_batches(0))
+    assert indices.tolist() == same.tolist()
+    assert not torch.allclose(before.features, after.features)
+    assert after.features.amin() >= before.features.amin()
+    assert after.features.amax() <= before.features.amax()
+    for (_, a), (_, b) in zip(still.eval_batches("val"), task.eval_batches("val"), strict=True):
+        torch.testing.assert_close(a.features, b.features)

@@ -105,7 +105,16 @@ PRESETS: dict[str, Preset] = {
     "nw-ucla": Preset(
         "Northwestern-UCLA",
         {
-            "train": {"topology": {"batch_size": 16, "flip": 0.0, "rotation": 17.0, "scale": 0.2, "crop": 0.5}},
+            "train": {
+                "topology": {
+                    "batch_size": 16,
+                    "flip": 0.0,
+                    "rotation": 17.0,
+                    "scale": 0.2,
+                    "crop": 0.5,
+                    "places": "random",
+                }
+            },
             "report": {"title": "Northwestern-UCLA"},
         },
         "an .npz of names (N,), offsets (N + 1,) and joints (frames, 20, 3) in metres",

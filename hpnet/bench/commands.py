@@ -1,0 +1,179 @@
+"""``hpnet bench predict`` and ``hpnet bench streams``: whole commands, as users type them, against each other.
+
+Every way is a list of commands that run one after another in an empty folder with the project's parameters, so that no
+finished shard or checkpoint is met. The ways take turns, round by round; ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import Clips
+from ..params import TOPOLOGY_STREAMS
+from .machine import describe_machine, machine_line
+
+Commands = tuple[tuple[str, ...], ...]
+"""What follows ``hpnet`` on each command line."""
+_HPNET = "from hpnet.stages.cli import main; main()"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A round of one way: seconds by the clock, and processor time of its processes."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is timed.
+
+    Attributes:
+        title, about: of the page.
+        baseline: the way that the others are ratios to.
+        ways: name -> commands.
+        unit, amount: what a way gets done, such as 5120 frames.
+    """
+
+    title: str
+    about: str
+    baseline: str
+    ways: Mapping[str, Commands]
+    unit: str
+    amount: int
+
+
+def predicting(project: Path, clips: int, folder: Path, device: str) -> Comparison:
+    """Files through `hpnet predict` against the same files through the stages that extract features.
+
+    Args:
+        project: a trained project with its clips.
+        clips: how many of its clips; the test clips first.
+        folder: gets a data folder of those clips.
+
+    Raises:
+        ValueError: the project has no usable clip.
+    """
+    found = Clips.load(project / "artifacts" / "data")
+    usable = found.usable().sort_values("split", key=lambda split: split != "test", kind="stable").head(clips)
+    if usable.empty:
+        raise ValueError(f"{project}: no clip can be used")
+    files = [str((project / path).absolute()) for path in usable.path]
+    Clips(usable.assign(path=files), found.classes).save(folder)
+    extract: Commands = (
+        ("detect", "--input", str(folder), "--device", device),
+        ("estimate", "--input", str(folder), "--device", device),
+        ("pool",),
+    )
+    predict = ("predict", *files, "--project", str(project.absolute()), "--json", "--device", device)
+    return Comparison(
+        f"hpnet predict over {len(files)} files",
+        "From files to answers with `hpnet predict`, against from files to features with `hpnet detect`, `hpnet "
+        "estimate` and `hpnet pool`, which is what training and testing need before any stream is run.",
+        "detect, estimate, pool",
+        {
+            "detect, estimate, pool": extract,
+            "predict": (predict,),
+            "predict --streams hpj": ((*predict, "--streams", "hpj"),),
+        },
+        "frames",
+        int(usable.frames.sum()),
+    )
+
+
+def streams(project: Path, epochs: int, device: str) -> Comparison:
+    """The four topology streams by `hpnet train all` against four runs of `hpnet train`."""
+    artifacts = (project / "artifacts").absolute()
+    features = ("--data", str(artifacts / "data"), "--input", str(artifacts / "pool"), "--device", device)
+    given = (*features, "--topology-epochs", str(epochs), "--topology-warmup-epochs", "0")
+    return Comparison(
+        "Four streams at once",
+        f"Training J, B, JM and BM for {epochs} epochs each by `hpnet train all`, against four runs of `hpnet train` "
+        "one after another.",
+        "four runs",
+        {
+            "four runs": tuple(("train", stream, *given) for stream in TOPOLOGY_STREAMS),
+            "train all": (("train", "all", *given),),
+        },
+        "epochs",
+        epochs * len(TOPOLOGY_STREAMS),
+    )
+
+
+def run(comparison: Comparison, project: Path, rounds: int) -> dict[str, Any]:
+    """Time every way ``rounds`` times, in turn.
+
+    Returns:
+        The machine, the rounds, and for each way the medians ``seconds``, ``cpu_seconds``, ``per_s`` (of the
+        comparison's unit) and ``times_baseline`` (speed as a multiple of the baseline's).
+
+    Raises:
+        RuntimeError: a command failed; with the end of what it said.
+    """
+    machine = describe_machine()
+    timings: dict[str, list[Timing]] = {way: [] for way in comparison.ways}
+    for _ in range(rounds):
+        for way, commands in comparison.ways.items():
+            timings[way].append(_timed(commands, project))
+    baseline = timings[comparison.baseline]
+    figures = {
+        way: {
+            "seconds": _median([t.seconds for t in found]),
+            "cpu_seconds": _median([t.cpu_seconds for t in found]),
+            "per_s": _median([comparison.amount / t.seconds for t in found]),
+            "times_baseline": _median([b.seconds / t.seconds for b, t in zip(baseline, found, strict=True)]),
+        }
+        for way, found in timings.items()
+    }
+    return {"machine": machine, "rounds": rounds, comparison.unit: comparison.amount, "ways": figures}
+
+
+def markdown(comparison: Comparison, result: Mapping[str, Any], command: str, note: str = "") -> str:
+    """The result as a page."""
+    unit, baseline = comparison.unit, comparison.baseline
+    lines = [
+        f"# {comparison.title}", "", comparison.about, "", f"`{command}`", "",
+        f"Machine: {machine_line(result['machine'])}.", "",
+        f"{comparison.amount} {unit}; start-up is in every figure. Medians over {result['rounds']} rounds, ratios "
+        "within a round.", "",
+        f"| way | seconds | {unit}/s | times the speed of {baseline} | processor seconds |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    lines += [
+        f"| {way} | {row['seconds']:.1f} | {row['per_s']:.2f} | {row['times_baseline']:.2f} "
+        f"| {row['cpu_seconds']:.1f} |"
+        for way, row in result["ways"].items()
+    ]
+    return "\n".join([*lines, *(["", note] if note else []), ""])
+
+
+def _timed(commands: Sequence[Sequence[str]], project: Path) -> Timing:
+    with tempfile.TemporaryDirectory(prefix="hpnet-bench-") as name:
+        folder = Path(name)
+        shutil.copy(project / "params.yaml", folder / "params.yaml")
+        cpu, started = _children_cpu_s(), time.perf_counter()
+        for words in commands:
+            ran = subprocess.run([sys.executable, "-c", _HPNET, *words], cwd=folder, capture_output=True, text=True)
+            if ran.returncode:
+                raise RuntimeError(f"hpnet {words[0]} failed: {(ran.stderr or ran.stdout).strip()[-500:]}")
+        return Timing(time.perf_counter() - started, _children_cpu_s() - cpu)
+
+
+def _children_cpu_s() -> float:
+    """Processor time of the finished children of this process, and of theirs."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(f"{statistics.median(values):.4g}")

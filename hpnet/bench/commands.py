@@ -6,7 +6,6 @@ finished shard or checkpoint is met. The ways take turns, round by round; ratios
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import subprocess
@@ -25,14 +24,6 @@ from .machine import describe_machine, machine_line
 Commands = tuple[tuple[str, ...], ...]
 """What follows ``hpnet`` on each command line."""
 _HPNET = "from hpnet.stages.cli import main; main()"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """A round of one way: seconds by the clock, and processor time of its processes."""
-
-    seconds: float
-    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -115,26 +106,25 @@ def run(comparison: Comparison, project: Path, rounds: int) -> dict[str, Any]:
     """Time every way ``rounds`` times, in turn.
 
     Returns:
-        The machine, the rounds, and for each way the medians ``seconds``, ``cpu_seconds``, ``per_s`` (of the
-        comparison's unit) and ``times_baseline`` (speed as a multiple of the baseline's).
+        The machine, the rounds, and for each way the medians ``seconds``, ``per_s`` (of the comparison's unit) and
+        ``times_baseline`` (speed as a multiple of the baseline's).
 
     Raises:
         RuntimeError: a command failed; with the end of what it said.
     """
     machine = describe_machine()
-    timings: dict[str, list[Timing]] = {way: [] for way in comparison.ways}
+    seconds: dict[str, list[float]] = {way: [] for way in comparison.ways}
     for _ in range(rounds):
         for way, commands in comparison.ways.items():
-            timings[way].append(_timed(commands, project))
-    baseline = timings[comparison.baseline]
+            seconds[way].append(_seconds(commands, project))
+    baseline = seconds[comparison.baseline]
     figures = {
         way: {
-            "seconds": _median([t.seconds for t in found]),
-            "cpu_seconds": _median([t.cpu_seconds for t in found]),
-            "per_s": _median([comparison.amount / t.seconds for t in found]),
-            "times_baseline": _median([b.seconds / t.seconds for b, t in zip(baseline, found, strict=True)]),
+            "seconds": _median(found),
+            "per_s": _median([comparison.amount / s for s in found]),
+            "times_baseline": _median([b / s for b, s in zip(baseline, found, strict=True)]),
         }
-        for way, found in timings.items()
+        for way, found in seconds.items()
     }
     return {"machine": machine, "rounds": rounds, comparison.unit: comparison.amount, "ways": figures}
 
@@ -147,32 +137,25 @@ def markdown(comparison: Comparison, result: Mapping[str, Any], command: str, no
         f"Machine: {machine_line(result['machine'])}.", "",
         f"{comparison.amount} {unit}; start-up is in every figure. Medians over {result['rounds']} rounds, ratios "
         "within a round.", "",
-        f"| way | seconds | {unit}/s | times the speed of {baseline} | processor seconds |", "|---|---|---|---|---|",
+        f"| way | seconds | {unit}/s | times the speed of {baseline} |", "|---|---|---|---|",
     ]  # fmt: skip
     lines += [
-        f"| {way} | {row['seconds']:.1f} | {row['per_s']:.2f} | {row['times_baseline']:.2f} "
-        f"| {row['cpu_seconds']:.1f} |"
+        f"| {way} | {row['seconds']:.1f} | {row['per_s']:.2f} | {row['times_baseline']:.2f} |"
         for way, row in result["ways"].items()
     ]
     return "\n".join([*lines, *(["", note] if note else []), ""])
 
 
-def _timed(commands: Sequence[Sequence[str]], project: Path) -> Timing:
+def _seconds(commands: Sequence[Sequence[str]], project: Path) -> float:
     with tempfile.TemporaryDirectory(prefix="hpnet-bench-") as name:
         folder = Path(name)
         shutil.copy(project / "params.yaml", folder / "params.yaml")
-        cpu, started = _children_cpu_s(), time.perf_counter()
+        started = time.perf_counter()
         for words in commands:
             ran = subprocess.run([sys.executable, "-c", _HPNET, *words], cwd=folder, capture_output=True, text=True)
             if ran.returncode:
                 raise RuntimeError(f"hpnet {words[0]} failed: {(ran.stderr or ran.stdout).strip()[-500:]}")
-        return Timing(time.perf_counter() - started, _children_cpu_s() - cpu)
-
-
-def _children_cpu_s() -> float:
-    """Processor time of the finished children of this process, and of theirs."""
-    times = os.times()
-    return times.children_user + times.children_system
+        return time.perf_counter() - started
 
 
 def _median(values: Sequence[float]) -> float:

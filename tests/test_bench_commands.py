@@ -46,6 +46,7 @@ def test_both_ways_of_training_are_told_the_same(project: Path, tmp_path: Path) 
 def test_ratios_are_within_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seconds = iter([10.0, 5.0, 40.0, 10.0, 30.0, 10.0])
     monkeypatch.setattr(commands, "_seconds", lambda *_: next(seconds))
+    (tmp_path / "params.yaml").touch()
     comparison = commands.Comparison("t", "a", "slow", {"slow": (("x",),), "fast": (("y",),)}, "frames", 60)
     result = commands.run(comparison, tmp_path, 3)
     assert result["ways"]["slow"] == {"seconds": 30.0, "per_s": 2.0, "times_baseline": 1.0}
@@ -56,7 +57,9 @@ def test_ratios_are_within_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_command_that_fails_ends_the_benchmark_with_its_words(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("{}")
     comparison = commands.Comparison("t", "a", "x", {"x": (("pool", "--input", "nowhere"),)}, "frames", 1)
+    with pytest.raises(FileNotFoundError, match="params.yaml is missing: give the folder of a trained project"):
+        commands.run(comparison, tmp_path, 1)
+    (tmp_path / "params.yaml").write_text("{}")
     with pytest.raises(RuntimeError, match=r"hpnet pool failed: .*nowhere"):
         commands.run(comparison, tmp_path, 1)

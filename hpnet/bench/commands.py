@@ -110,8 +110,13 @@ def run(comparison: Comparison, project: Path, rounds: int) -> dict[str, Any]:
         ``times_baseline`` (speed as a multiple of the baseline's).
 
     Raises:
+        FileNotFoundError: ``project`` has no params.yaml.
         RuntimeError: a command failed; with the end of what it said.
     """
+    if not (project / "params.yaml").is_file():
+        raise FileNotFoundError(
+            f"{project / 'params.yaml'} is missing: give the folder of a trained project as --project"
+        )
     machine = describe_machine()
     seconds: dict[str, list[float]] = {way: [] for way in comparison.ways}
     for _ in range(rounds):

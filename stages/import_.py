@@ -38,6 +38,7 @@ FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
 )
 @click.option("--split", help="pyskl: which of the file's splits, such as xsub.  [default: the protocol's, or the one]")
 @click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Poses: training part held out.")
+@click.option("--val-view", type=int, help="nw-ucla: the training camera held out, instead of subjects.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Poses: decides who is held out.")
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."
@@ -55,6 +56,7 @@ def command(
     align: bool | None,
     split: str | None,
     val_fraction: float,
+    val_view: int | None,
     seed: int,
     max_failed: float,
 ) -> None:
@@ -73,6 +75,8 @@ def command(
         return
     if protocol is None and layout in ("features-hpnet", "kinect"):
         raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
+    if val_view is not None and layout != "nw-ucla":
+        raise click.UsageError(f"--val-view is for nw-ucla: {layout} holds subjects out, see --val-fraction")
     options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed}
     if layout != "features-hpnet":
         options["frames"] = frames
@@ -82,6 +86,8 @@ def command(
         options["align"] = layout == "nw-ucla" if align is None else align
     if layout == "pyskl":
         options["split"] = split
+    if layout == "nw-ucla":
+        options["val_view"] = val_view
     summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
     for clip_id, reason in summary.failed.items():
         click.echo(f"{clip_id}: {reason}", err=True)

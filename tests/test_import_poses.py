@@ -227,6 +227,19 @@ def test_ucla(tmp_path: Path) -> None:
     np.testing.assert_allclose(last[:, 0], np.arange(5)[:, None] * [0, 0, 0.1], atol=1e-3)
 
 
+def test_a_view_held_out_instead_of_subjects(tmp_path: Path) -> None:
+    names = np.array([f"a01_s0{s}_e00_v0{v}" for s in (1, 2, 4, 5) for v in (1, 2)][:7] + ["a01_s01_e00_v03"])
+    write_ucla(tmp_path / "u.npz", names=names)
+    arguments = ["nw-ucla", str(tmp_path / "u.npz"), "--out", str(tmp_path / "out"), "--val-view"]
+    assert CliRunner().invoke(command, [*arguments, "2"], catch_exceptions=False).exit_code == 0
+    table = Clips.load(tmp_path / "out").table
+    assert dict(zip(table.camera, table.split, strict=True)) == {1: "train", 2: "val", 3: "test"}
+    with pytest.raises(ValueError, match=r"view 3 cannot be held out: nw-ucla trains on \[1, 2\]"):
+        CliRunner().invoke(command, [*arguments, "3"], catch_exceptions=False)
+    refused = CliRunner().invoke(command, ["pyskl", *arguments[1:], "2"])
+    assert "--val-view is for nw-ucla" in refused.output
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -24,6 +24,7 @@ def import_ucla(
     frames: int = 64,
     align: bool = True,
     val_fraction: float = 0.15,
+    val_view: int | None = None,
     seed: int = 7,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
@@ -32,9 +33,14 @@ def import_ucla(
     Clip n has the frames offsets[n] to offsets[n + 1]. The protocol tests on a camera that was never trained on, hence
     ``align`` by default.
 
+    Args:
+        val_fraction: share of the training subjects held out for validation.
+        val_view: a training camera that is held out instead, as the test holds one out.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the arrays are missing, do not fit together or are not finite; or a name does not parse.
+        ValueError: the arrays are missing, do not fit together or are not finite; a name does not parse; or
+            ``val_view`` is no training camera, or the only one.
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source} is missing: it must be an .npz with {EXPECTED}")
@@ -53,7 +59,13 @@ def import_ucla(
             f"{source}: names {names.shape}, offsets {offsets.shape}, joints {joints.shape}; expected {EXPECTED}, "
             "offsets increasing from 0 to the number of frames"
         )
-    table = protocols.label_and_split(protocol, [str(name) for name in names], val_fraction, seed)
+    fraction = val_fraction if val_view is None else 0.0
+    table = protocols.label_and_split(protocol, [str(name) for name in names], fraction, seed)
+    if val_view is not None:
+        views = sorted(set(table.camera[table.split == "train"]))
+        if val_view not in views or len(views) == 1:
+            raise ValueError(f"view {val_view} cannot be held out: {protocol} trains on {views}")
+        table.loc[(table.split == "train") & (table.camera == val_view), "split"] = "val"
 
     def clips() -> Iterator[ImportedClip]:
         for clip_id, start, stop in zip(table.clip_id, offsets[:-1], offsets[1:], strict=True):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from hpnet.bench.commands import Comparison
 
 
 @click.group("bench")
@@ -185,13 +188,8 @@ def predict_command(clips: int, project: Path, rounds: int, device: str, note: s
 
     with tempfile.TemporaryDirectory() as folder:
         comparison = commands.predicting(project, clips, Path(folder), device)
-        result = commands.run(comparison, project, rounds)
-    shown = f"hpnet bench predict --clips {clips} --rounds {rounds} --device {device}"
-    _write(
-        out or Path("benchmarks") / f"predict-{resolve_device(device).type}",
-        result,
-        commands.markdown(comparison, result, shown, note),
-    )
+        out = out or Path("benchmarks") / f"predict-{resolve_device(device).type}"
+        _compare(comparison, project, rounds, f"hpnet bench predict --clips {clips}", device, note, out)
 
 
 @command.command("streams")
@@ -206,13 +204,19 @@ def streams_command(epochs: int, project: Path, rounds: int, device: str, note: 
     from hpnet.device import resolve_device
 
     comparison = commands.streams(project, epochs, device)
+    out = out or Path("benchmarks") / f"streams-{resolve_device(device).type}"
+    _compare(comparison, project, rounds, f"hpnet bench streams --epochs {epochs}", device, note, out)
+
+
+def _compare(
+    comparison: Comparison, project: Path, rounds: int, called: str, device: str, note: str, out: Path
+) -> None:
+    """Time whole commands and write the page, which says how it was ``called``."""
+    from hpnet.bench import commands
+
     result = commands.run(comparison, project, rounds)
-    shown = f"hpnet bench streams --epochs {epochs} --rounds {rounds} --device {device}"
-    _write(
-        out or Path("benchmarks") / f"streams-{resolve_device(device).type}",
-        result,
-        commands.markdown(comparison, result, shown, note),
-    )
+    shown = f"{called} --rounds {rounds} --device {device}"
+    _write(out, result, commands.markdown(comparison, result, shown, note))
 
 
 def _write(out: Path, result: dict[str, Any], page: str) -> None:

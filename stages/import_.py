@@ -70,13 +70,13 @@ def command(
     .skeleton files), nw-ucla (an .npz of names, offsets and joints). 3-D poses are in metres from the first frame's
     spine base.
     """
+    if val_view is not None and layout != "nw-ucla":
+        raise click.UsageError(f"--val-view is for nw-ucla, not for {layout}")
     if layout in SCORES:
         _import_scores(layout, source, out, protocol, stream, kind, allow_missing)
         return
     if protocol is None and layout in ("features-hpnet", "kinect"):
         raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
-    if val_view is not None and layout != "nw-ucla":
-        raise click.UsageError(f"--val-view is for nw-ucla: {layout} holds subjects out, see --val-fraction")
     options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed}
     if layout != "features-hpnet":
         options["frames"] = frames
@@ -86,7 +86,7 @@ def command(
         options["align"] = layout == "nw-ucla" if align is None else align
     if layout == "pyskl":
         options["split"] = split
-    if layout == "nw-ucla":
+    elif layout == "nw-ucla":
         options["val_view"] = val_view
     summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
     for clip_id, reason in summary.failed.items():

@@ -66,7 +66,7 @@ def resample_time(features: Tensor, places: Tensor) -> Tensor:
     before = places.floor().long().clamp(0, frames - 1)  # (N, T')
     after = (before + 1).clamp(max=frames - 1)
     share = (places - before).to(features.dtype)[:, None, :, None, None]  # (N, 1, T', 1, 1)
-    clips = torch.arange(len(features), device=features.device)[:, None]  # (N, 1)
+    clips = torch.arange(features.shape[0], device=features.device)[:, None]  # (N, 1)
     by_frame = features.transpose(1, 2)  # (N, T, C, V, M)
     # picked (N, T', C, V, M) -> (N, C, T', V, M)
     earlier, later = by_frame[clips, before].transpose(1, 2), by_frame[clips, after].transpose(1, 2)

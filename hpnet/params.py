@@ -117,6 +117,9 @@ class TopologyParams(Section):
     places: Literal["even", "random"] = Field(
         "even", description="frames of a training clip: evenly spaced in the span, or at random places in order"
     )
+    test_draws: int = Field(
+        1, ge=1, description="a clip's scores: mean over so many draws of rotation, scale, crop and places; 1: as it is"
+    )
     mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")
     accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")

@@ -56,6 +56,39 @@ from .weights import load_into
 MOMENTUM = 0.9
 
 
+def moves(params: TopologyParams) -> bool:
+    """Whether clips are turned, sized, cropped or read at random places at all."""
+    return bool(params.rotation or params.scale or params.crop < 1 or params.places == "random")
+
+
+def draw_size(params: TopologyParams, frames: int) -> int:
+    """How many random numbers :func:`move` takes for a clip of ``frames`` frames."""
+    return 6 + frames if params.places == "random" else 6
+
+
+def move(features: Tensor, numbers: Tensor, params: TopologyParams) -> Tensor:
+    """A span of each clip at even or random places, turned and sized.
+
+    Args:
+        features: (N, C, T, V, M).
+        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three turns, the size, and with
+            random places one number per frame.
+
+    Returns:
+        (N, C, T, V, M).
+    """
+    random = params.places == "random"
+    if params.crop < 1 or random:
+        lengths = params.crop + (1 - params.crop) * numbers[:, 0]
+        starts = numbers[:, 1] * (1 - lengths)
+        frames = features.shape[2]
+        places = random_places(starts, lengths, numbers[:, 6:]) if random else even_places(starts, lengths, frames)
+        features = resample_time(features, places)
+    if params.rotation:
+        features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
+    return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]
+
+
 class TopologyModel(nn.Module):
     """A stream's transform, the standardisation measured on training clips, and its graph network.
 
@@ -63,35 +96,60 @@ class TopologyModel(nn.Module):
     ``config.json``.
 
     Args:
-        noise: sd of Gaussian noise on the standardised features while training.
+        params: ``noise`` and what :func:`move` needs.
     """
 
     mean: Tensor
     sd: Tensor
+    draws: Tensor
 
     def __init__(
-        self, network: nn.Module, stream: str, skeleton: Skeleton, statistics: ChannelStatistics, noise: float = 0.0
+        self,
+        network: nn.Module,
+        stream: str,
+        skeleton: Skeleton,
+        statistics: ChannelStatistics,
+        params: TopologyParams | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.stream = stream
         self.parents = skeleton.parents
-        self.noise = noise
+        self.params = params or TopologyParams()
         self.register_buffer("mean", statistics.mean.clone())
         self.register_buffer("sd", statistics.sd.clone())
+        self.register_buffer("draws", torch.zeros(0), persistent=False)
+
+    def average_draws(self, frames: int) -> None:
+        """From now on, logits in evaluation mode are the mean over ``test_draws`` draws for clips of ``frames`` frames.
+
+        The draws are the same for every clip, so that scores do not depend on the batch. With ``test_draws: 1`` a clip
+        is read as it is, as it is before this is called.
+        """
+        count, size = self.params.test_draws, draw_size(self.params, frames)
+        if count > 1:
+            rows = [np.random.default_rng([draw, 5]).random(size) for draw in range(count)]
+            self.draws = torch.tensor(np.stack(rows), dtype=torch.float32, device=self.mean.device)  # (draws, size)
 
     def prepare(self, features: Tensor, valid: Tensor) -> Tensor:
         """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, nobody is zero."""
         x = transform(self.stream, features, self.parents)
         x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
-        if self.training and self.noise:
-            x = x + self.noise * torch.randn_like(x)
+        if self.training and self.params.noise:
+            x = x + self.params.noise * torch.randn_like(x)
         return x * valid.to(x.device, non_blocking=True)[:, None, None, None, :]
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """(N, C, T, V, M) float32 and mask (N, M) bool, best on the host -> logits (N, K)."""
-        logits: Tensor = self.network(self.prepare(features, valid), valid)
-        return logits
+        if self.training or not len(self.draws):
+            logits: Tensor = self.network(self.prepare(features, valid), valid)
+            return logits
+        readings = []
+        for numbers in self.draws:
+            # (size,) -> (N, size), the same for every clip
+            moved = move(features, numbers.expand(features.shape[0], -1), self.params)
+            readings.append(self.network(self.prepare(moved, valid), valid))
+        return torch.stack(readings).mean(0)  # (draws, N, K) -> (N, K)
 
 
 class TopologyTask:
@@ -111,6 +169,11 @@ class TopologyTask:
         if meta.kind != "pose3d" and (params.rotation or params.scale):
             raise ValueError(
                 f"train.topology.rotation and scale are for 3-D poses, the features are {meta.kind!r}: set both to 0"
+            )
+        if params.test_draws > 1 and not moves(params):
+            raise ValueError(
+                f"train.topology.test_draws is {params.test_draws}, but every draw would be the same: "
+                "set crop below 1, places to 'random', rotation or scale, or test_draws to 1"
             )
         self.clips = clips
         self.features = features
@@ -148,23 +211,13 @@ class TopologyTask:
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 
     def _moved(self, features: Tensor, indices: Indices, epoch: int) -> Tensor:
-        """Random turn, size, span and places within it of each clip, drawn from (seed, epoch, clip)."""
-        params = self.params
-        random = params.places == "random"
-        if not (params.rotation or params.scale or params.crop < 1 or random):
+        """Each clip turned, sized and cropped as drawn from (seed, epoch, clip); see :func:`move`."""
+        if not moves(self.params):
             return features
-        frames = features.shape[2]
-        draws = clip_draws(self.seed, epoch, indices, 4)
-        drawn = np.stack([draw.random(6 + frames if random else 6) for draw in draws])
+        size = draw_size(self.params, features.shape[2])
+        drawn = np.stack([draw.random(size) for draw in clip_draws(self.seed, epoch, indices, 4)])
         numbers = torch.tensor(drawn, dtype=torch.float32).to(features.device, non_blocking=True)
-        if params.crop < 1 or random:
-            lengths = params.crop + (1 - params.crop) * numbers[:, 0]
-            starts = numbers[:, 1] * (1 - lengths)
-            places = random_places(starts, lengths, numbers[:, 6:]) if random else even_places(starts, lengths, frames)
-            features = resample_time(features, places)
-        if params.rotation:
-            features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
-        return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]
+        return move(features, numbers, self.params)
 
     def _mixed(self, batch: PersonBatch, draw: np.random.Generator) -> PersonBatch:
         frames = batch.features.shape[2]
@@ -300,6 +353,7 @@ def train_topology(
         "features": features.meta.to_json(),
         "classes": clips.class_names,
     }
+    model.average_draws(int(features.array.shape[1]))  # epochs were validated on clips as they are
     return finish(task, model, result, out=out, accelerator=accelerator, card=card)
 
 
@@ -341,6 +395,7 @@ def load_topology(folder: Path) -> TopologyModel:
     params = TopologyParams.model_validate(card["params"])
     model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    model.average_draws(int(card["frames"]))
     return model.eval()
 
 
@@ -382,4 +437,4 @@ def _assemble(
         blocks=graph.blocks,
         dropout=graph.dropout,
     )
-    return TopologyModel(network, stream, skeleton, statistics, params.noise)
+    return TopologyModel(network, stream, skeleton, statistics, params)

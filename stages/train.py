@@ -172,7 +172,7 @@ def train_seed(
         deciding["video_digest"] = xclip_digest(params.train.hpnet.video)
     key = run_key(
         stream=stream,
-        params=section.model_dump(mode="json"),
+        params=section.model_dump(mode="json", exclude={"test_draws"}),  # scores alone depend on it
         seed=seed,
         precision=precision,
         device=target.type,

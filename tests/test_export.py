@@ -57,13 +57,14 @@ def test_missing_input_says_what_to_run(tmp_path: Path) -> None:
         assert remedy in str(error)
 
 
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stream folder as `hpnet train` leaves it, with random weights."""
+@pytest.fixture(scope="module", params=[1, 2], ids=["as it is", "two draws"])
+def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stream folder as `hpnet train` leaves it, with random weights; also one that averages test draws."""
     folder = tmp_path_factory.mktemp("train") / "hpb"
     folder.mkdir()
     torch.manual_seed(0)
-    params = TopologyParams(graph=GraphParams(base_channels=8, blocks=2))
+    graph = GraphParams(base_channels=8, blocks=2)
+    params = TopologyParams(graph=graph, crop=0.5, places="random", test_draws=request.param)
     statistics = ChannelStatistics(torch.full((6,), 4.0), torch.full((6,), 2.0))
     model = _assemble("hpb", params, SIZES, COCO17, statistics)
     save_file(model.state_dict(), folder / "model.safetensors")

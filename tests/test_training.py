@@ -389,7 +389,7 @@ def test_noise_only_while_training() -> None:
     features, table = make_features(clips), labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))
     statistics = measure(features.array, rows, table, stream="hpj", parents=COCO17.parents)
-    model = TopologyModel(torch.nn.Identity(), "hpj", COCO17, statistics, noise=0.5)
+    model = TopologyModel(torch.nn.Identity(), "hpj", COCO17, statistics, TopologyParams(noise=0.5))
     batch = PersonFeatures(features.array, rows, table.labels, torch.device("cpu")).batch(np.arange(3))
     clean, noisy = (model.train(mode).prepare(batch.features, batch.valid) for mode in (False, True))
     added = (noisy - clean).permute(0, 4, 1, 2, 3)

@@ -369,3 +369,40 @@ def test_random_places_alone_move_the_frames_of_a_training_clip_and_no_other() -
     assert after.features.amax() <= before.features.amax()
     for (_, a), (_, b) in zip(still.eval_batches("val"), task.eval_batches("val"), strict=True):
         torch.testing.assert_close(a.features, b.features)
+
+
+def test_test_draws_average_the_logits_of_clips_read_as_training_reads_them(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
+    from hpnet.topology import draw_size, move
+
+    moved = {"epochs": 2, "flip": 0.0, "rotation": 20.0, "scale": 0.2, "crop": 0.5, "places": "random"}
+    clips = make_clips(["train"] * 25 + ["val"] * 9 + ["test"] * 9)
+    features = make_features(clips, frames=6, channels=3, kind="pose3d")
+    scores = {}
+    for draws in (1, 3):
+        params = PARAMS.model_copy(update={**moved, "test_draws": draws})
+        folder = tmp_path / str(draws)
+        train(folder, accelerator, clips, features=features, params=params)
+        scores[draws] = Scores.load(folder / "out" / "scores.parquet").logits
+    once, thrice = (load_topology(tmp_path / str(draws) / "out") for draws in (1, 3))
+    for name, value in once.state_dict().items():  # training is the same
+        torch.testing.assert_close(thrice.state_dict()[name], value)
+    assert not np.allclose(scores[1], scores[3])
+
+    x, valid = torch.randn(4, 3, 6, 17, 2), torch.tensor([[True, True], [True, False], [False, False], [True, True]])
+    with torch.inference_mode():
+        size = draw_size(thrice.params, 6)
+        numbers = [torch.from_numpy(np.random.default_rng([draw, 5]).random(size)).float() for draw in range(3)]
+        each = [once(move(x, row.expand(4, -1), once.params), valid) for row in numbers]
+        torch.testing.assert_close(thrice(x, valid), torch.stack(each).mean(0))
+        order = torch.tensor([2, 0, 3, 1])
+        torch.testing.assert_close(thrice(x[order], valid[order]), thrice(x, valid)[order])
+        still = torch.randn(2, 3, 1, 17, 2)  # T = 1
+        assert thrice(still, valid[:2]).isfinite().all()
+
+
+def test_test_draws_of_clips_that_training_does_not_move_are_refused(tmp_path: Path, accelerator: Accelerator) -> None:
+    params = PARAMS.model_copy(update={"test_draws": 8})
+    with pytest.raises(ValueError, match=r"test_draws is 8, but every draw would be the same: set crop"):
+        train(tmp_path, accelerator, params=params)

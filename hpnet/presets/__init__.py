@@ -17,12 +17,14 @@ class Preset:
         values: parameters, section by section, that differ from the defaults of :mod:`hpnet.params`.
         data: what the user must bring, in one sentence.
         poses: True where the data are 3-D poses that are imported instead of videos.
+        pose_frames: T of the imported poses.
     """
 
     title: str
     values: Values
     data: str
     poses: bool = False
+    pose_frames: int = 64
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -107,18 +109,24 @@ PRESETS: dict[str, Preset] = {
         {
             "train": {
                 "topology": {
+                    "graph": {"base_channels": 32, "blocks": 6},
+                    "epochs": 100,
                     "batch_size": 16,
-                    "flip": 0.0,
+                    "warmup_epochs": 3,
+                    "schedule": "cosine",
+                    "label_smoothing": 0.1,
                     "rotation": 17.0,
                     "scale": 0.2,
                     "crop": 0.5,
                     "places": "random",
+                    "test_draws": 8,
                 }
             },
             "report": {"title": "Northwestern-UCLA"},
         },
         "an .npz of names (N,), offsets (N + 1,) and joints (frames, 20, 3) in metres",
         poses=True,
+        pose_frames=32,
     ),
     "folder": Preset(
         "my videos",

@@ -160,7 +160,7 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
     ]
     weights = ["weights"] if values.get("estimate", {}).get("model") else []
     if preset.poses:
-        imported = f"hpnet import nw-ucla {poses_file} --out artifacts/data"
+        imported = f"hpnet import nw-ucla {poses_file} --out artifacts/data --frames {preset.pose_frames}"
         parts.append(_stage("import", imported, [poses_file], "", "artifacts/data", None))
         train = "hpnet train ${item} --input artifacts/data"
         deps = ["artifacts/data"]

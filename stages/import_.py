@@ -40,6 +40,7 @@ FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
 @click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Poses: training part held out.")
 @click.option("--val-view", type=int, help="nw-ucla: the training camera held out, instead of subjects.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Poses: decides who is held out.")
+@click.option("--drop-repeats", is_flag=True, help="Poses, features: leave out test clips that equal a training clip.")
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."
 )
@@ -58,6 +59,7 @@ def command(
     val_fraction: float,
     val_view: int | None,
     seed: int,
+    drop_repeats: bool,
     max_failed: float,
 ) -> None:
     """Bring scores, poses and features of other projects in.
@@ -68,16 +70,19 @@ def command(
     Features with their clip table, which `hpnet train STREAM --input OUT --data OUT` reads: features-hpnet (a folder of
     the authors' pooled .npy), pyskl (an annotation pickle of pyskl or mmaction2), kinect (a folder of NTU RGB+D's
     .skeleton files), nw-ucla (an .npz of names, offsets and joints). 3-D poses are in metres from the first frame's
-    spine base.
+    spine base. Validation and test clips that have the features of a training clip are counted, and listed in
+    repeats.csv.
     """
     if val_view is not None and layout != "nw-ucla":
         raise click.UsageError(f"--val-view is for nw-ucla, not for {layout}")
+    if drop_repeats and layout in SCORES:
+        raise click.UsageError(f"--drop-repeats is for poses and features, not for {layout}")
     if layout in SCORES:
         _import_scores(layout, source, out, protocol, stream, kind, allow_missing)
         return
     if protocol is None and layout in ("features-hpnet", "kinect"):
         raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
-    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed}
+    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed, "drop_repeats": drop_repeats}
     if layout != "features-hpnet":
         options["frames"] = frames
     if layout in ("pyskl", "kinect"):
@@ -100,6 +105,14 @@ def command(
         f"{summary.clips} clips, {summary.persons} people, {summary.without_person} clips with nobody "
         f"({len(summary.failed)} of them failed) -> {out}"
     )
+    if summary.repeats:
+        clip_id, twin = next(iter(summary.repeats.items()))
+        remedy = "they are left out" if drop_repeats else "--drop-repeats leaves them out"
+        click.echo(
+            f"{len(summary.repeats)} validation and test clips have the features of a training clip, such as {clip_id} "
+            f"those of {twin}: a network may know them by heart. {out / 'repeats.csv'} lists them, {remedy}",
+            err=True,
+        )
 
 
 def _import_features(

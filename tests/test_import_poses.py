@@ -240,6 +240,48 @@ def test_a_view_held_out_instead_of_subjects(tmp_path: Path) -> None:
     assert "--val-view is for nw-ucla" in refused.output
 
 
+def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
+    person = body(UCLA20, "hip_centre", "shoulder_centre")
+    walk = np.stack([person + np.array([0, 0, 0.1 * t]) for t in range(4)]).astype(np.float32)
+    # view 3 comes before view 2 here, and holds the clip of view 2 in one action and a slower one in the other
+    names = np.array(["a01_s01_e00_v03", "a01_s01_e00_v02", "a02_s01_e00_v02", "a02_s01_e00_v03"])
+    joints = np.concatenate([walk, walk, walk[::-1], walk[::-1] * 0.9])
+    write_ucla(tmp_path / "u.npz", names=names, offsets=np.array([0, 4, 8, 12, 16]), joints=joints)
+    arguments = ["nw-ucla", str(tmp_path / "u.npz"), "--out", str(tmp_path / "out"), "--val-fraction", "0"]
+
+    kept = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "1 validation and test clips have the features of a training clip" in kept.output
+    assert "a01_s01_e00_v03 those of a01_s01_e00_v02" in kept.output
+    assert "--drop-repeats leaves them" in kept.output
+    assert (tmp_path / "out/repeats.csv").read_text().splitlines() == [
+        "clip_id,split,same_as",
+        "a01_s01_e00_v03,test,a01_s01_e00_v02",
+    ]
+    assert len(Clips.load(tmp_path / "out").usable()) == 4
+
+    dropped = CliRunner().invoke(command, [*arguments, "--drop-repeats"], catch_exceptions=False)
+    assert "(0 of them failed)" in dropped.output
+    assert "they are left out" in dropped.output
+    clips = Clips.load(tmp_path / "out")
+    assert clips.usable().clip_id.tolist() == ["a01_s01_e00_v02", "a02_s01_e00_v02", "a02_s01_e00_v03"]
+    assert clips.table.error.tolist()[0] == "the same features as training clip a01_s01_e00_v02"
+
+    write_ucla(tmp_path / "u.npz", names=names[1:], offsets=np.array([0, 4, 8, 12]), joints=joints[4:])
+    none = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "features of a training clip" not in none.output
+    assert not (tmp_path / "out/repeats.csv").exists()
+    refused = CliRunner().invoke(command, ["scores-npz", *arguments[1:4], "--drop-repeats"])
+    assert "--drop-repeats is for poses and features" in refused.output
+
+
+@pytest.mark.skipif(not (SHARED / "data/nw_ucla.npz").is_file(), reason="the real skeletons are not here")
+def test_view_3_of_two_actions_of_n_ucla_is_view_2_again(tmp_path: Path) -> None:
+    summary = ucla.import_ucla(SHARED / "data/nw_ucla.npz", tmp_path, val_fraction=0)
+    assert {clip[:3] for clip in summary.repeats} == {"a02", "a03"}
+    assert len(summary.repeats) == 95
+    assert all(twin == clip.replace("_v03", "_v02") for clip, twin in summary.repeats.items())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

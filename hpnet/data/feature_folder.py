@@ -1,12 +1,14 @@
 """Clips that were made elsewhere, one after the other -> a folder with features and clip table, in flat memory.
 
 The folder holds what ``hpnet data`` and ``hpnet pool`` write (clips.csv, classes.csv, features.npy, index.parquet,
-meta.json), so that it serves as both inputs of ``hpnet train``.
+meta.json), so that it serves as both inputs of ``hpnet train``. Validation and test clips whose features are a training
+clip's, number for number, are listed in repeats.csv: a network that has learnt them by heart scores them right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -44,12 +46,14 @@ class ImportedClip:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What came in: counts, and clip_id -> reason of the clips that cannot be used."""
+    """What came in: counts; clip_id -> reason of the clips that cannot be used; clip_id of a validation or test clip ->
+    the training clip whose features it has."""
 
     clips: int
     persons: int
     without_person: int
     failed: dict[str, str] = field(default_factory=dict)
+    repeats: dict[str, str] = field(default_factory=dict)
 
 
 def pose_meta(kind: str, skeleton: Skeleton) -> FeatureMeta:
@@ -84,7 +88,13 @@ def nobody(
 
 
 def write_feature_folder(
-    out: Path, clips: Iterable[ImportedClip], table: pd.DataFrame, classes: pd.DataFrame, meta: FeatureMeta
+    out: Path,
+    clips: Iterable[ImportedClip],
+    table: pd.DataFrame,
+    classes: pd.DataFrame,
+    meta: FeatureMeta,
+    *,
+    drop_repeats: bool = False,
 ) -> ImportSummary:
     """Write clips as they come.
 
@@ -92,6 +102,7 @@ def write_feature_folder(
         clips: each is written before the next is asked for.
         table: clip_id, path, label, split, subject, camera, setup, repetition of the same clips, in the same order.
         classes: label, name, prompt.
+        drop_repeats: mark repeats as clips that cannot be used, so that nothing is scored on them.
 
     Raises:
         ValueError: a clip is listed twice, has features of another size than the first, has values that are not finite
@@ -103,6 +114,7 @@ def write_feature_folder(
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, int, int, bool]] = []
     facts: list[tuple[int, int, float, int, str]] = []
+    digests: list[bytes] = []
     size: tuple[int, ...] | None = None
     names = [str(name) for name in table.clip_id]
     unfinished = out / "features.npy.part"
@@ -117,6 +129,7 @@ def write_feature_folder(
             file.write(values.tobytes())
             for person, is_valid in enumerate(clip.valid):
                 rows.append((clip.clip_id, person, len(rows), bool(is_valid)))
+            digests.append(hashlib.sha256(values.tobytes()).digest() if clip.valid.any() else b"")
             facts.append((clip.width, clip.height, clip.fps, clip.frames, clip.error))
         if size is None:
             raise ValueError("there is no clip to import")
@@ -127,13 +140,39 @@ def write_feature_folder(
     unfinished.replace(out / "features.npy")
     index = pd.DataFrame(rows, columns=["clip_id", "person", "row", "valid"])
     Features.save_index(out, index, meta)
+    failed = {name: fact[4] for name, fact in zip(names, facts, strict=True) if fact[4]}
+    repeats = _repeats(names, [str(split) for split in table.split], digests)
+    _write_repeats(out / "repeats.csv", repeats, table)
+    if drop_repeats:
+        facts = [
+            (*fact[:4], fact[4] or (f"the same features as training clip {repeats[name]}" if name in repeats else ""))
+            for name, fact in zip(names, facts, strict=True)
+        ]
     described = table.reset_index(drop=True).assign(
         **dict(zip(("width", "height", "fps", "frames", "error"), map(list, zip(*facts, strict=True)), strict=True))
     )
     Clips(described[list(CLIP_COLUMNS)], classes).save(out)
     found = index.groupby("clip_id").valid.any()
-    failed = {name: fact[4] for name, fact in zip(names, facts, strict=True) if fact[4]}
-    return ImportSummary(len(names), int(index.valid.sum()), int((~found).sum()), failed)
+    return ImportSummary(len(names), int(index.valid.sum()), int((~found).sum()), failed, repeats)
+
+
+def _repeats(names: Sequence[str], splits: Sequence[str], digests: Sequence[bytes]) -> dict[str, str]:
+    """Clip that is not trained on -> the first training clip with the same digest; an empty digest equals none."""
+    clips = list(zip(names, splits, digests, strict=True))
+    trained: dict[bytes, str] = {}
+    for name, split, digest in clips:
+        if split == "train" and digest:
+            trained.setdefault(digest, name)
+    return {name: trained[digest] for name, split, digest in clips if split in ("val", "test") and digest in trained}
+
+
+def _write_repeats(file: Path, repeats: dict[str, str], table: pd.DataFrame) -> None:
+    """clip_id, split, same_as of every repeat; no file where there is none."""
+    file.unlink(missing_ok=True)
+    if repeats:
+        split = dict(zip(table.clip_id, table.split, strict=True))
+        rows = [(name, split[name], twin) for name, twin in repeats.items()]
+        pd.DataFrame(rows, columns=["clip_id", "split", "same_as"]).to_csv(file, index=False)
 
 
 def _checked(clip: ImportedClip, size: tuple[int, ...]) -> NDArray[np.float16]:

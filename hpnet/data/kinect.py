@@ -102,6 +102,7 @@ def import_kinect(
     align: bool = False,
     val_fraction: float = 0.15,
     seed: int = 7,
+    drop_repeats: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import every .skeleton file below ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
@@ -131,4 +132,5 @@ def import_kinect(
                 on_progress(1)
 
     classes: pd.DataFrame = protocols.class_table(protocol, table)
-    return write_feature_folder(out, clips(), described, classes, pose_meta("pose3d", NTU25))
+    meta = pose_meta("pose3d", NTU25)
+    return write_feature_folder(out, clips(), described, classes, meta, drop_repeats=drop_repeats)

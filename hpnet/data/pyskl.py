@@ -132,6 +132,7 @@ def import_pyskl(
     persons: int = 2,
     val_fraction: float = 0.15,
     seed: int = 7,
+    drop_repeats: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import an annotation pickle into ``out``.
@@ -173,7 +174,7 @@ def import_pyskl(
                 on_progress(1)
 
     meta = pose_meta("pose2d" if size == 2 else "pose3d", SKELETONS[joints, size])
-    return write_feature_folder(out, clips(), table.assign(path=names), classes, meta)
+    return write_feature_folder(out, clips(), table.assign(path=names), classes, meta, drop_repeats=drop_repeats)
 
 
 def _own_table(

@@ -50,6 +50,7 @@ def import_features(
     *,
     val_fraction: float = 0.15,
     seed: int = 7,
+    drop_repeats: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import the authors' pooled features (every .npy below ``source``) into ``out``.
@@ -77,7 +78,8 @@ def import_features(
                 on_progress(1)
 
     described = table.assign(path=[str(f) for f in files])
-    return write_feature_folder(out, clips(), described, protocols.class_table(protocol, table), META)
+    classes = protocols.class_table(protocol, table)
+    return write_feature_folder(out, clips(), described, classes, META, drop_repeats=drop_repeats)
 
 
 def _first_size(files: list[Path]) -> tuple[int, ...]:

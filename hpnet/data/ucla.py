@@ -26,12 +26,14 @@ def import_ucla(
     val_fraction: float = 0.15,
     val_view: int | None = None,
     seed: int = 7,
+    drop_repeats: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import names, offsets and joints of ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
 
     Clip n has the frames offsets[n] to offsets[n + 1]. The protocol tests on a camera that was never trained on, hence
-    ``align`` by default.
+    ``align`` by default. In the copy of the skeletons that benchmarks/nw-ucla.md measures, view 3 of
+    two actions is view 2 again: see ``repeats`` of :class:`~hpnet.data.feature_folder.ImportSummary`.
 
     Args:
         val_fraction: share of the training subjects held out for validation.
@@ -78,6 +80,5 @@ def import_ucla(
                 on_progress(1)
 
     described = table.assign(path=str(source))
-    return write_feature_folder(
-        out, clips(), described, protocols.class_table(protocol, table), pose_meta("pose3d", UCLA20)
-    )
+    classes, meta = protocols.class_table(protocol, table), pose_meta("pose3d", UCLA20)
+    return write_feature_folder(out, clips(), described, classes, meta, drop_repeats=drop_repeats)

@@ -1,4 +1,4 @@
-"""Augmentation of training clips: turned, scaled and cropped 3-D poses, and mixtures of two clips. Pure functions.
+"""Augmentation of training clips: moved 3-D poses, other places in time, and mixtures of two clips. Pure functions.
 
 Features are (N, C, T, V, M), zeros where nobody is. Everything random is an argument, so that a clip's augmentation
 depends on the seed, the epoch and the clip alone (:func:`clip_draws`), not on its batch or on the number of processes.
@@ -37,6 +37,20 @@ def rotate(features: Tensor, angles_rad: Tensor) -> Tensor:
         raise ValueError(f"features have {features.shape[1]} channels, only 3-D poses (x, y, z) can be turned")
     turned: Tensor = torch.einsum("ndc,nctvm->ndtvm", rotation_matrices(angles_rad).to(features), features)
     return turned
+
+
+def from_behind(features: Tensor, chosen: Tensor, mirror: tuple[int, ...]) -> Tensor:
+    """3-D poses as a depth camera's tracker gives them that took a back for a front: (N, 3, T, V, M) -> the same shape.
+
+    The tracker (Kinect's does so) names the right arm of somebody who shows their back the left one, for it expects
+    faces. Aligned by its shoulders, such a body has made half a turn about the vertical (y), left and right swapped.
+
+    Args:
+        chosen: (N,) bool, which clips.
+        mirror: for each joint its counterpart on the other side.
+    """
+    turned = features[:, :, :, list(mirror)] * features.new_tensor([-1.0, 1.0, -1.0])[:, None, None, None]
+    return torch.where(chosen[:, None, None, None, None], turned, features)
 
 
 def even_places(starts: Tensor, lengths: Tensor, frames: int) -> Tensor:

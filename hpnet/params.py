@@ -113,12 +113,15 @@ class TopologyParams(Section):
     standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
     rotation: float = Field(0.0, ge=0, le=180, description="3-D poses: largest random turn about each axis, degrees")
     scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of size, as a share")
+    behind: float = Field(
+        0.0, ge=0, le=1, description="3-D poses: probability of a half turn with left and right swapped, as from behind"
+    )
     crop: float = Field(1.0, gt=0, le=1, description="shortest random span of a training clip, as a share of it")
     places: Literal["even", "random"] = Field(
         "even", description="frames of a training clip: evenly spaced in the span, or at random places in order"
     )
     test_draws: int = Field(
-        1, ge=1, description="a clip's scores: mean over so many draws of rotation, scale, crop and places; 1: as it is"
+        1, ge=1, description="a clip's scores: mean over so many draws of what moves training clips; 1: as it is"
     )
     mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")

@@ -19,6 +19,7 @@ from .augmentation import (
     clip_draws,
     draw_mixture,
     even_places,
+    from_behind,
     one_hot_targets,
     random_places,
     resample_time,
@@ -58,21 +59,23 @@ MOMENTUM = 0.9
 
 def moves(params: TopologyParams) -> bool:
     """Whether clips are turned, sized, cropped or read at random places at all."""
-    return bool(params.rotation or params.scale or params.crop < 1 or params.places == "random")
+    turned = params.rotation or params.scale or params.behind
+    return bool(turned or params.crop < 1 or params.places == "random")
 
 
 def draw_size(params: TopologyParams, frames: int) -> int:
     """How many random numbers :func:`move` takes for a clip of ``frames`` frames."""
-    return 6 + frames if params.places == "random" else 6
+    return 6 + (frames if params.places == "random" else 0) + (1 if params.behind else 0)
 
 
-def move(features: Tensor, numbers: Tensor, params: TopologyParams) -> Tensor:
+def move(features: Tensor, numbers: Tensor, params: TopologyParams, mirror: tuple[int, ...]) -> Tensor:
     """A span of each clip at even or random places, turned and sized.
 
     Args:
         features: (N, C, T, V, M).
-        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three turns, the size, and with
-            random places one number per frame.
+        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three turns, the size; with
+            random places one number per frame; with ``behind`` whether it is.
+        mirror: for each joint its counterpart on the other side.
 
     Returns:
         (N, C, T, V, M).
@@ -82,8 +85,11 @@ def move(features: Tensor, numbers: Tensor, params: TopologyParams) -> Tensor:
         lengths = params.crop + (1 - params.crop) * numbers[:, 0]
         starts = numbers[:, 1] * (1 - lengths)
         frames = features.shape[2]
-        places = random_places(starts, lengths, numbers[:, 6:]) if random else even_places(starts, lengths, frames)
+        drawn = numbers[:, 6 : 6 + frames]
+        places = random_places(starts, lengths, drawn) if random else even_places(starts, lengths, frames)
         features = resample_time(features, places)
+    if params.behind:
+        features = from_behind(features, numbers[:, -1] < params.behind, mirror)
     if params.rotation:
         features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
     return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]
@@ -114,7 +120,7 @@ class TopologyModel(nn.Module):
         super().__init__()
         self.network = network
         self.stream = stream
-        self.parents = skeleton.parents
+        self.parents, self.mirror = skeleton.parents, skeleton.mirror
         self.params = params or TopologyParams()
         self.register_buffer("mean", statistics.mean.clone())
         self.register_buffer("sd", statistics.sd.clone())
@@ -147,7 +153,7 @@ class TopologyModel(nn.Module):
         readings = []
         for numbers in self.draws:
             # (size,) -> (N, size), the same for every clip
-            moved = move(features, numbers.expand(features.shape[0], -1), self.params)
+            moved = move(features, numbers.expand(features.shape[0], -1), self.params, self.mirror)
             readings.append(self.network(self.prepare(moved, valid), valid))
         return torch.stack(readings).mean(0)  # (draws, N, K) -> (N, K)
 
@@ -166,14 +172,15 @@ class TopologyTask:
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        if meta.kind != "pose3d" and (params.rotation or params.scale):
+        if meta.kind != "pose3d" and (params.rotation or params.scale or params.behind):
             raise ValueError(
-                f"train.topology.rotation and scale are for 3-D poses, the features are {meta.kind!r}: set both to 0"
+                f"train.topology.rotation, scale and behind are for 3-D poses, the features are {meta.kind!r}: "
+                "set them to 0"
             )
         if params.test_draws > 1 and not moves(params):
             raise ValueError(
                 f"train.topology.test_draws is {params.test_draws}, but every draw would be the same: "
-                "set crop below 1, places to 'random', rotation or scale, or test_draws to 1"
+                "set crop below 1, places to 'random', rotation, scale or behind, or test_draws to 1"
             )
         self.clips = clips
         self.features = features
@@ -217,7 +224,7 @@ class TopologyTask:
         size = draw_size(self.params, features.shape[2])
         drawn = np.stack([draw.random(size) for draw in clip_draws(self.seed, epoch, indices, 4)])
         numbers = torch.tensor(drawn, dtype=torch.float32).to(features.device, non_blocking=True)
-        return move(features, numbers, self.params)
+        return move(features, numbers, self.params, self.meta.skeleton.mirror)
 
     def _mixed(self, batch: PersonBatch, draw: np.random.Generator) -> PersonBatch:
         frames = batch.features.shape[2]

@@ -7,12 +7,14 @@ import torch
 from hpnet.augmentation import (
     draw_mixture,
     even_places,
+    from_behind,
     one_hot_targets,
     random_places,
     resample_time,
     rotate,
     rotation_matrices,
 )
+from hpnet.skeleton import COCO17
 
 
 def test_a_quarter_turn_about_each_axis() -> None:
@@ -45,6 +47,22 @@ def test_a_cropped_ramp_is_a_ramp_of_its_span() -> None:
     cropped = resample_time(ramp(2, 9), places)[:, 0, :, 0, 0]
     torch.testing.assert_close(cropped[0], torch.arange(9.0))
     torch.testing.assert_close(cropped[1], torch.linspace(2, 6, 9))
+
+
+def test_from_behind_is_a_half_turn_with_swapped_sides_and_its_own_inverse() -> None:
+    x = torch.randn(2, 3, 4, 17, 2)
+    chosen = torch.tensor([True, False])
+    seen = from_behind(x, chosen, COCO17.mirror)
+    torch.testing.assert_close(seen[1], x[1])
+    left, right = COCO17.joints.index("left_wrist"), COCO17.joints.index("right_wrist")
+    half_turn = rotate(x, torch.tensor([[0.0, np.pi, 0.0]] * 2))
+    torch.testing.assert_close(seen[0, :, :, left], half_turn[0, :, :, right], rtol=0, atol=1e-5)
+    torch.testing.assert_close(from_behind(seen, chosen, COCO17.mirror), x)
+    # a body that its tracker names the wrong way round is the same body again once it is aligned by its own shoulders
+    standing = torch.zeros(1, 3, 1, 17, 1)
+    shoulders = [COCO17.joints.index(f"{side}_shoulder") for side in ("left", "right")]
+    standing[0, 0, 0, shoulders, 0] = torch.tensor([0.2, -0.2])
+    torch.testing.assert_close(from_behind(standing, torch.tensor([True]), COCO17.mirror), standing)
 
 
 def test_random_places_rise_within_the_span_and_every_clip_has_its_own() -> None:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from hpnet.artifacts import Scores
 from hpnet.params import TopologyParams, validate
+from hpnet.skeleton import COCO17
 from hpnet.topology import load_topology
 from hpnet.training import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator
 from tests.test_training import PARAMS, SPLITS, make_clips, make_features, train
@@ -322,7 +323,7 @@ def test_a_stream_refuses_another_skeleton_and_another_models_weights(tmp_path: 
 
 def test_turning_is_for_3d_poses(tmp_path: Path, accelerator: Accelerator) -> None:
     params = TopologyParams.model_validate({**PARAMS.model_dump(), "rotation": 10})
-    with pytest.raises(ValueError, match="rotation and scale are for 3-D poses, the features are 'pooled'"):
+    with pytest.raises(ValueError, match="rotation, scale and behind are for 3-D poses, the features are 'pooled'"):
         train(tmp_path, accelerator, params=params)
 
 
@@ -335,7 +336,7 @@ def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_process
     features = make_features(clips, frames=6, channels=3, kind="pose3d")
     table = labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))
-    moved = {"rotation": 20.0, "scale": 0.2, "crop": 0.5, "places": places, "flip": 0.5, "batch_size": 6}
+    moved = {"rotation": 20.0, "scale": 0.2, "behind": 0.5, "crop": 0.5, "places": places, "flip": 0.5, "batch_size": 6}
     params = PARAMS.model_copy(update=moved)
 
     def seen(process: int, processes: int) -> dict[int, torch.Tensor]:
@@ -376,7 +377,7 @@ def test_test_draws_average_the_logits_of_clips_read_as_training_reads_them(
 ) -> None:
     from hpnet.topology import draw_size, move
 
-    moved = {"epochs": 2, "flip": 0.0, "rotation": 20.0, "scale": 0.2, "crop": 0.5, "places": "random"}
+    moved = {"epochs": 2, "flip": 0.0, "rotation": 20.0, "scale": 0.2, "behind": 0.5, "crop": 0.5, "places": "random"}
     clips = make_clips(["train"] * 25 + ["val"] * 9 + ["test"] * 9)
     features = make_features(clips, frames=6, channels=3, kind="pose3d")
     scores = {}
@@ -394,7 +395,8 @@ def test_test_draws_average_the_logits_of_clips_read_as_training_reads_them(
     with torch.inference_mode():
         size = draw_size(thrice.params, 6)
         numbers = [torch.from_numpy(np.random.default_rng([draw, 5]).random(size)).float() for draw in range(3)]
-        each = [once(move(x, row.expand(4, -1), once.params), valid) for row in numbers]
+        mirror = COCO17.mirror
+        each = [once(move(x, row.expand(4, -1), once.params, mirror), valid) for row in numbers]
         torch.testing.assert_close(thrice(x, valid), torch.stack(each).mean(0))
         order = torch.tensor([2, 0, 3, 1])
         torch.testing.assert_close(thrice(x[order], valid[order]), thrice(x, valid)[order])

@@ -117,6 +117,7 @@ PRESETS: dict[str, Preset] = {
                     "label_smoothing": 0.1,
                     "rotation": 17.0,
                     "scale": 0.2,
+                    "behind": 0.5,
                     "crop": 0.5,
                     "places": "random",
                     "test_draws": 8,

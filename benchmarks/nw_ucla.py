@@ -1,0 +1,81 @@
+"""Figures of benchmarks/nw-ucla.md that no command prints.
+
+    python benchmarks/nw_ucla.py scores all/repeats.csv fused-1 fused-2 fused-3
+    python benchmarks/nw_ucla.py walking nw_ucla.npz
+
+``scores``: top-1 on the test clips and on those that are no training clip, mean and sd over the folders (one per seed).
+``walking``: in which share of the clips of "walk around" people walk backwards once they are turned square by their
+shoulders, per view; frames with impossible bones are left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpnet.artifacts import Scores
+from hpnet.data import pose3d
+from hpnet.data.ucla import AXES
+from hpnet.skeleton import UCLA20
+
+WALK = "a04"
+LONGEST, SHORTEST = 3.0, 0.2
+"""A bone is impossible beyond so many times its median length (and 10 cm), or below."""
+
+
+def scores(repeats: Path, folders: list[Path]) -> None:
+    """Print top-1 in percent, all test clips and new ones."""
+    known = set(pd.read_csv(repeats).clip_id)
+    found = []
+    for folder in folders:
+        test = Scores.load(folder / "scores.parquet").split("test")
+        hit = test.logits.argmax(1) == test.labels
+        new = np.array([clip not in known for clip in test.clip_ids])
+        found.append((100 * hit.mean(), 100 * hit[new].mean()))
+        print(f"{folder}: {found[-1][0]:.1f} % of {len(hit)}, {found[-1][1]:.1f} % of the {new.sum()} new ones")
+    if len(found) > 1:
+        mean, sd = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
+        print(f"mean: {mean[0]:.1f} ± {sd[0]:.1f}, new {mean[1]:.1f} ± {sd[1]:.1f}")
+
+
+def possible(joints_m: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(T,), frames (T, V, 3) without an impossible bone."""
+    lengths = np.linalg.norm(joints_m - joints_m[:, list(UCLA20.parents)], axis=2)  # (T, V)
+    median = np.median(lengths, axis=0)
+    short = (lengths < SHORTEST * median) & (median > 0.05)
+    return ~((lengths > LONGEST * median + 0.1) | short).any(1)
+
+
+def forward_m(joints_m: NDArray[np.floating], whole: NDArray[np.bool_]) -> float:
+    """How far the root of a body (T, V, 3) walks the way its shoulders say it faces."""
+    steps = [k for k in range(len(joints_m) - 1) if whole[k] and whole[k + 1]]
+    moved = (pose3d.body_rotation(joints_m[k], AXES) @ (joints_m[k + 1, 0] - joints_m[k, 0]) for k in steps)
+    return float(sum(step[2] for step in moved))
+
+
+def walking(source: Path) -> None:
+    """Print the share of "walk around" that goes backwards, by view."""
+    arrays = np.load(source)
+    joints, offsets = arrays["joints"].astype(np.float64), arrays["offsets"]
+    whole = possible(joints)
+    print(f"{(~whole).sum()} of {len(whole)} frames have an impossible bone")
+    for view in "123":
+        ways = []
+        for name, start, stop in zip(arrays["names"], offsets[:-1], offsets[1:], strict=True):
+            good = start + np.flatnonzero(whole[start:stop])
+            if not (str(name).startswith(WALK) and str(name).endswith(view) and len(good)):
+                continue
+            if np.linalg.norm(joints[good[-1], 0] - joints[good[0], 0]) > 0.5:
+                ways.append(forward_m(joints[start:stop], whole[start:stop]))
+        print(f"view {view}: {100 * np.mean(np.array(ways) < 0):.0f} % of {len(ways)} clips that go 0.5 m or further")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "scores":
+        scores(Path(sys.argv[2]), [Path(folder) for folder in sys.argv[3:]])
+    else:
+        walking(Path(sys.argv[2]))

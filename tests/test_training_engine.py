@@ -263,6 +263,33 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, monkeypatch: pytes
     )
 
 
+def test_other_test_draws_score_again_and_train_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpnet.stages.train import command
+
+    monkeypatch.chdir(tmp_path)
+    clips = make_clips(SPLITS)
+    clips.save(tmp_path / "artifacts/data")
+    make_features(clips, frames=6, channels=3, kind="pose3d").save(tmp_path / "artifacts/pool")
+    drawn = [*SMALL, "--topology-flip", "0", "--topology-crop", "0.5", "--topology-places", "random", "--device", "cpu"]
+    scores, weights = {}, {}
+    for draws in ("1", "3"):
+        done = CliRunner().invoke(command, ["hpj", *drawn, "--topology-test-draws", draws])
+        assert done.exit_code == 0, done.output
+        scores[draws] = Scores.load(Path("artifacts/train/hpj/scores.parquet")).logits
+        weights[draws] = load_file("artifacts/train/hpj/model.safetensors")
+        assert len(list(Path(".work/train").iterdir())) == 1  # the same run
+        if draws == "1":
+
+            def no_epoch(*_: object, **__: object) -> None:
+                raise AssertionError("trained again")
+
+            monkeypatch.setattr("hpnet.topology.TopologyTask.train_batches", no_epoch)
+    assert not np.allclose(scores["1"], scores["3"])
+    for name, value in weights["1"].items():
+        assert torch.equal(weights["3"][name], value), name
+    assert json.loads(Path("artifacts/train/hpj/config.json").read_text())["params"]["test_draws"] == 3
+
+
 def test_several_seeds_give_mean_and_sd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpnet.stages.train import command
 

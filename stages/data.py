@@ -26,7 +26,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     """
     from hpnet.artifacts import write_json
     from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
-    from hpnet.data.table import refuse_copies
+    from hpnet.data.table import copies, refuse_copies
 
     section = params.data
     if was_given(context, "videos"):
@@ -40,8 +40,17 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
         videos = Path(section.videos)
         with progress("indexing", None if section.table else len(find_videos(videos))) as advance:
             clips = index_folder(videos, section, processes, advance)
-        if section.protocol == "folder":  # the other protocols know people and cameras from the names
-            refuse_copies([Path(path) for path in clips.table.path], clips.table.split.tolist())
+        files, splits = [Path(path) for path in clips.table.path], clips.table.split.tolist()
+        if section.protocol == "folder":
+            refuse_copies(files, splits)
+        elif twins := copies(files, splits):  # the data set is as published, and so is its split
+            found = len({n for pair in twins for n in pair})
+            first, second = (files[n] for n in twins[0])
+            click.echo(
+                f"{found} videos have a copy in another split, such as {first} and {second}: a network may know them "
+                "by heart",
+                err=True,
+            )
     else:
         from hpnet.data.mannequin.benchmark import plan
 

@@ -1,5 +1,6 @@
 """`hpnet data`: folders of videos, good and bad, become clip tables."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from hpnet.artifacts import Clips, read_json
 from hpnet.data.index import failures, find_videos, index_folder
+from hpnet.data.table import BEGINNING, copies
 from hpnet.params import DataParams
 from hpnet.stages.data import command
 from hpnet.video import write_video
@@ -70,6 +72,32 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 def test_a_name_outside_the_protocol_shows_the_pattern(folder: Path) -> None:
     with pytest.raises(ValueError, match="SsssCcccPpppRrrrAaaa"):
         index_folder(folder, params(protocol="ntu60-xsub"))
+
+
+def test_a_video_in_two_splits_of_a_published_data_set_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = "S001C001P001R001A001_rgb.avi"
+    for name in (trained, "S001C001P002R001A001_rgb.avi", "S001C001P003R001A001_rgb.avi"):  # train, train, test
+        video(tmp_path / "videos" / name, seed=int(name[9:12]))
+    arguments = ["--videos", "videos", "--protocol", "ntu60-xsub"]
+    different = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "another split" not in different.output
+    copied = tmp_path / "videos" / "S001C001P006R001A002_rgb.avi"  # test, and said to be another action
+    shutil.copy(tmp_path / "videos" / trained, copied)
+    shutil.copy(tmp_path / "videos" / trained, tmp_path / "videos" / trained.replace("R001", "R002"))
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "3 videos have a copy in another split, such as" in done.output
+    assert copied.name in done.output
+    assert len(Clips.load(tmp_path / "artifacts/data").usable()) == 5
+
+
+def test_videos_alike_in_size_and_beginning_are_compared_to_their_end(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "abcde"]
+    for file, last in zip(files, (b"x", b"y", b"x", b"x", b"xx"), strict=True):
+        file.write_bytes(bytes(BEGINNING) + last)
+    assert copies(files, ["train", "test", "test", "train", "val"]) == [(0, 2), (2, 3)]
+    assert copies([*files, tmp_path / "missing"], ["train", "test", "", "train", "val", "test"]) == []
+    assert copies([], []) == []
 
 
 def test_the_command_counts_failures_and_stops_when_there_are_too_many(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ import pandas as pd
 
 from ..csv_text import read_csv_text
 from .protocols import COLUMNS, hold_out_order
+
+BEGINNING = 1 << 16
+"""Bytes by which videos of one size are told apart before they are compared whole."""
 
 REQUIRED = ("video", "action")
 OPTIONAL = ("source", "split")
@@ -96,25 +100,40 @@ def refuse_leaks(sources: list[str], splits: list[str]) -> None:
             )
 
 
-def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
-    """A video and a copy of it under another name are one source: they may not be on two sides.
+def copies(files: Sequence[Path], splits: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of files on two sides that are the same video under two names: places in ``files``, the earlier one first.
 
-    Files of one size are compared byte by byte; missing and empty ones are left to those who read them.
-
-    Raises:
-        ValueError: names both files and their splits.
+    Files of one size and one beginning are compared byte by byte; missing and empty ones are left to those who read
+    them.
     """
     sizes: dict[int, list[int]] = {}
     for n, file in enumerate(files):
         if splits[n] and file.is_file() and file.stat().st_size:
             sizes.setdefault(file.stat().st_size, []).append(n)
-    for group in sizes.values():
-        for a, b in itertools.combinations(group, 2):
-            if splits[a] != splits[b] and filecmp.cmp(files[a], files[b], shallow=False):
-                raise ValueError(
-                    f"{files[a]} and {files[b]} are the same video, in {splits[a]} and in {splits[b]}: remove one, or "
-                    "accuracy is measured on what was learnt by heart"
-                )
+    beginnings: dict[tuple[int, bytes], list[int]] = {}
+    for size, group in sizes.items():
+        for n in group if len(group) > 1 else ():
+            with files[n].open("rb") as video:
+                beginnings.setdefault((size, hashlib.sha256(video.read(BEGINNING)).digest()), []).append(n)
+    return [
+        (a, b)
+        for group in beginnings.values()
+        for a, b in itertools.combinations(group, 2)
+        if splits[a] != splits[b] and filecmp.cmp(files[a], files[b], shallow=False)
+    ]
+
+
+def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
+    """A video and a copy of it under another name are one source: they may not be on two sides.
+
+    Raises:
+        ValueError: names both files and their splits.
+    """
+    for a, b in copies(files, splits):
+        raise ValueError(
+            f"{files[a]} and {files[b]} are the same video, in {splits[a]} and in {splits[b]}: remove one, or "
+            "accuracy is measured on what was learnt by heart"
+        )
 
 
 def _by_group(groups: list[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:

@@ -31,7 +31,7 @@ from hpnet.data.mannequin import actions
 from hpnet.params import STREAMS, Params, validate
 from hpnet.report import examples, figures, results
 from hpnet.report.collect import collect, count_parameters, read_history
-from hpnet.report.page import write_report
+from hpnet.report.page import _prose, write_report
 from hpnet.report.tables import Column, Measured, Table, plain_bytes, significant
 from hpnet.skeleton import COCO17
 from hpnet.video import write_video
@@ -292,6 +292,7 @@ def test_what_comes_from_data_is_escaped(whole: tuple[Path, dict]) -> None:
     source = (root / "report" / "index.html").read_text(encoding="utf-8")
     assert "<b>test</b>" not in source
     assert "A &lt;b&gt;test&lt;/b&gt; &amp; report" in source
+    assert _prose("`<b>` of <b> & 5 %") == "<code>&lt;b&gt;</code> of &lt;b&gt; &amp; 5\u00a0%"
     assert "video is &lt;empty&gt;" in source
 
 
@@ -376,9 +377,12 @@ def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
     numbers = write_report(collect(tmp_path, params), tmp_path / "report")
     assert numbers == {}
     prose = read_page(tmp_path / "report").prose
+    source = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "No accuracy can be given: the streams have not been fused." in prose
     for stage in ("hpnet data", "hpnet detect", "hpnet estimate", "hpnet pool"):
-        assert f"run `{stage}`" in prose
+        assert f"run {stage}" in prose
+        assert f"<code>{stage}</code>" in source
+    assert "`" not in prose
     assert read_json(tmp_path / "report" / "plots" / "per_class.json") == []
 
 

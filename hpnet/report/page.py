@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from ..artifacts import Scores, write_json
 from .accuracy import accuracy_section
@@ -116,6 +118,7 @@ def write_report(
         "script": _asset("script.js"),
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_keep_percent)
+    environment.filters["prose"] = _prose
     html = environment.from_string(_asset("template.html")).render(context)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(html, encoding="utf-8")
@@ -169,6 +172,11 @@ def _write_plots(project: Project, test: Scores | None, out: Path) -> None:
 def _keep_percent(value: Any) -> Any:
     """Keeps a number and its percent sign on one line; markup stays as it is."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
+
+
+def _prose(text: str) -> Markup:
+    """Text with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_keep_percent(text)))))
 
 
 def _asset(name: str) -> str:

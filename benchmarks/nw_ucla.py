@@ -2,10 +2,12 @@
 
     python benchmarks/nw_ucla.py scores all/repeats.csv fused-1 fused-2 fused-3
     python benchmarks/nw_ucla.py walking nw_ucla.npz
+    python benchmarks/nw_ucla.py swapped nw_ucla.npz benchmarks/nw-ucla-relabel.csv
 
 ``scores``: top-1 on the test clips and on those that are no training clip, mean and sd over the folders (one per seed).
 ``walking``: in which share of the clips of "walk around" people walk backwards once they are turned square by their
-shoulders, per view; frames with impossible bones are left out.
+shoulders, per view; frames with impossible bones are left out. ``swapped``: what shows, without a network, that the
+clips of the CSV are under the wrong name: how the head moves, and how many takes there are of each action.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from hpnet.data import pose3d
 from hpnet.data.ucla import AXES
 from hpnet.skeleton import UCLA20
 
-WALK = "a04"
+WALK, SIT_STAND = "a04", ("a05", "a06")
 LONGEST, SHORTEST = 3.0, 0.2
 """A bone is impossible beyond so many times its median length (and 10 cm), or below."""
 
@@ -74,8 +76,32 @@ def walking(source: Path) -> None:
         print(f"view {view}: {100 * np.mean(np.array(ways) < 0):.0f} % of {len(ways)} clips that go 0.5 m or further")
 
 
+def swapped(source: Path, relabel: Path) -> None:
+    """Print how far the head rises from the first to the last three frames of clips of "sit down" and "stand up", by
+    subject and view where the CSV names some; and the takes of the CSV's actions in every view."""
+    arrays = np.load(source)
+    offsets, clips = arrays["offsets"], [str(name) for name in arrays["names"]]
+    head_m = arrays["joints"][:, UCLA20.joints.index("head"), 1]
+    wrong = sorted({(clip[:3], clip[4:7]) for clip in pd.read_csv(relabel).clip_id})
+    for action, subject in wrong:
+        for view in "123":
+            takes = [
+                n for n, clip in enumerate(clips) if clip.startswith(f"{action}_{subject}") and clip.endswith(view)
+            ]
+            line = f"{action}_{subject}, view {view}: {len(takes)} takes"
+            if action in SIT_STAND and takes:
+                ends = [
+                    (head_m[offsets[n] : offsets[n] + 3], head_m[offsets[n + 1] - 3 : offsets[n + 1]]) for n in takes
+                ]
+                rises = [float(last.mean() - first.mean()) for first, last in ends]
+                line += f", the head rises by {min(rises):.2f} to {max(rises):.2f} m"
+            print(line)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "scores":
         scores(Path(sys.argv[2]), [Path(folder) for folder in sys.argv[3:]])
+    elif sys.argv[1] == "swapped":
+        swapped(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         walking(Path(sys.argv[2]))

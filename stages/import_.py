@@ -42,6 +42,11 @@ FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
 @click.option("--seed", type=int, default=7, show_default=True, help="Poses: decides who is held out.")
 @click.option("--drop-repeats", is_flag=True, help="Poses, features: leave out test clips that equal a training clip.")
 @click.option(
+    "--relabel",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Poses, features: a CSV of clip_id and action, for training clips under the wrong name.",
+)
+@click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."
 )
 def command(
@@ -60,6 +65,7 @@ def command(
     val_view: int | None,
     seed: int,
     drop_repeats: bool,
+    relabel: Path | None,
     max_failed: float,
 ) -> None:
     """Bring scores, poses and features of other projects in.
@@ -73,16 +79,20 @@ def command(
     spine base. Validation and test clips that have the features of a training clip are counted, and listed in
     repeats.csv.
     """
+    from hpnet.data.corrections import Corrections, read_actions
+
     if val_view is not None and layout != "nw-ucla":
         raise click.UsageError(f"--val-view is for nw-ucla, not for {layout}")
-    if drop_repeats and layout in SCORES:
-        raise click.UsageError(f"--drop-repeats is for poses and features, not for {layout}")
+    for option, given in (("--drop-repeats", drop_repeats), ("--relabel", relabel is not None)):
+        if given and layout in SCORES:
+            raise click.UsageError(f"{option} is for poses and features, not for {layout}")
     if layout in SCORES:
         _import_scores(layout, source, out, protocol, stream, kind, allow_missing)
         return
     if protocol is None and layout in ("features-hpnet", "kinect"):
         raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
-    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed, "drop_repeats": drop_repeats}
+    corrections = Corrections(drop_repeats, read_actions(relabel) if relabel else {})
+    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed, "corrections": corrections}
     if layout != "features-hpnet":
         options["frames"] = frames
     if layout in ("pyskl", "kinect"):
@@ -105,6 +115,8 @@ def command(
         f"{summary.clips} clips, {summary.persons} people, {summary.without_person} clips with nobody "
         f"({len(summary.failed)} of them failed) -> {out}"
     )
+    if corrections.actions:
+        click.echo(f"{len(corrections.actions)} clips have the action that {relabel} gives them")
     if summary.repeats:
         clip_id, twin = next(iter(summary.repeats.items()))
         remedy = "they are left out" if drop_repeats else "--drop-repeats leaves them out"

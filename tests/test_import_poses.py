@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from hpnet import pooling
@@ -272,6 +273,46 @@ def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_p
     assert not (tmp_path / "out/repeats.csv").exists()
     refused = CliRunner().invoke(command, ["scores-npz", *arguments[1:4], "--drop-repeats"])
     assert "--drop-repeats is for poses and features" in refused.output
+
+
+def test_training_clips_under_the_wrong_name_are_relabelled_and_test_clips_are_not(tmp_path: Path) -> None:
+    person = body(UCLA20, "hip_centre", "shoulder_centre")
+    names = np.array(["a05_s01_e00_v01", "a06_s01_e00_v01", "a05_s04_e00_v02", "a05_s04_e00_v03"])
+    joints = np.concatenate([person[None] + 0.1 * n for n in range(4)]).astype(np.float32)
+    write_ucla(tmp_path / "u.npz", names=names, offsets=np.arange(5), joints=joints)
+    arguments = ["nw-ucla", str(tmp_path / "u.npz"), "--out", str(tmp_path / "out"), "--val-fraction", "0"]
+    file = tmp_path / "actions.csv"
+
+    def run(*lines: str) -> Result:
+        file.write_text("\n".join(["clip_id,action,why", *lines, ""]))
+        return CliRunner().invoke(command, [*arguments, "--relabel", str(file)])
+
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    before = Clips.load(tmp_path / "out").table
+    done = run("a05_s04_e00_v02,stand up,she rises")
+    assert done.exit_code == 0, done.output
+    assert "1 clips have the action that" in done.output
+    clips = Clips.load(tmp_path / "out")
+    assert [clips.class_names[label] for label in clips.table.label] == ["sit down", "stand up", "stand up", "sit down"]
+    pd.testing.assert_frame_equal(clips.table.drop(columns="label"), before.drop(columns="label"))
+
+    for lines, message in (
+        (["a05_s04_e00_v03,stand up,"], "test clip 'a05_s04_e00_v03' is to be 'stand up': labels of test clips stay"),
+        (["a05_s04_e09_v02,stand up,"], "'a05_s04_e09_v02' is to be 'stand up', but there is no such clip"),
+        (["a05_s04_e00_v02,rise,"], "'a05_s04_e00_v02' is to be 'rise', which is no class; choose from pick up"),
+        (["a05_s04_e00_v02,stand up,"] * 2, "names clip 'a05_s04_e00_v02' twice"),
+    ):
+        refused = run(*lines)
+        assert isinstance(refused.exception, ValueError)
+        assert message in str(refused.exception)
+    assert Clips.load(tmp_path / "out").table.label.tolist() == clips.table.label.tolist()  # refused before anything
+    file.write_text("clip_id,label\n")
+    with pytest.raises(ValueError, match="has no column 'action'"):
+        CliRunner().invoke(command, [*arguments, "--relabel", str(file)], catch_exceptions=False)
+    with pytest.raises(FileNotFoundError, match="expected a CSV with columns clip_id and action"):
+        CliRunner().invoke(command, [*arguments, "--relabel", str(tmp_path / "no.csv")], catch_exceptions=False)
+    scores = CliRunner().invoke(command, ["scores-npz", *arguments[1:4], "--relabel", str(file)])
+    assert "--relabel is for poses and features" in scores.output
 
 
 @pytest.mark.skipif(not (SHARED / "data/nw_ucla.npz").is_file(), reason="the real skeletons are not here")

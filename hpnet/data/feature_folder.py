@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .. import pooling
 from ..artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features
 from ..skeleton import Skeleton
+from .corrections import AS_PUBLISHED, Corrections, relabelled
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def write_feature_folder(
     table: pd.DataFrame,
     classes: pd.DataFrame,
     meta: FeatureMeta,
-    *,
-    drop_repeats: bool = False,
+    corrections: Corrections = AS_PUBLISHED,
 ) -> ImportSummary:
     """Write clips as they come.
 
@@ -102,15 +102,16 @@ def write_feature_folder(
         clips: each is written before the next is asked for.
         table: clip_id, path, label, split, subject, camera, setup, repetition of the same clips, in the same order.
         classes: label, name, prompt.
-        drop_repeats: mark repeats as clips that cannot be used, so that nothing is scored on them.
 
     Raises:
-        ValueError: a clip is listed twice, has features of another size than the first, has values that are not finite
-            or too large for float16, or is not in its place in ``table``; or there is no clip. Names the clip.
+        ValueError: ``corrections`` do not fit (see :func:`~hpnet.data.corrections.relabelled`); a clip is listed twice,
+            has features of another size than the first, has values that are not finite or too large for float16, or is
+            not in its place in ``table``; or there is no clip. Names the clip.
     """
     repeated = table.clip_id[table.clip_id.duplicated()]
     if len(repeated):
         raise ValueError(f"clip {repeated.iloc[0]!r} is listed twice")
+    table = relabelled(table, classes, corrections.actions)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, int, int, bool]] = []
     facts: list[tuple[int, int, float, int, str]] = []
@@ -143,7 +144,7 @@ def write_feature_folder(
     failed = {name: fact[4] for name, fact in zip(names, facts, strict=True) if fact[4]}
     repeats = _repeats(names, [str(split) for split in table.split], digests)
     _write_repeats(out / "repeats.csv", repeats, table)
-    if drop_repeats:
+    if corrections.drop_repeats:
         facts = [
             (*fact[:4], fact[4] or (f"the same features as training clip {repeats[name]}" if name in repeats else ""))
             for name, fact in zip(names, facts, strict=True)

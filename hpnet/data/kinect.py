@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..skeleton import NTU25
 from . import pose3d, protocols
+from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
 
 AXES = pose3d.BodyAxes.of(NTU25, "spine_base", "spine_shoulder")
@@ -102,7 +103,7 @@ def import_kinect(
     align: bool = False,
     val_fraction: float = 0.15,
     seed: int = 7,
-    drop_repeats: bool = False,
+    corrections: Corrections = AS_PUBLISHED,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import every .skeleton file below ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
@@ -133,4 +134,4 @@ def import_kinect(
 
     classes: pd.DataFrame = protocols.class_table(protocol, table)
     meta = pose_meta("pose3d", NTU25)
-    return write_feature_folder(out, clips(), described, classes, meta, drop_repeats=drop_repeats)
+    return write_feature_folder(out, clips(), described, classes, meta, corrections)

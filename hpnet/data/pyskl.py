@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import pooling
 from ..skeleton import COCO17, NTU25, Skeleton
 from . import pose3d, protocols
+from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
 from .kinect import AXES
 from .pickles import load_pickle
@@ -132,7 +133,7 @@ def import_pyskl(
     persons: int = 2,
     val_fraction: float = 0.15,
     seed: int = 7,
-    drop_repeats: bool = False,
+    corrections: Corrections = AS_PUBLISHED,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import an annotation pickle into ``out``.
@@ -174,7 +175,7 @@ def import_pyskl(
                 on_progress(1)
 
     meta = pose_meta("pose2d" if size == 2 else "pose3d", SKELETONS[joints, size])
-    return write_feature_folder(out, clips(), table.assign(path=names), classes, meta, drop_repeats=drop_repeats)
+    return write_feature_folder(out, clips(), table.assign(path=names), classes, meta, corrections)
 
 
 def _own_table(

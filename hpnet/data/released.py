@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..artifacts import FeatureMeta, Features
 from ..skeleton import COCO17
 from . import protocols
+from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
 from .pickles import load_array
 
@@ -50,7 +51,7 @@ def import_features(
     *,
     val_fraction: float = 0.15,
     seed: int = 7,
-    drop_repeats: bool = False,
+    corrections: Corrections = AS_PUBLISHED,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import the authors' pooled features (every .npy below ``source``) into ``out``.
@@ -79,7 +80,7 @@ def import_features(
 
     described = table.assign(path=[str(f) for f in files])
     classes = protocols.class_table(protocol, table)
-    return write_feature_folder(out, clips(), described, classes, META, drop_repeats=drop_repeats)
+    return write_feature_folder(out, clips(), described, classes, META, corrections)
 
 
 def _first_size(files: list[Path]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..skeleton import UCLA20
 from . import pose3d, protocols
+from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, pose_clip, pose_meta, write_feature_folder
 from .pickles import load_arrays
 
@@ -26,7 +27,7 @@ def import_ucla(
     val_fraction: float = 0.15,
     val_view: int | None = None,
     seed: int = 7,
-    drop_repeats: bool = False,
+    corrections: Corrections = AS_PUBLISHED,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import names, offsets and joints of ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
@@ -81,4 +82,4 @@ def import_ucla(
 
     described = table.assign(path=str(source))
     classes, meta = protocols.class_table(protocol, table), pose_meta("pose3d", UCLA20)
-    return write_feature_folder(out, clips(), described, classes, meta, drop_repeats=drop_repeats)
+    return write_feature_folder(out, clips(), described, classes, meta, corrections)

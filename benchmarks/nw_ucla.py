@@ -4,7 +4,8 @@
     python benchmarks/nw_ucla.py walking nw_ucla.npz
     python benchmarks/nw_ucla.py swapped nw_ucla.npz benchmarks/nw-ucla-relabel.csv
 
-``scores``: top-1 on the test clips and on those that are no training clip, mean and sd over the folders (one per seed).
+``scores``: top-1 on the test clips and on those that are no training clip, mean and sd over the folders (one per seed);
+top-1 of their summed scores, and the errors of all folders by action and what it is taken for, the most frequent first.
 ``walking``: in which share of the clips of "walk around" people walk backwards once they are turned square by their
 shoulders, per view; frames with impossible bones are left out. ``swapped``: what shows, without a network, that the
 clips of the CSV are under the wrong name: how the head moves, and how many takes there are of each action.
@@ -13,6 +14,7 @@ clips of the CSV are under the wrong name: how the head moves, and how many take
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpnet.artifacts import Scores
-from hpnet.data import pose3d
+from hpnet.data import pose3d, protocols
 from hpnet.data.ucla import AXES
 from hpnet.skeleton import UCLA20
 
@@ -32,16 +34,23 @@ LONGEST, SHORTEST = 3.0, 0.2
 def scores(repeats: Path, folders: list[Path]) -> None:
     """Print top-1 in percent, all test clips and new ones."""
     known = set(pd.read_csv(repeats).clip_id)
-    found = []
+    found, logits, errors = [], [], Counter[tuple[str, str]]()
+    names = list(protocols.class_table("nw-ucla").name)
     for folder in folders:
         test = Scores.load(folder / "scores.parquet").split("test")
         hit = test.logits.argmax(1) == test.labels
         new = np.array([clip not in known for clip in test.clip_ids])
         found.append((100 * hit.mean(), 100 * hit[new].mean()))
         print(f"{folder}: {found[-1][0]:.1f} % of {len(hit)}, {found[-1][1]:.1f} % of the {new.sum()} new ones")
+        logits.append(pd.DataFrame(test.logits, test.clip_ids))
+        pairs = zip(test.labels[~hit], test.logits[~hit].argmax(1), strict=True)
+        errors.update((names[truth], names[guess]) for truth, guess in pairs)
     if len(found) > 1:
         mean, sd = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
         print(f"mean: {mean[0]:.1f} ± {sd[0]:.1f}, new {mean[1]:.1f} ± {sd[1]:.1f}")
+        together = sum(logits[1:], logits[0]).loc[list(test.clip_ids)].to_numpy().argmax(1)
+        print(f"together: {100 * (together == test.labels).mean():.1f} %")
+    print(f"{errors.total()} errors: " + "; ".join(f"{n} {a} -> {b}" for (a, b), n in errors.most_common(4)))
 
 
 def possible(joints_m: NDArray[np.floating]) -> NDArray[np.bool_]:

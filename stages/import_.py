@@ -44,7 +44,7 @@ FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
 @click.option(
     "--relabel",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Poses, features: a CSV of clip_id and action, for training clips under the wrong name.",
+    help="Poses, features: a CSV of clip_id and action that training and validation clips get instead of their own.",
 )
 @click.option(
     "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."

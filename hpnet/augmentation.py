@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .streams import joints_at
+
 
 def clip_draws(seed: int, epoch: int, clips: NDArray[np.int64], purpose: int) -> list[np.random.Generator]:
     """One generator per clip (n,); ``purpose`` keeps different uses apart."""
@@ -49,7 +51,8 @@ def from_behind(features: Tensor, chosen: Tensor, mirror: tuple[int, ...]) -> Te
         chosen: (N,) bool, which clips.
         mirror: for each joint its counterpart on the other side.
     """
-    turned = features[:, :, :, list(mirror)] * features.new_tensor([-1.0, 1.0, -1.0])[:, None, None, None]
+    x, y, z = features[:, :, :, joints_at(mirror, features)].unbind(1)
+    turned = torch.stack([-x, y, -z], dim=1)
     return torch.where(chosen[:, None, None, None, None], turned, features)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,14 @@ def whole_best(folder: Path, chosen: Epoch) -> Path:
 def save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the last epoch's weights by themselves when it is the best so far."""
     if max(history, key=lambda e: e.rank) is history[-1]:
-        with writing(folder / "best.safetensors.part") as part:
-            save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, part)
-        seal(part, _best_stem(history[-1].epoch))
+        save_weights(folder, model.state_dict(), history[-1])
+
+
+def save_weights(folder: Path, state: Mapping[str, Tensor], epoch: Epoch) -> None:
+    """Write the weights of the best epoch so far."""
+    with writing(folder / "best.safetensors.part") as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part)
+    seal(part, _best_stem(epoch.epoch))
 
 
 def save_last(

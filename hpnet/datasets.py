@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .artifacts import Clips, FeatureMeta, Features
-from .streams import transform
+from .streams import joints_at, transform
 from .training import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
@@ -106,6 +106,11 @@ class PersonFeatures:
         if array.nbytes <= _room(device):
             self._resident = torch.from_numpy(np.array(array)).to(device)
 
+    @property
+    def frames(self) -> int:
+        """T."""
+        return int(self._mapped.shape[1])
+
     def batch(self, clips: Indices) -> PersonBatch:
         """The clips at ``clips`` (n,), not augmented."""
         chosen = torch.from_numpy(clips)
@@ -180,7 +185,7 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     """
     if meta.kind not in MIRRORED_KINDS:
         raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
-    mirrored = features[:, :, :, list(meta.skeleton.mirror)]
+    mirrored = features[:, :, :, joints_at(meta.skeleton.mirror, features)]
     if meta.kind in ("pose2d", "pose3d"):
         mirrored[:, 0] = -mirrored[:, 0]
     return torch.where(chosen[:, None, None, None, None], mirrored, features)

@@ -7,6 +7,7 @@ and dtype.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ def bone(features: Array, parents: Sequence[int]) -> Array:
         parents: parent of each joint (V,), 0-based.
     """
     _require_joints(features, parents)
-    return features - features[:, :, :, list(parents)]
+    return features - features[:, :, :, joints_at(parents, features)]
 
 
 def joint_motion(features: Array, parents: Sequence[int]) -> Array:
@@ -65,6 +66,21 @@ def transform(stream: str, features: Array, parents: Sequence[int]) -> Array:
         raise ValueError(f"unknown topology stream {stream!r}: choose from {', '.join(STREAM_TRANSFORMS)}")
     result: Array = STREAM_TRANSFORMS[stream](features, parents)
     return result
+
+
+def joints_at(order: Sequence[int], features: Any) -> Any:
+    """An index of joints for ``features[:, :, :, index]``.
+
+    On a GPU it is a tensor that is there already: a list would be sent at every use, and waited for.
+    """
+    if isinstance(features, torch.Tensor) and features.device.type == "cuda":
+        return _on_device(tuple(order), features.device)
+    return list(order)
+
+
+@functools.lru_cache(maxsize=64)
+def _on_device(order: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(order, device=device)
 
 
 def _require_joints(features: Any, parents: Sequence[int]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ from .skeleton import RELEASED17, Skeleton
 from .streams import transform
 from .training import (
     Clock,
+    FitResult,
     Indices,
     LabelledClips,
+    Schedule,
     batch_count,
     finish,
     fit,
@@ -261,6 +263,102 @@ class TopologyTask:
         return features
 
 
+@dataclass(frozen=True)
+class TopologyRun:
+    """A stream and a seed, ready to be trained.
+
+    Attributes:
+        sizes: what :func:`hpnet.models.build` is given.
+        skeleton: of the graph.
+    """
+
+    stream: str
+    seed: int
+    model: TopologyModel
+    task: TopologyTask
+    sizes: dict[str, int]
+    skeleton: Skeleton
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
+        """SGD with Nesterov's momentum, at the learning rate of the run's batch."""
+        params = self.task.params
+        return torch.optim.SGD(
+            parameters,
+            lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
+            momentum=MOMENTUM,
+            nesterov=True,
+            weight_decay=params.weight_decay,
+            fused=True,
+        )
+
+    def schedule(self) -> Schedule:
+        """The learning rate's course."""
+        params = self.task.params
+        return warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
+
+    def finish(self, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]) -> dict[str, Any]:
+        """Score with the weights that the model now has, and write the run's files; :func:`hpnet.training.finish`.
+
+        Args:
+            card: what ``config.json`` says besides the run itself.
+        """
+        frames = self.task.features.frames
+        card = {
+            **card,
+            "stream": self.stream,
+            "params": self.task.params.model_dump(mode="json"),
+            "seed": self.seed,
+            "sizes": self.sizes,
+            "frames": frames,
+            "skeleton": self.skeleton.to_json(),
+            "features": self.task.meta.to_json(),
+        }
+        self.model.average_draws(frames)  # epochs were validated on clips as they are
+        return finish(self.task, self.model, result, out=out, accelerator=accelerator, card=card)
+
+
+def prepare_runs(
+    which: Sequence[tuple[str, int]],
+    clips: Clips,
+    features: Features,
+    params: TopologyParams,
+    accelerator: Accelerator,
+) -> list[TopologyRun]:
+    """A run for every (stream, seed) of ``which``, all of one copy of the features.
+
+    Raises:
+        ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
+            not finite, or there is nothing to train on.
+    """
+    for stream, _ in which:
+        require_input(params.graph.model, stream, features.meta)
+    table = labelled_clips(clips)
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    sizes = {
+        "in_channels": int(features.array.shape[3]),
+        "num_classes": clips.num_classes,
+        "num_joints": int(features.array.shape[2]),
+        "num_persons": int(rows.shape[1]),
+    }
+    people = PersonFeatures(features.array, rows, table.labels, accelerator.device)
+    share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
+    statistics: dict[str, ChannelStatistics] = {}
+    runs = []
+    for stream, seed in which:
+        if stream not in statistics:
+            found = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
+            if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
+                found = ChannelStatistics(torch.zeros_like(found.mean), torch.ones_like(found.sd))
+            statistics[stream] = found
+        torch.manual_seed(seed)
+        model = _assemble(stream, params, sizes, skeleton, statistics[stream])
+        task = TopologyTask(table, people, params, features.meta, seed=seed, **share)
+        runs.append(TopologyRun(stream, seed, model, task, sizes, skeleton))
+    return runs
+
+
 def train_topology(
     stream: str,
     clips: Clips,
@@ -290,54 +388,21 @@ def train_topology(
         The metrics of :func:`hpnet.training.finish`.
 
     Raises:
-        ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
-            not finite, or there is nothing to train on.
+        ValueError: as :func:`prepare_runs`.
         FloatingPointError: training diverged.
     """
-    require_input(params.graph.model, stream, features.meta)
-    table = labelled_clips(clips)
-    table.require_training()
-    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
-    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
-    sizes = {
-        "in_channels": int(features.array.shape[3]),
-        "num_classes": clips.num_classes,
-        "num_joints": int(features.array.shape[2]),
-        "num_persons": int(rows.shape[1]),
-    }
-    statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
-    if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
-        statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
-    torch.manual_seed(seed)
-    model = _assemble(stream, params, sizes, skeleton, statistics)
-    task = TopologyTask(
-        table,
-        PersonFeatures(features.array, rows, table.labels, accelerator.device),
-        params,
-        features.meta,
-        seed=seed,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
+    (run,) = prepare_runs([(stream, seed)], clips, features, params, accelerator)
+    model, task = run.model, run.task
     if compiled:
         model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
     recorded = cuda_graphs and graphs_suit(task, accelerator)
     if recorded:
-        _record(model.to(accelerator.device).train(), task, accelerator)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
-        momentum=MOMENTUM,
-        nesterov=True,
-        weight_decay=params.weight_decay,
-        fused=True,
-    )
-    schedule = warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
+        record_graphs(model.to(accelerator.device).train(), task, accelerator)
     result = fit(
         task,
         model,
-        optimizer,
-        schedule=schedule,
+        run.optimizer(model.parameters()),
+        schedule=run.schedule(),
         epochs=params.epochs,
         seed=seed,
         folder=work,
@@ -347,21 +412,8 @@ def train_topology(
         ema=params.ema,
         clock=clock,
     )
-    card = {
-        **card,
-        "stream": stream,
-        "params": params.model_dump(mode="json"),
-        "seed": seed,
-        "sizes": sizes,
-        "cuda_graphs": recorded,
-        "compiled": compiled,
-        "frames": int(features.array.shape[1]),
-        "skeleton": skeleton.to_json(),
-        "features": features.meta.to_json(),
-        "classes": clips.class_names,
-    }
-    model.average_draws(int(features.array.shape[1]))  # epochs were validated on clips as they are
-    return finish(task, model, result, out=out, accelerator=accelerator, card=card)
+    card = {**card, "cuda_graphs": recorded, "compiled": compiled, "classes": clips.class_names}
+    return run.finish(result, out=out, accelerator=accelerator, card=card)
 
 
 def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
@@ -379,13 +431,18 @@ def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
     )
 
 
-def _record(model: TopologyModel, task: TopologyTask, accelerator: Accelerator) -> None:
+def record_graphs(model: TopologyModel, task: TopologyTask, accelerator: Accelerator) -> None:
     """Let the network of a model that is being trained replay CUDA graphs for whole batches."""
-    precision = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
     batch = task.features.batch(task.clips.of("train", labelled=True)[: task.params.batch_size])
     with torch.no_grad():
         sample = model.prepare(batch.features, batch.valid)
-    record(model.network, sample, precision, deterministic=torch.are_deterministic_algorithms_enabled())
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    record(model.network, sample, autocast_dtype(accelerator), deterministic=deterministic)
+
+
+def autocast_dtype(accelerator: Accelerator) -> torch.dtype:
+    """What products are computed in."""
+    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
 
 
 def load_topology(folder: Path) -> TopologyModel:

@@ -36,7 +36,7 @@ Indices: TypeAlias = NDArray[np.int64]
 Schedule: TypeAlias = Callable[[float], float]
 """Epoch progress, 0..epochs (fractional) -> factor of every parameter group's learning rate."""
 
-_CHECK_EVERY_STEPS = 50
+CHECK_EVERY_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -281,9 +281,7 @@ def fit(
 
     chosen = max(history, key=lambda e: e.rank)
     model.load_state_dict(load_file(whole_best(folder, chosen)))
-    validated = chosen.val_accuracy is not None
-    reason = "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"
-    return FitResult(chosen, reason, tuple(history), start)
+    return FitResult(chosen, chosen_by(chosen), tuple(history), start)
 
 
 def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) -> tuple[Indices, NDArray[np.float32]]:
@@ -491,7 +489,7 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
         losses.append(loss.detach().float())
         unchecked.append((step, indices))
         # Reading a loss waits for the device, so they are read some steps at a time.
-        if len(unchecked) == _CHECK_EVERY_STEPS:
+        if len(unchecked) == CHECK_EVERY_STEPS:
             _require_finite(losses[-len(unchecked) :], unchecked, epoch, task.clips)
             unchecked = []
     _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, task.clips)
@@ -526,11 +524,16 @@ def _require_finite(
     broken = np.flatnonzero(~np.isfinite(torch.stack(list(losses)).cpu().numpy()))
     if len(broken):
         step, indices = steps[broken[0]]
-        names = ", ".join(clips.clip_ids[i] for i in indices[:4]) + (", ..." if len(indices) > 4 else "")
-        raise FloatingPointError(
-            f"the loss of epoch {epoch}, step {step} is not finite (clips {names}); "
-            f"lower lr, raise warmup_epochs or use --precision float32. Finished epochs are kept"
-        )
+        raise diverged(epoch, step, indices, clips)
+
+
+def diverged(epoch: int, step: int, indices: Indices, clips: LabelledClips) -> FloatingPointError:
+    """What is raised when the loss of a step, over the clips at ``indices``, is not finite."""
+    names = ", ".join(clips.clip_ids[i] for i in indices[:4]) + (", ..." if len(indices) > 4 else "")
+    return FloatingPointError(
+        f"the loss of epoch {epoch}, step {step} is not finite (clips {names}); "
+        f"lower lr, raise warmup_epochs or use --precision float32. Finished epochs are kept"
+    )
 
 
 def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[float | None, float | None]:
@@ -538,10 +541,20 @@ def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[f
     if not len(task.clips.of("val", labelled=True)):
         return None, None
     indices, logits = predict(task, model, "val", accelerator)
-    known = task.clips.labels[indices] >= 0
-    labels = torch.from_numpy(task.clips.labels[indices][known])
-    scores = torch.from_numpy(logits[known])
-    loss = float(F.cross_entropy(scores, labels))
-    accuracy = float((scores.argmax(1) == labels).float().mean())
+    return validation(logits, task.clips.labels[indices])
+
+
+def validation(logits: NDArray[np.float32], labels: Indices) -> tuple[float, float]:
+    """Cross-entropy and accuracy of scores (n, K) and labels (n,), of those whose class is known."""
+    known = labels >= 0
+    targets, scores = torch.from_numpy(labels[known]), torch.from_numpy(logits[known])
+    loss = float(F.cross_entropy(scores, targets))
+    accuracy = float((scores.argmax(1) == targets).float().mean())
     # A diverging network may overflow to NaN on validation clips alone: such an epoch is the worst of all.
     return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
+
+
+def chosen_by(chosen: Epoch) -> str:
+    """Why this epoch, in words."""
+    validated = chosen.val_accuracy is not None
+    return "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"

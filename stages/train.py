@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CODE = (
     "hpnet.training", "hpnet.checkpoints", "hpnet.cuda_graphs", "hpnet.datasets", "hpnet.augmentation",
-    "hpnet.topology", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton",
+    "hpnet.topology", "hpnet.stacked", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton",
 )  # fmt: skip
 """What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 
@@ -66,6 +66,12 @@ which a run gets one thread: two are not twice as fast, and then the result is t
     is_flag=True,
     help="Topology streams: train through torch.compile; minutes at the start, then faster on a GPU.",
 )
+@click.option(
+    "--stacked/--one-by-one",
+    default=True,
+    show_default=True,
+    help="`all` on a GPU: train the streams and seeds as one network where that is the same, or one after another.",
+)
 def command(
     params: Params,
     stream: str,
@@ -74,13 +80,14 @@ def command(
     frames: Path | None,
     out: Path | None,
     metrics: Path | None,
+    stacked: bool,
     **options: Any,
 ) -> None:
     """Train STREAM (hpj, hpb, hpjm, hpbm or hpnet), choose its epoch on validation, score validation and test.
 
-    `all` trains hpj, hpb, hpjm and hpbm from one copy of the features, on CPU as many at a time as there are cores for;
-    the results are those of four runs, and --out and --metrics are then folders. A run that was stopped goes on after
-    its last finished epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
+    `all` trains hpj, hpb, hpjm and hpbm from one copy of the features, on CPU as many at a time as there are cores for,
+    on a GPU as one network; the results are those of four runs, and --out and --metrics are then folders. A run that
+    was stopped goes on after its last finished epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
     """
     known = (*STREAMS, "all")
     if stream not in known:
@@ -93,7 +100,7 @@ def command(
 
         folders = (out or PROJECT.artifacts / "train", metrics or PROJECT.metrics / "train")
         hold(*(folders[0] / each for each in STREAMS if each != "hpnet"))
-        train_all(params, out=folders[0], metrics=folders[1], **options)
+        train_all(params, out=folders[0], metrics=folders[1], stacked=stacked, **options)
         return
     options["out"] = out or PROJECT.artifacts / "train" / stream
     options["metrics"] = metrics or PROJECT.metrics / "train" / f"{stream}.json"
@@ -112,16 +119,24 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     """
     from hpnet.artifacts import write_json
 
-    runs: list[dict[str, Any]] = []
-    for seed in params.train.seeds:
-        folder = PROJECT.work / "seeds" / f"{stream}-{seed}" if runs else out
-        runs.append(train_seed(stream, params, seed, out=folder, **options))
-    found = runs[0] if len(runs) == 1 else {**runs[0], "seeds": over_seeds(params.train.seeds, runs)}
+    seeds = params.train.seeds
+    runs = [train_seed(stream, params, seed, out=seed_folder(stream, seed, seeds, out), **options) for seed in seeds]
+    found = together(runs, seeds)
     if int(os.environ.get("RANK", "0")) == 0:
         write_json(metrics, found)
         if options.get("report") is None:
             click.echo(summary(stream, found, validated="val" in found))
     return found
+
+
+def seed_folder(stream: str, seed: int, seeds: tuple[int, ...], out: Path) -> Path:
+    """Where a seed's run goes: the first one's into ``out``."""
+    return out if seed == seeds[0] else PROJECT.work / "seeds" / f"{stream}-{seed}"
+
+
+def together(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str, Any]:
+    """The metrics of a stream: the first seed's, with mean and deviation where there are several."""
+    return runs[0] if len(runs) == 1 else {**runs[0], "seeds": over_seeds(seeds, runs)}
 
 
 def train_seed(
@@ -151,7 +166,7 @@ def train_seed(
     from hpnet.artifacts import Clips, Features
     from hpnet.device import resolve_device, tune_allocator
     from hpnet.topology import train_topology
-    from hpnet.training import Clock, make_accelerator, run_key
+    from hpnet.training import Clock, make_accelerator
 
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
@@ -164,35 +179,18 @@ def train_seed(
             torch.set_num_threads(threads)
     accelerator = make_accelerator(target, precision, deterministic)
     section = params.train.hpnet if multimodal else params.train.topology
-    card = model_card(pool, data, frames if multimodal else None)
-    deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
-    if multimodal:
-        from hpnet.videotext import xclip_digest
-
-        deciding["video_digest"] = xclip_digest(params.train.hpnet.video)
-    key = run_key(
-        stream=stream,
-        params=section.model_dump(mode="json", exclude={"test_draws"}),  # scores alone depend on it
-        seed=seed,
-        precision=precision,
-        device=target.type,
-        processes=accelerator.num_processes,
-        **deciding,
-    )
-    card |= {"device": target.type, "precision": precision}
+    card, key = identify(
+        stream, params, seed, model_card(pool, data, frames if multimodal else None),
+        precision=precision, device=target.type, processes=accelerator.num_processes,
+    )  # fmt: skip
     main = accelerator.is_main_process
-    untrained = untrained_classes(clips)
-    if untrained and main:
-        listed = ", ".join(untrained[:5]) + (f" and {len(untrained) - 5} more" if len(untrained) > 5 else "")
-        click.echo(
-            f"{len(untrained)} of {clips.num_classes} classes have no training clip and cannot be learnt: {listed}",
-            err=True,
-        )
+    if main:
+        warn_of_untrained(clips)
     clock = Clock()
     common: dict[str, Any] = {
         "seed": seed,
         "out": out,
-        "work": PROJECT.work / "train" / f"{stream}-{key}",
+        "work": PROJECT.work / "train" / key,
         "accelerator": accelerator,
         "card": card,
         "clock": clock,
@@ -213,6 +211,34 @@ def train_seed(
             text_cache=PROJECT.work / "text",
             **common,
         )
+
+
+def identify(
+    stream: str, params: Params, seed: int, card: dict[str, Any], *, precision: str, device: str, processes: int
+) -> tuple[dict[str, Any], str]:
+    """What ``config.json`` says of a run, and the name of its checkpoint folder, which all that decides it makes.
+
+    Args:
+        card: of :func:`model_card`.
+    """
+    from hpnet.training import run_key
+
+    deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
+    section = params.train.hpnet if stream == "hpnet" else params.train.topology
+    if stream == "hpnet":
+        from hpnet.videotext import xclip_digest
+
+        deciding["video_digest"] = xclip_digest(params.train.hpnet.video)
+    key = run_key(
+        stream=stream,
+        params=section.model_dump(mode="json", exclude={"test_draws"}),  # scores alone depend on it
+        seed=seed,
+        precision=precision,
+        device=device,
+        processes=processes,
+        **deciding,
+    )
+    return {**card, "device": device, "precision": precision}, f"{stream}-{key}"
 
 
 def over_seeds(seeds: tuple[int, ...], runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -317,11 +343,17 @@ def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
     }
 
 
-def untrained_classes(clips: Any) -> list[str]:
-    """Names of the classes without a training clip."""
+def warn_of_untrained(clips: Any) -> None:
+    """Name the classes without a training clip, if there are any."""
     from hpnet.datasets import labelled_clips
 
-    return [clips.class_names[k] for k in labelled_clips(clips).untrained_classes()]
+    untrained = [clips.class_names[k] for k in labelled_clips(clips).untrained_classes()]
+    if untrained:
+        listed = ", ".join(untrained[:5]) + (f" and {len(untrained) - 5} more" if len(untrained) > 5 else "")
+        click.echo(
+            f"{len(untrained)} of {clips.num_classes} classes have no training clip and cannot be learnt: {listed}",
+            err=True,
+        )
 
 
 def summary(stream: str, found: dict[str, Any], *, validated: bool) -> str:

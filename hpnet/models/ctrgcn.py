@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
-from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise
+from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise, pointwise_of_joints
 from .persons import PersonNorm, mean_over_persons, who_is_there
 
 DILATIONS = (1, 2)
@@ -44,8 +44,9 @@ class ChannelTopologyGraphConv(nn.Module):
         """(P, C, V, T) -> (P, C', V, T)."""
         _, channels, joints, _ = x.shape
         pooled = x.mean(3)  # (P, C, V): correlations are of the whole clip
+        psi, phi = (pointwise_of_joints(conv, pooled) for conv in (self.psi, self.phi))  # (P, S r, V)
         # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j)), here [j, i]
-        relation = torch.tanh(self.psi(pooled).unsqueeze(2) - self.phi(pooled).unsqueeze(3))  # (P, S r, V, V)
+        relation = torch.tanh(psi.unsqueeze(2) - phi.unsqueeze(3))  # (P, S r, V, V)
         relation = relation.view(len(x), self.subsets, -1, joints * joints)  # (P, S, r, V V)
         # Eq. (5): X~ = X W, the rows of W in the order (C', S), so that a channel's subsets lie together
         weight = self.transform.weight.view(self.subsets, -1, channels).transpose(0, 1).reshape(-1, channels)

@@ -5,11 +5,16 @@ While training on a CPU, products, batch norm and maximum have gradients of thei
 on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
 own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
 
+Several networks computed as one (:mod:`hpnet.stacked`) have weights of their own each. A convolution with such weights
+would be a grouped one, which a GPU is slow at; inside :func:`stacked_weights` convolutions are matrix products.
+
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,12 +26,32 @@ from .synchronised import SynchronisedNorm
 CACHE_BYTES = 4 << 20
 """Per thread: what a graph convolution keeps for the next of its products."""
 
+_stacked = False
+
+
+@contextmanager
+def stacked_weights() -> Iterator[None]:
+    """Inside, ``torch.vmap`` maps over weights: products for convolutions, and autograd's own gradients."""
+    global _stacked
+    before, _stacked = _stacked, True
+    try:
+        yield
+    finally:
+        _stacked = before
+
+
+def weights_are_stacked() -> bool:
+    """Whether this is inside :func:`stacked_weights`."""
+    return _stacked
+
 
 def convolve(conv: nn.Module, x: Tensor) -> Tensor:
     """A convolution over frames, a module for (P, C, T, V), of (P, C, V, T): (P, C', V, ceil(T / stride))."""
     assert isinstance(conv, nn.Conv2d)
     if conv.kernel_size == (1, 1):
         return pointwise(x, conv.weight.flatten(1), conv.bias, conv.stride[0])
+    if _stacked:
+        return pointwise(_taps(conv, x), conv.weight.flatten(1), conv.bias)
     weight = conv.weight.transpose(2, 3)  # (C', C, k, 1) -> (C', C, 1, k)
     padding = (0, int(conv.padding[0]))
     return F.conv2d(x, weight, conv.bias, (1, conv.stride[0]), padding, (1, conv.dilation[0]))
@@ -34,12 +59,29 @@ def convolve(conv: nn.Module, x: Tensor) -> Tensor:
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """A 1x1 convolution, (P, C, V, T) and weight (C', C) -> (P, C', V, ceil(T / stride))."""
-    if bias is None or not _own_gradients(x):
+    if bias is None or not (_own_gradients(x) or _stacked):
         return F.conv2d(x, weight[:, :, None, None], bias, (1, stride))
     x = x[..., ::stride]
     # (C', C) @ (P, C, V T) -> (P, C', V T)
     y = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
     return y.view(len(x), -1, *x.shape[2:])
+
+
+def pointwise_of_joints(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """``conv(x)``, a 1x1 convolution, of (P, C, V): (P, C', V)."""
+    if not _stacked:
+        y: Tensor = conv(x)
+        return y
+    return pointwise(x.unsqueeze(3), conv.weight.flatten(1), conv.bias).squeeze(3)
+
+
+def _taps(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution over k frames multiplies, (P, C, V, T) -> (P, C k, V, T'); T' frames come out of it."""
+    (kernel, _), (stride, _), (dilation, _) = conv.kernel_size, conv.stride, conv.dilation
+    padded = F.pad(x, (int(conv.padding[0]),) * 2)
+    span = dilation * (kernel - 1)
+    taps = [padded[..., i * dilation : padded.shape[3] - span + i * dilation : stride] for i in range(kernel)]
+    return torch.stack(taps, dim=2).flatten(1, 2)  # (P, C, k, V, T') -> (P, C k, V, T')
 
 
 def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
@@ -89,18 +131,19 @@ def graph_convolution(
     people, _, joints, frames = x.shape
     subsets, channels, _ = xi.shape
     # Eq. (5): X~ = X W
-    values = pointwise(x, weight, bias).view(people * channels, subsets * joints, frames)  # (P C', S V, T)
+    values = pointwise(x, weight, bias).reshape(people * channels, subsets * joints, frames)  # (P C', S V, T)
     # Eq. (8): Q = xi(M); (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
     q = xi @ relation
     # Eq. (9): R = A + alpha Q, the largest array of a late block: under autocast it stays as narrow as its factors
     refined = q + (topology.unsqueeze(1) + xi_bias).to(q.dtype)
     refined = refined.transpose(1, 2).reshape(people * channels, subsets * joints, joints)  # (P C', S V, V)
     # Eq. (10): z_c = R_c x~_c; (P C', V, S V) @ (P C', S V, T) -> (P C', V, T)
-    return (refined.transpose(1, 2) @ values).view(people, channels, joints, frames)
+    return (refined.transpose(1, 2) @ values).reshape(people, channels, joints, frames)
 
 
 def _own_gradients(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    plain = torch.compiler.is_compiling() or _stacked
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not plain
 
 
 class _BatchNorm(torch.autograd.Function):

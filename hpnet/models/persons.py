@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import synchronised
+from . import fused, synchronised
 
 EPSILON = 1e-5
 
@@ -72,12 +72,18 @@ class PersonNorm(nn.Module):
             return people.transpose(2, 3)
         # (p, C, T, V) -> (p, V, C, T) -> (p, V * C, T)
         x = people.permute(0, 3, 1, 2).reshape(count, joints * channels, frames)
-        tensors = (self.running_mean[m], self.running_var[m], self.weight[m], self.bias[m])
+        mean, variance, affine = self.running_mean[m], self.running_var[m], (self.weight[m], self.bias[m])
+        training = self.training and count * frames > 1
         if together:
-            x = synchronised.batch_norm(x, *tensors, momentum=self.momentum, eps=EPSILON)
+            x = synchronised.batch_norm(x, mean, variance, *affine, momentum=self.momentum, eps=EPSILON)
+        elif fused.weights_are_stacked():
+            # torch.vmap loses what batch norm writes into a part of an array: it gets the part whole
+            moved = mean.clone(), variance.clone()
+            x = F.batch_norm(x, *moved, *affine, training, self.momentum, EPSILON)
+            mean.copy_(moved[0])
+            variance.copy_(moved[1])
         else:
-            training = self.training and count * frames > 1
-            x = F.batch_norm(x, *tensors, training=training, momentum=self.momentum, eps=EPSILON)
+            x = F.batch_norm(x, mean, variance, *affine, training, self.momentum, EPSILON)
         # (p, V * C, T) -> (p, V, C, T) -> (p, C, V, T)
         return x.view(count, joints, channels, frames).transpose(1, 2)
 

@@ -26,11 +26,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .artifacts import Clips, Features
 from .checkpoints import Epoch, resume, save_last, save_weights, whole_best
 from .cuda_graphs import record
-from .datasets import PersonBatch
+from .datasets import PersonBatch, PersonFeatures, labelled_clips, person_rows
 from .models.fused import stacked_weights
-from .topology import TopologyRun, graphs_suit
+from .params import TopologyParams
+from .topology import TopologyRun, TopologyTask, graphs_suit
 from .training import CHECK_EVERY_STEPS, Clock, FitResult, Indices, chosen_by, diverged, ordered_batches, validation
 
 NETWORKS = ("ctrgcn",)
@@ -41,9 +43,8 @@ EVALUATED_CLIPS = 256
 """Clips in a validation batch: each is launched R networks at a time, but not as a graph."""
 
 
-def why_not_stacked(run: TopologyRun, accelerator: Accelerator) -> str | None:
-    """Why such runs cannot be trained as one, in words; None: they can."""
-    params = run.task.params
+def why_not_stacked(clips: Clips, features: Features, params: TopologyParams, accelerator: Accelerator) -> str | None:
+    """Why runs of these features cannot be trained as one, in words; None: they can. Reads and sends no features."""
     random = {
         "noise": params.noise, "graph.dropout": params.graph.dropout, "mixup": params.mixup, "cutmix": params.cutmix,
         "ema": params.ema,
@@ -55,7 +56,11 @@ def why_not_stacked(run: TopologyRun, accelerator: Accelerator) -> str | None:
         return f"train.topology.{used[0]} is used"
     if accelerator.mixed_precision != "no":
         return "--precision is not float32"
-    return None if graphs_suit(run.task, accelerator) else "CUDA graphs do not suit it"
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    on_host = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+    suited = graphs_suit(TopologyTask(table, on_host, params, features.meta, seed=0), accelerator)
+    return None if suited else "CUDA graphs do not suit it (an empty person slot, fewer clips than a batch, accumulate)"
 
 
 class StackedNetworks(nn.Module):

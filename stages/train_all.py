@@ -118,16 +118,16 @@ def _train_stacked(
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
     accelerator = make_accelerator(target, precision, deterministic)
-    seeds = params.train.seeds
-    which = [(stream, seed) for stream in TOPOLOGY_STREAMS for seed in seeds]
-    runs = prepare_runs(which, clips, features, params.train.topology, accelerator)
-    reason = why_not_stacked(runs[0], accelerator)
+    topology, seeds = params.train.topology, params.train.seeds
+    reason = why_not_stacked(clips, features, topology, accelerator)
     if reason is not None:
         click.echo(f"the streams are trained one after another: {reason}", err=True)
         return None
     warn_of_untrained(clips)
     made_from = model_card(pool, data, None)
-    epochs, clock = params.train.topology.epochs, Clock()
+    which = [(stream, seed) for stream in TOPOLOGY_STREAMS for seed in seeds]
+    runs = prepare_runs(which, clips, features, topology, accelerator)
+    epochs, clock = topology.epochs, Clock()
     folders = [seed_folder(run.stream, run.seed, seeds, out / run.stream) for run in runs]
     with ExitStack() as logs, progress("train all", len(runs) * epochs) as advance:
 

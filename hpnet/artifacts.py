@@ -93,7 +93,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is no whole Parquet file ({' '.join(str(error).split())[:200]})") from None
 
 
-def _load_meta(path: Path, build: Callable[[dict[str, Any]], Meta]) -> Meta:
+def load_meta(path: Path, build: Callable[[dict[str, Any]], Meta]) -> Meta:
     """A folder's meta.json as its dataclass; one that lacks something is a ValueError that names it."""
     try:
         return build(read_json(path))
@@ -339,7 +339,7 @@ class PoseStore:
         if not (folder / "index.parquet").is_file():
             raise FileNotFoundError(f"{folder / 'index.parquet'} is missing: run `hpnet estimate` first")
         self.folder = folder
-        self.meta = _load_meta(folder / "meta.json", PoseMeta.from_json)
+        self.meta = load_meta(folder / "meta.json", PoseMeta.from_json)
         self.index = read_table(folder / "index.parquet").set_index("clip_id", drop=False)
 
     @property
@@ -488,7 +488,7 @@ class Features:
         except (ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError) as error:
             raise ValueError(f"{folder / 'features.npy'} is broken ({error}): run `hpnet pool` again") from None
         index = read_table(folder / "index.parquet")
-        return cls(array, index, _load_meta(folder / "meta.json", FeatureMeta.from_json))
+        return cls(array, index, load_meta(folder / "meta.json", FeatureMeta.from_json))
 
 
 def _typed_scores(table: pa.Table, path: Path) -> pa.Table:

@@ -1,7 +1,8 @@
 """Augmentation of training clips: moved 3-D poses, other places in time, and mixtures of two clips. Pure functions.
 
-Features are (N, C, T, V, M), zeros where nobody is. Everything random is an argument, so that a clip's augmentation
-depends on the seed, the epoch and the clip alone (:func:`clip_draws`), not on its batch or on the number of processes.
+Features are (N, C, T, V, M), zeros where nobody is. Everything random is an argument, so that how a clip is moved
+depends on the seed, the epoch and the clip alone (:func:`clip_draws`), not on its batch or on the number of processes;
+what it is mixed with is of its batch.
 """
 
 from __future__ import annotations

@@ -34,6 +34,15 @@ class Epoch:
         return (self.val_accuracy, -self.val_loss, self.epoch)
 
 
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The finished epoch whose weights are kept: the best on validation, the last one where there is none.
+
+    Raises:
+        ValueError: no epoch is finished.
+    """
+    return max(history, key=lambda epoch: epoch.rank)
+
+
 def _best_stem(epoch: int) -> str:
     return f"best-{epoch:04d}"
 
@@ -52,7 +61,7 @@ def whole_best(folder: Path, chosen: Epoch) -> Path:
 
 def save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the last epoch's weights by themselves when it is the best so far."""
-    if max(history, key=lambda e: e.rank) is history[-1]:
+    if best_epoch(history) is history[-1]:
         save_weights(folder, model.state_dict(), history[-1])
 
 
@@ -86,7 +95,7 @@ def save_last(
     with writing(folder / "last.pt.part") as part:
         torch.save(state, part)
     seal(part, "last")
-    best = _best_stem(max(history, key=lambda e: e.rank).epoch)
+    best = _best_stem(best_epoch(history).epoch)
     for old in folder.glob("best-*.safetensors"):
         if not old.name.startswith(f"{best}."):
             old.unlink()
@@ -101,7 +110,7 @@ def resume(
         return []
     state = torch.load(file, map_location=accelerator.device, weights_only=True)
     history = [Epoch(**epoch) for epoch in state["history"]]
-    if sealed(folder, _best_stem(max(history, key=lambda e: e.rank).epoch)) is None:
+    if sealed(folder, _best_stem(best_epoch(history).epoch)) is None:
         return []
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import sys
 
 import torch
@@ -18,20 +19,22 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """``auto`` is the GPU where there is one.
+    """``auto`` is the GPU where there is one; otherwise cpu, cuda or cuda:N.
 
     Raises:
         ValueError: the device is unknown or absent here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+    known = re.fullmatch(r"cpu|cuda(:(?P<number>0|[1-9][0-9]*))?", name)
+    if known is None:
+        raise ValueError(f"--device {name!r} is unknown; use auto, cpu, cuda or cuda:N")
+    if name != "cpu" and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: torch {torch.__version__} sees no GPU here; use --device cpu")
-    return device
+    if known["number"] is not None and int(known["number"]) >= (count := torch.cuda.device_count()):
+        seen = "1 GPU" if count == 1 else f"{count} GPUs"
+        raise ValueError(f"--device {name}: torch sees {seen} here, the last is cuda:{count - 1}; use that or auto")
+    return torch.device(name)
 
 
 def resolve_precision(name: str) -> torch.dtype:

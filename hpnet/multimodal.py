@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .artifacts import Clips, FeatureMeta, Features, PersonFrames, read_json
+from .artifacts import Clips, FeatureMeta, Features, PersonFrames, load_meta
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
 from .checkpoints import Epoch
 from .datasets import (
@@ -393,7 +393,8 @@ def train_multimodal(
 
     Raises:
         FileNotFoundError: X-CLIP's weights are missing.
-        ValueError: clips and features disagree, features are not finite, or there is nothing to train on.
+        ValueError: clips and features disagree, features are not finite, or there is nothing to train on, such as
+            frames.
         FloatingPointError: training diverged.
     """
     table = labelled_clips(clips)
@@ -415,6 +416,12 @@ def train_multimodal(
         statistics=statistics,
     )
     bank = FrameBank(frames, table.clip_ids, frames=params.frames, image_size=model.video.image_size)
+    training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
+    if set(training) <= set(bank.missing):
+        raise ValueError(
+            f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
+            f"frames of other clips? Run `hpnet detect` again"
+        )
     task = MultimodalTask(
         table,
         PersonFeatures(features.array, rows, table.labels, accelerator.device),
@@ -461,9 +468,11 @@ def load_multimodal(folder: Path) -> HPNet:
 
     Raises:
         FileNotFoundError: the stream was not trained.
+        ValueError: config.json lacks something, or the weights are of another network.
     """
-    if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"{folder / 'model.safetensors'} is missing: run `hpnet train {folder.name}` first")
-    model = HPNet(HPNetConfig.from_json(read_json(folder / "config.json")["network"]))
+    for name in ("model.safetensors", "config.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+    model = load_meta(folder / "config.json", lambda card: HPNet(HPNetConfig.from_json(card["network"])))
     load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
     return model.eval()

@@ -8,21 +8,49 @@ commands, and moving to another machine must invalidate nothing.
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 Stream = Literal["hpj", "hpb", "hpjm", "hpbm", "hpnet"]
 STREAMS: tuple[str, ...] = get_args(Stream)
 TOPOLOGY_STREAMS: tuple[str, ...] = STREAMS[:4]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+"""What numpy, torch and scikit-learn all take."""
 
 
 class Section(BaseModel):
-    """A section of params.yaml: immutable, and closed to unknown keys."""
+    """A section of params.yaml: immutable, and closed to unknown keys. Its numbers are finite, and no booleans."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, raw: Any) -> Any:
+        return {} if raw is None else raw
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        if {int, float} & kinds and any(isinstance(one, bool) for one in inner):
+            raise ValueError("expected a number, not true or false")
+        return value
 
 
 class DataParams(Section):
@@ -35,7 +63,7 @@ class DataParams(Section):
     val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
     keep_missing: bool = Field(False, description="NTU: keep the clips that the published lists leave out")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
-    seed: int = 7
+    seed: Seed = 7
     subjects: int = Field(10, ge=2, le=40, description="mannequins: people")
     cameras: int = Field(3, ge=1, le=3, description="mannequins: cameras")
     setups: int = Field(2, ge=1, le=4, description="mannequins: rooms and camera set-ups")
@@ -176,7 +204,7 @@ class MultimodalParams(Section):
 class TrainParams(Section):
     """Training of every stream."""
 
-    seed: int | tuple[int, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
+    seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
     topology: TopologyParams = TopologyParams()
     hpnet: MultimodalParams = MultimodalParams()
 
@@ -185,12 +213,16 @@ class TrainParams(Section):
         """One or more."""
         return (self.seed,) if isinstance(self.seed, int) else self.seed
 
-    @field_validator("seed")
+    @field_validator("seed", mode="wrap")
     @classmethod
-    def _distinct(cls, seed: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if not isinstance(seed, int) and (not seed or len(set(seed)) < len(seed)):
-            raise ValueError("expected a number, or a list of different ones")
-        return seed
+    def _distinct(cls, seed: Any, check: ValidatorFunctionWrapHandler) -> int | tuple[int, ...]:
+        try:
+            found: int | tuple[int, ...] = check(seed)
+        except ValidationError:  # one per kind that it could have been
+            found = ()
+        if not isinstance(found, int) and (not found or len(set(found)) < len(found)):
+            raise ValueError(f"expected a whole number from 0 to {LARGEST_SEED}, or a list of different ones")
+        return found
 
 
 class FuseParams(Section):
@@ -205,7 +237,9 @@ class FuseParams(Section):
     @field_validator("weights", mode="before")
     @classmethod
     def _readable(cls, weights: Any) -> Any:
-        numbers = isinstance(weights, dict) and all(isinstance(w, int | float) for w in weights.values())
+        numbers = isinstance(weights, dict) and all(
+            isinstance(w, int | float) and abs(w) < math.inf for w in weights.values()
+        )
         if weights != "validation" and not (numbers and weights):
             raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,hpnet=11")
         return weights
@@ -225,7 +259,7 @@ class ReportParams(Section):
     title: str = "hpnet"
     examples: int = Field(6, ge=0, description="clips drawn with boxes, skeletons, maps and pooled features")
     bootstrap: int = Field(1000, ge=10, description="resamples behind every interval")
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Params(Section):
@@ -250,38 +284,42 @@ class Params(Section):
         return PoolParams.model_validate({**shared, **self.compare.variants[name]})
 
 
-def validate(raw: dict[str, Any], source: str = "params.yaml") -> Params:
-    """Check a nested dict of parameters.
+def validate(raw: dict[str, Any], source: str = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
+    """Check a nested dict of parameters with ``overrides`` (dotted name -> value), which came from the command line.
+
+    Args:
+        source: what a message names as the place of a value that is none of the overrides.
 
     Raises:
-        ValueError: one line per problem, each with the dotted name, the value and, for an unknown name, the nearest
-            valid one.
+        ValueError: one line per problem, each with its place, the dotted name, the value and, for an unknown name, the
+            nearest valid one.
     """
+    given = overrides or {}
+    for name, value in given.items():
+        raw = _assigned(raw, name.split("."), value)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(item, source) for item in error.errors())) from None
+        raise ValueError("\n".join(_explain(item, source, given) for item in error.errors())) from None
 
 
-def load_params(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
-    """Read params.yaml and apply ``overrides`` (dotted name -> value).
+def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
+    """Read params.yaml and apply ``overrides``, as :func:`validate` does.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not YAML, or a parameter is unknown or out of range.
+        ValueError: the file is not YAML, gives a key twice, or a parameter is unknown or out of range.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run in a project folder, or make one with `hpnet init DIR`")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-45
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path} must hold sections (data:, detect:, ...), not a {type(raw).__name__}")
-    for name, value in (overrides or {}).items():
-        _assign(raw, name, value)
-    return validate(raw, str(path))
+    return validate(raw, str(path), overrides)
 
 
 def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
@@ -294,17 +332,50 @@ def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]
     return names
 
 
-def _assign(raw: dict[str, Any], name: str, value: Any) -> None:
-    *sections, key = name.split(".")
-    for section in sections:
-        raw = raw.setdefault(section, {})
-    raw[key] = value
+def option_flag(name: str) -> str:
+    """The option of a parameter: ``train.topology.lr`` is ``--topology-lr`` of its section's commands."""
+    return "--" + "-".join(name.split(".")[1:]).replace("_", "-")
 
 
-def _explain(item: Any, source: str) -> str:
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a section, where PyYAML silently takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise yaml.YAMLError(
+                        f"line {line} gives {key.value!r} again, after line {lines[key.value]}: leave one of them out"
+                    )
+                lines[key.value] = line
+        return node
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types in an annotation: int, float and None for ``tuple[int, ...] | float | None``."""
+    inner = get_args(annotation)
+    return set().union(*map(_kinds, inner)) if inner else {annotation}
+
+
+def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any]:
+    """``raw`` with a value at a path; as it is where a section of the path is no section, which is refused later."""
+    key, *rest = name
+    if not rest:
+        return {**raw, key: value}
+    section = {} if raw.get(key) is None else raw[key]
+    return {**raw, key: _assigned(section, rest, value)} if isinstance(section, dict) else raw
+
+
+def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
         return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{source}: {name} = {item['input']!r}: {message}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "model_type":
+        message = "expected a section, a line `name: value` for each of its parameters"
+    place = next((option_flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
+    return f"{place}: {name} = {item['input']!r}: {message[0].lower()}{message[1:]}"

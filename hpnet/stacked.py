@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .artifacts import Clips, Features
-from .checkpoints import Epoch, resume, save_last, save_weights, whole_best
+from .checkpoints import Epoch, best_epoch, resume, save_last, save_weights, whole_best
 from .cuda_graphs import record
 from .datasets import PersonBatch, PersonFeatures, labelled_clips, person_rows
 from .models.fused import stacked_weights
@@ -59,6 +59,8 @@ def why_not_stacked(clips: Clips, features: Features, params: TopologyParams, ac
     table = labelled_clips(clips)
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
     on_host = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+    if (rows[table.of("val", labelled=True)] < 0).any():
+        return "a validation clip has an empty person slot"
     suited = graphs_suit(TopologyTask(table, on_host, params, features.meta, seed=0), accelerator)
     return None if suited else "CUDA graphs do not suit it (an empty person slot, fewer clips than a batch, accumulate)"
 
@@ -94,10 +96,10 @@ class StackedNetworks(nn.Module):
         return logits
 
     @torch.no_grad()
-    def unstack(self, networks: Sequence[nn.Module]) -> None:
-        """Copy each network's weights and running statistics back into it."""
+    def unstack(self, networks: Sequence[nn.Module], state: Mapping[str, Tensor] | None = None) -> None:
+        """Copy each network's weights and running statistics back into it; those of an earlier ``state`` if given."""
         states = [network.state_dict() for network in networks]
-        for name, values in self.stack.state_dict().items():
+        for name, values in (state or self.stack.state_dict()).items():
             for state, value in zip(states, values, strict=True):
                 state[name].copy_(value)
 
@@ -119,11 +121,6 @@ class StackedRun:
 
     def __post_init__(self) -> None:
         self.optimizer = self.run.optimizer(self.run.model.parameters())
-
-    @property
-    def best_epoch(self) -> Epoch:
-        """Of those that are done."""
-        return max(self.history, key=lambda e: e.rank)
 
 
 def fit_stacked(runs: Sequence[StackedRun], accelerator: Accelerator, clock: Clock | None = None) -> list[FitResult]:
@@ -149,10 +146,20 @@ def fit_stacked(runs: Sequence[StackedRun], accelerator: Accelerator, clock: Clo
             _Group(group, accelerator, clock).train(start)
     results = []
     for each, start in zip(runs, starts, strict=True):
-        chosen = each.best_epoch
+        chosen = best_epoch(each.history)
         each.run.model.load_state_dict(load_file(whole_best(each.folder, chosen)))
         results.append(FitResult(chosen, chosen_by(chosen), tuple(each.history), start))
     return results
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last whole epoch: the stacked state and momenta, (R, ...) each."""
+
+    epoch: int
+    lr: float
+    state: dict[str, Tensor]
+    momenta: list[Tensor]
 
 
 class _Group:
@@ -164,6 +171,8 @@ class _Group:
         self.params = runs[0].run.task.params
         self.clips = runs[0].run.task.clips
         self.networks = [each.run.model.train().network for each in runs]
+        self.last: _Last | None = None
+        self.last_indices: Indices = np.zeros((len(runs), 0), np.int64)
         self.stack = StackedNetworks(self.networks).to(accelerator.device).train()
         self.optimizer = runs[0].run.optimizer(self.stack.parameters())
         states = [[each.optimizer.state.get(p, {}) for p in each.run.model.parameters()] for each in runs]
@@ -179,17 +188,23 @@ class _Group:
         if self.accelerator.device.type == "cuda":
             self._record()
         saved = time.monotonic()
-        for epoch in range(start, self.params.epochs):
-            losses = self._epoch(epoch, lambda progress: rate * schedule(progress))
-            lr = float(self.optimizer.param_groups[0]["lr"])
-            for each, loss, validated in zip(self.runs, losses, self._validate(), strict=True):
-                each.history.append(Epoch(epoch, lr, float(loss), *validated))
-            self._keep_best()
-            if epoch + 1 == self.params.epochs or time.monotonic() - saved > SAVE_EVERY_S:
-                self._save()
-                saved = time.monotonic()
-            for each in self.runs:
-                each.on_epoch(each.history[-1])
+        try:
+            for epoch in range(start, self.params.epochs):
+                losses = self._epoch(epoch, lambda progress: rate * schedule(progress))
+                self._require_finite_weights(epoch)
+                lr = float(self.optimizer.param_groups[0]["lr"])
+                for each, loss, validated in zip(self.runs, losses, self._validate(), strict=True):
+                    each.history.append(Epoch(epoch, lr, float(loss), *validated))
+                self._keep_best()
+                self._keep_last(epoch)
+                if epoch + 1 == self.params.epochs or time.monotonic() - saved > SAVE_EVERY_S:
+                    self._save()
+                    saved = time.monotonic()
+                for each in self.runs:
+                    each.on_epoch(each.history[-1])
+        except BaseException:  # an interruption too: what is finished is kept
+            self._save()
+            raise
 
     def _epoch(self, epoch: int, rate: Callable[[float], float]) -> NDArray[np.float32]:
         """One pass over every run's training batches; the mean loss of each run (R,)."""
@@ -205,6 +220,7 @@ class _Group:
             self.optimizer.step()
             losses.append(loss.detach().float())
             unchecked.append((step, indices))
+            self.last_indices = indices
             if len(unchecked) == CHECK_EVERY_STEPS or step + 1 == count:
                 self._require_finite(torch.stack(losses[-len(unchecked) :]), unchecked, epoch)
                 unchecked = []
@@ -243,9 +259,21 @@ class _Group:
         if len(broken):
             row, r = broken[0]
             step, indices = steps[row]
-            run = self.runs[r].run
-            error = diverged(epoch, step, indices[r], self.clips)
-            raise FloatingPointError(f"{run.stream}, seed {run.seed}: {error}")
+            self._refuse("loss", epoch, step, r, indices[r])
+
+    def _require_finite_weights(self, epoch: int) -> None:
+        finite = [v.isfinite().flatten(1).all(1) for v in self.stack.state_dict().values() if v.is_floating_point()]
+        broken = (~torch.stack(finite).all(0)).nonzero().flatten().tolist()
+        if broken:
+            count = self.runs[0].run.task.steps_per_epoch
+            self._refuse("weights", epoch, count - 1, broken[0], self.last_indices[broken[0]])
+
+    def _refuse(self, what: str, epoch: int, step: int, r: int, indices: Indices) -> None:
+        run = self.runs[r].run
+        error = diverged(what, epoch, step, self.clips, indices, self.accelerator)
+        raise FloatingPointError(
+            f"{run.stream}, seed {run.seed}: {error}. --one-by-one trains the others by themselves"
+        )
 
     @torch.inference_mode()
     def _validate(self) -> list[tuple[float | None, float | None]]:
@@ -277,22 +305,31 @@ class _Group:
 
     def _keep_best(self) -> None:
         """Hold the weights of runs whose last epoch is their best until they are written."""
-        better = [each for each in self.runs if each.best_epoch is each.history[-1]]
+        better = [each for each in self.runs if best_epoch(each.history) is each.history[-1]]
         if better:
             self.stack.unstack(self.networks)
         for each in better:
             each.best = {k: v.detach().clone() for k, v in each.run.model.state_dict().items()}
 
+    def _keep_last(self, epoch: int) -> None:
+        """Hold what a checkpoint of this epoch needs: an interruption comes in the middle of the next."""
+        self.last = _Last(
+            epoch,
+            float(self.optimizer.param_groups[0]["lr"]),
+            {name: value.detach().clone() for name, value in self.stack.stack.state_dict().items()},
+            [self.optimizer.state[parameter]["momentum_buffer"].clone() for parameter in self.stack.parameters()],
+        )
+
     def _save(self) -> None:
-        """Write every run's checkpoint, as the run by itself would."""
-        self.stack.unstack(self.networks)
-        lr = self.optimizer.param_groups[0]["lr"]
-        momenta = [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.stack.parameters()]
+        """Write every run's checkpoint of the last whole epoch, if there is one, as the run by itself would."""
+        if self.last is None or any(each.history[-1].epoch != self.last.epoch for each in self.runs):
+            return
+        self.stack.unstack(self.networks, self.last.state)
         for r, each in enumerate(self.runs):
-            each.optimizer.param_groups[0]["lr"] = lr
-            for parameter, momentum in zip(each.run.model.parameters(), momenta, strict=True):
+            each.optimizer.param_groups[0]["lr"] = self.last.lr
+            for parameter, momentum in zip(each.run.model.parameters(), self.last.momenta, strict=True):
                 each.optimizer.state[parameter]["momentum_buffer"] = momentum[r].clone()
             if each.best is not None:
-                save_weights(each.folder, each.best, each.best_epoch)
+                save_weights(each.folder, each.best, best_epoch(each.history))
                 each.best = None
             save_last(each.folder, self.accelerator, each.run.model, each.optimizer, each.history, None)

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .artifacts import Clips, FeatureMeta, Features, read_json
+from .artifacts import Clips, FeatureMeta, Features, load_meta
 from .augmentation import (
     clip_draws,
     draw_mixture,
@@ -450,17 +450,24 @@ def load_topology(folder: Path) -> TopologyModel:
 
     Raises:
         FileNotFoundError: the stream was not trained.
+        ValueError: config.json lacks something, or the weights are of another network.
     """
-    if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"{folder / 'model.safetensors'} is missing: run `hpnet train {folder.name}` first")
-    card = read_json(folder / "config.json")
+    for name in ("model.safetensors", "config.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+    model, frames = load_meta(folder / "config.json", _of_card)
+    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    model.average_draws(frames)
+    return model.eval()
+
+
+def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
+    """The network that a config.json is of, with new weights, and the frames of its clips."""
     channels = int(card["sizes"]["in_channels"])
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
     params = TopologyParams.model_validate(card["params"])
     model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
-    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
-    model.average_draws(int(card["frames"]))
-    return model.eval()
+    return model, int(card["frames"])
 
 
 def graph_skeleton(name: str, model: Skeleton) -> Skeleton:

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .artifacts import Scores, TrainedFeatures, write_json, writing
-from .checkpoints import Epoch, resume, save_best, save_last, whole_best
+from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
 from .metrics import mean_class_accuracy, top_k
 from .models.synchronised import synchronise
 
@@ -145,20 +145,26 @@ class Clock:
 class WeightAverage:
     """Exponential moving average of a model's floating-point state (Polyak and Juditsky, 1992).
 
+    The average starts at weights that nothing has been learned in, so update n keeps at most (1 + n) / (10 + n) of it.
+
     Args:
-        decay: share of the old average that an :meth:`update` keeps.
+        decay: share of the old average that an :meth:`update` keeps in the long run.
+        updates: how many there have been.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, updates: int = 0) -> None:
         self.decay = decay
+        self.updates = updates
         self.state = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards the model's weights; call it after every step."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in model.state_dict().items():
             if name in self.state:
-                self.state[name].lerp_(value, 1 - self.decay)
+                self.state[name].lerp_(value, 1 - decay)
 
     @contextmanager
     def used(self, model: nn.Module) -> Iterator[None]:
@@ -258,6 +264,8 @@ def fit(
     averaged = average.state if average else None
     history = resume(folder, accelerator, model, wrapped_optimizer, averaged)
     start = len(history)
+    if average:
+        average.updates = start * ceil(task.steps_per_epoch / accumulate)
     loop = _Loop(task, model, network, wrapped_optimizer, rates, schedule, accelerator, clip_norm, accumulate, average)
     clock = clock or Clock()
     for finished in history:
@@ -279,7 +287,7 @@ def fit(
         if on_epoch:
             on_epoch(history[-1])
 
-    chosen = max(history, key=lambda e: e.rank)
+    chosen = best_epoch(history)
     model.load_state_dict(load_file(whole_best(folder, chosen)))
     return FitResult(chosen, chosen_by(chosen), tuple(history), start)
 
@@ -340,7 +348,7 @@ def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequen
     broken = np.flatnonzero(~np.isfinite(logits).all(1))
     if len(broken):
         clip_id = task.clips.clip_ids[indices[broken[0]]]
-        raise FloatingPointError(f"clip {clip_id!r} has a score that is not finite: try --precision float32")
+        raise FloatingPointError(f"clip {clip_id!r} has a score that is not finite: {_remedy(accelerator)}")
     return Scores(
         tuple(task.clips.clip_ids[i] for i in indices),
         tuple(task.clips.splits[i] for i in indices),
@@ -490,9 +498,10 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
         unchecked.append((step, indices))
         # Reading a loss waits for the device, so they are read some steps at a time.
         if len(unchecked) == CHECK_EVERY_STEPS:
-            _require_finite(losses[-len(unchecked) :], unchecked, epoch, task.clips)
+            _require_finite(losses[-len(unchecked) :], unchecked, epoch, loop)
             unchecked = []
-    _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, task.clips)
+    _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, loop)
+    _require_finite_weights(loop, epoch, count - 1, indices)
     return float(accelerator.gather(torch.stack(losses)).mean())
 
 
@@ -516,24 +525,46 @@ def _share(indices: Indices, accelerator: Accelerator) -> float:
     return len(indices) * accelerator.num_processes / float(everyone)
 
 
-def _require_finite(
-    losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices]], epoch: int, clips: LabelledClips
-) -> None:
+def _require_finite(losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices]], epoch: int, loop: _Loop) -> None:
     if not losses:
         return
     broken = np.flatnonzero(~np.isfinite(torch.stack(list(losses)).cpu().numpy()))
     if len(broken):
         step, indices = steps[broken[0]]
-        raise diverged(epoch, step, indices, clips)
+        raise diverged("loss", epoch, step, loop.task.clips, indices, loop.accelerator)
 
 
-def diverged(epoch: int, step: int, indices: Indices, clips: LabelledClips) -> FloatingPointError:
-    """What is raised when the loss of a step, over the clips at ``indices``, is not finite."""
+def _require_finite_weights(loop: _Loop, epoch: int, step: int, indices: Indices) -> None:
+    """Refuse an epoch whose last steps broke the weights: no loss was computed with them yet."""
+    kept = [loop.model.state_dict(), loop.average.state if loop.average else {}]
+    if not all_finite([value for state in kept for value in state.values()]):
+        raise diverged("weights", epoch, step, loop.task.clips, indices, loop.accelerator)
+
+
+def all_finite(values: Sequence[Tensor]) -> bool:
+    """Whether no number of the floating-point ones is infinite or NaN; waits for their device once."""
+    return bool(torch.stack([value.isfinite().all() for value in values if value.is_floating_point()]).all())
+
+
+def diverged(
+    what: str, epoch: int, step: int, clips: LabelledClips, indices: Indices, accelerator: Accelerator
+) -> FloatingPointError:
+    """What is raised when the loss of a step, over the clips at ``indices``, or the weights after it are not finite.
+
+    Args:
+        what: ``loss`` or ``weights``.
+    """
     names = ", ".join(clips.clip_ids[i] for i in indices[:4]) + (", ..." if len(indices) > 4 else "")
+    where = f"{'loss of' if what == 'loss' else 'weights after'} epoch {epoch}, step {step}"
     return FloatingPointError(
-        f"the loss of epoch {epoch}, step {step} is not finite (clips {names}); "
-        f"lower lr, raise warmup_epochs or use --precision float32. Finished epochs are kept"
+        f"the {where} {'is' if what == 'loss' else 'are'} not finite (clips {names}): {_remedy(accelerator)}. "
+        f"Finished epochs are kept; with other settings training starts anew"
     )
+
+
+def _remedy(accelerator: Accelerator) -> str:
+    narrow = accelerator.mixed_precision != "no"
+    return "lower lr, raise warmup_epochs or use --precision float32" if narrow else "lower lr or raise warmup_epochs"
 
 
 def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[float | None, float | None]:

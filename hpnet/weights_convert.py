@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from .artifacts import writing
+from .models import build
 from .pose import networks
+from .skeleton import from_tree
 from .weights import convert_ctrgcn, convert_pose, load_into, load_state
 
 CTRGCN = "ctrgcn"
@@ -30,6 +34,7 @@ def convert(source: Path, model: str, out: Path) -> int:
     state = load_state(source)
     if model == CTRGCN:
         state = convert_ctrgcn(state)
+        load_into(_ctrgcn_of(state), state, str(source))
     else:
         network = networks.build(model)
         load_into(network, convert_pose(state), str(source))
@@ -37,3 +42,19 @@ def convert(source: Path, model: str, out: Path) -> int:
     with writing(out) as file:
         save_file({name: value.contiguous() for name, value in state.items()}, file, metadata={"model": model})
     return len(state)
+
+
+def _ctrgcn_of(state: Mapping[str, Tensor]) -> nn.Module:
+    """The network, with new weights, that converted ones are of: the released arrangement of blocks, other sizes."""
+    joints = state["blocks.0.spatial.graph.topology"].shape[1]
+    names = tuple(str(joint) for joint in range(joints))
+    return build(
+        CTRGCN,
+        in_channels=state["blocks.0.spatial.graph.transform.weight"].shape[1],
+        num_classes=len(state["classifier.bias"]),
+        num_joints=joints,
+        num_persons=len(state["norm.weight"]),
+        skeleton=from_tree("chain", names, (0, *range(joints - 1)), tuple(range(joints))),
+        base_channels=len(state["blocks.0.spatial.norm.weight"]),
+        blocks=sum(name.endswith(".topology") for name in state),
+    )

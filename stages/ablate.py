@@ -55,11 +55,12 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     bench = running.open_bench(PROJECT.root)
-    defaults = load_params(bench.root / "params.yaml").model_dump(mode="json")
+    params = load_params(bench.root / "params.yaml")
+    defaults = params.model_dump(mode="json")
     session = Session(
         bench,
         defaults,
-        wanted or (int(defaults["train"]["seed"]),),
+        wanted or params.train.seeds,
         full,
         frozenset(running.known_signatures(bench)),
         running.seconds_known(bench),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -18,7 +19,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hpnet.params import Params, load_params, validate
+from hpnet.params import Params, load_params, option_flag, validate
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,35 @@ PROJECT = Project()
 
 @contextmanager
 def locked(name: str, waiting: str = "") -> Iterator[None]:
-    """Let one process at a time in; the others wait, having said ``waiting``. It ends with the process that holds it.
+    """:func:`locked_file` of a name, in this project."""
+    with locked_file(PROJECT.work / "locks" / name, waiting):
+        yield
+
+
+@contextmanager
+def locked_file(path: Path, waiting: str = "") -> Iterator[None]:
+    """Let one process at a time in; it ends with the process that holds it, whose number the file has.
 
     Where the file system has no locks this says so and lets everybody in.
+
+    Args:
+        waiting: what the others say before they wait, with the number behind; nothing if it is empty.
     """
-    folder = PROJECT.work / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if waiting:
-                    click.echo(waiting, err=True)
+                    file.seek(0)
+                    click.echo(f"{waiting} (process {file.read() or 'unknown'})", err=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             click.echo(f"{file.name}: {error.strerror}: do not run one command twice at once here", err=True)
+        with contextlib.suppress(OSError):  # the number is a courtesy: a full disk must not end the command here
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
 
 
@@ -116,14 +130,7 @@ def read_params(file: str | None, overrides: dict[str, Any]) -> Params:
     try:
         if file is None and not Path("params.yaml").is_file():
             click.echo("no params.yaml in this folder: every parameter has its default", err=True)
-            raw: dict[str, Any] = {}
-            for dotted, value in overrides.items():
-                *sections, key = dotted.split(".")
-                target = raw
-                for section in sections:
-                    target = target.setdefault(section, {})
-                target[key] = value
-            return validate(raw, "command line")
+            return validate({}, "defaults", overrides)
         return load_params(file or "params.yaml", overrides)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -143,7 +150,7 @@ def _leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tu
 
 
 def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = "-".join(path).replace("_", "-")
+    flag = option_flag(dotted).removeprefix("--")
     text = f"{field.description}." if field.description else ""
     text = f"{text[:1].upper()}{text[1:]} [{dotted}]".strip()
     name = "_".join(path)
@@ -152,6 +159,8 @@ def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[C
     if get_origin(field.annotation) is Literal:
         return click.option(f"--{flag}", name, type=click.Choice(get_args(field.annotation)), help=text)
     parse = _parse_tuple if get_origin(field.annotation) is tuple else _parse_value
+    if any(get_origin(kind) is tuple for kind in get_args(field.annotation)):
+        parse = _parse_value_or_tuple
     return click.option(f"--{flag}", name, callback=parse, metavar="VALUE", help=text)
 
 
@@ -163,11 +172,8 @@ def _parse_value(context: click.Context, parameter: click.Parameter, value: str 
         return ""  # no value: what needs a number refuses it, where YAML would silently give the default
     if "=" in value:
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        return {name.strip(): yaml.safe_load(number) for name, _, number in pairs}
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise click.BadParameter(f"{value!r} cannot be read") from None
+        return {name.strip(): _read(number, value) for name, _, number in pairs}
+    parsed = _read(value, value)
     # YAML 1.1 takes 1e-3 for a string and off for a boolean; parameters that hold text keep their text.
     if isinstance(parsed, str):
         try:
@@ -178,7 +184,22 @@ def _parse_value(context: click.Context, parameter: click.Parameter, value: str 
 
 
 def _parse_tuple(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    return None if value is None else [yaml.safe_load(part) for part in value.strip("[]()").split(",") if part.strip()]
+    return None if value is None else [_read(part, value) for part in value.strip("[]()").split(",") if part.strip()]
+
+
+def _parse_value_or_tuple(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """A list where there is a comma, such as ``1,2,3`` or ``[1, 2, 3]``."""
+    return (_parse_tuple if value and "," in value else _parse_value)(context, parameter, value)
+
+
+def _read(text: str, value: str) -> Any:
+    """A part of an option's value as YAML has it."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: a date such as 2020-13-45
+        raise click.BadParameter(
+            f"{value!r} cannot be read: expected a number, a text or a list such as 1,2,3"
+        ) from None
 
 
 @contextmanager

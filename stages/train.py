@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 
 from hpnet.params import STREAMS, Params
 
-from .common import PROJECT, device_option, hold, progress, section_options
+from .common import PROJECT, device_option, hold, locked_file, progress, section_options
 
 if TYPE_CHECKING:
     from hpnet.checkpoints import Epoch
@@ -92,6 +93,7 @@ def command(
     known = (*STREAMS, "all")
     if stream not in known:
         raise click.BadParameter(f"{stream!r} is unknown; choose from {', '.join(known)}", param_hint="STREAM")
+    warn_of_warmup(stream, params)
     options["data"] = data or PROJECT.artifacts / "data"
     options["pool"] = pool or PROJECT.artifacts / "pool"
     options["frames"] = frames or PROJECT.artifacts / "detect" / "frames"
@@ -112,7 +114,7 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     """Load what a stream reads, train it, and write its artifacts and metrics; the metrics.
 
     With several seeds, ``out`` is the first one's, and the metrics also have ``seeds``: the values of each, mean and
-    standard deviation (of the sample). The other runs are in ``.work/seeds``.
+    standard deviation (of the sample). The other runs go where :func:`seed_folder` says.
 
     Args:
         options: of :func:`train_seed`.
@@ -120,7 +122,7 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     from hpnet.artifacts import write_json
 
     seeds = params.train.seeds
-    runs = [train_seed(stream, params, seed, out=seed_folder(stream, seed, seeds, out), **options) for seed in seeds]
+    runs = [train_seed(stream, params, seed, out=seed_folder(seed, seeds, out), **options) for seed in seeds]
     found = together(runs, seeds)
     if int(os.environ.get("RANK", "0")) == 0:
         write_json(metrics, found)
@@ -129,9 +131,22 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     return found
 
 
-def seed_folder(stream: str, seed: int, seeds: tuple[int, ...], out: Path) -> Path:
-    """Where a seed's run goes: the first one's into ``out``."""
-    return out if seed == seeds[0] else PROJECT.work / "seeds" / f"{stream}-{seed}"
+def seed_folder(seed: int, seeds: tuple[int, ...], out: Path) -> Path:
+    """Where a seed's run goes: the first one's into ``out``, others into ``.work/seeds``, each ``out`` has its own."""
+    if seed == seeds[0]:
+        return out
+    whole, root = out.resolve(), PROJECT.root.resolve()
+    outside = hashlib.blake2b(str(whole).encode(), digest_size=8).hexdigest()
+    place = whole.relative_to(root) if whole.is_relative_to(root) else Path(f"{whole.name}-{outside}")
+    return PROJECT.work / "seeds" / place / str(seed)
+
+
+def training(work: Path) -> AbstractContextManager[None]:
+    """Keep other processes from training into this checkpoint folder; wait for one that does now.
+
+    The process that writes there takes it, not the command that started it: it is free once nothing writes any more.
+    """
+    return locked_file(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
 
 
 def together(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -187,15 +202,19 @@ def train_seed(
     if main:
         warn_of_untrained(clips)
     clock = Clock()
+    work = PROJECT.work / "train" / key
     common: dict[str, Any] = {
         "seed": seed,
         "out": out,
-        "work": PROJECT.work / "train" / key,
+        "work": work,
         "accelerator": accelerator,
         "card": card,
         "clock": clock,
     }
-    with epoch_log(out / "history" if main else None, stream, section.epochs, clock, report) as on_epoch:
+    with (
+        training(work) if main else nullcontext(),
+        epoch_log(out / "history" if main else None, stream, section.epochs, clock, report) as on_epoch,
+    ):
         if not multimodal:
             common |= {"cuda_graphs": cuda_graphs, "compiled": compiled}
             return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
@@ -282,16 +301,8 @@ def epoch_log(
     if history is None:
         yield lambda epoch: None
         return
-    import sqlite3
-
-    from dvclive import Live
-
-    try:
-        log = Live(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
-    except sqlite3.Error as error:  # DVC's notes on this folder, in its site cache
-        raise OSError(f"DVC cannot write its own state ({error}): make room, then run the same command again") from None
     with (
-        log as live,
+        _curves(history) as live,
         nullcontext() if report else progress(f"train {stream}", epochs) as advance,
     ):
 
@@ -312,6 +323,27 @@ def epoch_log(
                 advance(note=f"{epoch_note(epoch)}, waiting for data {clock.waiting:.0%}")
 
         yield on_epoch
+
+
+def _curves(history: Path) -> Any:
+    """dvclive, for its files alone.
+
+    By itself it makes a DVC repository of any git repository, fails in one without a commit, and hands every epoch to
+    a thread that may send it to DVC Studio; to wait for that thread after Ctrl-C may take for ever.
+    """
+    from dvclive import Live
+
+    class Curves(Live):  # type: ignore[misc]
+        def _init_dvc(self) -> None:
+            pass
+
+        def _init_studio(self) -> None:
+            self._studio_events_to_skip |= {"start", "data", "done"}
+
+        def post_data_to_studio(self) -> None:
+            pass
+
+    return Curves(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
 
 
 def epoch_note(epoch: Epoch) -> str:
@@ -341,6 +373,18 @@ def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
         },
         "git_revision": _git_revision(),
     }
+
+
+def warn_of_warmup(stream: str, params: Params) -> None:
+    """Say so where a training ends before its warm-up does; of several processes the first one says it."""
+    name = "hpnet" if stream == "hpnet" else "topology"
+    section = params.train.hpnet if stream == "hpnet" else params.train.topology
+    if section.warmup_epochs >= section.epochs and int(os.environ.get("RANK", "0")) == 0:
+        click.echo(
+            f"train.{name}.warmup_epochs is {section.warmup_epochs} and epochs {section.epochs}: the learning rate "
+            f"never reaches lr = {section.lr:g}; --{name}-warmup-epochs {section.epochs - 1} or less lets it",
+            err=True,
+        )
 
 
 def warn_of_untrained(clips: Any) -> None:

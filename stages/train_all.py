@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +30,7 @@ from .train import (
     together,
     topology_threads,
     train_stream,
+    training,
     warn_of_untrained,
 )
 
@@ -58,24 +61,31 @@ def train_all(
         done = _train_stacked(params, out, metrics, device=device, **options)
         if done is not None:
             return done
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)
-    context.set_forkserver_preload(list(PRELOADED))
     run = functools.partial(_run, params, out, metrics, {**options, "device": device, "threads": threads})
     workers = _workers(params, options["pool"], device, threads)
     if workers == 1:
         return {stream: run(stream) for stream in TOPOLOGY_STREAMS}
+    total = len(TOPOLOGY_STREAMS) * len(params.train.seeds) * params.train.topology.epochs
+    with _terminated_as_interrupted(), progress("train all", total) as advance:
+        found = _side_by_side(run, workers, advance)
+    for stream in TOPOLOGY_STREAMS:
+        click.echo(summary(stream, found[stream], validated="val" in found[stream]))
+    return found
+
+
+def _side_by_side(
+    run: Callable[[str], dict[str, Any]], workers: int, advance: Callable[..., None]
+) -> dict[str, dict[str, Any]]:
+    """``run`` of every stream, in processes of their own."""
+    context = _context()
     queue = context.SimpleQueue()
     found: dict[str, dict[str, Any]] = {}
-    total = len(TOPOLOGY_STREAMS) * len(params.train.seeds) * params.train.topology.epochs
-    with (
-        progress("train all", total) as advance,
-        concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (queue,)) as pool,
-    ):
-        futures = {pool.submit(run, stream): stream for stream in TOPOLOGY_STREAMS}
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (queue,)) as pool:
         reader = threading.Thread(target=_show, args=(queue, advance), daemon=True)
         reader.start()
         try:
+            with _undisturbed():  # a process whose start is broken off could not be told to stop
+                futures = {pool.submit(run, stream): stream for stream in TOPOLOGY_STREAMS}
             for future in concurrent.futures.as_completed(futures):
                 found[futures[future]] = future.result()
         except BrokenProcessPool:
@@ -89,12 +99,63 @@ def train_all(
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        finally:
-            queue.put(None)
-            reader.join(timeout=1)
-    for stream in TOPOLOGY_STREAMS:
-        click.echo(summary(stream, found[stream], validated="val" in found[stream]))
+        queue.put(None)  # not after a failure: a worker that was ended may have held the queue's lock
+        reader.join(timeout=1)
     return found
+
+
+def _context() -> Any:
+    """Of workers that are forks of a process that has imported everything.
+
+    It imports for seconds, in which Ctrl-C would end it with a traceback; so it never hears of one, nor do its forks.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    resource_tracker.ensure_running()  # before the signal is blocked: it would let it through again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    ready = context.Process()
+    ready.start()  # waits until all is imported
+    ready.join()
+    return context
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is: workers are stopped, and the command says that it can go on."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def on_one_gpu(device: str) -> bool:
@@ -128,25 +189,29 @@ def _train_stacked(
     which = [(stream, seed) for stream in TOPOLOGY_STREAMS for seed in seeds]
     runs = prepare_runs(which, clips, features, topology, accelerator)
     epochs, clock = topology.epochs, Clock()
-    folders = [seed_folder(run.stream, run.seed, seeds, out / run.stream) for run in runs]
-    with ExitStack() as logs, progress("train all", len(runs) * epochs) as advance:
+    folders = [seed_folder(run.seed, seeds, out / run.stream) for run in runs]
+    identified = [
+        identify(run.stream, params, run.seed, made_from, precision=precision, device=target.type, processes=1)
+        for run in runs
+    ]
+    works = [PROJECT.work / "train" / key for _, key in identified]
+    with ExitStack() as held:
+        for work in sorted(works):  # in one order everywhere, so that two commands cannot wait for each other
+            held.enter_context(training(work))
+        advance = held.enter_context(progress("train all", len(runs) * epochs))
 
         def report(stream: str, epoch: Epoch) -> None:
             advance(note=f"{stream}: {epoch_note(epoch)}, waiting for data {clock.waiting:.0%}")
 
-        cards, stack = [], []
-        for run, folder in zip(runs, folders, strict=True):
-            card, key = identify(
-                run.stream, params, run.seed, made_from, precision=precision, device=target.type, processes=1
-            )
+        stack = []
+        for run, folder, work in zip(runs, folders, works, strict=True):
             log = epoch_log(folder / "history", run.stream, epochs, clock, report)
-            stack.append(StackedRun(run, PROJECT.work / "train" / key, logs.enter_context(log)))
-            cards.append({**card, "cuda_graphs": True, "compiled": False, "stacked": len(runs)})
+            stack.append(StackedRun(run, work, held.enter_context(log)))
         results = fit_stacked(stack, accelerator, clock)
     found: dict[str, list[dict[str, Any]]] = {stream: [] for stream in TOPOLOGY_STREAMS}
-    for run, result, folder, card in zip(runs, results, folders, cards, strict=True):
-        card = {**card, "classes": clips.class_names}
-        found[run.stream].append(run.finish(result, out=folder, accelerator=accelerator, card=card))
+    how: dict[str, Any] = {"cuda_graphs": True, "compiled": False, "stacked": len(runs), "classes": clips.class_names}
+    for run, result, folder, (card, _key) in zip(runs, results, folders, identified, strict=True):
+        found[run.stream].append(run.finish(result, out=folder, accelerator=accelerator, card=card | how))
     done = {stream: together(each, seeds) for stream, each in found.items()}
     for stream, values in done.items():
         write_json(metrics / f"{stream}.json", values)
@@ -173,7 +238,16 @@ def _workers(params: Params, pool: Path, device: str, threads: int | None) -> in
 def _start_worker(queue: Any) -> None:
     global _epochs
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _epochs = queue
+
+
+def _end_with_parent() -> None:
+    """A command that was killed could not stop its workers; the same command again must not meet them."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _report(stream: str, epoch: Epoch) -> None:

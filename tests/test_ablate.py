@@ -201,6 +201,32 @@ def test_a_gain_that_seeds_do_not_agree_on_is_not_told_from_chance() -> None:
     assert same[2].endswith("p = 1.000")
 
 
+def test_a_row_of_one_seed_is_compared_with_the_same_seed_of_the_other() -> None:
+    """Alone, the three seeds' better mean would hold by its interval over clips."""
+    rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
+    table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1),))
+
+    def verdict(first: float, of: int) -> tuple[str, str, str]:
+        def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
+            if setting:
+                return {"hpj": scored(0.5, 1)} if seed == of else {}
+            return {"hpj": scored(first if seed == of else 0.9, 1)}
+
+        (found,) = writing.accuracy_table(table, scores_of, [1, 2, 3], 200, 0, False).verdicts
+        return found
+
+    assert verdict(0.51, 2)[1] == "cannot be told from chance"
+    found = verdict(0.8, 1)
+    assert found[1] == "held"
+    assert "of seed 1 alone, McNemar p" in found[2]
+
+    def apart(setting: Any, seed: int) -> dict[str, Scores]:
+        return {"hpj": scored(0.5)} if seed == (1 if setting else 2) else {}
+
+    (found,) = writing.accuracy_table(table, apart, [1, 2], 200, 0, False).verdicts
+    assert found[1:] == ("not comparable", "the two rows have no seed in common")
+
+
 def test_a_row_of_several_settings_is_over_the_clips_of_all_and_waits_for_all() -> None:
     row = Row(("x",), None, ("hpj",), ({"data.corruption": "night"}, {"data.corruption": "blur"}))
     parts = {"night": {"hpj": scored(0.5)}, "blur": {"hpj": scored(1.0)}}

@@ -22,6 +22,23 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
         resolve_device("cuda")
 
 
+@pytest.mark.parametrize("name", ["meta", "mps", "xpu", "cpu:0", "cuda:", "cuda:-1", "cuda:01", "CUDA", ""])
+def test_what_nothing_is_computed_on_is_unknown(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--device '{name}' is unknown; use auto, cpu, cuda or cuda:N"):
+        resolve_device(name)
+
+
+def test_a_gpu_beyond_those_that_are_there_is_refused_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for count, seen in ((1, "1 GPU here, the last is cuda:0"), (4, "4 GPUs here, the last is cuda:3")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        for name in (f"cuda:{count}", "cuda:999"):
+            with pytest.raises(ValueError, match=f"--device {name}: torch sees {seen}"):
+                resolve_device(name)
+        assert resolve_device(f"cuda:{count - 1}") == torch.device("cuda", count - 1)
+    assert resolve_device("cuda") == torch.device("cuda")
+
+
 def test_large_blocks_still_work_after_tuning() -> None:
     tune_allocator()
     assert float(torch.ones(4_000_000).sum()) == 4_000_000

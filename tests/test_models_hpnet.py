@@ -106,6 +106,7 @@ def test_smclm_is_three_independent_networks_side_by_side() -> None:
         ({"fusion": "cross_attention"}, {"logits", "p", "s", "m"}),
         ({"fusion": "none"}, {"logits", "p", "s", "m"}),
         ({"smclm": False}, {"logits", "p"}),
+        ({"smclm": False, "fusion": "cross_attention"}, {"logits", "p"}),
         ({"pooled": False}, {"logits"}),
     ],
 )
@@ -148,12 +149,42 @@ def test_one_frame_of_features_and_nobody() -> None:
     assert model(pooled, nobody, frames)["logits"].isfinite().all()
 
 
+@pytest.mark.parametrize("smclm", [True, False])
+def test_cross_attention_asks_the_joints(smclm: bool) -> None:
+    """F_c as one key would give every class the same change, whatever its text: the softmax of one number is 1."""
+    model = network(smclm=smclm, fusion="cross_attention")
+    pooled, valid, _ = inputs()
+    assert model.smclm is not None
+    assert model.fusion is not None
+    with torch.no_grad():
+        joints, logits = model.smclm(pooled, valid, True)
+        condition, same = model.smclm(pooled, valid)
+        assert joints.shape == (3, 17, model.smclm.feature_dim)
+        torch.testing.assert_close(joints.mean(1), condition)
+        for name, values in same.items():
+            torch.testing.assert_close(logits[name], values)
+        change = model.fusion(torch.randn(3, 5, 32), joints)
+    assert float((change[:2] - change[:2, :1]).norm() / change[:2].norm()) > 1e-3
+    with pytest.raises(ValueError, match=r"'heatmap_volume' has no features of: choose graph.model from ctrgcn"):
+        network(fusion="cross_attention", in_channels=3, graph={**GRAPH, "model": "heatmap_volume"})
+
+
 def test_scores_are_scaled_cosines() -> None:
     model = network(pooled=False)
     with torch.no_grad():
         model.video.logit_scale.fill_(20.0)
         scores = model(*inputs())["logits"]
     assert scores.abs().max() <= 100 * (1 + 1e-5)
+
+
+def test_a_scale_at_its_bound_can_come_back() -> None:
+    """Released CLIPs are at ln 100, which float16 rounds up."""
+    model = network(pooled=False).train()
+    with torch.no_grad():
+        model.video.logit_scale.fill_(float(torch.tensor(math.log(100)).half()))
+    multimodal_loss(model(*inputs()), torch.eye(5)[:3]).backward()
+    assert float(model.video.logit_scale.detach()) == pytest.approx(math.log(100), abs=1e-6)
+    assert float(model.video.logit_scale.grad.abs()) > 1e-3  # type: ignore[union-attr]
 
 
 def test_config_round_trip() -> None:

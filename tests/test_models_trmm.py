@@ -97,11 +97,55 @@ def test_last_layers_start_at_a_tenth() -> None:
         assert 0.07 * usual < float(parameter.detach().abs().max()) <= 0.1 * usual
 
 
-def test_one_part_is_the_default() -> None:
-    for rule in (CrossAttention(8, 7), build_fusion("cross_attention", text_dim=8, condition_dim=7)):
-        assert isinstance(rule, CrossAttention)
-        assert rule.parts == 1
-        assert rule(torch.ones(2, 3, 8), torch.ones(2, 7)).shape == (2, 3, 8)
+def test_what_cross_attention_answers_depends_on_what_each_text_asks() -> None:
+    torch.manual_seed(6)
+    rule = build_fusion("cross_attention", text_dim=8, condition_dim=7, num_joints=5)
+    assert isinstance(rule, CrossAttention)
+    text, condition = torch.randn(2, 3, 8), torch.randn(2, 5, 7)
+    change = rule(text, condition)
+    assert not torch.allclose(change[:, :1], change[:, 1:], rtol=0, atol=1e-3)
+    change.square().sum().backward()
+    parameters = dict(rule.named_parameters())
+    idle = {name for name, p in parameters.items() if p.grad is None or float(p.grad.abs().max()) < 1e-6}
+    assert not idle
+    key_bias = parameters["attention.in_proj_bias"].grad[8:16]  # type: ignore[index]
+    assert float(key_bias.abs().max()) < 1e-6  # a softmax does not see what is added to all of its terms
+
+
+def test_cross_attention_by_loops() -> None:
+    torch.manual_seed(7)
+    rule = CrossAttention(8, 6, 4, heads=2)
+    text, condition = torch.randn(2, 3, 8), torch.randn(2, 4, 6)
+    attention = rule.attention
+    query_bias, key_bias, value_bias = attention.in_proj_bias.chunk(3)
+    with torch.no_grad():
+        found = rule(text, condition)
+        query = rule.norm(text) @ attention.q_proj_weight.T + query_bias
+        key = (rule.joint_norm(condition) + rule.joint_embedding) @ attention.k_proj_weight.T + key_bias
+        value = condition @ attention.v_proj_weight.T + value_bias
+        for n, k in np.ndindex(2, 3):
+            heads = []
+            for part in (slice(0, 4), slice(4, 8)):
+                weights = torch.stack([query[n, k, part] @ key[n, v, part] / 2 for v in range(4)]).softmax(0)
+                heads.append(sum(weights[v] * value[n, v, part] for v in range(4)))
+            expected = attention.out_proj(torch.cat(heads))
+            torch.testing.assert_close(found[n, k], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cross_attention_refuses_a_single_joint() -> None:
+    with pytest.raises(ValueError, match="needs joints to choose from, but there is 1: use film or trmm"):
+        CrossAttention(8, 6, 1)
+    assert CrossAttention(8, 6, 2)(torch.ones(1, 3, 8), torch.ones(1, 2, 6)).shape == (1, 3, 8)
+
+
+def test_which_joint_it_is_starts_as_a_fiftieth_of_what_it_shows() -> None:
+    torch.manual_seed(8)
+    assert float(CrossAttention(8, 300, 17).joint_embedding.detach().std()) == pytest.approx(0.02, rel=0.1)
+
+
+def condition_of(name: str, clips: int, channels: int) -> torch.Tensor:
+    """F_c, for cross-attention before its mean over five joints."""
+    return torch.randn(clips, 5, channels) if name == "cross_attention" else torch.randn(clips, channels)
 
 
 def test_printed_projections_are_four_and_end_in_relu() -> None:
@@ -115,10 +159,10 @@ def test_printed_projections_are_four_and_end_in_relu() -> None:
 @pytest.mark.parametrize(("name", "refine"), RULES)
 def test_start_is_close_to_no_change_and_learns(name: str, refine: str) -> None:
     torch.manual_seed(1)
-    rule = build_fusion(name, text_dim=32, condition_dim=48, refine=refine, parts=3)
+    rule = build_fusion(name, text_dim=32, condition_dim=48, num_joints=5, refine=refine)
     assert rule is not None
     text = torch.nn.functional.normalize(torch.randn(5, 7, 32), dim=-1) * 32**0.5
-    condition = torch.randn(5, 48).relu()
+    condition = condition_of(name, 5, 48).relu()
     change = rule(text, condition)
     assert change.shape == text.shape
     assert float(change.detach().norm() / text.norm()) < 0.35
@@ -131,24 +175,19 @@ def test_start_is_close_to_no_change_and_learns(name: str, refine: str) -> None:
 @pytest.mark.parametrize(("name", "refine"), RULES)
 def test_clips_do_not_mix(name: str, refine: str) -> None:
     torch.manual_seed(2)
-    rule = build_fusion(name, text_dim=32, condition_dim=12, refine=refine, parts=3)
+    rule = build_fusion(name, text_dim=32, condition_dim=12, num_joints=5, refine=refine)
     assert rule is not None
-    text, condition = torch.randn(4, 2, 32), torch.randn(4, 12)
+    text, condition = torch.randn(4, 2, 32), condition_of(name, 4, 12)
     with torch.no_grad():
         together = rule(text, condition)
         alone = torch.cat([rule(text[i : i + 1], condition[i : i + 1]) for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_cross_attention_takes_equal_parts() -> None:
-    with pytest.raises(ValueError, match="10 channels is not made of 3 equal parts"):
-        CrossAttention(32, 10, parts=3)
-
-
 def test_names() -> None:
     assert set(FUSIONS) == {"trmm", "film", "cross_attention", "none"}
-    assert build_fusion("none", text_dim=8, condition_dim=8) is None
+    assert build_fusion("none", text_dim=8, condition_dim=8, num_joints=5) is None
     with pytest.raises(ValueError, match=r"'trm'.*trmm, film, cross_attention, none"):
-        build_fusion("trm", text_dim=8, condition_dim=8)
+        build_fusion("trm", text_dim=8, condition_dim=8, num_joints=5)
     with pytest.raises(ValueError, match=r"'both'.*pooled, text"):
-        build_fusion("trmm", text_dim=8, condition_dim=8, refine="both")
+        build_fusion("trmm", text_dim=8, condition_dim=8, num_joints=5, refine="both")

@@ -320,6 +320,28 @@ def test_accumulation_scales_every_rate_and_averaged_weights_are_kept(
     assert np.abs(scores[0] - scores[1]).max() > 1e-4  # the average lags behind
 
 
+def test_frames_of_other_clips_are_refused(tmp_path: Path, clips: Clips, features: Features, video: str) -> None:
+    folder = tmp_path / "others"
+    folder.mkdir()
+    PersonFrames.write(folder / "frames-00000.parquet", [("another", [(0, jpeg(COLOURS[0]))])])
+    with pytest.raises(ValueError, match=r"none of the 9 training clips, such as 'clip00', has frames of people"):
+        train(tmp_path, clips, features, PersonFrames(folder), params(video))
+
+
+def test_a_damaged_config_is_named(
+    tmp_path: Path, clips: Clips, features: Features, frames: PersonFrames, video: str
+) -> None:
+    train(tmp_path, clips, features, frames, params(video, epochs=1))
+    (tmp_path / "hpnet" / "config.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"config\.json is not what the stage writes \('network'\): run that stage again"
+    ):
+        load_multimodal(tmp_path / "hpnet")
+    (tmp_path / "hpnet" / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing: run `hpnet train hpnet` first"):
+        load_multimodal(tmp_path / "hpnet")
+
+
 def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing: run `hpnet train hpnet`"):
         load_multimodal(tmp_path / "hpnet")

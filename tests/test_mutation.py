@@ -49,7 +49,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "hpnet.streams": {},
     "hpnet.models.trmm": {
-        "change: Tensor = self.attention(self.norm(text), tokens, tokens, need_weights=False)[0]  [False -> True]": (
+        "change: Tensor = self.attention(self.norm(text), keys, condition, need_weights=False)[0]  [False -> True]": (
             "the weights are made beside the output, which is taken alone"
         ),
     },

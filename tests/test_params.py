@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from hpnet.params import STREAMS, Params, dotted_names, load_params, validate
+from hpnet.params import LARGEST_SEED, STREAMS, Params, dotted_names, load_params, validate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,9 +70,129 @@ def test_fusion_weights_that_cannot_be_are_one_line(weights: object, tmp_path: P
     assert len(str(e.value).splitlines()) == 1
 
 
-def test_an_option_without_a_value_is_no_default() -> None:
-    from click.testing import CliRunner
+@pytest.mark.parametrize("text", ["train:", "train:\n  topology:", "train: {topology: {graph: }}", ""])
+def test_an_empty_section_has_the_defaults_and_takes_overrides(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    assert load_params(tmp_path / "params.yaml") == Params()
+    changed = load_params(tmp_path / "params.yaml", {"train.topology.graph.blocks": 2, "train.topology.epochs": 3})
+    assert (changed.train.topology.graph.blocks, changed.train.topology.epochs) == (2, 3)
+    assert changed.train.hpnet == Params().train.hpnet
 
+
+@pytest.mark.parametrize(
+    ("text", "section"),
+    [("train: 5", "train = 5"), ("train: [1]", r"train = \[1\]"), ("train: {topology: a}", "topology")],
+)
+@pytest.mark.parametrize("overrides", [{}, {"train.topology.epochs": 3}])
+def test_what_is_no_section_is_named(text: str, section: str, overrides: dict[str, int], tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=rf"params\.yaml: .*{section}.*: expected a section") as caught:
+        load_params(tmp_path / "params.yaml", overrides)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_override_changes_one_of_two_sections_that_share_an_anchor(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {topology: {graph: &g {blocks: 3}}, hpnet: {graph: *g}}")
+    train = load_params(tmp_path / "params.yaml", {"train.topology.graph.blocks": 2}).train
+    assert (train.topology.graph.blocks, train.hpnet.graph.blocks) == (2, 3)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train:\n  topology:\n    lr: 0.1\n    epochs: 3\n    'lr': 0.2\n")
+    with pytest.raises(ValueError, match=r"params\.yaml .*line 5 gives 'lr' again, after line 3"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("train:\n  topology: {lr: 0.1}\n  hpnet: {lr: 0.2}\n")
+    assert load_params(tmp_path / "params.yaml").train.hpnet.lr == 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("train.topology.lr", float("inf"), "finite"),
+        ("train.topology.lr", "nan", "finite"),
+        ("train.hpnet.lambdas", [1, float("nan"), 1], "finite"),
+        ("fuse.weights", {"hpj": float("inf")}, "a number per stream"),
+        ("train.topology.epochs", True, "expected a number, not true or false"),
+        ("train.topology.lr", True, "expected a number, not true or false"),
+        ("train.topology.steps", [True], "expected a number, not true or false"),
+        ("train.hpnet.fusion_scale", True, "expected a number, not true or false"),
+        ("fuse.weights", {"hpj": True}, "expected a number, not true or false"),
+    ],
+)
+def test_numbers_are_finite_and_no_booleans(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        validate({}, "somewhere", {name: value})
+    assert len(str(caught.value).splitlines()) == 1
+    assert "value error" not in str(caught.value).lower()
+
+
+def test_booleans_are_booleans_and_numbers_may_be_text() -> None:
+    params = validate({"detect": {"enabled": False}, "train": {"topology": {"lr": "1e-3"}, "hpnet": {"smclm": True}}})
+    assert (params.detect.enabled, params.train.topology.lr, params.train.hpnet.smclm) == (False, 1e-3, True)
+
+
+@pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 10**23, "abc", True, 1.5, [1, -1], [2, 2], [], [1, "x"]])
+def test_a_seed_that_cannot_be_is_one_line(seed: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"train\.seed = .*expected a whole number from 0 to 4294967295, or a list"
+    ) as e:
+        validate({"train": {"seed": seed}})
+    assert len(str(e.value).splitlines()) == 1
+    for other in ("data.seed", "report.seed"):
+        with pytest.raises(ValueError, match=rf"{other} = "):
+            validate({}, overrides={other: seed})
+
+
+def test_seeds_as_options() -> None:
+    from hpnet.stages.train import command
+
+    (option,) = [each for each in command.params if each.name == "seed"]
+    context = command.make_context("train", ["hpj"])
+    for text, value in (("1,2,3", [1, 2, 3]), ("[1, 2]", [1, 2]), ("[5]", [5]), ("5", 5)):
+        assert option.process_value(context, text) == value
+    assert validate({}, overrides={"train.seed": [0, LARGEST_SEED]}).train.seeds == (0, LARGEST_SEED)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--topology-steps", "{"], "Invalid value for '--topology-steps': '{' cannot be read"),
+        (["--topology-steps", "3,2020-13-45"], "Invalid value for '--topology-steps': '3,2020-13-45' cannot be read"),
+        (["--topology-lr", "a={"], "Invalid value for '--topology-lr': 'a={' cannot be read"),
+        (["--topology-steps", "abc"], "--topology-steps: train.topology.steps.0 = 'abc': "),
+        (
+            ["--hpnet-graph-base-channels", "1"],
+            "--hpnet-graph-base-channels: train.hpnet.graph.base_channels = 1: ",
+        ),
+        (["--seed", "-1"], "--seed: train.seed = -1: expected a whole number"),
+    ],
+)
+@pytest.mark.parametrize("file", ["{}", None])
+def test_a_wrong_option_is_named_and_not_the_file(
+    options: list[str], message: str, file: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpnet.stages.train import command
+
+    monkeypatch.chdir(tmp_path)
+    if file is not None:
+        (tmp_path / "params.yaml").write_text(file)
+    done = CliRunner().invoke(command, ["hpj", *options])
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+    assert "params.yaml:" not in done.output
+    assert "Traceback" not in done.output
+
+
+def test_wrong_values_of_a_file_and_of_an_option_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {topology: {noise: -1}}")
+    with pytest.raises(ValueError) as caught:
+        load_params(tmp_path / "params.yaml", {"train.topology.label_smoothing": 2})
+    option, place = str(caught.value).splitlines()  # in the order of the parameters
+    assert option.startswith("--topology-label-smoothing: train.topology.label_smoothing = 2: ")
+    assert place.startswith(f"{tmp_path / 'params.yaml'}: train.topology.noise = -1: ")
+
+
+def test_an_option_without_a_value_is_no_default() -> None:
     from hpnet.stages.fuse import command
 
     for option in ("--weights", "--tau"):

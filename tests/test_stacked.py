@@ -168,6 +168,40 @@ def test_a_diverging_run_is_named(tmp_path: Path, accelerator: Accelerator) -> N
         stacked(tmp_path, accelerator, runs)
 
 
+@pytest.mark.parametrize("what", ["loss", "weights", "interrupted"])
+def test_finished_epochs_are_kept_whatever_stops_the_next(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    whole = prepared(accelerator, WHICH, SPLITS)
+    results = stacked(tmp_path / "whole", accelerator, whole)
+    broken = prepared(accelerator, WHICH, SPLITS)
+    per_epoch = broken[0].task.steps_per_epoch
+    step, calls = torch.optim.SGD.step, iter(range(1, 1000))
+
+    def breaking(self: torch.optim.SGD, *given: Any, **named: Any) -> Any:
+        found = step(self, *given, **named)
+        if next(calls) == 3 * per_epoch - (what != "weights"):
+            if what == "interrupted":
+                raise KeyboardInterrupt
+            with torch.no_grad():
+                self.param_groups[0]["params"][-1][1].fill_(torch.inf)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", breaking)
+        with pytest.raises(KeyboardInterrupt if what == "interrupted" else FloatingPointError) as stopped:
+            stacked(tmp_path / "broken", accelerator, broken)
+    if what != "interrupted":
+        which = f"{'loss of' if what == 'loss' else 'weights after'} epoch 2, step {per_epoch - 1}"
+        assert f"the {which}" in str(stopped.value)
+        assert "--one-by-one" in str(stopped.value)
+    again = prepared(accelerator, WHICH, SPLITS)
+    found = stacked(tmp_path / "broken", accelerator, again)
+    assert [result.resumed_from for result in found] == [2, 2, 2]
+    for n in range(3):
+        assert_same_run((whole[n], results[n]), (again[n], found[n]))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -190,8 +224,13 @@ def test_what_cannot_be_trained_as_one(
     monkeypatch.setattr(type(accelerator), "device", torch.device("cuda"))
     found = why_not_stacked(*given)
     assert found is None if reason is None else str(found).startswith(reason)
+    features = of_one_person(clips)
+    validated = features.index.clip_id.isin(clips.table.clip_id[clips.table.split == "val"])
+    hidden = replace(features, index=features.index.assign(valid=features.index.valid & ~validated))
+    expected = reason if reason and "graphs" not in reason else "a validation clip has an empty person slot"
+    assert str(why_not_stacked(clips, hidden, params, accelerator)).startswith(expected)
     two = why_not_stacked(clips, make_features(clips, frames=6), params, accelerator)
-    assert str(two).startswith(reason or "CUDA graphs do not suit it (an empty person slot")
+    assert str(two).startswith(reason if reason and "graphs" not in reason else "a validation clip has an empty person")
 
 
 def test_every_epoch_is_told(tmp_path: Path, accelerator: Accelerator) -> None:
@@ -219,5 +258,5 @@ def test_the_command_trains_all_streams_and_seeds_as_one(tmp_path: Path, monkeyp
         cards = [read_json(tmp_path / f / stream / "config.json") for f in ("artifacts/train", "as-one")]
         assert cards[1].pop("stacked") == 8
         assert cards[0].keys() == cards[1].keys()
-        assert (tmp_path / ".work/seeds" / f"{stream}-4" / "scores.parquet").is_file()
+        assert (tmp_path / ".work/seeds/as-one" / stream / "4" / "scores.parquet").is_file()
         load_topology(tmp_path / "as-one" / stream)

@@ -25,6 +25,7 @@ from hpnet.topology import TopologyModel, TopologyTask, load_topology, train_top
 from hpnet.training import (
     LabelledClips,
     batch_count,
+    diverged,
     fit,
     make_accelerator,
     ordered_batches,
@@ -301,9 +302,46 @@ def test_a_diverging_run_names_the_step_and_keeps_the_checkpoint(
         return loss * float("nan") if next(calls) >= 1 else loss
 
     monkeypatch.setattr(TopologyTask, "loss", broken)
-    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1 is not finite \(clips clip0\d\d, .*\); lower lr"):
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1 is not finite \(clips clip0\d\d, .*\): lower lr"):
         train(tmp_path, accelerator)
     assert last.read_bytes() == kept
+
+
+def test_weights_that_an_epochs_last_step_broke_are_not_kept(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No loss was computed with them yet; without validation clips the last epoch is the one that is kept."""
+    clips = make_clips(["train" if split == "val" else split for split in SPLITS])
+    with pytest.raises(Stop):
+        train(tmp_path, accelerator, clips, on_epoch=stop_after(1))
+    kept = {file.name: file.read_bytes() for file in (tmp_path / "work").iterdir()}
+    assert {name.partition(".")[0] for name in kept} == {"best-0001", "last"}
+    step = torch.optim.SGD.step
+    calls = iter(range(1, 100))
+    steps = batch_count(34, PARAMS.batch_size)
+
+    def breaking(self: torch.optim.SGD, *given: Any, **named: Any) -> Any:
+        found = step(self, *given, **named)
+        if next(calls) == steps:
+            with torch.no_grad():
+                self.param_groups[0]["params"][-1].fill_(torch.inf)
+        return found
+
+    monkeypatch.setattr(torch.optim.SGD, "step", breaking)
+    with pytest.raises(
+        FloatingPointError, match=rf"the weights after epoch 2, step {steps - 1} are not finite \(clips"
+    ):
+        train(tmp_path, accelerator, clips)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "work").iterdir()} == kept
+
+
+def test_the_remedy_for_a_diverging_run_is_one_that_was_not_tried() -> None:
+    clips = LabelledClips(("a",), ("train",), np.array([0]), 2)
+    for precision, said in (("no", False), ("bf16", True)):
+        found: Any = SimpleNamespace(mixed_precision=precision)
+        text = str(diverged("loss", 3, 1, clips, np.array([0]), found))
+        assert ("float32" in text) is said
+        assert "lower lr" in text
 
 
 def test_the_released_graph_needs_its_joints(tmp_path: Path, accelerator: Accelerator) -> None:

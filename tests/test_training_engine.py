@@ -8,7 +8,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from hpnet.artifacts import Scores
+from hpnet.datasets import labelled_clips
 from hpnet.params import TopologyParams, validate
 from hpnet.skeleton import COCO17
 from hpnet.topology import load_topology
-from hpnet.training import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator
+from hpnet.training import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator, shuffled_batches
 from tests.test_training import PARAMS, SPLITS, make_clips, make_features, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,9 +181,10 @@ def test_averaged_weights_lag_behind_and_survive_a_kill(tmp_path: Path, accelera
     own, averaged = fitted(tmp_path / "a", accelerator, 12), fitted(tmp_path / "b", accelerator, 12, ema=0.5)
     torch.manual_seed(0)
     expected = model = torch.nn.Linear(3, 2).weight.detach().clone()
-    for epochs in (1, 2, 3):
+    for epochs in (1, 2, 3):  # of one step each
         model = fitted(tmp_path / f"own{epochs}", accelerator, 12, epochs=epochs)
-        expected = 0.5 * expected + 0.5 * model
+        decay = (1 + epochs) / (10 + epochs)
+        expected = decay * expected + (1 - decay) * model
     torch.testing.assert_close(model, own)
     torch.testing.assert_close(averaged, expected)
 
@@ -200,8 +203,22 @@ def test_the_average_is_only_lent_to_the_model() -> None:
     torch.nn.init.constant_(model.weight, 11.0)
     average.update(model)
     with average.used(model):
-        torch.testing.assert_close(model.weight.detach(), torch.full((2,), 2.0))
+        torch.testing.assert_close(model.weight.detach(), torch.full((2,), 1 * 2 / 11 + 11 * 9 / 11))
     assert model.weight.tolist() == [11, 11]
+
+
+def test_an_average_of_few_updates_has_forgotten_its_start() -> None:
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(model.weight, 0.0)
+    average = WeightAverage(model, 0.999)
+    torch.nn.init.constant_(model.weight, 1.0)
+    for _ in range(80):
+        average.update(model)
+    assert 0.99 < float(average.state["weight"]) < 1
+    later = WeightAverage(model, 0.5, updates=1000)
+    torch.nn.init.constant_(model.weight, 3.0)
+    later.update(model)
+    assert float(later.state["weight"]) == pytest.approx(2.0)  # the decay that was asked for
 
 
 def test_the_clock_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +244,14 @@ SMALL = [
 ]  # fmt: skip
 
 
-def project(folder: Path) -> None:
+def project(folder: Path, nobody_in: Collection[str] = ()) -> None:
     clips = make_clips(SPLITS)
     clips.save(folder / "artifacts/data")
-    make_features(clips).save(folder / "artifacts/pool")
+    features = make_features(clips)
+    hidden = features.index.clip_id.isin(list(nobody_in))
+    features.array[features.index.row[hidden].to_numpy()] = 0
+    index = features.index.assign(valid=features.index.valid & ~hidden)
+    replace(features, index=index).save(folder / "artifacts/pool")
 
 
 @pytest.mark.timeout(600)
@@ -238,7 +259,9 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, monkeypatch: pytes
     from hpnet.stages.train import command
 
     monkeypatch.chdir(tmp_path)
-    project(tmp_path)
+    table = labelled_clips(make_clips(SPLITS))
+    shares = shuffled_batches(table.of("train"), 9, seed=1, epoch=1, process=1, processes=2)
+    project(tmp_path, nobody_in=[table.clip_ids[i] for i in next(shares)])  # one process has a batch of nobody
     alone = CliRunner().invoke(command, ["hpj", *SMALL, "--device", "cpu"])
     assert alone.exit_code == 0, alone.output
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -345,6 +368,12 @@ def test_a_stream_refuses_another_skeleton_and_another_models_weights(tmp_path: 
         load_topology(tmp_path / "out")
     save_file({**state, "network.classifier.weight": torch.zeros(9, 4)}, file)
     with pytest.raises(ValueError, match=r"network\.classifier\.weight \(9, 4\) instead of \(3, 4\)"):
+        load_topology(tmp_path / "out")
+    (tmp_path / "out/config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"out/config\.json is not what the stage writes \('sizes'\): run that stage"):
+        load_topology(tmp_path / "out")
+    (tmp_path / "out/config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing: run `hpnet train out` first"):
         load_topology(tmp_path / "out")
 
 

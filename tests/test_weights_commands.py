@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from hpnet.stages.weights import command
 from hpnet.weights import ASSETS
 from hpnet.weights_convert import convert
 from hpnet.weights_fetch import OfflineError, fetch, problem
+
+PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -296,3 +299,39 @@ def test_convert_pose_weights(project: Path) -> None:
         convert(Path("authors.pth"), "resnet", Path("x.safetensors"))
     with pytest.raises(ValueError, match=r"released CTR-GCN checkpoint.*another network"):
         convert(Path("authors.pth"), "ctrgcn", Path("x.safetensors"))
+
+
+def released_ctrgcn() -> dict[str, torch.Tensor]:
+    """The keys and shapes of a released checkpoint: 17 joints, 96 channels, 60 classes, two people."""
+    keys = json.loads((PARITY / "ctrgcn_keys.json").read_text())
+    return {key: torch.zeros(shape, dtype=torch.long if "num_batches" in key else None) for key, shape in keys.items()}
+
+
+@pytest.mark.skipif(not PARITY.is_dir(), reason="the released outputs are not beside this checkout")
+def test_convert_ctrgcn_refuses_what_is_garbled_or_of_other_sizes(project: Path) -> None:
+    state = released_ctrgcn()
+    torch.save(state, "whole.pth")
+    assert run("convert", "whole.pth", "--model", "ctrgcn", "--out", "whole.safetensors")[0] == 0
+    norm, first = "l3.gcn1.bn.weight", "l1.gcn1.convs.1.conv1.weight"
+    broken = {
+        r"tensor classifier.weight has values that are not finite": {"fc.weight": state["fc.weight"] + torch.nan},
+        r"classifier.weight \(7, 3\) instead of \(60, 256\)": {"fc.weight": torch.zeros(7, 3)},
+        r"blocks.2.spatial.norm.weight \(5,\) instead of \(64,\)": {norm: torch.zeros(5)},
+        rf"'{first}' is \(8, 3, 1, 1\), expected 4 dimensions as of .*\(12, 96, 1, 1\)": {
+            first: torch.zeros(8, 3, 1, 1)
+        },
+        r"'data_bn.weight' is \(5,\), expected a multiple of 17 joints times 96 channels": {
+            "data_bn.weight": torch.zeros(5)
+        },
+    }
+    for message, change in broken.items():
+        torch.save({**state, **change}, "broken.pth")
+        with pytest.raises(ValueError, match=message):
+            convert(Path("broken.pth"), "ctrgcn", Path("x.safetensors"))
+    torch.save({key: value for key, value in state.items() if not key.startswith("l3.")}, "broken.pth")
+    with pytest.raises(ValueError, match=r"'l3.gcn1.PA' is missing, but there is a block after it"):
+        convert(Path("broken.pth"), "ctrgcn", Path("x.safetensors"))
+    torch.save({key: value for key, value in state.items() if not key.startswith("l10.")}, "broken.pth")
+    with pytest.raises(ValueError, match=r"broken.pth does not fit this network"):
+        convert(Path("broken.pth"), "ctrgcn", Path("x.safetensors"))
+    assert not Path("x.safetensors").exists()

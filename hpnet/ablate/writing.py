@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 FISHER_TABLES = (7, 8)
 SIGNIFICANCE = 0.05
 """A claim is judged by its bootstrap interval over clips and by a second test: McNemar's with one seed, Welch's t of
-the seeds' accuracies with several. Both must agree."""
+the seeds' accuracies with several; rows of which one has a single seed are compared on that one. Both must agree."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Outcome:
     def share(self) -> NDArray[np.float64]:
         """(N,) share of the seeds that are right."""
         return np.asarray(self.right.mean(0), dtype=np.float64)
+
+    def of_seeds(self, seeds: Collection[int]) -> Outcome:
+        """Of some of the seeds alone."""
+        kept = [at for at, seed in enumerate(self.seeds) if seed in seeds]
+        return replace(self, right=self.right[kept], seeds=tuple(self.seeds[at] for at in kept))
 
 
 @dataclass(frozen=True)
@@ -166,14 +171,22 @@ def _verdict(worse: Outcome | None, better: Outcome | None, resamples: int, seed
         return "not comparable", "the two rows were scored on different clips"
     place = {clip: at for at, clip in enumerate(better.clip_ids)}
     order = [place[clip] for clip in worse.clip_ids]
+    if min(len(worse.seeds), len(better.seeds)) == 1:  # one training says nothing of the spread between trainings
+        common = set(worse.seeds) & set(better.seeds)
+        if not common:
+            return "not comparable", "the two rows have no seed in common"
+        alone = f" of seed {min(common)} alone" if len(worse.seeds) != len(better.seeds) else ""
+        worse, better = worse.of_seeds(common), better.of_seeds(common)
+    else:
+        alone = ""
     found = paired_bootstrap(worse.share, better.share[order], resamples=resamples, seed=seed)
-    numbers = f"{signed_points(found.value)} points ({signed_points(found.low)} to {signed_points(found.high)})"
+    numbers = f"{signed_points(found.value)} points ({signed_points(found.low)} to {signed_points(found.high)}){alone}"
     sure = True
-    if len(worse.seeds) == len(better.seeds) == 1:
+    if len(worse.seeds) == 1:
         test = mcnemar(worse.right[0], better.right[0][order])
         numbers += f", McNemar {_p(test.p_value)}"
         sure = test.p_value < SIGNIFICANCE
-    elif min(len(worse.seeds), len(better.seeds)) > 1:  # clips alone do not know that trainings differ
+    else:  # clips alone do not know that trainings differ
         p_value = float(ttest_ind(better.right.mean(1), worse.right.mean(1), equal_var=False).pvalue)
         p_value = 1.0 if np.isnan(p_value) else p_value  # all seeds alike, both ways
         numbers += f", Welch's t between seeds {_p(p_value)}"

@@ -25,7 +25,10 @@ Network: TypeAlias = CTRGCN | GCN | MixFormer | STGCN | TDGCN | Transformer | Ke
 
 
 class TopologyNetwork(Protocol):
-    """What every topology network offers: ``forward`` to logits and ``forward_features`` to (N, ``feature_dim``)."""
+    """What every topology network offers: ``forward`` to logits and ``forward_features`` to (N, ``feature_dim``).
+
+    Those of :data:`TOPOLOGY_NETWORKS` have ``forward_joints`` too (:class:`hpnet.models.classifier.PeopleNetwork`).
+    """
 
     feature_dim: int
 

@@ -1,14 +1,70 @@
-"""What the networks that see one person at a time have in common: everything around their ``encode``."""
+"""What the networks that see one person at a time have in common: everything around a person's features.
+
+Axes: N clips, C channels, T frames (T' after strides), V joints, M person slots, P people that are there, D features, K
+classes.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from . import synchronised
 from .persons import PersonNorm, mean_over_persons, who_is_there
 
 
-class PersonClassifier(nn.Module):
-    """Input norm -> ``encode`` of every valid person -> mean over a clip's people -> linear classifier.
+class PeopleNetwork(nn.Module):
+    """Features of every person -> means over frames, joints and a clip's people -> linear classifier.
+
+    A network is a subclass with ``encode_people``, and with the modules named here.
+    """
+
+    norm: PersonNorm
+    feature_dim: int
+    dropout: nn.Module
+    classifier: nn.Linear
+
+    def encode_people(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None for all -> (P, D, T', V), each person by itself; P may be 0."""
+        raise NotImplementedError
+
+    def idle(self, people: Tensor) -> bool:
+        """Whether there is nothing to compute. Processes that train together compute nobody too: the others wait for
+        their part of every batch norm and every gradient."""
+        return not len(people) and not (self.training and synchronised.world_size() > 1)
+
+    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the classifier sees.
+
+        Args:
+            x: (N, C, T, V, M) float.
+            valid: (N, M) bool, which people are there; None: all, as the released networks have it.
+
+        Returns:
+            (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
+        """
+        valid = who_is_there(valid)
+        people = self.encode_people(x, valid)  # (P, D, T', V)
+        if self.idle(people):
+            return x.new_zeros(len(x), self.feature_dim)
+        return mean_over_persons(people.mean((2, 3)), valid, len(x))
+
+    def forward_joints(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """As :meth:`forward_features` before the mean over joints: (N, V, D)."""
+        valid = who_is_there(valid)
+        people = self.encode_people(x, valid)  # (P, D, T', V)
+        if self.idle(people):
+            return x.new_zeros(len(x), self.norm.sizes[1], self.feature_dim)
+        joints = people.mean(2).transpose(1, 2).flatten(1)  # (P, D, V) -> (P, V, D) -> (P, V D)
+        return mean_over_persons(joints, valid, len(x)).view(len(x), -1, self.feature_dim)
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
+        logits: Tensor = self.classifier(self.dropout(self.forward_features(x, valid)))
+        return logits
+
+
+class PersonClassifier(PeopleNetwork):
+    """Input norm -> ``encode`` of every valid person, and what :class:`PeopleNetwork` does with it.
 
     A network is a subclass with ``encode`` (and ``embed``, where it maps channels before the norm).
 
@@ -40,24 +96,18 @@ class PersonClassifier(nn.Module):
         return x
 
     def encode(self, people: Tensor) -> Tensor:
-        """(P, C, T, V) normalised -> (P, D), each person by itself."""
+        """(P, C, T, V) normalised, P at least 1 -> (P, D, T', V), each person by itself."""
         raise NotImplementedError
 
-    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(N, C, T, V, M), mask (N, M) or None for all -> (N, D), zeros for a clip of nobody."""
+    def encode_people(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None for all -> (P, D, T', V)."""
         channels, joints, persons = self.sizes
         if x.ndim != 5 or (x.shape[1], x.shape[3], x.shape[4]) != self.sizes:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
-        valid = who_is_there(valid)
         people = self.norm(self.embed(x), valid).contiguous()  # (P, C, T, V)
-        if not len(people):
-            return x.new_zeros(len(x), self.feature_dim)
-        return mean_over_persons(self.encode(people), valid, len(x))
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
-        logits: Tensor = self.classifier(self.dropout(self.forward_features(x, valid)))
-        return logits
+        if self.idle(people):
+            return people.new_zeros(0, self.feature_dim, 1, joints)
+        return self.encode(people)
 
 
 def initialise(model: nn.Module, classifier_sd: float | None = None) -> None:

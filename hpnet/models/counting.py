@@ -30,7 +30,7 @@ class Cost:
 def count(model: nn.Module, *inputs: Tensor) -> Cost:
     """The cost of ``model(*inputs)`` in evaluation mode; the model is left as it was.
 
-    A model and inputs on the ``meta`` device cost neither memory nor time.
+    A model that was moved to the ``meta`` device (``model.to("meta")``), with inputs there, takes no memory or time.
     """
     training = model.training
     model.eval()

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, spatial_subsets
+from .classifier import PeopleNetwork
 from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise, pointwise_of_joints
-from .persons import PersonNorm, mean_over_persons, who_is_there
+from .persons import PersonNorm
 
 DILATIONS = (1, 2)
 KERNEL = 5
@@ -42,12 +43,12 @@ class ChannelTopologyGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, V, T) -> (P, C', V, T)."""
-        _, channels, joints, _ = x.shape
+        channels = x.shape[1]
         pooled = x.mean(3)  # (P, C, V): correlations are of the whole clip
         psi, phi = (pointwise_of_joints(conv, pooled) for conv in (self.psi, self.phi))  # (P, S r, V)
         # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j)), here [j, i]
         relation = torch.tanh(psi.unsqueeze(2) - phi.unsqueeze(3))  # (P, S r, V, V)
-        relation = relation.view(len(x), self.subsets, -1, joints * joints)  # (P, S, r, V V)
+        relation = torch.unflatten(relation, 1, (self.subsets, -1)).flatten(3)  # (P, S, r, V V)
         # Eq. (5): X~ = X W, the rows of W in the order (C', S), so that a channel's subsets lie together
         weight = self.transform.weight.view(self.subsets, -1, channels).transpose(0, 1).reshape(-1, channels)
         assert self.transform.bias is not None
@@ -127,7 +128,7 @@ class Block(nn.Module):
         return torch.relu_(y if self.residual is None else y.add_(normed(self.residual, x)))
 
 
-class CTRGCN(nn.Module):
+class CTRGCN(PeopleNetwork):
     """CTR-GCN for clips of up to M people.
 
     The defaults are the released sizes: ten blocks of 64, 128 and 256 channels, frames halved where the channels
@@ -165,27 +166,13 @@ class CTRGCN(nn.Module):
         self.classifier = nn.Linear(channels, num_classes)
         self._initialise()
 
-    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the classifier sees.
-
-        Args:
-            x: (N, C, T, V, M) float.
-            valid: (N, M) bool, which people are there; None: all, as the released network has it.
-
-        Returns:
-            (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
-        """
-        valid = who_is_there(valid)
+    def encode_people(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None for all -> (P, D, T', V)."""
         people = self.norm(x, valid).transpose(2, 3)  # (P, C, T, V) -> (P, C, V, T)
-        if not len(people):
-            return x.new_zeros(len(x), self.feature_dim)
-        pooled = self.blocks(people).mean((2, 3))  # (P, D)
-        return mean_over_persons(pooled, valid, len(x))
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
-        logits: Tensor = self.classifier(self.dropout(self.forward_features(x, valid)))
-        return logits
+        if self.idle(people):
+            return people.new_zeros(0, self.feature_dim, 1, people.shape[2])
+        encoded: Tensor = self.blocks(people).transpose(2, 3)  # (P, D, V, T') -> (P, D, T', V)
+        return encoded
 
     def _initialise(self) -> None:
         """He initialisation; the graph branch starts near zero, so that a block starts as its shortcut."""

@@ -64,7 +64,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -
     x = x[..., ::stride]
     # (C', C) @ (P, C, V T) -> (P, C', V T)
     y = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
-    return y.view(len(x), -1, *x.shape[2:])
+    return torch.unflatten(y, 2, x.shape[2:])
 
 
 def pointwise_of_joints(conv: nn.Conv1d, x: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ class _GraphConvolution(torch.autograd.Function):
             torch.bmm(weight.t().expand(count, -1, -1), d_values, out=d_x[few])
             d_weight += torch.bmm(d_values, x[few].transpose(1, 2)).sum(0)
             d_bias += d_values.sum((0, 2))
-        d_x = d_x.view(people, -1, joints, frames)
+        d_x = torch.unflatten(d_x, 2, (joints, frames))  # (P, C, V T) -> (P, C, V, T)
         d_weight, d_bias, d_mixing = (d.to(weight.dtype) for d in (d_weight, d_bias, d_mixing))
         d_xi, d_xi_bias, _ = d_mixing.split([mixing.shape[2] - 2, 1, 1], dim=2)
         return d_x, d_weight, d_bias, d_maps[:, :, :-2], d_xi, d_xi_bias, d_maps[:, :, -1].sum(0)

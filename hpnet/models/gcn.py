@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..skeleton import Skeleton, adjacency
+from .classifier import PeopleNetwork
 from .ctrgcn import block_plan
-from .persons import PersonNorm, mean_over_persons, who_is_there
+from .persons import PersonNorm
 
 TEMPORAL_KERNEL = 5
 
@@ -52,7 +53,7 @@ class Block(nn.Module):
         return torch.relu(y + x if self.same else y)
 
 
-class GCN(nn.Module):
+class GCN(PeopleNetwork):
     """Eq. (4) for clips of up to M people; the arguments and the two ``forward`` methods are those of ``CTRGCN``."""
 
     def __init__(
@@ -78,15 +79,10 @@ class GCN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
 
-    def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(N, C, T, V, M), mask (N, M) or None -> (N, D), zeros for a clip of nobody."""
-        valid = who_is_there(valid)
+    def encode_people(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(N, C, T, V, M), mask (N, M) or None for all -> (P, D, T', V)."""
         people = self.norm(x, valid).contiguous()  # (P, C, T, V)
-        if not len(people):
-            return x.new_zeros(len(x), self.feature_dim)
-        return mean_over_persons(self.blocks(people).mean((2, 3)), valid, len(x))
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(N, C, T, V, M), mask (N, M) or None -> logits (N, K)."""
-        logits: Tensor = self.classifier(self.dropout(self.forward_features(x, valid)))
-        return logits
+        if self.idle(people):
+            return people.new_zeros(0, self.feature_dim, 1, people.shape[3])
+        encoded: Tensor = self.blocks(people)
+        return encoded

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from transformers import XCLIPConfig
 
 from ..skeleton import Skeleton
+from . import TOPOLOGY_NETWORKS
 from .smclm import SMCLM
-from .trmm import build_fusion
+from .trmm import CrossAttention, build_fusion
 from .xclip import IMAGE_MEAN, IMAGE_SD, VideoEncoder
 
 AUXILIARY = ("p", "s", "m")
@@ -61,7 +62,7 @@ class HPNetConfig:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> HPNetConfig:
-        """The inverse of :meth:`to_json`."""
+        """Of what :meth:`to_json` gave, as it is after a file of JSON too: its keys are strings there."""
         converted = {
             "skeleton": Skeleton.from_json(raw["skeleton"]),
             "mean": tuple(raw["mean"]),
@@ -104,9 +105,14 @@ class HPNet(nn.Module):
                 config.fusion,
                 text_dim=self.video.text_dim,
                 condition_dim=self.smclm.feature_dim,
+                num_joints=config.skeleton.num_joints,
                 refine=config.refine,
-                parts=len(features),
             )
+            if isinstance(self.fusion, CrossAttention) and config.graph["model"] not in TOPOLOGY_NETWORKS:
+                raise ValueError(
+                    f"cross-attention asks the joints, which {config.graph['model']!r} has no features of: choose "
+                    f"graph.model from {', '.join(TOPOLOGY_NETWORKS)}, or another fusion"
+                )
 
     def forward(self, pooled: Tensor, valid: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Eq. (10) to (12).
@@ -130,7 +136,8 @@ class HPNet(nn.Module):
         if self.smclm is not None:
             standard = (pooled - self.pooled_mean.view(1, -1, 1, 1, 1)) / self.pooled_sd.view(1, -1, 1, 1, 1)
             there = valid.to(standard.device, non_blocking=True)[:, None, None, None, :]
-            condition, auxiliary = self.smclm(standard * there, valid)  # (N, E)
+            by_joint = isinstance(self.fusion, CrossAttention)
+            condition, auxiliary = self.smclm(standard * there, valid, by_joint)  # (N, E), by joint (N, V, E)
             if self.fusion is not None:
                 text = text + self.fusion(text, condition)  # Eq. (7)
         return {"logits": self.video.similarity(video, text), **auxiliary}

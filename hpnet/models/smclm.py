@@ -60,19 +60,25 @@ class SMCLM(nn.Module):
         )
         self.feature_dim: int = sum(network.feature_dim for network in self.networks.values())  # type: ignore[misc]
 
-    def forward(self, pooled: Tensor, valid: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, pooled: Tensor, valid: Tensor | None = None, by_joint: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. (5).
 
         Args:
             pooled: F_p, (N, C, T, V, M).
             valid: (N, M) bool, which people are there; None: all.
+            by_joint: F_c before its mean over joints.
 
         Returns:
-            F_c (N, E), and the logits (N, K) of each network's own classifier by ``p``, ``s``, ``m``.
+            F_c (N, E), by joint (N, V, E), and the logits (N, K) of each network's own classifier by ``p``, ``s``,
+            ``m``.
         """
         parts, logits = [], {}
         for name, network in self.networks.items():
-            feature = network.forward_features(FEATURES[name](pooled, self.parents), valid)  # type: ignore[operator]
-            parts.append(feature)
+            encode = network.forward_joints if by_joint else network.forward_features
+            part: Tensor = encode(FEATURES[name](pooled, self.parents), valid)  # type: ignore[operator]
+            parts.append(part)
+            feature = part.mean(1) if by_joint else part  # (N, D)
             logits[name] = network.classifier(network.dropout(feature))  # type: ignore[operator]
-        return cat(parts, dim=1), logits
+        return cat(parts, dim=-1), logits

@@ -33,11 +33,12 @@ class SpatialGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, T, V) -> (P, C', T, V)."""
-        people, _, frames, joints = x.shape
         graph = self.adjacency * self.importance  # (S, V, V)
-        values = self.weight(x).view(people, len(graph), -1, joints)  # (P, S, C' T, V)
+        values = torch.unflatten(self.weight(x), 1, (len(graph), -1)).flatten(
+            2, 3
+        )  # (P, S, C', T, V) -> (P, S, C' T, V)
         # (P, S, C' T, V) @ (S, V, V) -> (P, S, C' T, V) -> (P, C' T, V) -> (P, C', T, V)
-        return (values @ graph.transpose(1, 2)).sum(1).view(people, -1, frames, joints)
+        return torch.unflatten((values @ graph.transpose(1, 2)).sum(1), 1, (-1, x.shape[2]))
 
 
 class Unit(nn.Module):
@@ -108,6 +109,6 @@ class STGCN(PersonClassifier):
         initialise(self)
 
     def encode(self, people: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, D), the mean over frames and joints."""
-        encoded: Tensor = self.units(people).mean((2, 3))
+        """(P, C, T, V) -> (P, D, T', V)."""
+        encoded: Tensor = self.units(people)
         return encoded

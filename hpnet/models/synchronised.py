@@ -6,7 +6,7 @@ Algorithm 1, over the union of the processes' batches).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,14 +26,11 @@ def batch_norm(
     A process may have n = 0; all must call this in the same order. Without two values in all, the running statistics
     are used.
     """
-    from torch.distributed.nn.functional import all_reduce as gather_sum
-
-    all_reduce: Callable[[Tensor], Tensor] = gather_sum
     others = [0, *range(2, x.ndim)]
     shape = (1, -1, *[1] * (x.ndim - 2))
-    count = all_reduce(torch.tensor([float(x.numel() // x.shape[1])], device=x.device))
-    mean = all_reduce(x.sum(others)) / count.clamp(min=1)
-    variance = all_reduce((x - mean.view(shape)).square().sum(others)) / count.clamp(min=1)
+    count = _sum(torch.tensor([float(x.numel() // x.shape[1])], device=x.device))
+    mean = _sum(x.sum(others)) / count.clamp(min=1)
+    variance = _sum((x - mean.view(shape)).square().sum(others)) / count.clamp(min=1)
     if float(count) < 2:
         mean, variance = running_mean, running_var
     else:
@@ -42,6 +39,28 @@ def batch_norm(
             running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
     scale = weight * torch.rsqrt(variance + eps)
     return x * scale.view(shape) + (bias - mean * scale).view(shape)
+
+
+def _sum(x: Tensor) -> Tensor:
+    """The sum of all processes' ``x``, with gradients."""
+    total: Tensor = _Sum.apply(x)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """Every process's sum has what each process adds in it, so that the gradient is the sum of all gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SynchronisedNorm(nn.BatchNorm2d):

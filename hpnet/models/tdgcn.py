@@ -44,19 +44,17 @@ class TemporalDecouplingGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, V, T) -> (P, C', V, T)."""
-        people, _, joints, frames = x.shape
+        joints = x.shape[2]
         # Step 1
         values = pointwise(x, self.transform.weight.flatten(1), self.transform.bias)
-        values = values.view(people, self.subsets, -1, joints, frames)  # (P, S, C', V, T)
+        values = torch.unflatten(values, 1, (self.subsets, -1))  # (P, S, C', V, T)
         # Step 2, for every channel
         mapped = self.phi(x.mean(3))  # (P, S r, V)
         relation = torch.tanh(mapped.unsqueeze(3) - mapped.unsqueeze(2))  # (P, S r, V, V)
-        relation = relation.view(people, self.subsets, -1, joints * joints)  # (P, S, r, V V)
+        relation = torch.unflatten(relation, 1, (self.subsets, -1)).flatten(3)  # (P, S, r, V V)
         # (S, C', r) @ (P, S, r, V V) -> (P, S, C', V V)
         prior = self.topology.flatten(1).unsqueeze(1) + self.alpha * self.xi_bias  # (S, C', V V)
-        channel_graph = ((self.alpha * self.xi_weight) @ relation + prior).view(
-            people, self.subsets, -1, joints, joints
-        )
+        channel_graph = torch.unflatten((self.alpha * self.xi_weight) @ relation + prior, 3, (joints, joints))
         # Step 2, for every frame
         mean = values.mean(2).transpose(2, 3)  # (P, S, V, T) -> (P, S, T, V)
         frame_graph = torch.tanh(mean.unsqueeze(4) - mean.unsqueeze(3))  # (P, S, T, V, V)
@@ -121,8 +119,9 @@ class TDGCN(PersonClassifier):
             nn.init.constant_(layer.norm.weight, 1e-6)
 
     def encode(self, people: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, D), the mean over frames and joints."""
-        encoded: Tensor = self.blocks(people.transpose(2, 3).contiguous()).mean((2, 3))
+        """(P, C, T, V) -> (P, D, T', V)."""
+        # (P, C, T, V) -> (P, C, V, T) -> (P, D, V, T') -> (P, D, T', V)
+        encoded: Tensor = self.blocks(people.transpose(2, 3).contiguous()).transpose(2, 3)
         return encoded
 
 

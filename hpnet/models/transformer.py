@@ -108,12 +108,12 @@ class Transformer(PersonClassifier):
         self.last_norm = nn.LayerNorm(channels)
 
     def encode(self, people: Tensor) -> Tensor:
-        """(P, C, T, V) -> (P, D), the mean over frames and joints."""
+        """(P, C, T, V) -> (P, D, T, V)."""
         x = self.embedding(people.permute(0, 2, 3, 1)) + self.joint_embedding  # (P, C, T, V) -> (P, T, V, D)
         x = x + frame_encoding(x.shape[1], x.shape[3], x.device).to(x)[:, None, :]
         for block in self.blocks:
             x = block(x, self.distances)
-        encoded: Tensor = self.last_norm(x).mean((1, 2))
+        encoded: Tensor = self.last_norm(x).permute(0, 3, 1, 2)  # (P, T, V, D) -> (P, D, T, V)
         return encoded
 
 

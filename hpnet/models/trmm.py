@@ -1,7 +1,8 @@
 """TRMM and the fusion rules that Table XII compares it with: label-text features, changed by pooled features.
 
 Every rule is a module ``rule(text, condition) -> change`` whose result is *added* to the text features:
-F'_text = F_text + rule(F_text, F_c) (HP-Net, Eq. 7). Axes: N clips, K classes, D text channels, E condition channels.
+F'_text = F_text + rule(F_text, F_c) (HP-Net, Eq. 7). Cross-attention alone sees F_c before its mean over joints. Axes:
+N clips, K classes, V joints, D text channels, E condition channels.
 Every rule starts close to no change at all: the last layer of each projection starts ``START`` times as large as usual,
 so that training begins from what the video-text model knows and the change is learned.
 """
@@ -111,52 +112,57 @@ class PrintedTRMM(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Label texts ask, the pooled streams answer: multi-head attention of K queries over the parts of F_c.
+    """Label texts ask, the joints answer: multi-head attention (Vaswani et al., 2017) of K queries over V joints.
+
+    The paper does not say what its keys are. F_c alone would be one key, whose weight is 1 whatever the text asks.
 
     Args:
-        parts: how many equal parts F_c is a concatenation of; each is one key and value.
+        num_joints: V, at least 2; which of them a key is, it is told by a learned vector.
         heads: attention heads; D is a multiple.
     """
 
-    def __init__(self, text_dim: int, condition_dim: int, parts: int = 1, heads: int = 4) -> None:
+    def __init__(self, text_dim: int, condition_dim: int, num_joints: int, heads: int = 4) -> None:
         super().__init__()
-        if condition_dim % parts:
-            raise ValueError(f"a condition of {condition_dim} channels is not made of {parts} equal parts")
-        self.parts = parts
+        if num_joints < 2:
+            raise ValueError(
+                f"cross-attention needs joints to choose from, but there is {num_joints}: use film or trmm"
+            )
         self.norm = nn.LayerNorm(text_dim)
+        self.joint_norm = nn.LayerNorm(condition_dim, bias=False)
+        self.joint_embedding = nn.Parameter(torch.randn(num_joints, condition_dim) * 0.02)
         self.attention = nn.MultiheadAttention(
-            text_dim, heads, kdim=condition_dim // parts, vdim=condition_dim // parts, batch_first=True
+            text_dim, heads, kdim=condition_dim, vdim=condition_dim, batch_first=True
         )
         with torch.no_grad():
             self.attention.out_proj.weight.mul_(START)
 
     def forward(self, text: Tensor, condition: Tensor) -> Tensor:
-        """(N, K, D), (N, E) -> (N, K, D)."""
-        tokens = condition.view(len(condition), self.parts, -1)  # (N, E) -> (N, P, E / P)
-        change: Tensor = self.attention(self.norm(text), tokens, tokens, need_weights=False)[0]
+        """(N, K, D), F_c before its mean over joints (N, V, E) -> (N, K, D)."""
+        keys = self.joint_norm(condition) + self.joint_embedding
+        change: Tensor = self.attention(self.norm(text), keys, condition, need_weights=False)[0]
         return change
 
 
-def _trmm(text_dim: int, condition_dim: int, refine: str, parts: int) -> nn.Module:
+def _trmm(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
     forms: dict[str, Callable[[int, int], nn.Module]] = {"pooled": PrintedTRMM, "text": ReleasedTRMM}
     if refine not in forms:
         raise ValueError(f"unknown refine {refine!r}: choose from {', '.join(forms)}")
     return forms[refine](text_dim, condition_dim)
 
 
-def _film(text_dim: int, condition_dim: int, refine: str, parts: int) -> nn.Module:
+def _film(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
     return FiLM(text_dim, condition_dim)
 
 
-def _cross_attention(text_dim: int, condition_dim: int, refine: str, parts: int) -> nn.Module:
-    return CrossAttention(text_dim, condition_dim, parts)
+def _cross_attention(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+    return CrossAttention(text_dim, condition_dim, num_joints)
 
 
-def _none(text_dim: int, condition_dim: int, refine: str, parts: int) -> None:
+def _none(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> None:
     return None
 
 
-FUSIONS: dict[str, Callable[[int, int, str, int], nn.Module | None]] = {
+FUSIONS: dict[str, Callable[[int, int, int, str], nn.Module | None]] = {
     "trmm": _trmm,
     "film": _film,
     "cross_attention": _cross_attention,
@@ -165,22 +171,22 @@ FUSIONS: dict[str, Callable[[int, int, str, int], nn.Module | None]] = {
 
 
 def build_fusion(
-    name: str, *, text_dim: int, condition_dim: int, refine: str = "pooled", parts: int = 1
+    name: str, *, text_dim: int, condition_dim: int, num_joints: int, refine: str = "pooled"
 ) -> nn.Module | None:
     """A fusion rule by name; ``none`` is None, the text as it is.
 
     Args:
         text_dim: D.
         condition_dim: E.
+        num_joints: V.
         refine: form of TRMM, ``pooled`` as printed or ``text`` as released.
-        parts: how many streams F_c is a concatenation of.
 
     Raises:
-        ValueError: an unknown name or form; lists the choices.
+        ValueError: an unknown name or form (lists the choices), or cross-attention over a single joint.
     """
     if name not in FUSIONS:
         raise ValueError(f"unknown fusion {name!r}: choose from {', '.join(FUSIONS)}")
-    return FUSIONS[name](text_dim, condition_dim, refine, parts)
+    return FUSIONS[name](text_dim, condition_dim, num_joints, refine)
 
 
 def _two_linears(inputs: int, outputs: int, *activation: nn.Module) -> nn.Sequential:

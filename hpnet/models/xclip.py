@@ -8,6 +8,7 @@ Axes: N clips, F frames, S pixels, L patches, K texts, D channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -183,10 +184,19 @@ class VideoEncoder(nn.Module):
         return prompted
 
     def similarity(self, video: Tensor, text: Tensor) -> Tensor:
-        """exp(s) * cos, Eq. (12): video (N, D), text (N, K, D) -> (N, K) float32, also under autocast."""
+        """exp(s) * cos, Eq. (12): video (N, D), text (N, K, D) -> (N, K) float32, also under autocast.
+
+        exp(s) is at most 100, as in CLIP (Radford et al., ICML 2021): in training s itself is brought back there, since
+        beyond it a bound of exp(s) would leave it without a gradient.
+        """
+        largest = math.log(LOGIT_SCALE_MAX)
+        if self.training:
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=largest)
         with torch.autocast(video.device.type, enabled=False):
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-            scores: Tensor = self.logit_scale.exp().clamp(max=LOGIT_SCALE_MAX) * torch.einsum("nd,nkd->nk", video, text)
+            scale = (self.logit_scale if self.training else self.logit_scale.clamp(max=largest)).exp()
+            scores: Tensor = scale * torch.einsum("nd,nkd->nk", video, text)
         return scores
 
     def freeze_layers(self, count: int) -> None:

@@ -6,8 +6,6 @@ An artifact that is there but broken raises, naming the file: a report must not 
 from __future__ import annotations
 
 import csv
-import json
-import struct
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..artifacts import Boxes, Clips, Features, PersonFrames, PoseStore, Scores, TrainedFeatures, read_json
@@ -29,17 +26,16 @@ Curves = dict[str, tuple[list[float], list[float]]]
 
 @dataclass(frozen=True)
 class Run:
-    """One trained network: its scores, what config.json says, its training curves and its size.
+    """One trained network: its scores, what config.json says and its training curves.
 
-    ``history``: metric name (``train/loss``) -> steps, values. ``parameters``: number of weights, None without a model.
-    ``features``: what its classifier sees, None where it has none or was trained elsewhere.
+    ``history``: metric name (``train/loss``) -> steps, values. ``features``: what its classifier sees, None where it
+    has none or was trained elsewhere.
     """
 
     name: str
     scores: Scores | None
     config: dict[str, Any]
     history: Curves
-    parameters: int | None
     metrics: dict[str, Any]
     features: TrainedFeatures | None = None
 
@@ -49,6 +45,12 @@ class Run:
         chosen = self.config.get("chosen")
         epoch = chosen.get("epoch") if isinstance(chosen, Mapping) else self.metrics.get("epoch")
         return epoch if isinstance(epoch, int) else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of trained values, without statistics and other buffers, where config.json says so."""
+        parameters = self.config.get("parameters")
+        return parameters if isinstance(parameters, int) else None
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,13 @@ def collect(folder: Path, params: Params) -> Project:
 
 
 def read_run(folder: Path, name: str, metrics: Mapping[str, Any]) -> Run:
-    """One folder of train or compare: config.json, scores.parquet, trained_features.parquet, history/ and
-    model.safetensors, where they exist."""
+    """One folder of train or compare: config.json, scores.parquet, trained_features.parquet and history/, where they
+    exist."""
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     scores = Scores.load(folder / "scores.parquet") if (folder / "scores.parquet").is_file() else None
-    model = folder / "model.safetensors"
-    parameters = count_parameters(model) if model.is_file() else None
     seen = folder / "trained_features.parquet"
     features = TrainedFeatures.load(seen) if seen.is_file() else None
-    return Run(name, scores, config, read_history(folder / "history"), parameters, dict(metrics), features)
+    return Run(name, scores, config, read_history(folder / "history"), dict(metrics), features)
 
 
 def read_history(folder: Path) -> Curves:
@@ -147,22 +147,6 @@ def read_history(folder: Path) -> Curves:
         name = file.relative_to(root).with_suffix("").as_posix()
         curves[name] = (steps, [float(v) for v in pd.to_numeric(table[value], errors="coerce")])
     return curves
-
-
-def count_parameters(file: Path) -> int:
-    """Number of values in a .safetensors file, from its header alone.
-
-    Raises:
-        ValueError: the file has no such header.
-    """
-    with file.open("rb") as stream:
-        head = stream.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 0 < length <= file.stat().st_size - 8:
-            raise ValueError(f"{file} is no whole .safetensors file: train that stream again")
-        header = json.loads(stream.read(length))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return int(sum(np.prod(shape, dtype=np.int64) for shape in shapes))
 
 
 def folder_bytes(folder: Path) -> int:

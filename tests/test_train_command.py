@@ -31,6 +31,8 @@ from .test_training import SPLITS, make_clips, make_features
 
 SMALL = ("--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-warmup-epochs", "0")
 TRAIN_ALL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
 from hpnet.stages import cli, train_all
 train_all.default_workers = lambda: 2
 cli.main()
@@ -114,7 +116,11 @@ def test_ctrl_c_while_the_workers_are_prepared_leaves_no_traceback(project: Path
     assert until(preparing, 60)
     time.sleep(0.3)  # it imports for longer than that
     os.killpg(running.pid, signal.SIGINT)
-    said = running.communicate(timeout=60)[1]
+    try:
+        said = running.communicate(timeout=60)[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)  # if it is still there it would train for hours
     assert running.returncode == 1
     assert "Error: interrupted" in said
     assert "Traceback" not in said

@@ -167,15 +167,18 @@ def test_a_batch_of_nobody_takes_part_where_several_processes_train(name: str, m
         assert model.eval()(x, valid).isfinite().all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*TOPOLOGY_NETWORKS, *HEATMAP_NETWORKS])
 def test_every_parameter_learns(name: str) -> None:
-    model = small(name)
+    """In float64, where rounding is far below every gradient; in float32 it would pass for one. Convolutions of CTR-GCN
+    and TD-GCN have biases that a batch norm takes off, as released."""
+    model = small(name).double()
     for key, value in model.named_parameters():
         if key.endswith("alpha"):  # zero at the start, and with it the gradient of what it multiplies
             torch.nn.init.constant_(value, 0.3)
-    F.cross_entropy(model(keypoints(6, 8, 17, 2)), torch.arange(6) % 4).backward()
-    still = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
-    assert still == []
+    F.cross_entropy(model(keypoints(6, 8, 17, 2).double()), torch.arange(6) % 4).backward()
+    gradients = {key: value.grad for key, value in model.named_parameters()}
+    still = {key for key, value in gradients.items() if value is None or float(value.abs().max()) < 1e-13}
+    assert {key for key in still if not (name in ("ctrgcn", "tdgcn") and key.endswith(".0.bias"))} == set()
 
 
 @pytest.mark.parametrize("name", NAMES)

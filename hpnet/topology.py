@@ -34,6 +34,7 @@ from .datasets import (
     labelled_clips,
     measure,
     mirror,
+    mirrored_labels,
     person_rows,
 )
 from .models import HEATMAP_NETWORKS, build, require_network
@@ -215,7 +216,8 @@ class TopologyTask:
                 flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
                 chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
                 chosen = chosen.to(batch.features.device, non_blocking=True)
-                batch = replace(batch, features=mirror(batch.features, chosen, self.meta))
+                chosen, labels = mirrored_labels(batch.labels, chosen, self.clips.mirror_partners())
+                batch = replace(batch, features=mirror(batch.features, chosen, self.meta), labels=labels)
             batch = replace(batch, features=self._moved(batch.features, indices, epoch))
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 

@@ -41,14 +41,21 @@ CHECK_EVERY_STEPS = 50
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown."""
+    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
+
+    Attributes:
+        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
+    """
 
     clip_ids: tuple[str, ...]
     splits: tuple[str, ...]
     labels: Indices
     num_classes: int
+    partners: Indices | None = None
 
     def __post_init__(self) -> None:
+        if self.partners is not None and len(self.partners) != self.num_classes:
+            raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
         if not len(self.clip_ids) == len(self.splits) == len(self.labels):
             raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
 
@@ -65,6 +72,10 @@ class LabelledClips:
             raise ValueError(
                 f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
             )
+
+    def mirror_partners(self) -> Indices:
+        """(K,) :attr:`partners`, or every class itself."""
+        return np.arange(self.num_classes) if self.partners is None else self.partners
 
     def untrained_classes(self) -> list[int]:
         """Classes that no training clip shows; the network cannot learn them."""

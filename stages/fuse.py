@@ -67,6 +67,12 @@ def command(
     streams = load_streams(source)
     counts = training_frequencies(source, frequencies)
     rule = params.fuse.rule
+    protocol = params.data.protocol if source is None else imported_protocol(source)
+    if rule == "balanced" and params.fuse.tau and counts is None:
+        raise ValueError(
+            f"the balanced rule needs the training clips per class, and {source} has no frequencies.csv: give "
+            "--frequencies, or put the training list (train_*.txt) beside the score files and import them again"
+        )
 
     def fuse_with(parts: Mapping[str, Scores], by: str, resamples: int = 0) -> FusionResult:
         weights: Weights = "validation"
@@ -79,6 +85,7 @@ def command(
             params.fuse.tau,
             counts,
             allow_missing=allow_missing,
+            protocol=protocol,
             seed=SEED,
             resamples=resamples,
         )
@@ -175,6 +182,13 @@ def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArr
     usable = clips.usable()
     labels = usable.label[(usable.split == "train") & (usable.label >= 0)].to_numpy(dtype=np.int64)
     return np.bincount(labels, minlength=clips.num_classes)
+
+
+def imported_protocol(source: Path) -> str:
+    """The protocol that imported scores were labelled by; empty where the folder does not say."""
+    from hpnet.data.importers import load_protocol
+
+    return load_protocol(source)
 
 
 def unscored_clips(scores: Scores) -> list[str]:

@@ -30,7 +30,8 @@ from hpnet.artifacts import (
 from hpnet.data.mannequin import actions
 from hpnet.params import STREAMS, Params, validate
 from hpnet.report import examples, figures, results
-from hpnet.report.collect import collect, read_history
+from hpnet.report.collect import Project, collect, read_history
+from hpnet.report.overview import weights_in_words
 from hpnet.report.page import _prose, write_report
 from hpnet.report.tables import Column, Measured, Table, plain_bytes, significant
 from hpnet.skeleton import COCO17
@@ -104,6 +105,7 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
                 "tau": 0.0,
                 "fit": {"split": "val", "clips": 33, "seed": 0, "standard_error": dict.fromkeys(STREAMS, 0.05)},
                 "notes": ["one thing to know"],
+                "origin": "validation",
             },
         },
     )
@@ -545,3 +547,17 @@ def test_tables_write_intervals_as_columns_and_sort_keys() -> None:
     cells = table.cells(table.rows[0])
     assert (cells[1].text, cells[1].minor, cells[1].sort) == ("50.0", "40.0–60.0", "0.500000")
     assert table.cells(table.rows[1])[1].text == "–"
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("validation", "weights from validation"),
+        ("given", "given weights"),
+        ("released", "no validation clips: the released weights of mannequin-xsub"),
+        ("equal", "no validation clips: equal weights"),
+    ],
+)
+def test_the_page_says_where_the_weights_came_from(origin: str, words: str) -> None:
+    project = Project(Path(), Params(), weights={"chosen": "weighted", "weighted": {"origin": origin}})
+    assert weights_in_words(project) == words

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts import Scores, fresh
+from ..artifacts import Scores, fresh, read_json, write_json
 from ..csv_text import read_csv_text
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
+PROTOCOL_FILE = "protocol.json"
+"""Beside imported scores: the protocol that they were labelled by."""
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
 
@@ -37,15 +39,17 @@ class ImportedScores:
         classes: label, name, prompt.
         frequencies: label, name, count of training clips; None where no training list was given.
         notes: what a reader must know, one sentence each.
+        protocol: that the clips were labelled by; empty where they came with labels of their own.
     """
 
     streams: dict[str, Scores]
     classes: pd.DataFrame
     frequencies: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
+    protocol: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv.
+        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv and the protocol.
 
         Raises:
             ValueError: the folder holds streams of another class list.
@@ -58,6 +62,8 @@ class ImportedScores:
             self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
         if self.frequencies is not None:
             self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
+        if self.protocol:
+            write_json(folder / PROTOCOL_FILE, {"protocol": self.protocol})
 
 
 def _check_classes(file: Path, names: list[str]) -> bool:
@@ -79,6 +85,19 @@ def _check_classes(file: Path, names: list[str]) -> bool:
             "scores for another class list; choose another --out"
         )
     return names == numbers
+
+
+def load_protocol(folder: Path) -> str:
+    """The protocol that a folder of imported scores was labelled by; empty where it does not say.
+
+    Raises:
+        ValueError: the file is not what an import writes.
+    """
+    file = folder / PROTOCOL_FILE
+    found = read_json(file) if file.is_file() else {"protocol": ""}
+    if not isinstance(found, dict) or not isinstance(found.get("protocol"), str):
+        raise ValueError(f"{file} names no protocol: import the scores again")
+    return str(found["protocol"])
 
 
 def load_frequencies(path: Path) -> NDArray[np.int64]:
@@ -165,7 +184,7 @@ def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False
     else:
         count = np.bincount(list(lists["train"].values()), minlength=len(classes))
         frequencies = classes[["label", "name"]].assign(count=count)
-    return ImportedScores(streams, classes, frequencies, tuple(notes))
+    return ImportedScores(streams, classes, frequencies, tuple(notes), protocol)
 
 
 def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind: str | None = None) -> ImportedScores:

@@ -206,7 +206,14 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
                 )
             )
     scores = [f"artifacts/train/{stream}/scores.parquet" for stream in preset.streams]
-    parts.append(_stage("fuse", "hpnet fuse", ["artifacts/data/clips.csv", *scores], "fuse"))
+    parts.append(
+        _stage(
+            "fuse",
+            "hpnet fuse",
+            ["artifacts/data/clips.csv", *scores],
+            "fuse" if preset.poses else "fuse, data.protocol",
+        )
+    )
     if not preset.poses:
         shown = [
             "artifacts/data",

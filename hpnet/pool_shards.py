@@ -98,8 +98,8 @@ class PoolWork:
                 continue
             clip = store.load(item.clip_id, taps)
             arrays.append(clip_features(clip, self.params, store.meta).astype(np.float16))
-            found = people_valid(clip, self.params).any(0)
-            rows += [(item.clip_id, m, bool(found[m])) for m in range(len(found))]
+            valid = people_valid(clip, self.params)
+            rows += [(item.clip_id, m, bool(valid[:, m].any())) for m in range(valid.shape[1])]
         with writing(out / ARRAY) as file:
             np.save(file, np.concatenate(arrays))
         pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)

@@ -105,7 +105,7 @@ def _check(source: Path, annotation: Mapping[str, Any]) -> None:
         if values is not None and values.dtype.kind not in "fiu":
             raise ValueError(f"{clip}: {key} is of {values.dtype}; expected numbers")
     label = annotation.get("label")
-    if not _is_whole(label):
+    if label is None or not _is_whole(label):
         raise ValueError(f"{clip} has no label: expected {EXPECTED}")
     if label >= MOST_CLASSES:
         raise ValueError(f"{clip} has label {label}; expected fewer than {MOST_CLASSES}")

@@ -298,7 +298,10 @@ def _by_clip(names: Sequence[str], values: Iterable[Any], protocol: str, file: P
         clip = protocols.clip_id(protocol, name)
         if clip in rows:
             raise ValueError(f"{file}: clip {clip} is scored twice")
-        row = np.asarray(value)
+        try:
+            row = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            row = np.zeros(0, object)
         if row.ndim != 1 or row.dtype.kind not in "fiu":
             raise ValueError(f"{file}: clip {clip} has scores of shape {row.shape}, {row.dtype}; expected K numbers")
         rows[clip] = row.astype(np.float32)

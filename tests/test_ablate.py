@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from hpnet.ablate import plan, running, writing
+from hpnet.ablate.fit import Project, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.tables import TABLES
 from hpnet.artifacts import Scores
@@ -23,20 +24,22 @@ from hpnet.params import STREAMS, Params, validate
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = Params().model_dump(mode="json")
 REAL = plan.read_graph(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+HERE = {number: fit(table, Project(DEFAULTS, REAL)) for number, table in TABLES.items()}
+"""The tables in a project of the mannequins with every parameter at its default."""
 
 
 def stages_run(table: int, **first: Any) -> dict[str, tuple[str, ...]]:
     """What each experiment of a table runs, after the project itself has been run."""
     digests: dict[str, str] = {}
     known = set(plan.signatures(REAL, DEFAULTS, digests).values())
-    wanted = plan.experiments([TABLES[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
+    wanted = plan.experiments([HERE[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
     return {item.experiment.text: item.runs for item in plan.plan(wanted, REAL, DEFAULTS, digests, known, {})}
 
 
 # --- the tables as data ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", HERE.values(), ids=lambda table: table.name)
 def test_every_row_fits_its_table_and_every_override_is_a_valid_parameter(table: PaperTable) -> None:
     assert table.rows
     for row in table.rows:
@@ -85,22 +88,24 @@ def test_fusion_modules_train_one_stream_only() -> None:
 
 
 def test_seeds_multiply_experiments_and_the_projects_own_seed_is_the_project() -> None:
-    wanted = plan.experiments([TABLES[14]], DEFAULTS, [1, 2])
+    wanted = plan.experiments([HERE[14]], DEFAULTS, [1, 2])
     assert len(wanted) == 8
     assert [one.key for one in wanted].count("base") == 1
     assert len({one.key for one in wanted}) == 8
 
 
 def test_extra_rows_wait_for_full() -> None:
-    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1])) == 1
-    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1], everything=True)) == 3
+    assert len(plan.experiments([HERE[17]], DEFAULTS, [1])) == 1
+    assert len(plan.experiments([HERE[17]], DEFAULTS, [1], everything=True)) == 3
 
 
-def test_a_project_with_another_setting_gets_the_standard_rows_as_experiments() -> None:
-    other = plan.apply(DEFAULTS, {"pool.kind": "pose2d"})
-    wanted = plan.experiments([TABLES[4]], other, [1])
-    assert "pool.kind=pooled" in [one.text for one in wanted]
-    assert "as in params.yaml" in [one.text for one in wanted]
+def test_a_row_states_what_its_table_is_about_and_the_rest_is_the_projects() -> None:
+    other = plan.apply(DEFAULTS, {"pool.kind": "pose2d", "pool.operator": "max", "detect.enabled": False})
+    wanted = plan.experiments([fit(TABLES[4], Project(other, REAL))], other, [1])
+    texts = [one.text for one in wanted]
+    assert "pool.kind=pooled" in texts
+    assert "as in params.yaml" in texts
+    assert not [text for text in texts if "operator" in text or "detect" in text]
 
 
 def test_signatures_follow_files_parameters_and_what_lies_upstream() -> None:

@@ -11,25 +11,6 @@ Kind = Literal["accuracy", "classes", "extremes", "cost"]
 """accuracy: one number per row; classes: Table V; extremes: Table XVI; cost: Table X."""
 
 
-STANDARD: dict[str, Any] = {
-    "data.protocol": "mannequin-xsub",
-    "data.corruption": "none",
-    "detect.enabled": True,
-    "pool.kind": "pooled",
-    "pool.tap": "h2s3",
-    "pool.region": 1,
-    "pool.operator": "mean",
-    "train.topology.graph.model": "ctrgcn",
-    "train.hpnet.graph.model": "ctrgcn",
-    "train.hpnet.fusion": "trmm",
-    "train.hpnet.refine": "pooled",
-    "train.hpnet.smclm": True,
-    "train.hpnet.pooled": True,
-    "train.hpnet.lambdas": [1.0, 1.0, 1.0],
-}
-"""What every row is unless it says otherwise: HP-Net as the paper has it, on the built-in benchmark."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One row.
@@ -38,12 +19,16 @@ class Row:
         labels: what the paper prints before its number, one text per column of the table.
         paper: its number, %; None where it has none.
         streams: whose scores; several are fused, weights from validation.
-        settings: parameters, dotted name -> value, on top of :data:`STANDARD`. More than one: each is run, and
-            the row's accuracy is over the clips of all.
+        settings: the parameters that the row is about, dotted name -> value; every other one is the project's own.
+            More than one: each is run, and the row's accuracy is over the clips of all.
         measure: top-1, or the mean of the per-class accuracies.
         differs: how our row differs from the paper's, beside what holds for the whole table.
         unavailable: why nothing is run for it.
         extra: run only when asked for everything, because it costs much and says little more.
+        benchmark: the paper's protocol, in tables that have more than one; empty: whatever the project's is.
+        mannequins: which protocol of the mannequins stands in for ``benchmark``; empty: none does.
+        head: the pose network's head that the row is about; empty: whatever the project's network has.
+        poses: the row is about 3-D poses, which a project imports or has not.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +39,19 @@ class Row:
     differs: str = ""
     unavailable: str = ""
     extra: bool = False
+    benchmark: str = ""
+    mannequins: str = ""
+    head: Literal["", "simcc", "heatmap"] = ""
+    poses: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """How a table differs from the paper's in projects where the value of ``parameter`` begins with ``value``."""
+
+    parameter: str
+    value: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,9 @@ class PaperTable:
     Attributes:
         number: 3 to 18.
         columns: headings of the rows' labels.
-        differs: how the whole table differs from the paper's.
+        differs: how the whole table differs from the paper's, in every project.
+        notes: how it differs in some.
+        ours: what our numbers are of.
         value: how much its answer is worth, against the minutes that it takes; orders ``hpnet ablate all``.
     """
 
@@ -83,6 +83,8 @@ class PaperTable:
     claims: tuple[Claim, ...] = ()
     kind: Kind = "accuracy"
     differs: str = ""
+    notes: tuple[Note, ...] = ()
+    ours: str = "the built-in benchmark"
     value: float = 1.0
 
     @property

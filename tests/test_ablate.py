@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from hpnet.ablate import plan, running, writing
 from hpnet.ablate.fit import Project, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
+from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
 from hpnet.artifacts import Scores
 from hpnet.params import STREAMS, Params, validate
@@ -343,10 +344,12 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     result = ablate(tmp_path, "table9", "--plan")
     assert result.exit_code == 0, result.output
     assert "pool.region=3\n    runs pool ?, train@hpj ?, train@hpnet ?" in result.output
+    assert "3 experiments, time unknown, 3 stages never timed" in result.output
     assert len(calls(tmp_path)) == 4
 
     result = ablate(tmp_path, "table9", "--bootstrap", "50", "--budget", "2h")
     assert result.exit_code == 0, result.output
+    assert "--budget: 2 of 3 experiments have stages that were never timed" in result.output
     ran = calls(tmp_path)[4:]
     assert sorted(ran) == sorted(f"{name} {r}" for r in (3, 5) for name in ("pool", "train/hpj", "train/hpnet"))
     table = pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")
@@ -389,6 +392,62 @@ def test_a_budget_that_is_too_small_starts_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "3 experiments did not fit into the budget" in result.output
     assert calls(tmp_path) == []
+
+
+def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
+    make_graph(tmp_path)
+    nothing = ablate(tmp_path, "table9", "--plan").output
+    assert "Region of the pooling: 3 experiments, time unknown, 4 stages never timed" in nothing
+    assert "about" not in nothing
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 0.0}')
+    partly = ablate(tmp_path, "table9", "--plan").output
+    assert "3 experiments, at least 5 min, 1 stage never timed" in partly
+    assert "train@hpj 0 s, train@hpnet ?" in partly
+    (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 20, "train hpnet": 20}')
+    assert "3 experiments, about 7 min" in ablate(tmp_path, "table9", "--plan").output
+
+
+def test_a_budget_lets_an_untimed_experiment_start_and_learns_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
+    wanted = plan.experiments([HERE[9]], DEFAULTS, [1])
+    started: list[str] = []
+
+    def run(bench: running.Bench, experiment: plan.Experiment, *rest: Any) -> dict[str, Any]:
+        started.append(experiment.text)
+        return {"seconds": {"train hpj": 40.0, "train hpnet": 40.0} if experiment.overrides else {}}
+
+    monkeypatch.setattr(running, "run_experiment", run)
+    known = set(plan.signatures(REAL, DEFAULTS, {}).values())
+    planned = plan.plan(wanted, REAL, DEFAULTS, {}, known, {"pool": 1.0})
+    left = running.run_all(bench, planned, budget=60)
+    assert started == ["as in params.yaml", "pool.region=3"]
+    assert [item.experiment.text for item in left] == ["pool.region=5"]
+    started.clear()
+    assert len(running.run_all(bench, planned[1:], budget=0)) == 2
+    assert not started
+
+
+def test_times_of_experiments_are_known_times(tmp_path: Path) -> None:
+    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
+    (bench.folder / "abc").mkdir(parents=True)
+    (bench.folder / "abc" / "result.json").write_text('{"seconds": {"pool": 5, "train hpj": 6}}')
+    (tmp_path / "report" / "tables").mkdir(parents=True)
+    (tmp_path / "report" / "tables" / "seconds.csv").write_text("command,seconds\nhpnet data,3\nhpnet pool,4\n")
+    (tmp_path / ".work" / "seconds.json").write_text('{"train hpj": 7}')
+    assert running.seconds_known(bench) == {"data": 3.0, "pool": 5, "train hpj": 7}
+
+
+def test_tables_whose_times_are_unknown_are_not_taken_for_free() -> None:
+    def order(seconds: dict[str, float]) -> list[int]:
+        bench = running.Bench(Path(), DEFAULTS, REAL, {}, Path())
+        known = frozenset(plan.signatures(REAL, DEFAULTS, {}).values())
+        session = Session(bench, DEFAULTS, (1,), False, known, seconds)
+        return [table.number for table in session.ordered([HERE[15], HERE[9], HERE[10]])]
+
+    assert order({}) == order({"pool": 2.0}) == [10, 9, 15]
 
 
 def test_wrong_usage(tmp_path: Path) -> None:

@@ -318,6 +318,7 @@ def test_a_workspace_of_poses_outside_the_project(preset: str, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not LONG, reason="minutes: set HPNET_LONG_TESTS=1")
+@pytest.mark.timeout(1200)
 def test_table_5_of_a_folder_of_videos(tmp_path: Path) -> None:
     clips = five_folders(tmp_path / "videos", subjects=5)
     make_project(tmp_path / "p", "folder", videos=clips)

@@ -103,7 +103,9 @@ def show_plan(session: Session, asked: Sequence[PaperTable], planned: Sequence[P
         click.echo(f"  {item.experiment.text}")
         click.echo(f"    runs {', '.join(times) if times else 'nothing: all of it is cached'}")
     if planned:
-        click.echo(f"{len(planned)} experiments, {expected(planned)}, by the last runs' times")
+        timed = any(len(item.untimed) < len(item.seconds) for item in planned)
+        by = ", by the last runs' times" if timed else ""
+        click.echo(f"{len(planned)} experiments, {expected(planned)}{by}")
 
 
 def run_planned(

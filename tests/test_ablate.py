@@ -399,6 +399,7 @@ def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
     nothing = ablate(tmp_path, "table9", "--plan").output
     assert "Region of the pooling: 3 experiments, time unknown, 4 stages never timed" in nothing
     assert "about" not in nothing
+    assert "last runs" not in nothing
     (tmp_path / ".work").mkdir()
     (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 0.0}')
     partly = ablate(tmp_path, "table9", "--plan").output

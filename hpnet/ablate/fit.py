@@ -13,7 +13,7 @@ from typing import Any
 from .. import weights_catalogue
 from ..pose.networks import NETWORKS, NetworkSpec, network_spec
 from ..pose.taps import RGB
-from .paper import Claim, Overrides, PaperTable, Row
+from .paper import Claim, Overrides, PaperTable, Row, measure_of
 from .plan import GraphStage, lookup
 
 DATA_SETS: dict[str, tuple[str, ...]] = {
@@ -117,9 +117,8 @@ def _rows_of_its_own(table: PaperTable, project: Project) -> list[Row]:
             if row.benchmark == first:
                 labels = list(row.labels)
                 labels[at] = project.name if own else name
-                measure = "mean_class" if name.startswith("smarthome") else "top1"
                 bound = "" if own else name
-                rows.append(replace(row, labels=tuple(labels), paper=None, benchmark=bound, measure=measure))
+                rows.append(replace(row, labels=tuple(labels), paper=None, benchmark=bound, measure=measure_of(name)))
     return rows
 
 

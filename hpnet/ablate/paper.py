@@ -9,6 +9,7 @@ from typing import Any, Literal
 Overrides = Mapping[str, Any]
 Kind = Literal["accuracy", "classes", "extremes", "cost"]
 """accuracy: one number per row; classes: Table V; extremes: Table XVI; cost: Table X."""
+Measure = Literal["top1", "mean_class"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Row:
     paper: float | None
     streams: tuple[str, ...]
     settings: tuple[Overrides, ...] = ({},)
-    measure: Literal["top1", "mean_class"] = "top1"
+    measure: Measure = "top1"
     differs: str = ""
     unavailable: str = ""
     extra: bool = False
@@ -102,6 +103,11 @@ ROMAN: dict[int, str] = {
     3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII", 9: "IX", 10: "X", 11: "XI", 12: "XII", 13: "XIII",
     14: "XIV", 15: "XV", 16: "XVI", 17: "XVII", 18: "XVIII",
 }  # fmt: skip
+
+
+def measure_of(protocol: str) -> Measure:
+    """What the paper measures under a protocol: the mean of the classes on Smarthome, else top-1."""
+    return "mean_class" if protocol.startswith("smarthome") else "top1"
 
 
 def parse_name(text: str) -> int:

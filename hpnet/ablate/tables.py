@@ -7,10 +7,9 @@ in a project, and whether the project can run it, is :mod:`hpnet.ablate.fit`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from ..params import STREAMS, TOPOLOGY_STREAMS
-from .paper import Claim, Note, Overrides, PaperTable, Row
+from .paper import Claim, Note, Overrides, PaperTable, Row, measure_of
 
 POOLED = {"pool.kind": "pooled"}
 POSE2D = {"pool.kind": "pose2d"}
@@ -222,7 +221,7 @@ def _table13() -> PaperTable:
         "Smarthome CS": ("smarthome-cs", "", 80.7, 81.3),
     }
     rows = tuple(
-        Row((label, setting), number, ("hpnet",), ({"detect.enabled": enabled},), _measure(benchmark),
+        Row((label, setting), number, ("hpnet",), ({"detect.enabled": enabled},), measure_of(benchmark),
             benchmark=benchmark, mannequins=mannequins)
         for label, (benchmark, mannequins, without, with_it) in printed.items()
         for setting, enabled, number in (("W/o Human Detector", False, without), ("W/ Human Detector", True, with_it))
@@ -232,10 +231,6 @@ def _table13() -> PaperTable:
         (Claim("with > without (X-Sub)", 0, 1), Claim("with > without (X-Set)", 2, 3)),
         differs="without it the whole frame is the crop of the pose network too", value=4,
     )  # fmt: skip
-
-
-def _measure(benchmark: str) -> Literal["top1", "mean_class"]:
-    return "mean_class" if benchmark.startswith("smarthome") else "top1"
 
 
 def _table14() -> PaperTable:
@@ -298,7 +293,14 @@ def _table17() -> PaperTable:
 def _ensembles(printed: Mapping[str, tuple[str, str, tuple[float, ...]]]) -> tuple[Row, ...]:
     """``printed``: the paper's name of a benchmark -> its protocol, the mannequins' and a number per ensemble."""
     return tuple(
-        Row((modality, label), number, streams, measure=_measure(benchmark), benchmark=benchmark, mannequins=mannequins)
+        Row(
+            (modality, label),
+            number,
+            streams,
+            measure=measure_of(benchmark),
+            benchmark=benchmark,
+            mannequins=mannequins,
+        )
         for label, (benchmark, mannequins, numbers) in printed.items()
         for (modality, streams), number in zip(ENSEMBLES.items(), numbers, strict=True)
     )

@@ -180,6 +180,18 @@ def test_papers_numbers_stand_beside_the_same_benchmark_alone(project_of: Any) -
     assert {row.measure for row in smarthome.rows if not row.unavailable} == {"mean_class"}
 
 
+def test_mannequins_under_another_protocol_are_the_project_itself(project_of: Any) -> None:
+    project = changed(project_of("mannequin"), data__protocol="mannequin-xview")
+    for number in set(TABLES) - {10, 15}:
+        planned = plan.experiments([fit(TABLES[number], project)], project.params, [1])
+        assert "base" in [one.key for one in planned]
+        assert not [one for one in planned if "data.protocol" in one.values]
+    own = row_named(fit(TABLES[13], project), "this project (mannequin-xview)", "W/ Human Detector")
+    assert (own.paper, own.extra) == (None, False)
+    views = [row for row in fit(TABLES[17], project).rows if row.benchmark == "ntu60-xview"]
+    assert not any(row.extra or row.differs for row in views)
+
+
 def test_this_repositorys_plan_is_as_it_was() -> None:
     project = read_project(ROOT)
     tables = [fit(table, project) for table in TABLES.values()]

@@ -116,7 +116,7 @@ def _rows_of_its_own(table: PaperTable, project: Project) -> list[Row]:
         for row in table.rows:
             if row.benchmark == first:
                 labels = list(row.labels)
-                labels[at] = project.name if own else name
+                labels[at] = f"this project ({project.protocol or project.imports})" if own else name
                 bound = "" if own else name
                 rows.append(replace(row, labels=tuple(labels), paper=None, benchmark=bound, measure=measure_of(name)))
     return rows

@@ -190,6 +190,21 @@ def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> No
     assert "<script" not in writing.page(written)
 
 
+def test_streams_of_a_row_are_fused_by_the_released_weights_of_its_protocol() -> None:
+    """Without validation clips. One stream is always right with little to say for it, the other always wrong."""
+    labels = np.arange(20) % 2
+    sure, weak = np.eye(2)[1 - labels] * 8.0, np.eye(2)[labels] * 4.0
+    names = tuple(f"c{n}" for n in range(20))
+    parts = {
+        s: Scores(names, ("test",) * 20, labels, v.astype(np.float32)) for s, v in (("hpj", sure), ("hpnet", weak))
+    }
+    row = Row(("a",), 80.0, ("hpj", "hpnet"), ({}, {"data.protocol": "folder"}))
+    found = writing.outcome(row, lambda setting, seed: parts, [1], "smarthome-cs")
+    assert found is not None
+    assert found.share[:20].all()  # 11 of the multimodal stream's probabilities outweigh 0.1 of the others' logits
+    assert not found.share[20:].any()
+
+
 def test_a_gain_that_seeds_do_not_agree_on_is_not_told_from_chance() -> None:
     rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
     table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1), Claim("a > a", 0, 0)))

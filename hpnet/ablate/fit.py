@@ -98,6 +98,7 @@ def fit(table: PaperTable, project: Project) -> PaperTable:
         differs="; ".join([*notes, *([table.differs] if table.differs else [])]),
         notes=(),
         ours=project.name,
+        protocol=project.protocol,
     )
 
 

@@ -74,6 +74,7 @@ class PaperTable:
         differs: how the whole table differs from the paper's, in every project.
         notes: how it differs in some.
         ours: what our numbers are of.
+        protocol: of the project; empty where it has none.
         value: how much its answer is worth, against the minutes that it takes; orders ``hpnet ablate all``.
     """
 
@@ -86,6 +87,7 @@ class PaperTable:
     differs: str = ""
     notes: tuple[Note, ...] = ()
     ours: str = "the built-in benchmark"
+    protocol: str = ""
     value: float = 1.0
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from hpnet.artifacts import (
+    LABELLING,
     Boxes,
     ClipPoses,
     Clips,
@@ -112,6 +114,18 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
     write_json(root / "metrics" / "estimate.json", {"pck": 0.934, "oks_ap": 0.81})
     write_json(root / "metrics" / "pool.json", {"bytes_per_clip": 78336})
     write_json(root / "metrics" / "train" / "hpj.json", {"val": {"top1": 0.9}})
+    stamp(root)
+
+
+def stamp(root: Path) -> None:
+    """Have every score file and model be made from the labels that the tables have."""
+    now = Clips.load(root / "artifacts" / "data").labelling()
+    for file in (root / "artifacts").glob("*/**/scores.parquet"):
+        replace(Scores.load(file), labelling=now).save(file)
+    for file in (root / "artifacts").glob("*/**/model.safetensors"):
+        save_file(load_file(file), file, {LABELLING: now.without_test().to_text()})
+        card = read_json(file.with_name("config.json"))
+        write_json(file.with_name("config.json"), card | {LABELLING: now.without_test().digest})
 
 
 def _kind(kind: str, region: int) -> object:
@@ -424,12 +438,13 @@ def test_splits_and_labels_may_be_missing(tmp_path: Path, change: str) -> None:
         table["split"] = table.split.replace(change.split()[1], "train")
     Clips(table, clips.classes).save(tmp_path / "artifacts" / "data")
     for file in (tmp_path / "artifacts").glob("*/**/scores.parquet"):
-        scores = Scores.load(file)
+        scores = replace(Scores.load(file), labelling=None)
         if change == "no labels":
-            scores = Scores(scores.clip_ids, scores.splits, np.full_like(scores.labels, -1), scores.logits)
+            scores = replace(scores, labels=np.full_like(scores.labels, -1))
         else:
             scores = results.select(scores, np.array([s != change.split()[1] for s in scores.splits]))
         scores.save(file)
+    stamp(tmp_path)
     numbers = write_report(collect(tmp_path, params), tmp_path / "report")
     prose = read_page(tmp_path / "report").prose
     if change == "no val":

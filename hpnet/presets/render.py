@@ -185,7 +185,7 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
             _stage(
                 "train",
                 "hpnet train ${key}",
-                ["artifacts/data/clips.csv", "artifacts/pool", "${item.input}", *weights],
+                ["artifacts/data/clips.csv", "artifacts/data/classes.csv", "artifacts/pool", "${item.input}", *weights],
                 'train.seed, "train.${item.section}"',
                 "artifacts/train/${key}",
                 "metrics/train/${key}.json",
@@ -206,7 +206,8 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
                 )
             )
     scores = [f"artifacts/train/{stream}/scores.parquet" for stream in preset.streams]
-    parts.append(_stage("fuse", "hpnet fuse", ["artifacts/data/clips.csv", *scores], "fuse"))
+    tables = ["artifacts/data/clips.csv", "artifacts/data/classes.csv"]
+    parts.append(_stage("fuse", "hpnet fuse", [*tables, *scores], "fuse"))
     if not preset.poses:
         shown = [
             "artifacts/data",
@@ -243,7 +244,7 @@ def _stage(
 def _stream_table(streams: tuple[str, ...]) -> str:
     rows = []
     for stream in streams:
-        section, reads = ("hpnet", "detect/frames") if stream == "hpnet" else ("topology", "data/classes.csv")
+        section, reads = ("hpnet", "detect/frames") if stream == "hpnet" else ("topology", "pool/meta.json")
         rows.append(f"\n      {stream}: {{section: {section}, input: artifacts/{reads}}}")
     return "".join(rows)
 

@@ -186,8 +186,8 @@ def require_agreement(source: Path | None, streams: Mapping[str, Scores]) -> Non
             require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
         elif scores.labelling is None:
             raise ValueError(
-                f"{file} does not say what labels and classes it was made from: bring it in by `hpnet import scores-npz` "
-                "(or scores-csv, scores-hpnet), or train it again"
+                f"{file} does not say what labels and classes it was made from: bring it in by "
+                "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
             )
 
 

@@ -148,7 +148,7 @@ def _make_run(
 ) -> None:
     folder.mkdir(parents=True)
     _scores(table, _logits(table.label.to_numpy(np.int64), skill, count, rng)).save(folder / "scores.parquet")
-    write_json(folder / "config.json", {"seed": 1, "chosen": {"epoch": 24}, "features": kind, "git_revision": "f" * 40})
+    write_json(folder / "config.json", {"seed": 1, "chosen": {"epoch": 24}, "features": kind})
     save_file(
         {"a": np.zeros((40, 25 if not big else 400), np.float32), "b": np.zeros(7, np.float32)},
         folder / "model.safetensors",
@@ -455,6 +455,28 @@ def test_splits_and_labels_may_be_missing(tmp_path: Path, change: str) -> None:
         assert numbers == {}
     if change == "no labels":
         assert "nothing can be scored" in prose
+
+
+def test_what_the_next_run_has_otherwise_is_on_the_page_and_in_the_folder_run_alone(tmp_path: Path) -> None:
+    params = make_params(report={"bootstrap": 10, "examples": 0})
+    make_project(tmp_path, params, actions.NAMES[:2], per_class=3)
+    written = []
+    for number in range(2):
+        write_json(tmp_path / ".work" / "seconds.json", {"data": 4321.5 + number, "train hpj": 1})
+        write_json(tmp_path / ".work" / "revisions.json", {"train hpj": f"{number}" * 40, "data": None})
+        report = tmp_path / "report"
+        write_report(collect(tmp_path, params), report)
+        page = (report / "index.html").read_text(encoding="utf-8")
+        assert "Wall time of each command" in page
+        assert f"<dt>Trained at revision</dt><dd>{str(number) * 12}</dd>" in page
+        assert pd.read_csv(report / "run" / "seconds.csv").seconds[0] == 4321.5 + number
+        assert (report / "run" / "storage.csv").is_file()
+        kept = [
+            file for name in ("figures", "tables", "plots") for file in (report / name).rglob("*") if file.is_file()
+        ]
+        written.append({file: file.read_bytes() for file in kept})
+    assert written[0] == written[1]
+    assert not {"seconds", "storage"} & {file.stem for file in written[0]}
 
 
 def test_a_broken_artifact_is_not_left_out_silently(tmp_path: Path) -> None:

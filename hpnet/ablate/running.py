@@ -94,15 +94,9 @@ def _cached(bench: Bench, lock: Mapping[str, Any]) -> frozenset[str]:
 
 
 def seconds_known(bench: Bench) -> dict[str, float]:
-    """Wall time of each command: of the project's last runs here, else those of its committed report, else none."""
-    found: dict[str, float] = {}
-    table = bench.root / "report" / "tables" / "seconds.csv"
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
-            command, _, seconds = line.rpartition(",")
-            found[command.removeprefix("hpnet ")] = float(seconds)
-    own = bench.root / ".work" / "seconds.json"
-    return found | (read_json(own) if own.is_file() else {})
+    """Wall time of each command's last run here; those that never ran here are left out."""
+    file = bench.root / ".work" / "seconds.json"
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def finished(bench: Bench, experiment: Experiment) -> list[str]:

@@ -32,6 +32,7 @@ GITIGNORE = """/.work/
 /code/
 /report/index.html
 /report/figures/
+/report/run/
 """
 DVCIGNORE = """.work
 __pycache__
@@ -121,13 +122,13 @@ _STAGE = """
 {pad}  - {out}
 {metrics}"""
 _REPORT = """
+  # The page is no output of DVC: it shows git revisions, bytes and seconds, which the next run has others of.
   report:
     cmd: hpnet report
     deps:
 {deps}
     params: [report]
     outs:
-      - report/index.html: {{cache: false}}
       - report/figures: {{cache: false}}
       - report/plots: {{cache: false}}
     metrics:

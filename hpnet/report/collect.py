@@ -70,8 +70,9 @@ class Project:
     """The artifacts and metrics of a project.
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
-    bytes on disk per stage; ``seconds``: wall time of each command's last run here (``.work/seconds.json``), apart from
-    the metrics, which the same seed must reproduce; ``claims``: what `hpnet ablate` found of the paper's claims.
+    bytes on disk per stage; ``seconds``, ``revisions``: wall time and git revision of each command's last run here
+    (``.work/seconds.json``, ``revisions.json``), apart from artifacts and metrics, which the same seed must reproduce;
+    ``claims``: what `hpnet ablate` found of the paper's claims.
     """
 
     folder: Path
@@ -90,6 +91,7 @@ class Project:
     metrics: dict[str, Any] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
     claims: list[dict[str, str]] = field(default_factory=list)
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -132,7 +134,8 @@ def collect(folder: Path, params: Params) -> Project:
         weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
-        seconds=_seconds(folder / ".work" / "seconds.json"),
+        seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json").items()},
+        revisions={command: str(r) for command, r in _noted(folder / ".work" / "revisions.json").items() if r},
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
         revision=git_revision(folder),
         versions=installed_versions(),
@@ -249,8 +252,9 @@ def _metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _seconds(file: Path) -> dict[str, float]:
-    return {name: float(value) for name, value in read_json(file).items()} if file.is_file() else {}
+def _noted(file: Path) -> dict[str, Any]:
+    """What a file of .work says of each command; nothing where no stage ran here."""
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _claims(file: Path) -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ from tests.closure import closure
 ROOT = Path(__file__).resolve().parents[1]
 GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "report")
+pytestmark = pytest.mark.timeout(900)  # the graph runs twice, fifteen commands each
 
 
 def body(stage: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from .artifacts import Scores
+from .artifacts import Labelling, Scores
 from .metrics import mean_class_accuracy, predictions, top_k
 from .statistics import bootstrap_interval
 
@@ -124,6 +124,7 @@ class Aligned:
         values: stream -> (N, K) scores as stored; rows of zeros where the stream lacks the clip.
         present: stream -> (N,) bool.
         notes: what was missing.
+        labelling: what the streams were made from, where all of them say.
     """
 
     clip_ids: tuple[str, ...]
@@ -132,6 +133,7 @@ class Aligned:
     values: dict[str, Floats]
     present: dict[str, NDArray[np.bool_]]
     notes: tuple[str, ...] = field(default=())
+    labelling: Labelling | None = None
 
     @property
     def num_classes(self) -> int:
@@ -170,7 +172,7 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
     """Join streams by clip_id.
 
     Raises:
-        ValueError: no stream; streams with different numbers of classes, labels or splits for a clip; clips that some
+        ValueError: no stream; streams with different classes, labels or splits for a clip; clips that some
             stream lacks, unless ``allow_missing`` (the stream then adds nothing for that clip).
     """
     if not streams:
@@ -197,6 +199,7 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
                     f"label {known[1]} and split {known[0]!r} in {owner[clip]!r}: the streams do not belong together"
                 )
             owner.setdefault(clip, stream)
+    labelling = _joined_labelling(streams)
     order = sorted(facts)
     place = {clip: row for row, clip in enumerate(order)}
     values: dict[str, Floats] = {}
@@ -215,7 +218,30 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
         raise ValueError("; ".join(notes) + " (--allow-missing fuses what there is)")
     splits = tuple(facts[clip][0] for clip in order)
     labels = np.array([facts[clip][1] for clip in order], dtype=np.int64)
-    return Aligned(tuple(order), splits, labels, values, present, tuple(notes))
+    return Aligned(tuple(order), splits, labels, values, present, tuple(notes), labelling)
+
+
+def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:
+    """What all streams together were made from; None where one does not say.
+
+    Raises:
+        ValueError: two of them were made from other class names, or another label or split of a clip.
+    """
+    joined: Labelling | None = None
+    before: list[str] = []
+    for stream, scores in streams.items():
+        made = scores.labelling
+        if made is None:
+            return None
+        change = "" if joined is None else joined.of(made.clips).change(made)
+        if change:
+            raise ValueError(
+                f"streams {' + '.join(before)} and {stream} do not belong together, they were made from other labels: "
+                f"{change} in {stream}; run `hpnet train {stream}` or `dvc repro`"
+            )
+        joined = made if joined is None else joined.joined(made)
+        before.append(stream)
+    return joined
 
 
 # --- fitting on validation ------------------------------------------------------------------------------------------
@@ -426,7 +452,9 @@ def fuse(
     fused = -np.broadcast_to(adjustment, (len(aligned.clip_ids), aligned.num_classes))  # (N, K)
     for stream in names:
         fused = fused + used[stream] * np.where(aligned.present[stream][:, None], values[stream], 0.0)
-    scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32))
+    scores = Scores(
+        aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32), aligned.labelling
+    )
     return FusionResult(
         scores,
         rule,

@@ -389,7 +389,7 @@ def train_multimodal(
 
     Args:
         work: folder of this configuration's checkpoints.
-        card: what the model card also says (digests, versions, revision).
+        card: what the model card also says (digests, versions).
         text_cache: folder of label features, by content; None: compute them.
 
     Returns:

@@ -382,7 +382,7 @@ def train_topology(
 
     Args:
         work: folder of this configuration's checkpoints.
-        card: what the model card also says (digests, versions, revision).
+        card: what the model card also says (digests, versions).
         cuda_graphs: train with them where :func:`graphs_suit`; the card says whether it was so.
         compiled: put the network through ``torch.compile``.
 

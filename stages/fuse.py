@@ -65,6 +65,7 @@ def command(
     )
 
     streams = load_streams(source)
+    require_agreement(source, streams)
     counts = training_frequencies(source, frequencies)
     rule = params.fuse.rule
     protocol = params.data.protocol if source is None else imported_protocol(source)
@@ -95,7 +96,11 @@ def command(
     folder = out or PROJECT.artifacts / "fuse"
     folder.mkdir(parents=True, exist_ok=True)
     chosen.scores.save(folder / "scores.parquet")
-    write_json(folder / "weights.json", {"chosen": rule, **{by: result.to_json() for by, result in results.items()}})
+    fitted_on = {stream: s.labelling.without_test().digest for stream, s in streams.items() if s.labelling}
+    write_json(
+        folder / "weights.json",
+        {"chosen": rule, "labellings": fitted_on, **{by: result.to_json() for by, result in results.items()}},
+    )
     for note in chosen.notes:
         click.echo(f"note: {note}", err=True)
 
@@ -164,6 +169,33 @@ def load_streams(source: Path | None) -> dict[str, Scores]:
             raise FileNotFoundError(f"{source} holds neither STREAM/scores.parquet nor STREAM.parquet")
     order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))
     return {stream: Scores.load(found[stream]) for stream in order}
+
+
+def require_agreement(source: Path | None, streams: Mapping[str, Scores]) -> None:
+    """Refuse scores that were not made from the labels, splits and classes of the project's tables.
+
+    Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
+    :func:`hpnet.fusion.fuse` checks.
+
+    Raises:
+        ValueError: a score file was made from others, or does not say from which.
+    """
+    from hpnet.artifacts import Clips, require_labelling
+
+    folder = PROJECT.artifacts / "train" if source is None else source
+    tables = folder.absolute().parent / "data"
+    known = folder.absolute().name == "train" and (tables / "clips.csv").is_file()
+    now = Clips.load(tables).labelling() if known else None
+    for stream, scores in streams.items():
+        file = folder / stream / "scores.parquet"
+        file = file if file.is_file() else folder / f"{stream}.parquet"
+        if now is not None:
+            require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
+        elif scores.labelling is None:
+            raise ValueError(
+                f"{file} does not say what labels and classes it was made from: bring it in by "
+                "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
+            )
 
 
 def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArray[int64] | None:

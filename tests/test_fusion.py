@@ -18,8 +18,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from hpnet import fusion
-from hpnet.artifacts import Clips, Scores
+from hpnet.artifacts import Clips, Labelling, Scores
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
+from hpnet.report.results import select
 from hpnet.statistics import bootstrap_interval
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -739,9 +740,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = pd.DataFrame(rows)
     table.loc[:399, "label"] = LABELS
     table.loc[:199, "split"] = "val"
-    Clips(table, classes).save(tmp_path / "artifacts" / "data")
+    clips = Clips(table, classes)
+    clips.save(tmp_path / "artifacts" / "data")
     for seed, stream in enumerate(("hpj", "hpnet")):
-        scores = make(noisy(seed, 1.5, LABELS), LABELS, 200)
+        scores = replace(make(noisy(seed, 1.5, LABELS), LABELS, 200), labelling=clips.labelling())
         scores.save(tmp_path / "artifacts" / "train" / stream / "scores.parquet")
     return tmp_path
 
@@ -776,8 +778,7 @@ def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:
 
     for stream in ("hpj", "hpnet"):
         path = project / "artifacts" / "train" / stream / "scores.parquet"
-        whole = Scores.load(path)
-        Scores(whole.clip_ids[:-3], whole.splits[:-3], whole.labels[:-3], whole.logits[:-3]).save(path)
+        first(Scores.load(path), -3).save(path)
     result = CliRunner().invoke(command, [], catch_exceptions=False)
     assert "3 test clips of clips.csv have no score, such as c0397" in result.output
     assert json.loads((project / "metrics" / "fuse.json").read_text())["unscored"] == 3
@@ -792,10 +793,14 @@ def fuse_in_project(*arguments: str) -> Any:
     return CliRunner().invoke(command, list(arguments))
 
 
+def first(scores: Scores, count: int) -> Scores:
+    """The first clips; what they were made from is what it was."""
+    return select(scores, np.isin(scores.clip_ids, scores.clip_ids[:count]))
+
+
 def drop_clips(project: Path, stream: str, count: int) -> None:
     path = project / "artifacts" / "train" / stream / "scores.parquet"
-    whole = Scores.load(path)
-    Scores(whole.clip_ids[:-count], whole.splits[:-count], whole.labels[:-count], whole.logits[:-count]).save(path)
+    first(Scores.load(path), -count).save(path)
 
 
 def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
@@ -814,11 +819,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         whole = Scores.load(path)
         kept = np.array([not (s == "test" and k == 5) for s, k in zip(whole.splits, whole.labels, strict=True)])
-        rows = np.flatnonzero(kept)
-        Scores(
-            tuple(whole.clip_ids[i] for i in rows), tuple(whole.splits[i] for i in rows), whole.labels[rows],
-            whole.logits[rows],
-        ).save(path)  # fmt: skip
+        select(whole, kept).save(path)
     result = fuse_in_project()
     assert result.exit_code == 0, result.output
     assert "1 of 6 classes have no test clip (5): the mean per class is over the other 5" in result.output
@@ -834,7 +835,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
     [
         ("nan", "c0399' has a score that is not finite"),
         ("twice", "clip 'c0000' is listed twice"),
-        ("classes", "'hpnet' scores 5 classes but 'hpj' 6"),
+        ("classes", "hpnet/scores.parquet was made from labels"),
     ],
 )
 def test_fuse_command_names_broken_scores(project: Path, change: str, message: str) -> None:
@@ -848,9 +849,11 @@ def test_fuse_command_names_broken_scores(project: Path, change: str, message: s
     elif change == "twice":
         table = pd.concat([table, table[:1]])
     else:
-        table["logits"] = [row[:5] for row in table.logits]
-        table["label"] = table.label.clip(upper=4)
-    if change != "nan":
+        clips = Clips.load(project / "artifacts" / "data")
+        five = Labelling(tuple("abcde"), clips.labelling().of(table.clip_id[table.label < 5]).clips)
+        kept = select(replace(Scores.load(path), labelling=None), (table.label < 5).to_numpy())
+        replace(kept, logits=kept.logits[:, :5], labelling=five).save(path)
+    if change == "twice":
         table.to_parquet(path, index=False)
     result = fuse_in_project()
     assert isinstance(result.exception, ValueError)

@@ -93,7 +93,7 @@ def train(folder: Path, accelerator: Accelerator, clips: Clips | None = None, **
         "out": folder / "out",
         "work": folder / "work",
         "accelerator": accelerator,
-        "card": {"git_revision": None},
+        "card": {},
         **options,
     }
     return train_topology(given.pop("stream", "hpj"), clips, **given)

@@ -98,16 +98,8 @@ def _cached(bench: Bench, lock: Mapping[str, Any]) -> frozenset[str]:
 
 
 def seconds_known(bench: Bench) -> dict[str, float]:
-    """Wall time of each command: of the project's last run here, else of an experiment's, else of the committed report.
-
-    A command that none of them has is left out.
-    """
+    """Wall time of each command: of the project's last run here, else of an experiment's. Others are left out."""
     found: dict[str, float] = {}
-    table = bench.root / "report" / "tables" / "seconds.csv"
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
-            command, _, seconds = line.rpartition(",")
-            found[command.removeprefix("hpnet ")] = float(seconds)
     for file in sorted(bench.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
         found |= read_json(file)["seconds"]
     own = bench.root / ".work" / "seconds.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts import Scores, fresh, read_json, write_json
+from ..artifacts import Labelling, Scores, fresh, read_json, write_json
 from ..csv_text import read_csv_text
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
@@ -51,14 +51,19 @@ class ImportedScores:
     def save(self, folder: Path) -> None:
         """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv and the protocol.
 
+        The score files note the class names and the labels and splits of their clips.
+
         Raises:
             ValueError: the folder holds streams of another class list.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        keep = _check_classes(folder / "classes.csv", [str(name) for name in self.classes.name])
+        own = [str(name) for name in self.classes.name]
+        names = _named_classes(folder / "classes.csv", own)
         for stream, scores in self.streams.items():
-            scores.save(folder / stream / "scores.parquet")
-        if not keep:
+            facts = zip(scores.labels.tolist(), scores.splits, strict=True)
+            made = Labelling(tuple(names or own), dict(zip(scores.clip_ids, facts, strict=True)))
+            replace(scores, labelling=made).save(folder / stream / "scores.parquet")
+        if names is None:
             self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
         if self.frequencies is not None:
             self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
@@ -66,14 +71,14 @@ class ImportedScores:
             write_json(folder / PROTOCOL_FILE, {"protocol": self.protocol})
 
 
-def _check_classes(file: Path, names: list[str]) -> bool:
-    """Whether a classes.csv that is there already stays: its names say more than mere numbers would.
+def _named_classes(file: Path, names: list[str]) -> list[str] | None:
+    """The names of a classes.csv that is there already and stays, because mere numbers would say less; else None.
 
     Raises:
         ValueError: it lists other classes than ``names``.
     """
     if not file.is_file():
-        return False
+        return None
     known = [str(name) for name in pd.read_csv(file, dtype=str, keep_default_na=False).name]
     numbers = [str(label) for label in range(len(known))]
     if len(known) != len(names) or (known != names and numbers not in (known, names)):
@@ -84,7 +89,7 @@ def _check_classes(file: Path, names: list[str]) -> bool:
             f"{file} lists {len(known)} classes, these scores have {len(names)}, and they differ from class {at} on: "
             "scores for another class list; choose another --out"
         )
-    return names == numbers
+    return known if names == numbers else None
 
 
 def load_protocol(folder: Path) -> str:

@@ -189,7 +189,7 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         facts.append(("Parity mode", meta.parity))
     for name, value in _digests(project.metrics, project.runs):
         facts.append((name, value))
-    trained = {str(run.config["git_revision"])[:12] for run in project.runs.values() if run.config.get("git_revision")}
+    trained = {rev[:12] for command, rev in project.revisions.items() if command.removeprefix("train ") in project.runs}
     if trained:
         facts.append(("Trained at revision", ", ".join(sorted(trained))))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in project.versions.items())))

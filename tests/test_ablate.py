@@ -450,10 +450,8 @@ def test_times_of_experiments_are_known_times(tmp_path: Path) -> None:
     bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
     (bench.folder / "abc").mkdir(parents=True)
     (bench.folder / "abc" / "result.json").write_text('{"seconds": {"pool": 5, "train hpj": 6}}')
-    (tmp_path / "report" / "tables").mkdir(parents=True)
-    (tmp_path / "report" / "tables" / "seconds.csv").write_text("command,seconds\nhpnet data,3\nhpnet pool,4\n")
     (tmp_path / ".work" / "seconds.json").write_text('{"train hpj": 7}')
-    assert running.seconds_known(bench) == {"data": 3.0, "pool": 5, "train hpj": 7}
+    assert running.seconds_known(bench) == {"pool": 5, "train hpj": 7}
 
 
 def test_tables_whose_times_are_unknown_are_not_taken_for_free() -> None:

@@ -140,8 +140,9 @@ def test_fuse_command_takes_the_released_weights_of_the_imports_protocol(
 def test_balanced_is_refused_where_nothing_tells_the_training_clips_per_class(tmp_path: Path) -> None:
     from hpnet.stages.fuse import command
 
-    for stream, scores in five_streams().items():
-        scores.save(tmp_path / "in" / f"{stream}.parquet")
+    names = [f"class {k}" for k in range(6)]
+    classes = pd.DataFrame({"label": range(6), "name": names, "prompt": names})
+    ImportedScores(five_streams(), classes).save(tmp_path / "in")
     arguments = ["--input", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--rule", "balanced"]
     result = CliRunner().invoke(command, arguments)
     assert isinstance(result.exception, ValueError)

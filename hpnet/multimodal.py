@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, PersonFrames, load_meta
@@ -50,7 +49,7 @@ from .training import (
     warmup_schedule,
 )
 from .videotext import XCLIPCheckpoint, load_xclip
-from .weights import load_into
+from .weights import load_into, load_tensors
 
 BETAS = (0.9, 0.98)
 MESSAGE_PARTS = ("message_", "mit.", "prompts_")
@@ -474,5 +473,5 @@ def load_multimodal(folder: Path) -> HPNet:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
     model = load_meta(folder / "config.json", lambda card: HPNet(HPNetConfig.from_json(card["network"])))
-    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
     return model.eval()

@@ -168,8 +168,8 @@ def load_checkpoint(file: Path) -> torch.nn.Module:
         network: torch.nn.Module = ultralytics().DetectionModel(
             _description(checkpoint.kind), nc=len(checkpoint.names), verbose=False
         )
-        require_layers(network, checkpoint.modules, str(file))
         load_into(network, _float32(checkpoint.state), str(file))
+        require_layers(network, checkpoint.modules, str(file))
     except ValueError as error:
         raise ValueError(f"detect.model: {error}") from None
     network.names = checkpoint.names  # type: ignore[assignment]

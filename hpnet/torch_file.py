@@ -46,6 +46,7 @@ KNOWN_PACKAGES = frozenset(
 KNOWN_BUILTINS = frozenset({"set", "frozenset", "getattr", "slice", "complex", "bytearray", "object"})
 
 _ZIP, _LEGACY_MAGIC, _LEGACY_PROTOCOL = b"PK\x03\x04", 0x1950A86A20F9469CFC6C, 1001
+_BLOCK = 1 << 20
 _SCALARS = (str, int, float, bool, bytes, type(None))
 _DTYPES = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
@@ -168,10 +169,11 @@ def _parameter(data: Any, *_: Any) -> StoredTensor:
 def _with_attributes(function: Any, _kind: Any, arguments: Any, _state: Any) -> StoredTensor:
     if not isinstance(function, Named) or not isinstance(arguments, tuple):
         raise Refused("it holds a tensor of an unknown kind")
-    known = {"_rebuild_tensor_v2": _stored_tensor, "_rebuild_parameter": _parameter}
-    if function.module != "torch._utils" or function.name not in known:
-        raise Refused(f"it holds a tensor of an unknown kind ({function})")
-    return known[function.name](*arguments)
+    if (function.module, function.name) == ("torch._utils", "_rebuild_tensor_v2"):
+        return _stored_tensor(*arguments)
+    if (function.module, function.name) == ("torch._utils", "_rebuild_parameter"):
+        return _parameter(*arguments)
+    raise Refused(f"it holds a tensor of an unknown kind ({function})")
 
 
 def _members(values: Any = ()) -> Any:
@@ -514,6 +516,8 @@ class TorchFile:
         file.most = MOST_DIRECTORY_BYTES
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
+            if any(m.filename.endswith("/constants.pkl") for m in members):
+                raise Refused("it is a TorchScript program; save its state_dict() instead")
             # deflated members, and members that share their bytes, hold more than the file does
             if any(m.compress_type != zipfile.ZIP_STORED or m.file_size != m.compress_size for m in members):
                 raise Refused("it is a compressed archive; torch writes none")
@@ -526,8 +530,6 @@ class TorchFile:
             if len(roots) != 1:
                 raise pickle.UnpicklingError("an archive without torch's data.pkl")
             root = roots[0]
-            if f"{root}constants.pkl" in sizes:
-                raise Refused("it is a TorchScript program; save its state_dict() instead")
             if sizes[f"{root}data.pkl"] > MOST_PICKLE_BYTES:
                 raise Refused(f"its pickle is larger than {MOST_PICKLE_BYTES:,} bytes")
             if f"{root}byteorder" in sizes and archive.read(f"{root}byteorder") != b"little":
@@ -570,15 +572,17 @@ class TorchFile:
 
     def _raw(self, key: str, file: io.BufferedReader, archive: zipfile.ZipFile | None) -> bytearray:
         place = self._places[key]
-        data = bytearray(place.nbytes)
         if archive is not None:
-            with archive.open(place.member) as member:
-                got = member.readinto(data)
-                member.read(1)  # the checksum is compared at the end
+            with archive.open(place.member) as member:  # compares the checksum at the end
+                data = bytearray(place.nbytes)
+                got = 0
+                while block := member.read(_BLOCK):
+                    data[got : got + len(block)] = block
+                    got += len(block)
         else:
             file.seek(place.start)
-            got = file.readinto(data)
-        if got != place.nbytes:
+            data = bytearray(file.read(place.nbytes))
+        if len(data) != place.nbytes:
             raise EOFError("its numbers are cut off")
         return data
 

@@ -18,7 +18,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from .artifacts import read_json
-from .weights import ASSETS, is_packaged, search_folders
+from .weights import ASSETS, PACKAGED_NAMES, search_folders
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -43,7 +43,7 @@ def find_folder(name: str, also: Sequence[str] = ()) -> Path | None:
     Args:
         also: files besides config.json and weights that are looked up in the hub's cache.
     """
-    if is_packaged(name):
+    if name in PACKAGED_NAMES:
         return ASSETS / name if (ASSETS / name / CONFIG).is_file() else None
     places = [Path(name), *(folder / part for folder in search_folders() for part in (name, Path(name).name))]
     for place in places:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import XCLIPConfig
 
 from .artifacts import Clips, FeatureMeta, Features, PersonFrames, load_meta
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
@@ -31,6 +32,7 @@ from .datasets import (
     mirror,
     person_rows,
 )
+from .hub_folder import offline, plain_config
 from .models.hpnet import HPNet, HPNetConfig, multimodal_loss
 from .models.xclip import video_state, with_drop_path
 from .params import MultimodalParams
@@ -472,6 +474,13 @@ def load_multimodal(folder: Path) -> HPNet:
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
-    model = load_meta(folder / "config.json", lambda card: HPNet(HPNetConfig.from_json(card["network"])))
+    with offline():
+        model = load_meta(folder / "config.json", lambda card: HPNet(_plain(card["network"], folder / "config.json")))
     load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
     return model.eval()
+
+
+def _plain(network: dict[str, Any], source: Path) -> HPNetConfig:
+    """The configuration of a card, with X-CLIP's part checked as that of a stranger's folder is."""
+    config = HPNetConfig.from_json(network)
+    return replace(config, video=plain_config(config.video, XCLIPConfig, f"{source}: network.video").to_dict())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,10 @@ from .streams import joints_at, transform
 from .training import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
+_SIDE = re.compile(
+    r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
+)
+"""A side in a class name: a word of its own, also in snake_case and CamelCase; not the "right" of "upright"."""
 MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
 
 
@@ -25,6 +31,7 @@ def labelled_clips(clips: Clips) -> LabelledClips:
         tuple(str(s) for s in table.split),
         table.label.to_numpy(dtype=np.int64, copy=True),
         clips.num_classes,
+        mirror_partners(clips.class_names),
     )
 
 
@@ -173,6 +180,44 @@ def measure(
     sd = np.sqrt(np.maximum(square / count - mean**2, 0))
     sd[sd < 1e-6] = 1.0
     return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
+
+
+def mirror_partners(names: Sequence[str]) -> Indices:
+    """The class (K,) that each class becomes in a mirror; -1 where it becomes none of them.
+
+    A class whose name holds no side stays what it is. One that names a side becomes the class with the same name on
+    the other side ("turn left", "turn right"); where there is no such class, its clips have no mirror image.
+    """
+    exact = {name: label for label, name in enumerate(names)}
+    folded = {name.casefold(): label for name, label in exact.items()}
+    found = []
+    for label, name in enumerate(names):
+        other = _SIDE.sub(_other_side, name)
+        found.append(label if other == name else exact.get(other, folded.get(other.casefold(), -1)))
+    return np.array(found, dtype=np.int64)
+
+
+def _other_side(match: re.Match[str]) -> str:
+    word = match[0]
+    other = {"left": "right", "right": "left"}[word.lower()]
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+
+def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[Tensor, Tensor]:
+    """Which clips of a batch are mirrored, and what they then show.
+
+    Args:
+        labels: (N,), -1 where unknown.
+        chosen: (N,) bool, drawn; a clip whose class has no mirror image is not mirrored.
+        partners: (K,), of :func:`mirror_partners`.
+
+    Returns:
+        (N,) bool and (N,) labels.
+    """
+    table = torch.from_numpy(partners).to(labels.device, non_blocking=True)
+    other = torch.where(labels >= 0, table[labels.clamp(min=0)], labels)
+    chosen = chosen & ((other >= 0) | (labels < 0))
+    return chosen, torch.where(chosen, other, labels)
 
 
 def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:

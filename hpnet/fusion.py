@@ -10,8 +10,9 @@ Two rules (N clips, S streams, K classes):
     sum_s w_s log p_s(k) - tau log f(k), with f the training frequency of class k: a log-linear pool with logit
     adjustment (Menon et al. 2021, Eq. 9), for data sets judged by mean per-class accuracy.
 
-Weights are fitted on the validation split alone, by class-balanced cross-entropy. Where there is none, the stated
-constants below are used and the result says so. Scores are joined by clip_id, never by position.
+Weights are fitted on the validation split alone, by class-balanced cross-entropy. Where there is none, a protocol of
+the paper has the released weights, any other equal ones (:func:`weights_without_validation`), and the result says so.
+Scores are joined by clip_id, never by position.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from .artifacts import Scores
+from .artifacts import Labelling, Scores
 from .metrics import mean_class_accuracy, predictions, top_k
 from .statistics import bootstrap_interval
 
@@ -35,11 +36,15 @@ Kind = Literal["probabilities", "logits"]
 Weights = Mapping[str, float] | Literal["validation"]
 
 RULES: tuple[str, ...] = ("weighted", "balanced")
-CONSTANTS: dict[str, dict[str, float]] = {"weighted": {"hpnet": 11.0}, "balanced": {"hpnet": 1.0}}
-"""Fallback weights where there is nothing to fit on; every stream that is not named has :data:`OTHER_CONSTANT`.
-
-For ``balanced`` they are scaled to a largest weight of 1, so that tau means the same for an ensemble without hpnet."""
-OTHER_CONSTANT = 0.1
+Origin = Literal["validation", "given", "released", "equal"]
+"""Where weights come from."""
+RELEASED_RGB_WEIGHT: dict[str, float] = {
+    "ntu60-xsub": 4.0, "ntu60-xview": 3.0, "ntu120-xsub": 6.0, "ntu120-xset": 6.0,
+    "smarthome-cs": 11.0, "smarthome-cv1": 4.0, "smarthome-cv2": 8.0,
+}  # fmt: skip
+"""Protocol -> the weight of the multimodal stream's probabilities in the released ensembles (HPNet-Action)."""
+RELEASED_TOPOLOGY_WEIGHT = 0.1
+"""The weight of every other stream's logits there."""
 COMBINATIONS: dict[str, tuple[str, ...]] = {
     "hpj+hpnet": ("hpj", "hpnet"),
     "hpb+hpnet": ("hpb", "hpnet"),
@@ -80,6 +85,7 @@ class FusionResult:
         notes: what a reader must know, one sentence each.
         adjustment: (K,) subtracted from the sum: tau * log training frequency for ``balanced``, zeros otherwise.
         softmaxed: streams whose logits were turned into probabilities before they were summed.
+        origin: where the weights come from.
     """
 
     scores: Scores
@@ -91,6 +97,7 @@ class FusionResult:
     notes: tuple[str, ...]
     adjustment: tuple[float, ...] = ()
     softmaxed: tuple[str, ...] = ()
+    origin: Origin = "given"
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the scores, as plain JSON values."""
@@ -103,6 +110,7 @@ class FusionResult:
             "notes": list(self.notes),
             "adjustment": list(self.adjustment),
             "softmaxed": list(self.softmaxed),
+            "origin": self.origin,
         }
 
 
@@ -116,6 +124,7 @@ class Aligned:
         values: stream -> (N, K) scores as stored; rows of zeros where the stream lacks the clip.
         present: stream -> (N,) bool.
         notes: what was missing.
+        labelling: what the streams were made from, where all of them say.
     """
 
     clip_ids: tuple[str, ...]
@@ -124,6 +133,7 @@ class Aligned:
     values: dict[str, Floats]
     present: dict[str, NDArray[np.bool_]]
     notes: tuple[str, ...] = field(default=())
+    labelling: Labelling | None = None
 
     @property
     def num_classes(self) -> int:
@@ -162,7 +172,7 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
     """Join streams by clip_id.
 
     Raises:
-        ValueError: no stream; streams with different numbers of classes, labels or splits for a clip; clips that some
+        ValueError: no stream; streams with different classes, labels or splits for a clip; clips that some
             stream lacks, unless ``allow_missing`` (the stream then adds nothing for that clip).
     """
     if not streams:
@@ -189,6 +199,7 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
                     f"label {known[1]} and split {known[0]!r} in {owner[clip]!r}: the streams do not belong together"
                 )
             owner.setdefault(clip, stream)
+    labelling = _joined_labelling(streams)
     order = sorted(facts)
     place = {clip: row for row, clip in enumerate(order)}
     values: dict[str, Floats] = {}
@@ -207,7 +218,30 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
         raise ValueError("; ".join(notes) + " (--allow-missing fuses what there is)")
     splits = tuple(facts[clip][0] for clip in order)
     labels = np.array([facts[clip][1] for clip in order], dtype=np.int64)
-    return Aligned(tuple(order), splits, labels, values, present, tuple(notes))
+    return Aligned(tuple(order), splits, labels, values, present, tuple(notes), labelling)
+
+
+def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:
+    """What all streams together were made from; None where one does not say.
+
+    Raises:
+        ValueError: two of them were made from other class names, or another label or split of a clip.
+    """
+    joined: Labelling | None = None
+    before: list[str] = []
+    for stream, scores in streams.items():
+        made = scores.labelling
+        if made is None:
+            return None
+        change = "" if joined is None else joined.of(made.clips).change(made)
+        if change:
+            raise ValueError(
+                f"streams {' + '.join(before)} and {stream} do not belong together, they were made from other labels: "
+                f"{change} in {stream}; run `hpnet train {stream}` or `dvc repro`"
+            )
+        joined = made if joined is None else joined.joined(made)
+        before.append(stream)
+    return joined
 
 
 # --- fitting on validation ------------------------------------------------------------------------------------------
@@ -341,6 +375,7 @@ def fuse(
     *,
     kinds: Mapping[str, Kind] | None = None,
     allow_missing: bool = False,
+    protocol: str = "",
     seed: int = 0,
     resamples: int = 0,
 ) -> FusionResult:
@@ -354,6 +389,7 @@ def fuse(
         class_frequency: (K,) training clips (or shares) per class; None: flat.
         kinds: stream -> probabilities or logits, where that is known; otherwise told by :func:`score_kind`.
         allow_missing: fuse clips that some streams lack.
+        protocol: of the clips, such as ``ntu60-xsub``: names the released weights where nothing can be fitted.
         seed, resamples: bootstrap behind the standard errors of fitted weights; 0 resamples: none.
 
     Raises:
@@ -391,6 +427,7 @@ def fuse(
 
     fit: Fit | None = None
     softmaxed: tuple[str, ...] = ()
+    origin: Origin = "validation"
     if fitting:
         stacked = np.stack([values[s][held_out] / temperatures[s] for s in names])  # (S, N, K)
         found, errors, loss = fit_weights(stacked, aligned.labels[held_out], adjustment, seed, resamples)
@@ -401,17 +438,12 @@ def fuse(
             by_stream = {s: e / temperatures[s] for s, e in by_stream.items()}
         fit = Fit("val", int(held_out.sum()), seed, resamples, by_stream, loss)
     elif weights == "validation":
-        used = {stream: CONSTANTS[rule].get(stream, OTHER_CONSTANT) for stream in names}
-        if rule == "balanced":
-            used = {stream: weight / max(used.values()) for stream, weight in used.items()}
-        listed = ", ".join(f"{s} {w:g}" for s, w in used.items())
-        notes.append(f"{int(held_out.sum())} validation clips, too few to fit weights: constants used ({listed})")
-        if rule == "weighted" and kind.get("hpnet") == "logits":
-            values["hpnet"] = softmax(values["hpnet"], axis=1)
-            softmaxed = ("hpnet",)
-            notes.append("hpnet's logits were turned into probabilities, the form that its constant belongs to")
+        used, origin, softmaxed = weights_without_validation(rule, kind, protocol)
+        for stream in softmaxed:
+            values[stream] = softmax(values[stream], axis=1)
+        notes.append(_note_of_constants(int(held_out.sum()), used, origin, softmaxed, protocol))
     else:
-        used = _given_weights(names, weights)
+        used, origin = _given_weights(names, weights), "given"
 
     if rule == "balanced":
         values = {s: log_softmax(values[s] / temperatures[s], axis=1) for s in names}
@@ -420,7 +452,9 @@ def fuse(
     fused = -np.broadcast_to(adjustment, (len(aligned.clip_ids), aligned.num_classes))  # (N, K)
     for stream in names:
         fused = fused + used[stream] * np.where(aligned.present[stream][:, None], values[stream], 0.0)
-    scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32))
+    scores = Scores(
+        aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32), aligned.labelling
+    )
     return FusionResult(
         scores,
         rule,
@@ -431,7 +465,47 @@ def fuse(
         tuple(notes),
         tuple(adjustment.tolist()),
         softmaxed,
+        origin,
     )
+
+
+def weights_without_validation(
+    rule: str, kinds: Mapping[str, Kind], protocol: str = ""
+) -> tuple[dict[str, float], Origin, tuple[str, ...]]:
+    """Weights for an ensemble that has no validation clips to fit them on.
+
+    The paper's protocols have the released weights: those of the multimodal stream's probabilities and of the other
+    streams' logits for ``weighted``; 1 and 0.1 for ``balanced``, where every stream gives log-probabilities. Any other
+    protocol has equal weights: 1 per stream for ``weighted``, of probabilities, because logits of different networks
+    have different scales; 1 / S for ``balanced``, so that tau means the same for any number of streams.
+
+    Args:
+        kinds: stream -> what its scores are.
+        protocol: of the clips.
+
+    Returns:
+        Weights, their origin, and the streams whose logits must be turned into probabilities first.
+    """
+    if protocol not in RELEASED_RGB_WEIGHT:
+        if rule == "balanced":
+            return dict.fromkeys(kinds, 1.0 / len(kinds)), "equal", ()
+        return dict.fromkeys(kinds, 1.0), "equal", tuple(s for s, kind in kinds.items() if kind == "logits")
+    used = dict.fromkeys(kinds, RELEASED_TOPOLOGY_WEIGHT)
+    if "hpnet" in used:
+        used["hpnet"] = RELEASED_RGB_WEIGHT[protocol] if rule == "weighted" else 1.0
+    if rule == "balanced":
+        used = {stream: weight / max(used.values()) for stream, weight in used.items()}
+        return used, "released", ()
+    return used, "released", ("hpnet",) if kinds.get("hpnet") == "logits" else ()
+
+
+def _note_of_constants(
+    clips: int, used: Mapping[str, float], origin: Origin, softmaxed: Sequence[str], protocol: str
+) -> str:
+    listed = ", ".join(f"{stream} {weight:g}" for stream, weight in used.items())
+    whose = f"the released weights of {protocol}" if origin == "released" else "equal weights"
+    of = f"; logits of {', '.join(softmaxed)} are turned into probabilities first" if softmaxed else ""
+    return f"{clips} validation clips, too few to fit weights: {whose} are used ({listed}){of}"
 
 
 def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -> Floats:

@@ -30,6 +30,7 @@ from .datasets import (
     labelled_clips,
     measure,
     mirror,
+    mirrored_labels,
     person_rows,
 )
 from .hub_folder import offline, plain_config
@@ -277,11 +278,14 @@ class MultimodalTask:
         jittered = torch.stack(
             [augment_clip(clip, draw, self.params.jitter) for clip, draw in zip(frames, draws, strict=True)]
         )
+        labels = self.features.labels[torch.from_numpy(indices)]
+        flipped, shown = mirrored_labels(labels, flipped, self.clips.mirror_partners())
         flipped = flipped.to(device)
         jittered = torch.where(flipped[:, None, None, None, None], jittered.flip(-1), jittered)
         batch = self._batch(indices, jittered)
         pooled = mirror(batch.pooled, flipped, self.meta) if flipped.any() else batch.pooled
-        batch = MultimodalBatch(pooled, batch.valid, batch.frames, batch.targets)
+        targets = one_hot_targets(shown, self.clips.num_classes).to(device)
+        batch = MultimodalBatch(pooled, batch.valid, batch.frames, targets)
         draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])
         mixture = draw_mixture(draw, len(indices), self.params.mixup, self.params.cutmix, self.params.frames)
         return batch if mixture is None else mix(batch, mixture)
@@ -386,7 +390,7 @@ def train_multimodal(
 
     Args:
         work: folder of this configuration's checkpoints.
-        card: what the model card also says (digests, versions, revision).
+        card: what the model card also says (digests, versions).
         text_cache: folder of label features, by content; None: compute them.
 
     Returns:

@@ -8,6 +8,7 @@ commands, and moving to another machine must invalidate nothing.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -29,6 +30,11 @@ Stream = Literal["hpj", "hpb", "hpjm", "hpbm", "hpnet"]
 STREAMS: tuple[str, ...] = get_args(Stream)
 TOPOLOGY_STREAMS: tuple[str, ...] = STREAMS[:4]
 LARGEST_SEED = 2**32 - 1
+MOST_VALUES = 10_000
+"""Values in a parameter file with its aliases written out; a project of every parameter has a hundred."""
+DEEPEST_YAML = 32
+LONGEST_VALUE = 200
+"""Characters of a value in a message, and of a number in a file."""
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """What numpy, torch and scikit-learn all take."""
 
@@ -308,7 +314,8 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not YAML, gives a key twice, or a parameter is unknown or out of range.
+        ValueError: the file is not YAML, gives a key twice, holds more than :data:`MOST_VALUES` values, or a parameter
+            is unknown or out of range.
     """
     path = Path(path)
     if not path.is_file():
@@ -338,7 +345,42 @@ def option_flag(name: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a section, where PyYAML silently takes the last."""
+    """Refuses a key that stands twice in a section, where PyYAML silently takes the last.
+
+    And refuses a file whose aliases (``*name``) would make of a few lines more values than any project has: each is
+    cheap to read, but checking or printing them never ends.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.depth = 0
+        self.composed = 0
+        self.weights: dict[yaml.Node, int] = {}  # values in a finished node with its aliases written out
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
+            if anchor in self.anchors and self.anchors[anchor] not in self.weights:
+                raise yaml.YAMLError(f"*{anchor} stands within itself")
+        self.depth += 1
+        self.composed += 1
+        if self.depth > DEEPEST_YAML:
+            raise yaml.YAMLError(f"it is nested deeper than {DEEPEST_YAML} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if node is not None and node not in self.weights:
+            self.weights[node] = self._weight(node)
+        if self.composed > MOST_VALUES or (node is not None and self.weights[node] > MOST_VALUES):
+            raise yaml.YAMLError(f"with its aliases written out it holds more than {MOST_VALUES} values")
+        return node
+
+    def _weight(self, node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag != "tag:yaml.org,2002:str" and len(node.value) > LONGEST_VALUE:
+                raise yaml.YAMLError(f"it holds a number or date of {len(node.value)} characters")
+            return 1 + len(node.value) // LONGEST_VALUE
+        parts = itertools.chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        return 1 + sum(self.weights[part] for part in parts)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -378,4 +420,7 @@ def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
     if item["type"] == "model_type":
         message = "expected a section, a line `name: value` for each of its parameters"
     place = next((option_flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
-    return f"{place}: {name} = {item['input']!r}: {message[0].lower()}{message[1:]}"
+    value = repr(item["input"])
+    if len(value) > LONGEST_VALUE:
+        value = f"{value[:LONGEST_VALUE]}..."
+    return f"{place}: {name} = {value}: {message[0].lower()}{message[1:]}"

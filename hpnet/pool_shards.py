@@ -56,6 +56,11 @@ def num_channels(params: PoolParams, poses: PoseMeta) -> int:
     return {"pooled": poses.taps.get(params.tap, (0, 0, 0))[0], "pose2d": 3, "simcc": poses.vectors}[params.kind]
 
 
+def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
+    """Where each person (T, M) has features of this kind: a 2-D pose needs a joint that was seen."""
+    return pooling.people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
+
+
 def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
     """Features (M, frames, V, C) of one clip; a person who was never found is zeros."""
     if params.kind == "pooled":
@@ -66,11 +71,9 @@ def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArr
         assert clip.vectors is not None
         values = clip.vectors.astype(np.float32)
     smear = poses.parity != "none"
+    valid = people_valid(clip, params)
     return np.stack(
-        [
-            pooling.person_features(values[:, m], clip.valid[:, m], params.frames, smear)
-            for m in range(clip.valid.shape[1])
-        ]
+        [pooling.person_features(values[:, m], valid[:, m], params.frames, smear) for m in range(valid.shape[1])]
     )
 
 
@@ -95,7 +98,8 @@ class PoolWork:
                 continue
             clip = store.load(item.clip_id, taps)
             arrays.append(clip_features(clip, self.params, store.meta).astype(np.float16))
-            rows += [(item.clip_id, m, bool(clip.valid[:, m].any())) for m in range(clip.valid.shape[1])]
+            valid = people_valid(clip, self.params)
+            rows += [(item.clip_id, m, bool(valid[:, m].any())) for m in range(valid.shape[1])]
         with writing(out / ARRAY) as file:
             np.save(file, np.concatenate(arrays))
         pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)

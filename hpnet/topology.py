@@ -33,6 +33,7 @@ from .datasets import (
     labelled_clips,
     measure,
     mirror,
+    mirrored_labels,
     person_rows,
 )
 from .models import HEATMAP_NETWORKS, build, require_network
@@ -214,7 +215,8 @@ class TopologyTask:
                 flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
                 chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
                 chosen = chosen.to(batch.features.device, non_blocking=True)
-                batch = replace(batch, features=mirror(batch.features, chosen, self.meta))
+                chosen, labels = mirrored_labels(batch.labels, chosen, self.clips.mirror_partners())
+                batch = replace(batch, features=mirror(batch.features, chosen, self.meta), labels=labels)
             batch = replace(batch, features=self._moved(batch.features, indices, epoch))
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 
@@ -379,7 +381,7 @@ def train_topology(
 
     Args:
         work: folder of this configuration's checkpoints.
-        card: what the model card also says (digests, versions, revision).
+        card: what the model card also says (digests, versions).
         cuda_graphs: train with them where :func:`graphs_suit`; the card says whether it was so.
         compiled: put the network through ``torch.compile``.
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, cos, pi
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .artifacts import Scores, TrainedFeatures, write_json, writing
+from .artifacts import LABELLING, Labelling, Scores, TrainedFeatures, write_json, writing
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
 from .metrics import mean_class_accuracy, top_k
 from .models.synchronised import synchronise
@@ -41,14 +41,21 @@ CHECK_EVERY_STEPS = 50
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown."""
+    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
+
+    Attributes:
+        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
+    """
 
     clip_ids: tuple[str, ...]
     splits: tuple[str, ...]
     labels: Indices
     num_classes: int
+    partners: Indices | None = None
 
     def __post_init__(self) -> None:
+        if self.partners is not None and len(self.partners) != self.num_classes:
+            raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
         if not len(self.clip_ids) == len(self.splits) == len(self.labels):
             raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
 
@@ -65,6 +72,19 @@ class LabelledClips:
             raise ValueError(
                 f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
             )
+
+    def mirror_partners(self) -> Indices:
+        """(K,) :attr:`partners`, or every class itself."""
+        return np.arange(self.num_classes) if self.partners is None else self.partners
+
+    def labelling(self, class_names: Sequence[str]) -> Labelling:
+        """What a run is made from: labelled training clips to learn, validation and test clips to score."""
+        used = {
+            clip_id: (int(label), split)
+            for clip_id, label, split in zip(self.clip_ids, self.labels, self.splits, strict=True)
+            if split in ("val", "test") or (split == "train" and label >= 0)
+        }
+        return Labelling(tuple(class_names), used)
 
     def untrained_classes(self) -> list[int]:
         """Classes that no training clip shows; the network cannot learn them."""
@@ -363,11 +383,15 @@ def finish(
     """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went),
     ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (what it sees) into ``out``.
 
+    Args:
+        card: with ``classes``, the class names; all three note them, labels and splits as what they were made from.
+
     Returns:
         ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
         and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1.
     """
-    scores = score(task, model, accelerator)
+    labelling = task.clips.labelling(card["classes"])
+    scores = replace(score(task, model, accelerator), labelling=labelling)
     features = trained_features(task, model, accelerator)
     metrics: dict[str, Any] = {
         split: split_metrics(scores.split(split), task.clips.num_classes)
@@ -379,7 +403,7 @@ def finish(
     if accelerator.is_main_process:
         state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
         with writing(out / "model.safetensors") as file:
-            save_file(state, file)
+            save_file(state, file, {LABELLING: labelling.without_test().to_text()})
         scores.save(out / "scores.parquet")
         if features is not None:
             features.save(out / "trained_features.parquet")
@@ -389,6 +413,7 @@ def finish(
             "epochs": len(result.history),
             "parameters": metrics["parameters"],
             "untrained_classes": task.clips.untrained_classes(),
+            LABELLING: labelling.without_test().digest,
         }
         write_json(out / "config.json", {**card, **training})
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would run, and stop.")
 @click.option("--seeds", default="", help="Training seeds, such as 1,2,3.  [default: train.seed]")
-@click.option("--budget", help="Start nothing that would not be done in this time: 2h, 90m.")
-@click.option("--full", is_flag=True, help="Other protocols and variants too, which cost whole runs.")
+@click.option(
+    "--budget",
+    help="Start nothing that would not be done in this time: 2h, 90m. A stage that was never timed counts as nothing "
+    "until it has run once.",
+)
+@click.option("--full", is_flag=True, help="Other protocols of the data set and variants too, which cost whole runs.")
 @click.option("--jobs", type=click.IntRange(1), help="Experiments at once.  [default: one, or one per GPU]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("report") / "tables",
               show_default=True)  # fmt: skip
@@ -38,11 +43,13 @@ def command(
 ) -> None:
     """Run a table of the paper here: table3 to table18, III to XVIII, or all.
 
-    Every row is an experiment: this project with other parameters, in a folder of its own under .work/ablate, run by
-    DVC on the project's cache, so that nothing runs twice. Writes OUT/tableN.csv, .md and .html, with the paper's
-    numbers beside ours. Stopped, the same command goes on.
+    Every row is an experiment: this project, on its own data, with the parameters that the row is about, in a folder of
+    its own under .work/ablate, run by DVC on the project's cache, so that nothing runs twice. A row that the project
+    cannot run is listed with the reason. Writes OUT/tableN.csv, .md and .html, with the paper's numbers beside ours.
+    Stopped, the same command resumes.
     """
     from hpnet.ablate import plan, running
+    from hpnet.ablate.fit import Project, fit
     from hpnet.ablate.paper import parse_name
     from hpnet.ablate.session import Session
     from hpnet.ablate.tables import TABLES
@@ -65,7 +72,8 @@ def command(
         frozenset(running.known_signatures(bench)),
         running.seconds_known(bench),
     )
-    asked = session.ordered([TABLES[number] for number in numbers])
+    project = Project(defaults, bench.stages)
+    asked = session.ordered([fit(TABLES[number], project) for number in numbers])
     planned = session.plan(asked)
     show_plan(session, asked, planned)
     if only_plan:
@@ -85,15 +93,19 @@ def show_plan(session: Session, asked: Sequence[PaperTable], planned: Sequence[P
     """What will run, with the time that it took the last time."""
     for table in asked:
         own = session.plan([table])
-        left = f"{len(own)} experiments, {duration(sum(i.total for i in own))}" if own else "nothing to run"
+        left = f"{len(own)} experiments, {expected(own)}" if own else "nothing to run"
         click.echo(f"Table {table.roman}: {table.title}: {left}")
+        reasons = Counter(row.unavailable for row in table.rows if row.unavailable)
+        for reason, rows in reasons.items():
+            click.echo(f"  {rows} of {len(table.rows)} rows cannot be run here: {reason}")
     for item in planned:
-        times = [f"{name} {duration(value) if value else '?'}" for name, value in item.seconds.items()]
+        times = [f"{name} {'?' if value is None else duration(value)}" for name, value in item.seconds.items()]
         click.echo(f"  {item.experiment.text}")
         click.echo(f"    runs {', '.join(times) if times else 'nothing: all of it is cached'}")
     if planned:
-        total = sum(item.total for item in planned)
-        click.echo(f"{len(planned)} experiments, about {duration(total)}, by the last runs' times")
+        timed = any(len(item.untimed) < len(item.seconds) for item in planned)
+        by = ", by the last runs' times" if timed else ""
+        click.echo(f"{len(planned)} experiments, {expected(planned)}{by}")
 
 
 def run_planned(
@@ -114,12 +126,19 @@ def run_planned(
         failed.append(why)
         click.echo(f"failed: {why}", err=True)
 
+    untimed = sum(bool(item.untimed) for item in planned)
+    if budget is not None and untimed:
+        click.echo(
+            f"--budget: {untimed} of {len(planned)} experiments have stages that were never timed: such a one is "
+            "started while time is left and may end later; what it takes is then expected of the next"
+        )
+
     return running.run_all(
         session.bench,
         planned,
         budget=budget,
         gpus=visible_gpus()[:jobs] or [None] * (jobs or 1),
-        on_start=lambda item: click.echo(f"running ({duration(item.total)} expected): {item.experiment.text}"),
+        on_start=lambda item: click.echo(f"running ({expected([item])}): {item.experiment.text}"),
         on_stage=lambda name: click.echo(f"  {name}"),
         on_done=on_done,
         on_failure=on_failure,
@@ -142,6 +161,17 @@ def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, boots
             click.echo(f"  {text}: {word}{f' ({numbers})' if numbers else ''}")
     if verdicts:
         writing.write_claims(verdicts, out)
+
+
+def expected(planned: Sequence[Planned]) -> str:
+    """'about 12 min'; where stages were never timed 'at least 5 min, 2 stages never timed' or 'time unknown, ...'."""
+    untimed = {name for item in planned for name in item.untimed}
+    timed = any(value is not None for item in planned for value in item.seconds.values())
+    total = duration(sum(item.total for item in planned))
+    if not untimed:
+        return f"about {total}"
+    stages = f"{len(untimed)} stage{'s' if len(untimed) > 1 else ''} never timed"
+    return f"at least {total}, {stages}" if timed else f"time unknown, {stages}"
 
 
 def duration(seconds: float) -> str:

@@ -90,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> None:
         started = time.monotonic()
         # --debug works wherever it stands
         cli.main(["--debug"] * debug + [a for a in arguments if a != "--debug"], "hpnet", standalone_mode=False)
-        _remember_seconds(arguments, time.monotonic() - started)
+        _remember(arguments, time.monotonic() - started)
     except click.exceptions.Abort:
         _stop("interrupted")
     except click.ClickException as error:
@@ -105,8 +105,11 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _remember_seconds(arguments: Sequence[str], seconds: float) -> None:
-    """Note how long a stage took in ``.work/seconds.json``, for the report; metrics hold nothing that varies."""
+def _remember(arguments: Sequence[str], seconds: float) -> None:
+    """Note how long a stage took (``.work/seconds.json``) and at which git revision (``.work/revisions.json``).
+
+    For the report and `hpnet ablate`: what varies from run to run is in no output of DVC and no file of git.
+    """
     names = [a for a in arguments if not a.startswith("-")]
     if not names or names[0] not in TIMED or "--help" in arguments or not os.path.isdir("artifacts"):
         return
@@ -114,16 +117,29 @@ def _remember_seconds(arguments: Sequence[str], seconds: float) -> None:
 
     from .common import locked
 
-    file = os.path.join(".work", "seconds.json")
+    name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
+    facts = {"seconds": round(seconds, 1), "revisions": _git_revision()}
     with locked("seconds"):  # two stages may end at once
-        known: object = None
-        with contextlib.suppress(FileNotFoundError, ValueError), open(file, encoding="utf-8") as stream:
-            known = json.load(stream)
-        name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
-        others = {k: s for k, s in known.items() if k != name} if isinstance(known, dict) else {}
-        with open(f"{file}.part", "w", encoding="utf-8") as stream:
-            json.dump(others | {name: round(seconds, 1)}, stream, indent=1)
-        os.replace(f"{file}.part", file)
+        for what, value in facts.items():
+            file = os.path.join(".work", f"{what}.json")
+            known: object = None
+            with contextlib.suppress(FileNotFoundError, ValueError), open(file, encoding="utf-8") as stream:
+                known = json.load(stream)
+            others = {k: v for k, v in known.items() if k != name} if isinstance(known, dict) else {}
+            with open(f"{file}.part", "w", encoding="utf-8") as stream:
+                json.dump(others | {name: value}, stream, indent=1)
+            os.replace(f"{file}.part", file)
+
+
+def _git_revision() -> str | None:
+    """HEAD of the git repository around, or None outside one."""
+    import subprocess
+
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # git is not installed
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def _stop(what: str) -> None:

@@ -30,9 +30,14 @@ def command(layout: str, source: Path | None, out: Path) -> None:
     if layout == "features-hpnet":
         _export_features(source or PROJECT.artifacts / "pool", out)
         return
+    from hpnet.artifacts import Clips, check_trained
     from hpnet.onnx_export import export_onnx
 
-    file = export_onnx(source or PROJECT.artifacts / "train" / "hpj", out)
+    stream = source or PROJECT.artifacts / "train" / "hpj"
+    tables = stream.absolute().parent.parent / "data"
+    now = Clips.load(tables).labelling() if (tables / "clips.csv").is_file() else None
+    check_trained(stream, now, f"hpnet train {stream.absolute().name}")
+    file = export_onnx(stream, out)
     click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -65,8 +65,15 @@ def command(
     )
 
     streams = load_streams(source)
+    require_agreement(source, streams)
     counts = training_frequencies(source, frequencies)
     rule = params.fuse.rule
+    protocol = params.data.protocol if source is None else imported_protocol(source)
+    if rule == "balanced" and params.fuse.tau and counts is None:
+        raise ValueError(
+            f"the balanced rule needs the training clips per class, and {source} has no frequencies.csv: give "
+            "--frequencies, or put the training list (train_*.txt) beside the score files and import them again"
+        )
 
     def fuse_with(parts: Mapping[str, Scores], by: str, resamples: int = 0) -> FusionResult:
         weights: Weights = "validation"
@@ -79,6 +86,7 @@ def command(
             params.fuse.tau,
             counts,
             allow_missing=allow_missing,
+            protocol=protocol,
             seed=SEED,
             resamples=resamples,
         )
@@ -88,7 +96,11 @@ def command(
     folder = out or PROJECT.artifacts / "fuse"
     folder.mkdir(parents=True, exist_ok=True)
     chosen.scores.save(folder / "scores.parquet")
-    write_json(folder / "weights.json", {"chosen": rule, **{by: result.to_json() for by, result in results.items()}})
+    fitted_on = {stream: s.labelling.without_test().digest for stream, s in streams.items() if s.labelling}
+    write_json(
+        folder / "weights.json",
+        {"chosen": rule, "labellings": fitted_on, **{by: result.to_json() for by, result in results.items()}},
+    )
     for note in chosen.notes:
         click.echo(f"note: {note}", err=True)
 
@@ -159,6 +171,33 @@ def load_streams(source: Path | None) -> dict[str, Scores]:
     return {stream: Scores.load(found[stream]) for stream in order}
 
 
+def require_agreement(source: Path | None, streams: Mapping[str, Scores]) -> None:
+    """Refuse scores that were not made from the labels, splits and classes of the project's tables.
+
+    Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
+    :func:`hpnet.fusion.fuse` checks.
+
+    Raises:
+        ValueError: a score file was made from others, or does not say from which.
+    """
+    from hpnet.artifacts import Clips, require_labelling
+
+    folder = PROJECT.artifacts / "train" if source is None else source
+    tables = folder.absolute().parent / "data"
+    known = folder.absolute().name == "train" and (tables / "clips.csv").is_file()
+    now = Clips.load(tables).labelling() if known else None
+    for stream, scores in streams.items():
+        file = folder / stream / "scores.parquet"
+        file = file if file.is_file() else folder / f"{stream}.parquet"
+        if now is not None:
+            require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
+        elif scores.labelling is None:
+            raise ValueError(
+                f"{file} does not say what labels and classes it was made from: bring it in by "
+                "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
+            )
+
+
 def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArray[int64] | None:
     """Training clips per class (K,), or None where nothing tells them."""
     import numpy as np
@@ -175,6 +214,13 @@ def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArr
     usable = clips.usable()
     labels = usable.label[(usable.split == "train") & (usable.label >= 0)].to_numpy(dtype=np.int64)
     return np.bincount(labels, minlength=clips.num_classes)
+
+
+def imported_protocol(source: Path) -> str:
+    """The protocol that imported scores were labelled by; empty where the folder does not say."""
+    from hpnet.data.importers import load_protocol
+
+    return load_protocol(source)
 
 
 def unscored_clips(scores: Scores) -> list[str]:

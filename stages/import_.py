@@ -104,6 +104,8 @@ def command(
     elif layout == "nw-ucla":
         options["val_view"] = val_view
     summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
+    for note in summary.notes:
+        click.echo(f"note: {note}", err=True)
     for clip_id, reason in summary.failed.items():
         click.echo(f"{clip_id}: {reason}", err=True)
     if len(summary.failed) > max_failed * summary.clips:

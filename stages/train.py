@@ -353,7 +353,7 @@ def epoch_note(epoch: Epoch) -> str:
 
 
 def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
-    """What a run was made from: digests of its inputs, versions, git revision."""
+    """What a run was made from: digests of its inputs, and versions; nothing that another run would not have."""
     import pkgutil
     import platform
     from importlib.metadata import version
@@ -371,7 +371,6 @@ def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("hpnet", "torch", "accelerate", "numpy")},
         },
-        "git_revision": _git_revision(),
     }
 
 
@@ -416,14 +415,3 @@ def _digest(files: list[Path]) -> str:
     from hpnet.training import run_key
 
     return run_key(files=[(file.name, file_digest(file)) for file in files])
-
-
-def _git_revision() -> str | None:
-    """HEAD of the project's git repository, or None outside one."""
-    import subprocess
-
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10)
-    except FileNotFoundError:  # git is not installed
-        return None
-    return found.stdout.strip() if found.returncode == 0 else None

@@ -15,7 +15,9 @@ import yaml
 from click.testing import CliRunner
 
 from hpnet.ablate import plan, running, writing
+from hpnet.ablate.fit import Project, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
+from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
 from hpnet.artifacts import Scores
 from hpnet.params import STREAMS, Params, validate
@@ -23,20 +25,22 @@ from hpnet.params import STREAMS, Params, validate
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = Params().model_dump(mode="json")
 REAL = plan.read_graph(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+HERE = {number: fit(table, Project(DEFAULTS, REAL)) for number, table in TABLES.items()}
+"""The tables in a project of the mannequins with every parameter at its default."""
 
 
 def stages_run(table: int, **first: Any) -> dict[str, tuple[str, ...]]:
     """What each experiment of a table runs, after the project itself has been run."""
     digests: dict[str, str] = {}
     known = set(plan.signatures(REAL, DEFAULTS, digests).values())
-    wanted = plan.experiments([TABLES[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
+    wanted = plan.experiments([HERE[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
     return {item.experiment.text: item.runs for item in plan.plan(wanted, REAL, DEFAULTS, digests, known, {})}
 
 
 # --- the tables as data ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", HERE.values(), ids=lambda table: table.name)
 def test_every_row_fits_its_table_and_every_override_is_a_valid_parameter(table: PaperTable) -> None:
     assert table.rows
     for row in table.rows:
@@ -85,22 +89,24 @@ def test_fusion_modules_train_one_stream_only() -> None:
 
 
 def test_seeds_multiply_experiments_and_the_projects_own_seed_is_the_project() -> None:
-    wanted = plan.experiments([TABLES[14]], DEFAULTS, [1, 2])
+    wanted = plan.experiments([HERE[14]], DEFAULTS, [1, 2])
     assert len(wanted) == 8
     assert [one.key for one in wanted].count("base") == 1
     assert len({one.key for one in wanted}) == 8
 
 
 def test_extra_rows_wait_for_full() -> None:
-    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1])) == 1
-    assert len(plan.experiments([TABLES[17]], DEFAULTS, [1], everything=True)) == 3
+    assert len(plan.experiments([HERE[17]], DEFAULTS, [1])) == 1
+    assert len(plan.experiments([HERE[17]], DEFAULTS, [1], everything=True)) == 3
 
 
-def test_a_project_with_another_setting_gets_the_standard_rows_as_experiments() -> None:
-    other = plan.apply(DEFAULTS, {"pool.kind": "pose2d"})
-    wanted = plan.experiments([TABLES[4]], other, [1])
-    assert "pool.kind=pooled" in [one.text for one in wanted]
-    assert "as in params.yaml" in [one.text for one in wanted]
+def test_a_row_states_what_its_table_is_about_and_the_rest_is_the_projects() -> None:
+    other = plan.apply(DEFAULTS, {"pool.kind": "pose2d", "pool.operator": "max", "detect.enabled": False})
+    wanted = plan.experiments([fit(TABLES[4], Project(other, REAL))], other, [1])
+    texts = [one.text for one in wanted]
+    assert "pool.kind=pooled" in texts
+    assert "as in params.yaml" in texts
+    assert not [text for text in texts if "operator" in text or "detect" in text]
 
 
 def test_signatures_follow_files_parameters_and_what_lies_upstream() -> None:
@@ -182,6 +188,21 @@ def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> No
     assert "| d | 92.0 | – |" in text
     assert "no camera here" in text
     assert "<script" not in writing.page(written)
+
+
+def test_streams_of_a_row_are_fused_by_the_released_weights_of_its_protocol() -> None:
+    """Without validation clips. One stream is always right with little to say for it, the other always wrong."""
+    labels = np.arange(20) % 2
+    sure, weak = np.eye(2)[1 - labels] * 8.0, np.eye(2)[labels] * 4.0
+    names = tuple(f"c{n}" for n in range(20))
+    parts = {
+        s: Scores(names, ("test",) * 20, labels, v.astype(np.float32)) for s, v in (("hpj", sure), ("hpnet", weak))
+    }
+    row = Row(("a",), 80.0, ("hpj", "hpnet"), ({}, {"data.protocol": "folder"}))
+    found = writing.outcome(row, lambda setting, seed: parts, [1], "smarthome-cs")
+    assert found is not None
+    assert found.share[:20].all()  # 11 of the multimodal stream's probabilities outweigh 0.1 of the others' logits
+    assert not found.share[20:].any()
 
 
 def test_a_gain_that_seeds_do_not_agree_on_is_not_told_from_chance() -> None:
@@ -338,10 +359,12 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     result = ablate(tmp_path, "table9", "--plan")
     assert result.exit_code == 0, result.output
     assert "pool.region=3\n    runs pool ?, train@hpj ?, train@hpnet ?" in result.output
+    assert "3 experiments, time unknown, 3 stages never timed" in result.output
     assert len(calls(tmp_path)) == 4
 
     result = ablate(tmp_path, "table9", "--bootstrap", "50", "--budget", "2h")
     assert result.exit_code == 0, result.output
+    assert "--budget: 2 of 3 experiments have stages that were never timed" in result.output
     ran = calls(tmp_path)[4:]
     assert sorted(ran) == sorted(f"{name} {r}" for r in (3, 5) for name in ("pool", "train/hpj", "train/hpnet"))
     table = pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")
@@ -384,6 +407,63 @@ def test_a_budget_that_is_too_small_starts_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "3 experiments did not fit into the budget" in result.output
     assert calls(tmp_path) == []
+
+
+def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
+    make_graph(tmp_path)
+    nothing = ablate(tmp_path, "table9", "--plan").output
+    assert "Region of the pooling: 3 experiments, time unknown, 4 stages never timed" in nothing
+    assert "about" not in nothing
+    assert "last runs" not in nothing
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 0.0}')
+    partly = ablate(tmp_path, "table9", "--plan").output
+    assert "3 experiments, at least 5 min, 1 stage never timed" in partly
+    assert "train@hpj 0 s, train@hpnet ?" in partly
+    (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 20, "train hpnet": 20}')
+    assert "3 experiments, about 7 min" in ablate(tmp_path, "table9", "--plan").output
+
+
+def test_a_budget_lets_an_untimed_experiment_start_and_learns_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
+    wanted = plan.experiments([HERE[9]], DEFAULTS, [1])
+    started: list[str] = []
+
+    def run(bench: running.Bench, experiment: plan.Experiment, *rest: Any) -> dict[str, Any]:
+        started.append(experiment.text)
+        return {"seconds": {"train hpj": 40.0, "train hpnet": 40.0} if experiment.overrides else {}}
+
+    monkeypatch.setattr(running, "run_experiment", run)
+    known = set(plan.signatures(REAL, DEFAULTS, {}).values())
+    planned = plan.plan(wanted, REAL, DEFAULTS, {}, known, {"pool": 1.0})
+    left = running.run_all(bench, planned, budget=60)
+    assert started == ["as in params.yaml", "pool.region=3"]
+    assert [item.experiment.text for item in left] == ["pool.region=5"]
+    started.clear()
+    assert len(running.run_all(bench, planned[1:], budget=0)) == 2
+    assert not started
+
+
+def test_times_of_experiments_are_known_times(tmp_path: Path) -> None:
+    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
+    (bench.folder / "abc").mkdir(parents=True)
+    (bench.folder / "abc" / "result.json").write_text('{"seconds": {"pool": 5, "train hpj": 6}}')
+    (tmp_path / "report" / "tables").mkdir(parents=True)
+    (tmp_path / "report" / "tables" / "seconds.csv").write_text("command,seconds\nhpnet data,3\nhpnet pool,4\n")
+    (tmp_path / ".work" / "seconds.json").write_text('{"train hpj": 7}')
+    assert running.seconds_known(bench) == {"data": 3.0, "pool": 5, "train hpj": 7}
+
+
+def test_tables_whose_times_are_unknown_are_not_taken_for_free() -> None:
+    def order(seconds: dict[str, float]) -> list[int]:
+        bench = running.Bench(Path(), DEFAULTS, REAL, {}, Path())
+        known = frozenset(plan.signatures(REAL, DEFAULTS, {}).values())
+        session = Session(bench, DEFAULTS, (1,), False, known, seconds)
+        return [table.number for table in session.ordered([HERE[15], HERE[9], HERE[10]])]
+
+    assert order({}) == order({"pool": 2.0}) == [10, 9, 15]
 
 
 def test_wrong_usage(tmp_path: Path) -> None:

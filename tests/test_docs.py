@@ -85,6 +85,10 @@ def test_links_and_named_files_are_there(page: Path) -> None:
         assert (ROOT / name).exists() or "NAME" in name, f"{page.name}: {name}"
 
 
+def test_the_front_page_fits_a_screen_or_two() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
+
+
 def test_the_reference_is_current() -> None:
     # In a process of its own: click keeps the help option that a command was first asked with, here by other tests.
     code = "from tests.documents import reference; print(reference(), end='')"

@@ -18,8 +18,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from hpnet import fusion
-from hpnet.artifacts import Clips, Scores
+from hpnet.artifacts import Clips, Labelling, Scores
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
+from hpnet.report.results import select
 from hpnet.statistics import bootstrap_interval
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -81,18 +82,25 @@ def test_balanced_gives_its_figure_with_constants_and_with_the_same_weights_give
     assert smarthome.frequencies is not None
     counts = smarthome.frequencies["count"]
     for weights in ("validation", {**RELEASED, "hpnet": 1.0}):
-        result = fusion.fuse(smarthome.streams, "balanced", weights, class_frequency=counts)  # type: ignore[arg-type]
+        result = fusion.fuse(
+            smarthome.streams,
+            "balanced",
+            weights,  # type: ignore[arg-type]
+            class_frequency=counts,
+            protocol="smarthome-cs",
+        )
         measured = fusion.evaluate(result.scores)
         assert round(100 * measured["mean_class_accuracy"], 2) == 85.43
         assert round(100 * measured["top1"], 2) == 89.95
         assert result.fit is None
-    assert not any("constants" in note for note in result.notes)
+    assert not any("too few" in note for note in result.notes)
 
 
 def test_fallback_says_so_and_equals_the_published_ensemble(smarthome: ImportedScores) -> None:
-    result = fusion.fuse(smarthome.streams)
+    result = fusion.fuse(smarthome.streams, protocol=smarthome.protocol)
     assert result.weights == RELEASED
-    assert any("too few to fit weights: constants used" in note for note in result.notes)
+    assert result.origin == "released"
+    assert any("the released weights of smarthome-cs are used" in note for note in result.notes)
     assert round(100 * fusion.evaluate(result.scores)["mean_class_accuracy"], 2) == 81.56
 
 
@@ -114,6 +122,34 @@ def test_fuse_command_on_the_authors_scores(smarthome: ImportedScores, tmp_path:
     assert Scores.load(tmp_path / "out" / "scores.parquet").logits.shape == (5433, 31)
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert table.groupby("rule").size().to_dict() == {"balanced": 10, "stream": 5, "weighted": 5}
+
+
+def test_fuse_command_takes_the_released_weights_of_the_imports_protocol(
+    smarthome: ImportedScores, tmp_path: Path
+) -> None:
+    from hpnet.stages.fuse import command
+
+    smarthome.save(tmp_path / "in")
+    arguments = ["--input", tmp_path / "in", "--metrics", tmp_path / "m.json", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert "the released weights of smarthome-cs are used" in result.output
+    assert round(100 * json.loads((tmp_path / "m.json").read_text())["mean_class_accuracy"], 2) == 81.56
+    assert json.loads((tmp_path / "out" / "weights.json").read_text())["weighted"]["origin"] == "released"
+
+
+def test_balanced_is_refused_where_nothing_tells_the_training_clips_per_class(tmp_path: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    for stream, scores in five_streams().items():
+        scores.save(tmp_path / "in" / f"{stream}.parquet")
+    arguments = ["--input", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--rule", "balanced"]
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, ValueError)
+    assert "needs the training clips per class" in str(result.exception)
+    assert "--frequencies" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "frequencies.csv").write_text("label,count\n" + "".join(f"{k},{k + 1}\n" for k in range(6)))
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
 
 
 # --- joining --------------------------------------------------------------------------------------------------------
@@ -453,9 +489,37 @@ def five_streams(validation: int = 0) -> dict[str, Scores]:
     return {s: make(noisy(i, 1 + i, LABELS), LABELS, validation) for i, s in enumerate(RELEASED)}
 
 
+@pytest.mark.parametrize(
+    ("protocol", "weight"),
+    [
+        ("ntu60-xsub", 4), ("ntu60-xview", 3), ("ntu120-xsub", 6), ("ntu120-xset", 6),
+        ("smarthome-cs", 11), ("smarthome-cv1", 4), ("smarthome-cv2", 8),
+    ],
+)  # fmt: skip
+def test_each_protocol_of_the_paper_has_its_released_weight(protocol: str, weight: float) -> None:
+    found = fusion.fuse(five_streams(), protocol=protocol)
+    assert found.weights == {**RELEASED, "hpnet": weight}
+    assert found.origin == "released"
+
+
+@pytest.mark.parametrize("protocol", ["", "folder", "mannequin-xsub", "uav-human-v1"])
+def test_any_other_protocol_has_equal_weights_of_probabilities(protocol: str) -> None:
+    streams = five_streams()
+    result = fusion.fuse(streams, protocol=protocol)
+    assert set(result.weights.values()) == {1.0}
+    assert result.origin == "equal"
+    assert any("equal weights are used" in note for note in result.notes)
+    expected = sum(softmax(scores.logits.astype(float), axis=1) for scores in streams.values())
+    np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-5)
+    again = fusion.fuse_as_fitted(result.to_json(), {s: v.logits for s, v in streams.items()})
+    np.testing.assert_allclose(again, result.scores.logits, rtol=1e-5)
+    assert fusion.fuse(streams, "balanced", protocol=protocol).weights == pytest.approx(dict.fromkeys(streams, 0.2))
+
+
 def test_constants_without_validation() -> None:
     streams = five_streams()
-    weighted, balanced = fusion.fuse(streams, "weighted"), fusion.fuse(streams, "balanced")
+    weighted = fusion.fuse(streams, "weighted", protocol="smarthome-cs")
+    balanced = fusion.fuse(streams, "balanced", protocol="smarthome-cs")
     assert weighted.weights == RELEASED
     assert balanced.weights == {**RELEASED, "hpnet": 1.0}
     assert weighted.fit is None
@@ -639,8 +703,8 @@ def test_other_peoples_streams_join_the_ensemble() -> None:
     assert fusion.combinations(pair) == {"hpj+hpnet": pair, "all": pair}
     assert fusion.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "poseconv3d": make(noisy(2, 1, LABELS), LABELS)}
-    assert fusion.fuse(streams).weights == {"hpj": 0.1, "poseconv3d": 0.1}
-    assert fusion.fuse(streams, "balanced").weights == {"hpj": 1.0, "poseconv3d": 1.0}
+    assert fusion.fuse(streams).weights == {"hpj": 1.0, "poseconv3d": 1.0}
+    assert fusion.fuse(streams, "balanced").weights == {"hpj": 0.5, "poseconv3d": 0.5}
 
 
 def test_subset_weights_keep_the_largest_weight() -> None:
@@ -676,9 +740,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = pd.DataFrame(rows)
     table.loc[:399, "label"] = LABELS
     table.loc[:199, "split"] = "val"
-    Clips(table, classes).save(tmp_path / "artifacts" / "data")
+    clips = Clips(table, classes)
+    clips.save(tmp_path / "artifacts" / "data")
     for seed, stream in enumerate(("hpj", "hpnet")):
-        scores = make(noisy(seed, 1.5, LABELS), LABELS, 200)
+        scores = replace(make(noisy(seed, 1.5, LABELS), LABELS, 200), labelling=clips.labelling())
         scores.save(tmp_path / "artifacts" / "train" / stream / "scores.parquet")
     return tmp_path
 
@@ -713,8 +778,7 @@ def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:
 
     for stream in ("hpj", "hpnet"):
         path = project / "artifacts" / "train" / stream / "scores.parquet"
-        whole = Scores.load(path)
-        Scores(whole.clip_ids[:-3], whole.splits[:-3], whole.labels[:-3], whole.logits[:-3]).save(path)
+        first(Scores.load(path), -3).save(path)
     result = CliRunner().invoke(command, [], catch_exceptions=False)
     assert "3 test clips of clips.csv have no score, such as c0397" in result.output
     assert json.loads((project / "metrics" / "fuse.json").read_text())["unscored"] == 3
@@ -729,10 +793,14 @@ def fuse_in_project(*arguments: str) -> Any:
     return CliRunner().invoke(command, list(arguments))
 
 
+def first(scores: Scores, count: int) -> Scores:
+    """The first clips; what they were made from is what it was."""
+    return select(scores, np.isin(scores.clip_ids, scores.clip_ids[:count]))
+
+
 def drop_clips(project: Path, stream: str, count: int) -> None:
     path = project / "artifacts" / "train" / stream / "scores.parquet"
-    whole = Scores.load(path)
-    Scores(whole.clip_ids[:-count], whole.splits[:-count], whole.labels[:-count], whole.logits[:-count]).save(path)
+    first(Scores.load(path), -count).save(path)
 
 
 def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
@@ -751,11 +819,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         whole = Scores.load(path)
         kept = np.array([not (s == "test" and k == 5) for s, k in zip(whole.splits, whole.labels, strict=True)])
-        rows = np.flatnonzero(kept)
-        Scores(
-            tuple(whole.clip_ids[i] for i in rows), tuple(whole.splits[i] for i in rows), whole.labels[rows],
-            whole.logits[rows],
-        ).save(path)  # fmt: skip
+        select(whole, kept).save(path)
     result = fuse_in_project()
     assert result.exit_code == 0, result.output
     assert "1 of 6 classes have no test clip (5): the mean per class is over the other 5" in result.output
@@ -771,7 +835,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
     [
         ("nan", "c0399' has a score that is not finite"),
         ("twice", "clip 'c0000' is listed twice"),
-        ("classes", "'hpnet' scores 5 classes but 'hpj' 6"),
+        ("classes", "hpnet/scores.parquet was made from labels"),
     ],
 )
 def test_fuse_command_names_broken_scores(project: Path, change: str, message: str) -> None:
@@ -785,9 +849,11 @@ def test_fuse_command_names_broken_scores(project: Path, change: str, message: s
     elif change == "twice":
         table = pd.concat([table, table[:1]])
     else:
-        table["logits"] = [row[:5] for row in table.logits]
-        table["label"] = table.label.clip(upper=4)
-    if change != "nan":
+        clips = Clips.load(project / "artifacts" / "data")
+        five = Labelling(tuple("abcde"), clips.labelling().of(table.clip_id[table.label < 5]).clips)
+        kept = select(replace(Scores.load(path), labelling=None), (table.label < 5).to_numpy())
+        replace(kept, logits=kept.logits[:, :5], labelling=five).save(path)
+    if change == "twice":
         table.to_parquet(path, index=False)
     result = fuse_in_project()
     assert isinstance(result.exception, ValueError)

@@ -17,6 +17,7 @@ from tests.closure import closure
 ROOT = Path(__file__).resolve().parents[1]
 GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "report")
+pytestmark = pytest.mark.timeout(900)  # the graph runs twice, fifteen commands each
 
 
 def body(stage: str) -> dict[str, Any]:
@@ -76,7 +77,11 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project on tiny clips, after one `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
+    return reproduced(tmp_path_factory.mktemp("project"))
+
+
+def reproduced(folder: Path) -> Path:
+    """A project on tiny clips in an empty folder, with a cache of its own, after one `dvc repro`."""
     for name in ("hpnet", "stages"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
@@ -114,6 +119,30 @@ def test_the_whole_graph_runs_and_every_clip_is_accounted_for(project: Path) -> 
     assert len(page) < 15_000_000
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert isinstance(pd.read_csv(project / "report" / "plots" / "confusion.csv"), pd.DataFrame)
+
+
+def test_a_second_run_gives_the_same_outputs_metrics_and_tables(project: Path, tmp_path: Path) -> None:
+    """So that git has nothing to say after it: seconds, bytes on disk and revisions are in no output of DVC."""
+    second = reproduced(tmp_path)
+    for out in sorted({out for stage in lock(project).values() for out in stage}):
+        for file in [f for f in (project / out).rglob("*") if f.is_file()]:  # a file says more than a folder's md5
+            assert (second / file.relative_to(project)).read_bytes() == file.read_bytes(), file
+    assert lock(second) == lock(project)
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    for folder in ("metrics", "report"):
+        for file in [f for f in (project / folder).rglob("*") if f.is_file()]:
+            name = file.relative_to(project)
+            if not {str(name), *(str(parent) for parent in name.parents)} & ignored:
+                assert (second / name).read_bytes() == file.read_bytes(), name
+    for page in (project, second):
+        assert "Wall time of each command" in (page / "report" / "index.html").read_text()
+        assert set(pd.read_csv(page / "report" / "run" / "seconds.csv").command) >= {"hpnet data", "hpnet train hpj"}
+
+
+def lock(project: Path) -> dict[str, dict[str, str]]:
+    """Stage -> output -> md5."""
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
 
 
 def test_nothing_changed_nothing_runs_and_a_region_reruns_only_what_follows(project: Path) -> None:

@@ -463,6 +463,171 @@ def test_bad_annotations(tmp_path: Path, change: dict[str, Any], message: str) -
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("place", [(0, 0), (9000, -9000), (np.nan, np.inf)])
+def test_joints_that_were_not_seen_neither_move_nor_scale_a_pose(place: tuple[float, float]) -> None:
+    item = annotation("a", 0, people=2, frames=12)
+    unseen = np.random.default_rng(5).random((2, 12, 17)) < 0.3
+    unseen[..., 0] = False
+    item["keypoint_score"][unseen] = 0
+    somewhere = {
+        **item,
+        "keypoint": np.where(unseen[..., None], item["keypoint"].mean(2, keepdims=True), item["keypoint"]),
+    }
+    item["keypoint"] = np.where(unseen[..., None], place, item["keypoint"])
+    poses, valid = pyskl.annotation_poses(item, persons=2)
+    expected, _ = pyskl.annotation_poses(somewhere, persons=2)
+    np.testing.assert_array_equal(poses, expected)
+    assert valid.all()
+    # by hand: the first person's median hip centre, and the median longer side of the box of what was seen
+    order = pyskl.person_order(valid, item["keypoint_score"].astype(np.float32).swapaxes(0, 1))
+    joints, hidden = item["keypoint"].astype(np.float32)[order], unseen[order]
+    joints[hidden] = np.nan
+    hips = [j[11:13][~h[11:13]].mean(0) for j, h in zip(joints[0], hidden[0], strict=True) if not h[11:13].all()]
+    sides = [np.nanmax(np.nanmax(j, 0) - np.nanmin(j, 0)) for j in joints[0]]
+    by_hand = (joints - np.median(hips, 0)) / np.median(sides)
+    seen = ~hidden.swapaxes(0, 1)
+    np.testing.assert_allclose(poses[seen][:, :2], by_hand.swapaxes(0, 1)[seen], rtol=1e-4, atol=1e-4)
+    for frame, person in np.ndindex(12, 2):
+        mine, there = poses[frame, person], seen[frame, person]
+        assert (mine[~there, 2] == 0).all()
+        assert (mine[~there, :2] >= mine[there, :2].min(0)).all()
+        assert (mine[~there, :2] <= mine[there, :2].max(0)).all()
+
+
+def test_a_joint_at_exactly_zero_was_not_seen_whatever_its_score() -> None:
+    item = annotation("a", 0)
+    item["keypoint"][:, :, 9] = 0
+    item["keypoint"][0, 4] = 0
+    low = {**item, "keypoint_score": item["keypoint_score"].copy()}
+    low["keypoint_score"][:, :, 9] = 0
+    low["keypoint_score"][0, 4] = 0
+    poses, valid = pyskl.annotation_poses(item, persons=1)
+    np.testing.assert_array_equal(poses, pyskl.annotation_poses(low, persons=1)[0])
+    assert np.flatnonzero(~valid[:, 0]).tolist() == [4]  # nothing seen: nobody there
+    assert not poses[4].any()
+    item.pop("keypoint_score")
+    without, valid = pyskl.annotation_poses(item, persons=1)
+    np.testing.assert_allclose(without[..., :2], poses[..., :2])
+    assert np.flatnonzero(~valid[:, 0]).tolist() == [4]
+    assert (without[valid][:, 9, 2] == 0).all()
+    assert (without[valid][:, 8, 2] == 1).all()
+
+
+def test_scores_that_are_not_finite_cost_the_clip() -> None:
+    item = annotation("a", 0)
+    item["keypoint_score"][0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="scores that are not finite"):
+        pyskl.annotation_poses(item, persons=1)
+
+
+def own_pickle(path: Path, split: Any, **changes: Any) -> Path:
+    annotations = [{**annotation(f"wave/v{n}", n % 2), **changes} for n in range(6)]
+    path.write_bytes(pickle.dumps({"split": split, "annotations": annotations}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        (["wave\\v0.mp4"], ["nothere"], "0 of 1 names in train, 0 of 1 names in val are among its 6 clips"),
+        (["wave/v0", "wave/v1", "x"], ["v2", "v3"], "2 of 3 names in train, 0 of 2 names in val are among its 6 clips"),
+        (["v0"], [], "0 of 1 names in train, 0 of 0 names in val are among its 6 clips.*'v0'.*'wave/v0'"),
+    ],
+)
+def test_split_lists_that_name_other_clips_are_refused(
+    tmp_path: Path, train: list[str], val: list[str], message: str
+) -> None:
+    source = own_pickle(tmp_path / "x.pkl", {"train": train, "val": val})
+    result = CliRunner().invoke(command, ["pyskl", str(source), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, ValueError)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match=message):
+        pyskl.import_pyskl(source, tmp_path / "out")
+
+
+def test_a_protocol_does_not_hide_lists_that_name_other_clips(tmp_path: Path) -> None:
+    ntu_pickle(tmp_path / "x.pkl", split={"xsub_train": ["a"], "xsub_val": ["b"]})
+    with pytest.raises(
+        ValueError, match=r"0 of 1 names in xsub_train, 0 of 1 names in xsub_val are among its 16 clips"
+    ):
+        pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out", "ntu60-xsub")
+
+
+def test_names_without_a_clip_and_clips_without_a_list_are_counted(tmp_path: Path) -> None:
+    source = own_pickle(tmp_path / "x.pkl", {"train": ["wave/v0", "wave/v1", "gone"], "val": ["wave/v2", "lost"]})
+    arguments = ["pyskl", str(source), "--out", str(tmp_path / "out"), "--val-fraction", "0"]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "note: of 5 names in train, val, 3 are among the 6 clips" in result.output
+    assert "2 names have no clip, 3 clips are in no list" in result.output
+    assert Clips.load(tmp_path / "out").table.split.fillna("").tolist() == ["train", "train", "test", "", "", ""]
+    complete = {"train": [f"wave/v{n}" for n in range(3)], "val": [f"wave/v{n}" for n in range(3, 6)]}
+    assert not pyskl.import_pyskl(own_pickle(tmp_path / "x.pkl", complete), tmp_path / "out").notes
+
+
+WHOLE = {"train": ["wave/v0", "wave/v1", "wave/v2"], "val": ["wave/v3", "wave/v4", "wave/v5"]}
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"), [(None, 0), ((480, 640), 640), ([480, 640], 640), (np.array([480, 640]), 640)]
+)
+def test_a_size_that_is_unknown_is_not_needed(tmp_path: Path, shape: Any, width: int) -> None:
+    pyskl.import_pyskl(own_pickle(tmp_path / "x.pkl", WHOLE, img_shape=shape), tmp_path / "out")
+    assert set(Clips.load(tmp_path / "out").table.width) == {width}
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ((480, 640, 3), r"\(480, 640, 3\)"),
+        ((480,), r"\(480\)"),
+        (("480", "640"), r"\('480', '640'\)"),
+        ("480x640", "'480x640'"),
+        ((0, 0), r"\(0, 0\)"),
+        ((-480, 640), r"\(-480, 640\)"),
+        ((480.5, 640), r"\(480.5, 640\)"),
+        ((True, 640), r"\(True, 640\)"),
+        (480, "480"),
+        ({"height": 480}, "a dict"),
+        (np.zeros((2, 2)), r"an array \(2, 2\)"),
+        ([[]] * 2, "a list"),
+    ],
+)
+def test_a_size_that_is_none_is_named(tmp_path: Path, shape: Any, shown: str) -> None:
+    source = own_pickle(tmp_path / "x.pkl", WHOLE, img_shape=shape)
+    with pytest.raises(ValueError, match=rf"x\.pkl: clip 'wave/v0': img_shape is {shown}; expected \(height, width\)"):
+        pyskl.import_pyskl(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"split": ["a"], "annotations": [annotation("a", 0)]}, "split is a list; expected a dict of lists"),
+        ({"split": None, "annotations": [annotation("a", 0)]}, "split is a NoneType; expected a dict of lists"),
+        ({"split": {"train": "a"}, "annotations": [annotation("a", 0)]}, "split 'train' is a str; expected a list"),
+        ({"split": {"train": [3]}, "annotations": [annotation("a", 0)]}, "split 'train' lists a int that is no frame"),
+        ({"split": {"train": [["a"]]}, "annotations": [annotation("a", 0)]}, "lists a list that is no frame_dir"),
+        ({"split": {}, "annotations": {"a": annotation("a", 0)}}, "expected split and annotations, a list"),
+        ([["a"]], "annotation 0 is a list; expected a dict with frame_dir"),
+        ([annotation("a", 0), "b"], "annotation 1 is a str; expected a dict"),
+        ([{**annotation("a", 0), "frame_dir": 7}], "annotation 0 has no frame_dir, text of"),
+        ([{**annotation("a", 0), "frame_dir": "a" * 2000}], "annotation 0 has no frame_dir, text of"),
+        ([{**annotation("a", 0), "keypoint": np.zeros((9, 17, 2))}], r"no keypoint \(M, T.*an array \(9, 17, 2\)"),
+        ([{**annotation("a", 0), "keypoint": [[0.0]]}], r"clip 'a' has no keypoint .*but a list"),
+        ([{**annotation("a", 0), "keypoint": np.full((1, 9, 17, 2), "x")}], "keypoint is of <U1; expected numbers"),
+        ([{**annotation("a", 0), "keypoint_score": [0.5]}], "keypoint_score is a list, expected"),
+        ([{**annotation("a", 0), "label": True}], "clip 'a' has no label"),
+        ([{**annotation("a", 0), "label": 2**40}], "has label 1099511627776; expected fewer than 100000"),
+    ],
+)
+def test_annotations_of_another_form_are_named_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=rf"x\.pkl.*{message}") as caught:
+        pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out", "ntu60-xsub")
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.filterwarnings("error")
 def test_clips_without_usable_poses_keep_their_rows(tmp_path: Path) -> None:
     annotations = [annotation(name, int(name[-1]) - 1) for name in NTU[:3]]
     annotations[0]["keypoint"] = np.full((1, 9, 17, 2), np.nan)

@@ -352,6 +352,7 @@ def test_a_pickle_of_another_shape(folder: Path) -> None:
     (folder / "J_epoch1_test_score.pkl").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(ValueError, match="holds a list; expected a dict"):
         import_scores_hpnet(folder, "smarthome-cv1")
-    (folder / "J_epoch1_test_score.pkl").write_bytes(pickle.dumps({TEST[0]: "words"}))
-    with pytest.raises(ValueError, match="expected K numbers"):
-        import_scores_hpnet(folder, "smarthome-cv1")
+    for value in ("words", [[1.0], [1.0, 2.0]], {"a": 1}):
+        (folder / "J_epoch1_test_score.pkl").write_bytes(pickle.dumps({TEST[0]: value}))
+        with pytest.raises(ValueError, match=r"J_epoch1_test_score\.pkl: clip .* expected K numbers"):
+            import_scores_hpnet(folder, "smarthome-cv1")

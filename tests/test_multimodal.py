@@ -213,6 +213,17 @@ def test_augmentation_does_not_depend_on_the_number_of_processes(
     assert seen == set(alone)
 
 
+def test_a_mirrored_clip_shows_its_partners_action(clips: Clips, features: Features, frames: PersonFrames) -> None:
+    sided = Clips(clips.table, clips.classes.assign(name=["turn left", "turn right", "bow to the left"]))
+    plain = task(sided, features, frames, params("unused", flip=0.0, jitter=0.0))
+    flipped = task(sided, features, frames, params("unused", flip=1.0, jitter=0.0))
+    for (_, a), (_, b) in zip(plain.train_batches(0), flipped.train_batches(0), strict=True):
+        for n, label in enumerate(a.targets.argmax(1).tolist()):
+            moved = label != 2  # nobody bows to the right: such a clip stays as it is
+            assert b.targets[n].argmax() == (1 - label if moved else label)
+            torch.testing.assert_close(b.frames[n], a.frames[n].flip(-1) if moved else a.frames[n])
+
+
 def test_flip_mirrors_frames_and_joints_together(clips: Clips, features: Features, frames: PersonFrames) -> None:
     plain = task(clips, features, frames, params("unused", flip=0.0, jitter=0.0))
     flipped = task(clips, features, frames, params("unused", flip=1.0, jitter=0.0))

@@ -1,5 +1,6 @@
 """params.yaml: refused by dotted name, with the nearest valid one."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,48 @@ def test_an_option_without_a_value_is_no_default() -> None:
         done = CliRunner().invoke(command, [option, ""])
         assert done.exit_code == 2
         assert f"fuse.{option.removeprefix('--')} = ''" in done.output
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{','.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 9))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB + "data: {videos: *a8}", "more than 10000 values"),
+        (MERGES, "more than 10000 values"),
+        ("data: {videos: &v [&w [*w]]}", r"\*w stands within itself"),
+        ("data: &d {videos: x, <<: *d}", r"\*d stands within itself"),
+        ("data: {videos: *v}", "undefined alias"),
+        (f"data: {{videos: &v {'x' * 100_000}, table: [{','.join(['*v'] * 5000)}]}}", "more than 10000 values"),
+        ("data: " + "[" * 5000, "nested deeper"),
+        ("data: " + "{a: " * 5000, "nested deeper"),
+        ("data: [" + "1," * 200_000 + "]", "more than 10000 values"),
+        ("data: 1" + ":1" * 300_000, "a number or date of 600001 characters"),
+    ],
+    ids=["bomb", "merges", "self", "merged_self", "undefined", "text", "lists", "dicts", "wide", "number"],
+)
+def test_files_that_are_cheap_to_read_and_endless_to_use_are_refused_soon(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=rf"params\.yaml is not valid YAML: .*{message}"):
+        load_params(tmp_path / "params.yaml")
+    assert time.perf_counter() - start < 10
+
+
+def test_aliases_that_a_person_writes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train:\n  topology: {graph: &g {blocks: 3}}\n  hpnet: {graph: {<<: *g}}\n")
+    assert load_params(tmp_path / "params.yaml").train.hpnet.graph.blocks == 3
+
+
+def test_a_long_value_is_cut_in_the_message(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(f"pool: {{operator: {'x' * 9000}}}")
+    with pytest.raises(ValueError, match=r"pool\.operator = 'xxx") as caught:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(caught.value)) < 500

@@ -8,7 +8,7 @@ from hpnet import pooling
 from hpnet.artifacts import ClipPoses, Features, PoseMeta, PoseStore
 from hpnet.data.released import export_features, to_released
 from hpnet.params import PoolParams
-from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key
+from hpnet.pool_shards import PoolWork, clip_features, feature_meta, merge, people_valid, pool_items, pool_key
 from hpnet.shards import run_shards
 from hpnet.skeleton import COCO17, HAND21
 
@@ -138,6 +138,68 @@ def test_pose2d_without_people_and_without_hips():
     assert not pooling.pose2d(keypoints, scores, np.zeros((6, 2), bool), COCO17).any()
     hands = np.random.default_rng(0).uniform(0, 9, (1, 1, 21, 2))
     assert np.isfinite(pooling.pose2d(hands, np.ones((1, 1, 21)), np.ones((1, 1), bool), HAND21)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([COCO17, HAND21]), st.sampled_from(["f4", "f2", "f8"]))
+def test_pose2d_with_every_joint_seen_is_the_plain_formula_to_the_last_bit(seed, skeleton, dtype):
+    rng = np.random.default_rng(seed)
+    size = (int(rng.integers(1, 40)), int(rng.integers(1, 4)), skeleton.num_joints)
+    keypoints, scores = rng.uniform(0, 900, (*size, 2)).astype(dtype), rng.uniform(1e-3, 1, size).astype("f4")
+    valid = rng.random(size[:2]) < 0.8
+    valid[0, 0] = True
+    joints = keypoints[valid[:, 0], 0].astype(np.float32)
+    hips = (
+        [skeleton.joints.index(f"{side}_hip") for side in ("left", "right")] if skeleton is COCO17 else list(range(21))
+    )
+    origin = np.median(joints[:, hips].mean(1), axis=0)
+    extent = float(np.median((joints.max(1) - joints.min(1)).max(1)))
+    expected = np.zeros((*size, 3), np.float32)
+    expected[..., :2] = (keypoints - origin) / max(extent, 1.0)
+    expected[..., 2] = scores
+    expected[~valid] = 0
+    np.testing.assert_array_equal(pooling.pose2d(keypoints, scores, valid, skeleton), expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pose2d_leaves_joints_with_score_0_out_wherever_they_lie():
+    keypoints, scores = _walk()
+    scores = scores + 0.01
+    hidden = np.random.default_rng(1).random(scores.shape) < 0.4
+    hidden[2, 0] = True  # nothing of this person was seen
+    scores[hidden] = 0
+    valid = np.ones((6, 2), bool)
+    here, there = (pooling.pose2d(np.where(hidden[..., None], x, keypoints), scores, valid, COCO17) for x in (0, 1e5))
+    np.testing.assert_array_equal(here, there)
+    assert not here[2, 0].any()
+    assert pooling.people_seen(scores, valid).sum() == 11
+    seen = here[3, 1][~hidden[3, 1]]
+    np.testing.assert_allclose(here[3, 1][hidden[3, 1]], [[*seen[:, :2].mean(0), 0]] * hidden[3, 1].sum(), atol=1e-5)
+
+
+def test_pose2d_without_a_hip_ever_seen_starts_at_the_middle_of_what_was_seen():
+    keypoints, scores = _walk()
+    scores = scores + 0.01
+    scores[..., 11:13] = 0
+    keypoints[..., 11:13, :] = 5000
+    features = pooling.pose2d(keypoints[:1], scores[:1], np.ones((1, 2), bool), COCO17)
+    np.testing.assert_allclose(np.delete(features[0, 0, :, :2], [11, 12], 0).mean(0), 0, atol=1e-5)
+
+
+def test_a_frame_in_which_no_joint_was_seen_is_bridged_and_a_person_never_seen_is_nobody():
+    frames = 5
+    meta = PoseMeta("p", "digest", COCO17, (192, 256), {}, 1)
+    keypoints = np.repeat(np.random.default_rng(0).uniform(50, 90, (1, 2, 17, 2)), frames, 0).astype(np.float32)
+    scores = np.full((frames, 2, 17), 0.5, np.float32)
+    scores[2, 0] = scores[:, 1] = 0
+    keypoints[2, 0] = 0
+    clip = ClipPoses("a", keypoints, scores, np.zeros((frames, 2, 2, 3), np.float32), np.ones((frames, 2), bool), {})
+    params = PoolParams(kind="pose2d", frames=frames)
+    features = clip_features(clip, params, meta)
+    np.testing.assert_allclose(features[0], np.repeat(features[0, :1], frames, 0), atol=1e-6)
+    assert not features[1].any()
+    assert people_valid(clip, params).any(0).tolist() == [True, False]
+    assert people_valid(clip, PoolParams(kind="simcc")).all()
 
 
 def test_only_the_second_person_seen():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from hpnet.artifacts import (
+    LABELLING,
     Boxes,
     ClipPoses,
     Clips,
@@ -30,7 +32,8 @@ from hpnet.artifacts import (
 from hpnet.data.mannequin import actions
 from hpnet.params import STREAMS, Params, validate
 from hpnet.report import examples, figures, results
-from hpnet.report.collect import collect, read_history
+from hpnet.report.collect import Project, collect, read_history
+from hpnet.report.overview import weights_in_words
 from hpnet.report.page import _prose, write_report
 from hpnet.report.tables import Column, Measured, Table, plain_bytes, significant
 from hpnet.skeleton import COCO17
@@ -104,6 +107,7 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
                 "tau": 0.0,
                 "fit": {"split": "val", "clips": 33, "seed": 0, "standard_error": dict.fromkeys(STREAMS, 0.05)},
                 "notes": ["one thing to know"],
+                "origin": "validation",
             },
         },
     )
@@ -112,6 +116,18 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
     write_json(root / "metrics" / "estimate.json", {"pck": 0.934, "oks_ap": 0.81})
     write_json(root / "metrics" / "pool.json", {"bytes_per_clip": 78336})
     write_json(root / "metrics" / "train" / "hpj.json", {"val": {"top1": 0.9}})
+    stamp(root)
+
+
+def stamp(root: Path) -> None:
+    """Have every score file and model be made from the labels that the tables have."""
+    now = Clips.load(root / "artifacts" / "data").labelling()
+    for file in (root / "artifacts").glob("*/**/scores.parquet"):
+        replace(Scores.load(file), labelling=now).save(file)
+    for file in (root / "artifacts").glob("*/**/model.safetensors"):
+        save_file(load_file(file), file, {LABELLING: now.without_test().to_text()})
+        card = read_json(file.with_name("config.json"))
+        write_json(file.with_name("config.json"), card | {LABELLING: now.without_test().digest})
 
 
 def _kind(kind: str, region: int) -> object:
@@ -134,7 +150,7 @@ def _make_run(
 ) -> None:
     folder.mkdir(parents=True)
     _scores(table, _logits(table.label.to_numpy(np.int64), skill, count, rng)).save(folder / "scores.parquet")
-    write_json(folder / "config.json", {"seed": 1, "chosen": {"epoch": 24}, "features": kind, "git_revision": "f" * 40})
+    write_json(folder / "config.json", {"seed": 1, "chosen": {"epoch": 24}, "features": kind})
     save_file(
         {"a": np.zeros((40, 25 if not big else 400), np.float32), "b": np.zeros(7, np.float32)},
         folder / "model.safetensors",
@@ -424,12 +440,13 @@ def test_splits_and_labels_may_be_missing(tmp_path: Path, change: str) -> None:
         table["split"] = table.split.replace(change.split()[1], "train")
     Clips(table, clips.classes).save(tmp_path / "artifacts" / "data")
     for file in (tmp_path / "artifacts").glob("*/**/scores.parquet"):
-        scores = Scores.load(file)
+        scores = replace(Scores.load(file), labelling=None)
         if change == "no labels":
-            scores = Scores(scores.clip_ids, scores.splits, np.full_like(scores.labels, -1), scores.logits)
+            scores = replace(scores, labels=np.full_like(scores.labels, -1))
         else:
             scores = results.select(scores, np.array([s != change.split()[1] for s in scores.splits]))
         scores.save(file)
+    stamp(tmp_path)
     numbers = write_report(collect(tmp_path, params), tmp_path / "report")
     prose = read_page(tmp_path / "report").prose
     if change == "no val":
@@ -440,6 +457,28 @@ def test_splits_and_labels_may_be_missing(tmp_path: Path, change: str) -> None:
         assert numbers == {}
     if change == "no labels":
         assert "nothing can be scored" in prose
+
+
+def test_what_the_next_run_has_otherwise_is_on_the_page_and_in_the_folder_run_alone(tmp_path: Path) -> None:
+    params = make_params(report={"bootstrap": 10, "examples": 0})
+    make_project(tmp_path, params, actions.NAMES[:2], per_class=3)
+    written = []
+    for number in range(2):
+        write_json(tmp_path / ".work" / "seconds.json", {"data": 4321.5 + number, "train hpj": 1})
+        write_json(tmp_path / ".work" / "revisions.json", {"train hpj": f"{number}" * 40, "data": None})
+        report = tmp_path / "report"
+        write_report(collect(tmp_path, params), report)
+        page = (report / "index.html").read_text(encoding="utf-8")
+        assert "Wall time of each command" in page
+        assert f"<dt>Trained at revision</dt><dd>{str(number) * 12}</dd>" in page
+        assert pd.read_csv(report / "run" / "seconds.csv").seconds[0] == 4321.5 + number
+        assert (report / "run" / "storage.csv").is_file()
+        kept = [
+            file for name in ("figures", "tables", "plots") for file in (report / name).rglob("*") if file.is_file()
+        ]
+        written.append({file: file.read_bytes() for file in kept})
+    assert written[0] == written[1]
+    assert not {"seconds", "storage"} & {file.stem for file in written[0]}
 
 
 def test_a_broken_artifact_is_not_left_out_silently(tmp_path: Path) -> None:
@@ -545,3 +584,17 @@ def test_tables_write_intervals_as_columns_and_sort_keys() -> None:
     cells = table.cells(table.rows[0])
     assert (cells[1].text, cells[1].minor, cells[1].sort) == ("50.0", "40.0–60.0", "0.500000")
     assert table.cells(table.rows[1])[1].text == "–"
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("validation", "weights from validation"),
+        ("given", "given weights"),
+        ("released", "no validation clips: the released weights of mannequin-xsub"),
+        ("equal", "no validation clips: equal weights"),
+    ],
+)
+def test_the_page_says_where_the_weights_came_from(origin: str, words: str) -> None:
+    project = Project(Path(), Params(), weights={"chosen": "weighted", "weighted": {"origin": origin}})
+    assert weights_in_words(project) == words

@@ -18,7 +18,8 @@ from click.testing import CliRunner
 from hpnet import training
 from hpnet.artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores, TrainedFeatures
 from hpnet.checkpoints import Epoch
-from hpnet.datasets import PersonFeatures, labelled_clips, measure, mirror, person_rows
+from hpnet.data.protocols import PROTOCOLS, class_table
+from hpnet.datasets import PersonFeatures, labelled_clips, measure, mirror, mirror_partners, person_rows
 from hpnet.params import TopologyParams
 from hpnet.skeleton import COCO17, HAND21
 from hpnet.topology import TopologyModel, TopologyTask, load_topology, train_topology
@@ -92,7 +93,7 @@ def train(folder: Path, accelerator: Accelerator, clips: Clips | None = None, **
         "out": folder / "out",
         "work": folder / "work",
         "accelerator": accelerator,
-        "card": {"git_revision": None},
+        "card": {},
         **options,
     }
     return train_topology(given.pop("stream", "hpj"), clips, **given)
@@ -448,6 +449,53 @@ def test_mirror_twice_is_the_clip_itself() -> None:
         torch.testing.assert_close(flipped[0, 1, :, 9], x[0, 1, :, 10])
     with pytest.raises(ValueError, match=r"kind 'simcc' cannot be mirrored; set it to 0"):
         mirror(x, chosen, FeatureMeta("simcc", "h2s3", 1, "mean", COCO17))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("turn left", "turn right"), ("Rear Right Turn", "Rear Left Turn"), ("wave_left", "wave_right"),
+        ("turnLeft", "turnRight"), ("LEFT-hand wave", "RIGHT-hand wave"), ("kick(right)", "kick(left)"),
+        ("left over right", "right over left"),
+    ],
+)  # fmt: skip
+def test_classes_that_name_a_side_are_partners(name: str, other: str) -> None:
+    assert mirror_partners(["walk", name, other]).tolist() == [0, 2, 1]
+    assert mirror_partners(["walk", name]).tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("name", ["stand upright", "leftover meal", "copyright", "brighten", "LEFTOVERS", "righteous"])
+def test_other_words_are_no_sides(name: str) -> None:
+    assert mirror_partners([name]).tolist() == [0]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_in_every_data_set_a_class_with_a_side_has_a_partner_and_mirroring_twice_is_nothing(protocol: str) -> None:
+    names = [str(name) for name in class_table(protocol).name]
+    partners = mirror_partners(names)
+    assert (partners >= 0).all()
+    assert partners[partners].tolist() == list(range(len(names)))
+    sided = {names[k] for k in range(len(names)) if partners[k] != k}
+    uav = {"move left", "move right", "rear right turn", "rear left turn", "turn left", "turn right"}
+    assert sided == (uav if protocol.startswith("uav-human") else set())
+
+
+def test_a_mirrored_training_clip_shows_its_partners_action() -> None:
+    names = ["wave", "turn left", "turn right", "point left"]
+    clips = make_clips(["train"] * 8, classes=4)
+    clips = Clips(clips.table, clips.classes.assign(name=names))
+    features = make_features(clips)
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, set(table.clip_ids))
+    people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+    params = TopologyParams.model_validate({"flip": 1.0, "batch_size": 8})
+    ((indices, batch),) = TopologyTask(table, people, params, features.meta, seed=0).train_batches(0)
+    plain = people.batch(indices)
+    shown = mirror(plain.features, torch.ones(8, dtype=torch.bool), features.meta)
+    for n, label in enumerate(plain.labels.tolist()):
+        expected = plain.features[n] if names[label] == "point left" else shown[n]
+        torch.testing.assert_close(batch.features[n], expected)
+        assert batch.labels[n] == {1: 2, 2: 1}.get(label, label)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

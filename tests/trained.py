@@ -100,7 +100,7 @@ def run_graph(project: Path) -> None:
 def walk() -> list[list[str]]:
     """The four commands of the README, from a folder of videos to predictions, as words."""
     text = README.read_text(encoding="utf-8")
-    section = text.split("## From a folder of videos to predictions")[1].split("\n## ")[0]
+    section = text.split("## Your own videos")[1].split("\n## ")[0]
     block = re.search(r"```console\n(.*?)```", section, re.DOTALL)
     assert block is not None
     return [line[2:].partition("  #")[0].split() for line in block[1].splitlines() if line.startswith("$ ")]

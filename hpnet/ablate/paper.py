@@ -9,25 +9,7 @@ from typing import Any, Literal
 Overrides = Mapping[str, Any]
 Kind = Literal["accuracy", "classes", "extremes", "cost"]
 """accuracy: one number per row; classes: Table V; extremes: Table XVI; cost: Table X."""
-
-
-STANDARD: dict[str, Any] = {
-    "data.protocol": "mannequin-xsub",
-    "data.corruption": "none",
-    "detect.enabled": True,
-    "pool.kind": "pooled",
-    "pool.tap": "h2s3",
-    "pool.region": 1,
-    "pool.operator": "mean",
-    "train.topology.graph.model": "ctrgcn",
-    "train.hpnet.graph.model": "ctrgcn",
-    "train.hpnet.fusion": "trmm",
-    "train.hpnet.refine": "pooled",
-    "train.hpnet.smclm": True,
-    "train.hpnet.pooled": True,
-    "train.hpnet.lambdas": [1.0, 1.0, 1.0],
-}
-"""What every row is unless it says otherwise: HP-Net as the paper has it, on the built-in benchmark."""
+Measure = Literal["top1", "mean_class"]
 
 
 @dataclass(frozen=True)
@@ -38,22 +20,39 @@ class Row:
         labels: what the paper prints before its number, one text per column of the table.
         paper: its number, %; None where it has none.
         streams: whose scores; several are fused, weights from validation.
-        settings: parameters, dotted name -> value, on top of :data:`STANDARD`. More than one: each is run, and
-            the row's accuracy is over the clips of all.
+        settings: the parameters that the row is about, dotted name -> value; every other one is the project's own.
+            More than one: each is run, and the row's accuracy is over the clips of all.
         measure: top-1, or the mean of the per-class accuracies.
         differs: how our row differs from the paper's, beside what holds for the whole table.
         unavailable: why nothing is run for it.
         extra: run only when asked for everything, because it costs much and says little more.
+        benchmark: the paper's protocol, in tables that have more than one; empty: whatever the project's is.
+        mannequins: which protocol of the mannequins stands in for ``benchmark``; empty: none does.
+        head: the pose network's head that the row is about; empty: whatever the project's network has.
+        poses: the row is about 3-D poses, which a project imports or has not.
     """
 
     labels: tuple[str, ...]
     paper: float | None
     streams: tuple[str, ...]
     settings: tuple[Overrides, ...] = ({},)
-    measure: Literal["top1", "mean_class"] = "top1"
+    measure: Measure = "top1"
     differs: str = ""
     unavailable: str = ""
     extra: bool = False
+    benchmark: str = ""
+    mannequins: str = ""
+    head: Literal["", "simcc", "heatmap"] = ""
+    poses: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """How a table differs from the paper's in projects where the value of ``parameter`` begins with ``value``."""
+
+    parameter: str
+    value: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,10 @@ class PaperTable:
     Attributes:
         number: 3 to 18.
         columns: headings of the rows' labels.
-        differs: how the whole table differs from the paper's.
+        differs: how the whole table differs from the paper's, in every project.
+        notes: how it differs in some.
+        ours: what our numbers are of.
+        protocol: of the project; empty where it has none.
         value: how much its answer is worth, against the minutes that it takes; orders ``hpnet ablate all``.
     """
 
@@ -83,6 +85,9 @@ class PaperTable:
     claims: tuple[Claim, ...] = ()
     kind: Kind = "accuracy"
     differs: str = ""
+    notes: tuple[Note, ...] = ()
+    ours: str = "the built-in benchmark"
+    protocol: str = ""
     value: float = 1.0
 
     @property
@@ -100,6 +105,11 @@ ROMAN: dict[int, str] = {
     3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII", 9: "IX", 10: "X", 11: "XI", 12: "XII", 13: "XIII",
     14: "XIV", 15: "XV", 16: "XVI", 17: "XVII", 18: "XVIII",
 }  # fmt: skip
+
+
+def measure_of(protocol: str) -> Measure:
+    """What the paper measures under a protocol: the mean of the classes on Smarthome, else top-1."""
+    return "mean_class" if protocol.startswith("smarthome") else "top1"
 
 
 def parse_name(text: str) -> int:

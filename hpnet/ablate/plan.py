@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .paper import STANDARD, Overrides, PaperTable
+from .paper import Overrides, PaperTable
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class GraphStage:
     """A stage of dvc.yaml, with its foreach item filled in."""
 
     name: str
+    cmd: str
     deps: tuple[str, ...]
     outs: tuple[str, ...]
     params: tuple[str, ...]
@@ -75,23 +76,33 @@ class Planned:
         """Seconds expected; stages without a figure count nothing."""
         return sum(value or 0.0 for value in self.seconds.values())
 
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """The stages without a figure."""
+        return tuple(name for name, value in self.seconds.items() if value is None)
 
-def read_graph(raw: Mapping[str, Any]) -> dict[str, GraphStage]:
+
+def read_graph(raw: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, GraphStage]:
     """The stages of a parsed dvc.yaml, upstream first.
+
+    Args:
+        params: of params.yaml, nested, which ``${data.videos}`` and the like stand for.
 
     Raises:
         ValueError: the stages depend on each other in a circle.
     """
     stages: dict[str, GraphStage] = {}
+    named = {name: lookup(params or {}, name) for name in re.findall(r"\$\{([\w.]+)\}", json.dumps(raw["stages"]))}
+    values = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
     for name, body in raw["stages"].items():
         if "foreach" not in body:
-            stages[name] = _stage(name, body, {})
+            stages[name] = _stage(name, body, values)
             continue
         items = body["foreach"]
         for key in items:
             known = {"item": key} if isinstance(items, list) else {"key": key}
             known |= {} if isinstance(items, list) else {f"item.{k}": v for k, v in items[key].items()}
-            stages[f"{name}@{key}"] = _stage(f"{name}@{key}", body["do"], known)
+            stages[f"{name}@{key}"] = _stage(f"{name}@{key}", body["do"], values | known)
     ordered: dict[str, GraphStage] = {}
     while len(ordered) < len(stages):
         ready = [s for n, s in stages.items() if n not in ordered and set(upstream(s, stages)) <= set(ordered)]
@@ -101,7 +112,7 @@ def read_graph(raw: Mapping[str, Any]) -> dict[str, GraphStage]:
     return ordered
 
 
-def _stage(name: str, body: Mapping[str, Any], known: Mapping[str, str]) -> GraphStage:
+def _stage(name: str, body: Mapping[str, Any], known: Mapping[str, Any]) -> GraphStage:
     def filled(entries: Iterable[Any]) -> tuple[str, ...]:
         found = []
         for entry in entries:
@@ -112,7 +123,8 @@ def _stage(name: str, body: Mapping[str, Any], known: Mapping[str, str]) -> Grap
         return tuple(found)
 
     outs = filled([*body.get("outs", []), *body.get("metrics", [])])
-    return GraphStage(name, filled(body.get("deps", [])), outs, filled(body.get("params", [])))
+    (cmd,) = filled([body.get("cmd", "")])
+    return GraphStage(name, cmd, filled(body.get("deps", [])), outs, filled(body.get("params", [])))
 
 
 def upstream(stage: GraphStage, stages: Mapping[str, GraphStage]) -> list[str]:
@@ -177,8 +189,13 @@ def signatures(
     return found
 
 
-def file_digests(root: Path, stages: Mapping[str, GraphStage]) -> dict[str, str]:
-    """md5 of every dependency that no stage makes; a folder's is over its files' names and contents."""
+def file_digests(root: Path, stages: Mapping[str, GraphStage], by_time: Iterable[str] = ()) -> dict[str, str]:
+    """md5 of every dependency that no stage makes; a folder's is over its files' names and contents.
+
+    Args:
+        by_time: folders too large to read, whose files are told by their sizes and times of change.
+    """
+    unread = frozenset(by_time)
     outs = [out for stage in stages.values() for out in stage.outs]
     found = {}
     for dep in sorted({dep for stage in stages.values() for dep in stage.deps}):
@@ -189,9 +206,16 @@ def file_digests(root: Path, stages: Mapping[str, GraphStage]) -> dict[str, str]
             found[dep] = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         elif path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-            listed = [(str(f.relative_to(path)), hashlib.sha256(f.read_bytes()).hexdigest()) for f in files]
+            listed = [(str(f.relative_to(path)), _told_by(f, dep in unread)) for f in files]
             found[dep] = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     return found
+
+
+def _told_by(file: Path, time: bool) -> str:
+    if not time:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    known = file.stat()
+    return f"{known.st_size} {known.st_mtime_ns}"
 
 
 def locked(
@@ -232,7 +256,7 @@ def experiments(
     """The experiments of some tables, each once with the streams that any row wants, in the order of the rows.
 
     ``params``: the project's parameters, nested, with every default filled in. Overrides that repeat the project's own
-    value are dropped, so that a row under the standard settings is the project itself.
+    value are dropped, so that a row which asks for nothing else is the project itself.
     """
     streams: dict[tuple[tuple[str, str], ...], dict[str, None]] = {}
     for table in tables:
@@ -251,7 +275,7 @@ def normal(setting: Overrides, params: Mapping[str, Any], seed: int) -> tuple[tu
 
     ``params``: the project's parameters, nested, with every default filled in.
     """
-    whole = {**STANDARD, **setting, "train.seed": seed}
+    whole = {**setting, "train.seed": seed}
     return tuple(sorted((name, json.dumps(value)) for name, value in whole.items() if lookup(params, name) != value))
 
 
@@ -280,7 +304,7 @@ def plan(
 
 
 def by_value(tables: Sequence[PaperTable], cost: Mapping[int, float]) -> list[PaperTable]:
-    """Tables by value per second, the free ones first; ``cost``: table number -> seconds."""
+    """Tables by value per second, the free ones first; ``cost``: table number -> seconds, guessed where unknown."""
     return sorted(tables, key=lambda t: (-t.value / max(cost[t.number], 1.0), t.number))
 
 

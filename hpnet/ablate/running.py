@@ -68,9 +68,13 @@ def open_bench(root: Path) -> Bench:
         if not (root / name).exists():
             raise FileNotFoundError(f"{root / name} is missing: {remedy}")
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
-    stages = read_graph(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")))
+    stages = read_graph(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")), params)
     cache = Path(_dvc(root, "cache", "dir").strip().splitlines()[-1])
-    return Bench(root, params, stages, file_digests(root, stages), cache)
+    return Bench(root, params, stages, file_digests(root, stages, [_videos(params)]), cache)
+
+
+def _videos(params: Mapping[str, Any]) -> str:
+    return str((params.get("data") or {}).get("videos", "videos"))
 
 
 def known_signatures(bench: Bench) -> set[str]:
@@ -94,13 +98,10 @@ def _cached(bench: Bench, lock: Mapping[str, Any]) -> frozenset[str]:
 
 
 def seconds_known(bench: Bench) -> dict[str, float]:
-    """Wall time of each command: of the project's last runs here, else those of its committed report, else none."""
+    """Wall time of each command: of the project's last run here, else of an experiment's. Others are left out."""
     found: dict[str, float] = {}
-    table = bench.root / "report" / "tables" / "seconds.csv"
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
-            command, _, seconds = line.rpartition(",")
-            found[command.removeprefix("hpnet ")] = float(seconds)
+    for file in sorted(bench.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
+        found |= read_json(file)["seconds"]
     own = bench.root / ".work" / "seconds.json"
     return found | (read_json(own) if own.is_file() else {})
 
@@ -133,6 +134,13 @@ def _fisher(place: Path) -> float | None:
     return score if score is not None and math.isfinite(score) else None
 
 
+def load_classes(bench: Bench, experiment: Experiment) -> list[str] | None:
+    """The names of the classes that an experiment told apart; None where it has not run."""
+    file = bench.folder / experiment.key / "result.json"
+    found: list[str] | None = read_json(file).get("classes") if file.is_file() else None
+    return found
+
+
 def load_fisher(bench: Bench, experiment: Experiment) -> float | None:
     """The Fisher score that was measured when the experiment ran."""
     file = bench.folder / experiment.key / "result.json"
@@ -141,13 +149,19 @@ def load_fisher(bench: Bench, experiment: Experiment) -> float | None:
 
 
 def prepare(bench: Bench, experiment: Experiment) -> Path:
-    """Make, or make up to date, the workspace of an experiment."""
+    """Make, or make up to date, the workspace of an experiment.
+
+    Raises:
+        ValueError: the project reads something by a path that leads out of it, which leads elsewhere from here.
+    """
     root, place = bench.root.resolve(), bench.folder.resolve() / experiment.key
     place.mkdir(parents=True, exist_ok=True)
     outs = {out.split("/")[0] for stage in bench.stages.values() for out in stage.outs}
-    wanted = {dep.split("/")[0] for stage in bench.stages.values() for dep in stage.deps} - outs
-    videos = Path(str((bench.params.get("data") or {}).get("videos", "videos")))
-    wanted |= set() if videos.is_absolute() else {videos.parts[0]}
+    read = [Path(dep) for stage in bench.stages.values() for dep in stage.deps] + [Path(_videos(bench.params))]
+    away = next((path for path in read if path.parts[:1] == ("..",)), None)
+    if away is not None:
+        raise ValueError(f"{away} leads out of the project {root}: give it as an absolute path")
+    wanted = {path.parts[0] for path in read if path.parts and not path.is_absolute()} - outs
     for name in sorted(wanted):
         if (root / name).exists() and not (place / name).is_symlink():
             (place / name).symlink_to(root / name)
@@ -214,6 +228,7 @@ def run_experiment(
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(place / "artifacts" / "train" / stream / "scores.parquet", target)
     fisher = _fisher(place)
+    data = place / "artifacts" / "data"
     signed = bench.signatures(experiment)
     before = place / "result.json"
     stages = read_json(before)["signatures"] if before.is_file() else {}
@@ -225,6 +240,7 @@ def run_experiment(
         "wall_seconds": round(time.monotonic() - started, 1),
         "seconds": read_json(times) if times.is_file() else {},
         "fisher": fisher,
+        "classes": Clips.load(data).class_names if (data / "clips.csv").is_file() else None,
     }
     write_json(before, result)
     shutil.rmtree(place / "artifacts")  # it is in the cache; the scores are kept
@@ -245,8 +261,8 @@ def run_all(
     """Run experiments in order, as many at once as there are ``gpus`` (None: whatever the device is).
 
     Two experiments that need the same stage are never in flight together, so that no stage runs twice. With a budget
-    (seconds) none is started that would not be done in time, by what is expected of it. One that fails is told and
-    does not stop the others.
+    (seconds) none is started that would not be done in time, by what is expected of it; a stage that was never timed
+    counts as nothing until one of these experiments has run it. One that fails is told and does not stop the others.
 
     Returns:
         Those that were not started.
@@ -255,6 +271,10 @@ def run_all(
     free = list(gpus)
     waiting, flying = list(planned), dict[Future[dict[str, Any]], tuple[Planned, str | None]]()
     left: list[Planned] = []
+    learned: dict[str, float] = {}
+
+    def expected(item: Planned) -> float:
+        return item.total + sum(learned.get(bench.stages[name].command, 0.0) for name in item.untimed)
 
     def busy() -> set[str]:
         return {sign for item, _ in flying.values() for sign in _signs(bench, item, item.runs)}
@@ -267,7 +287,7 @@ def run_all(
             for item in list(waiting):
                 if not free:
                     break
-                if budget is not None and time.monotonic() - began + item.total > budget:
+                if budget is not None and time.monotonic() - began + expected(item) > budget:
                     waiting.remove(item)
                     left.append(item)
                 elif not clashes(item):
@@ -279,7 +299,9 @@ def run_all(
                 item, gpu = flying.pop(future)
                 free.append(gpu)
                 try:
-                    on_done(item, future.result())
+                    result = future.result()
+                    learned |= result["seconds"]
+                    on_done(item, result)
                 except (RuntimeError, OSError, ValueError) as error:
                     on_failure(item, str(error))
     return left

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts import Clips, Scores
-from ..data.mannequin.actions import NAMES
+from ..data.protocols import class_table
 from ..params import STREAMS
 from . import plan, running, writing
 from .paper import Overrides, PaperTable
 from .plan import Experiment, Planned
 from .running import Bench
 from .writing import Written
+
+UNTIMED_SECONDS = 60.0
+"""What a stage counts, in the order of the tables alone, while no stage has a time."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,12 @@ class Session:
         return plan.plan(left, bench.stages, bench.params, bench.digests, self.known, self.seconds)
 
     def ordered(self, tables: Sequence[PaperTable]) -> list[PaperTable]:
-        """Tables by value per second of what is left of them."""
-        cost = {table.number: sum(item.total for item in self.plan([table])) for table in tables}
+        """Tables by value per second of what is left of them; a stage that was never timed counts as an average one."""
+        known = list(self.seconds.values())
+        guess = sum(known) / len(known) if known else UNTIMED_SECONDS
+        cost = {
+            table.number: sum(item.total + guess * len(item.untimed) for item in self.plan([table])) for table in tables
+        }
         return plan.by_value(tables, cost)
 
     def scores_of(self, setting: Overrides, seed: int) -> Mapping[str, Scores]:
@@ -68,16 +75,25 @@ class Session:
         if table.kind == "cost":
             written = writing.cost_table(table)
         elif table.kind == "classes":
-            written = writing.classes_table(table, self.scores_of, self.seeds, self.class_names())
+            written = writing.classes_table(table, self.scores_of, self.seeds, self.class_names(table))
         elif table.kind == "extremes":
-            written = writing.extremes_table(table, self.scores_of, self.seeds, self.class_names())
+            written = writing.extremes_table(table, self.scores_of, self.seeds, self.class_names(table))
         else:
             written = writing.accuracy_table(
                 table, self.scores_of, self.seeds, resamples, 0, self.everything, self.fisher_of
             )
         return written if written is not None and written.done else None
 
-    def class_names(self) -> list[str]:
-        """The classes, of the project or of the built-in benchmark."""
+    def class_names(self, table: PaperTable) -> list[str]:
+        """The classes of a table's first row: of its run, else of the project's clip table, else of the protocol.
+
+        Empty for a folder of videos that nothing has indexed: then there are no scores either.
+        """
+        found = running.load_classes(self.bench, self._experiment(table.rows[0].settings[0], self.seeds[0]))
         folder = self.bench.root / "artifacts" / "data"
-        return Clips.load(folder).class_names if (folder / "clips.csv").is_file() else list(NAMES)
+        if found is not None:
+            return found
+        if (folder / "clips.csv").is_file():
+            return Clips.load(folder).class_names
+        protocol = str(plan.lookup(self.defaults, "data.protocol"))
+        return [] if protocol == "folder" else list(class_table(protocol).name)

@@ -19,7 +19,7 @@ from ..report.figures import FIGURE_STYLE, PALETTE, signed_points
 from ..report.tables import Column, Measured, Table
 from ..statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
 from .paper import ROMAN, Overrides, PaperTable, Row
-from .tables import TABLE5
+from .tables import in_ntu120
 
 Lookup = Callable[[Overrides, int], Mapping[str, Scores]]
 """(setting, seed) -> stream -> scores; empty where that experiment has not been run."""
@@ -67,7 +67,7 @@ class Written:
     wanted: int
 
 
-def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int]) -> Outcome | None:
+def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int], protocol: str = "") -> Outcome | None:
     """What a row's streams, fused where there are several, make of the test clips; None unless all settings ran.
 
     Seeds that did not run in every setting are left out.
@@ -81,7 +81,8 @@ def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int]) -> Outcome | None
     for number, setting in enumerate(row.settings):
         rights = []
         for seed in whole:
-            scores = _joined({name: scores_of(setting, seed)[name] for name in row.streams})
+            named = str(setting.get("data.protocol", protocol))
+            scores = _joined({name: scores_of(setting, seed)[name] for name in row.streams}, named)
             rights.append(np.asarray(scores.logits.argmax(1) == scores.labels, dtype=bool))
         prefix = f"{number}:" if len(row.settings) > 1 else ""
         ids += [prefix + clip for clip in scores.clip_ids]
@@ -90,9 +91,13 @@ def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int]) -> Outcome | None
     return Outcome(tuple(ids), np.concatenate(labels), np.concatenate(columns, axis=1), tuple(whole))
 
 
-def _joined(streams: Mapping[str, Scores]) -> Scores:
-    """The labelled test clips by clip_id, of one stream or of several fused with weights from validation."""
-    scores = fusion.fuse(streams).scores if len(streams) > 1 else next(iter(streams.values()))
+def _joined(streams: Mapping[str, Scores], protocol: str) -> Scores:
+    """The labelled test clips by clip_id, of one stream or of several fused with weights from validation.
+
+    Args:
+        protocol: of the clips; without validation clips it names the released weights.
+    """
+    scores = fusion.fuse(streams, protocol=protocol).scores if len(streams) > 1 else next(iter(streams.values()))
     test = scores.split("test")
     rows = [row for row in np.argsort(np.array(test.clip_ids)) if test.labels[row] >= 0]
     return Scores(
@@ -121,7 +126,7 @@ def accuracy_table(
     Args:
         fisher_of: Fisher score of a setting's features; a column of Tables VII and VIII (Fig. 7).
     """
-    found = [outcome(row, scores_of, seeds) for row in paper.rows]
+    found = [outcome(row, scores_of, seeds, paper.protocol) for row in paper.rows]
     rows: list[dict[str, Any]] = []
     for row, ours in zip(paper.rows, found, strict=True):
         spread = ours.right.mean(1).std(ddof=1) if ours is not None and len(ours.seeds) > 1 else None
@@ -206,7 +211,7 @@ def _caption(paper: PaperTable) -> str:
     differs = f" {paper.differs[:1].upper()}{paper.differs[1:]}." if paper.differs else ""
     return (
         f"Table {paper.roman}: {paper.title}. Paper: top-1 on NTU RGB+D 120 X-Sub unless a row says otherwise; ours: "
-        f"the built-in benchmark.{differs}"
+        f"{paper.ours}.{differs}"
     )
 
 
@@ -214,13 +219,13 @@ def classes_table(
     paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], class_names: Sequence[str]
 ) -> Written | None:
     """Table V: per action, 2-D pose and pooled features, with tests corrected for the number of actions; one seed."""
-    pair = [outcome(row, scores_of, seeds[:1]) for row in paper.rows]
+    pair = [outcome(row, scores_of, seeds[:1], paper.protocol) for row in paper.rows]
     if pair[0] is None or pair[1] is None:
         return None
     changes = per_class_changes(pair[0].right[0], pair[1].right[0], pair[0].labels, class_names)
     rows = []
     for change in changes.to_dict("records"):
-        printed = TABLE5.get(str(change["name"]))
+        printed = in_ntu120(str(change["name"]))
         rows.append(
             {
                 **{str(key): value for key, value in change.items()},
@@ -252,7 +257,7 @@ def extremes_table(
     paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], class_names: Sequence[str], count: int = 10
 ) -> Written | None:
     """Table XVI: the ``count`` most accurate and most confused actions of one stream, and what fusing makes of them."""
-    pair = [outcome(row, scores_of, seeds[:1]) for row in paper.rows]
+    pair = [outcome(row, scores_of, seeds[:1], paper.protocol) for row in paper.rows]
     if pair[0] is None or pair[1] is None:
         return None
     changes = per_class_changes(pair[0].right[0], pair[1].right[0], pair[0].labels, class_names)

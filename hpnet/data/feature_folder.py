@@ -48,13 +48,14 @@ class ImportedClip:
 @dataclass(frozen=True)
 class ImportSummary:
     """What came in: counts; clip_id -> reason of the clips that cannot be used; clip_id of a validation or test clip ->
-    the training clip whose features it has."""
+    the training clip whose features it has; what a reader must know, one sentence each."""
 
     clips: int
     persons: int
     without_person: int
     failed: dict[str, str] = field(default_factory=dict)
     repeats: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def pose_meta(kind: str, skeleton: Skeleton) -> FeatureMeta:

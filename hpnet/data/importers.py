@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts import Scores, fresh
+from ..artifacts import Labelling, Scores, fresh, read_json, write_json
 from ..csv_text import read_csv_text
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
+PROTOCOL_FILE = "protocol.json"
+"""Beside imported scores: the protocol that they were labelled by."""
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
 
@@ -37,37 +39,46 @@ class ImportedScores:
         classes: label, name, prompt.
         frequencies: label, name, count of training clips; None where no training list was given.
         notes: what a reader must know, one sentence each.
+        protocol: that the clips were labelled by; empty where they came with labels of their own.
     """
 
     streams: dict[str, Scores]
     classes: pd.DataFrame
     frequencies: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
+    protocol: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv.
+        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv and the protocol.
+
+        The score files note the class names and the labels and splits of their clips.
 
         Raises:
             ValueError: the folder holds streams of another class list.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        keep = _check_classes(folder / "classes.csv", [str(name) for name in self.classes.name])
+        own = [str(name) for name in self.classes.name]
+        names = _named_classes(folder / "classes.csv", own)
         for stream, scores in self.streams.items():
-            scores.save(folder / stream / "scores.parquet")
-        if not keep:
+            facts = zip(scores.labels.tolist(), scores.splits, strict=True)
+            made = Labelling(tuple(names or own), dict(zip(scores.clip_ids, facts, strict=True)))
+            replace(scores, labelling=made).save(folder / stream / "scores.parquet")
+        if names is None:
             self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
         if self.frequencies is not None:
             self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
+        if self.protocol:
+            write_json(folder / PROTOCOL_FILE, {"protocol": self.protocol})
 
 
-def _check_classes(file: Path, names: list[str]) -> bool:
-    """Whether a classes.csv that is there already stays: its names say more than mere numbers would.
+def _named_classes(file: Path, names: list[str]) -> list[str] | None:
+    """The names of a classes.csv that is there already and stays, because mere numbers would say less; else None.
 
     Raises:
         ValueError: it lists other classes than ``names``.
     """
     if not file.is_file():
-        return False
+        return None
     known = [str(name) for name in pd.read_csv(file, dtype=str, keep_default_na=False).name]
     numbers = [str(label) for label in range(len(known))]
     if len(known) != len(names) or (known != names and numbers not in (known, names)):
@@ -78,7 +89,20 @@ def _check_classes(file: Path, names: list[str]) -> bool:
             f"{file} lists {len(known)} classes, these scores have {len(names)}, and they differ from class {at} on: "
             "scores for another class list; choose another --out"
         )
-    return names == numbers
+    return known if names == numbers else None
+
+
+def load_protocol(folder: Path) -> str:
+    """The protocol that a folder of imported scores was labelled by; empty where it does not say.
+
+    Raises:
+        ValueError: the file is not what an import writes.
+    """
+    file = folder / PROTOCOL_FILE
+    found = read_json(file) if file.is_file() else {"protocol": ""}
+    if not isinstance(found, dict) or not isinstance(found.get("protocol"), str):
+        raise ValueError(f"{file} names no protocol: import the scores again")
+    return str(found["protocol"])
 
 
 def load_frequencies(path: Path) -> NDArray[np.int64]:
@@ -165,7 +189,7 @@ def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False
     else:
         count = np.bincount(list(lists["train"].values()), minlength=len(classes))
         frequencies = classes[["label", "name"]].assign(count=count)
-    return ImportedScores(streams, classes, frequencies, tuple(notes))
+    return ImportedScores(streams, classes, frequencies, tuple(notes), protocol)
 
 
 def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind: str | None = None) -> ImportedScores:
@@ -279,7 +303,10 @@ def _by_clip(names: Sequence[str], values: Iterable[Any], protocol: str, file: P
         clip = protocols.clip_id(protocol, name)
         if clip in rows:
             raise ValueError(f"{file}: clip {clip} is scored twice")
-        row = np.asarray(value)
+        try:
+            row = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            row = np.zeros(0, object)
         if row.ndim != 1 or row.dtype.kind not in "fiu":
             raise ValueError(f"{file}: clip {clip} has scores of shape {row.shape}, {row.dtype}; expected K numbers")
         rows[clip] = row.astype(np.float32)

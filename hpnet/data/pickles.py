@@ -1,78 +1,30 @@
 """Reading other projects' pickles and arrays safely: arrays, dicts, lists, strings and numbers, and nothing else.
 
-A pickle can name any function to call. This reader knows the handful that numpy needs to rebuild an array and refuses
-every other name, so a hostile file is an error instead of a program.
+A pickle can name any function to call. None is: :mod:`hpnet.data.unpickle` reads it as data, so a hostile file is an
+error instead of a program.
 """
 
 from __future__ import annotations
 
-import collections
-import io
-import pickle
-import pickletools
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .unpickle import unpickle
 
-def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
-    """Stand-in for ``codecs.encode``, which old pickles use for bytes: that one encoding alone."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r} are not read, only latin1")
-    return text.encode("latin1")
+LONGEST_REASON = 300
+"""Characters of an error's text: part of it may come from the file."""
 
-
-def _array_builders() -> dict[tuple[str, str], Callable[..., Any]]:
-    """numpy's own helpers, found through numpy, under the module names of numpy 1 and 2."""
-    reconstruct = np.zeros(1).__reduce__()[0]
-    scalar = np.float32(0).__reduce__()[0]
-    from_buffer = np.zeros(1).__reduce_ex__(5)[0]
-    allowed: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("_codecs", "encode"): _encode_latin1,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        allowed[(f"{core}.multiarray", "_reconstruct")] = reconstruct
-        allowed[(f"{core}.multiarray", "scalar")] = scalar
-        allowed[(f"{core}.numeric", "_frombuffer")] = from_buffer
-    return allowed
-
-
-_ALLOWED = _array_builders()
 _BROKEN_ARRAY = (
     ValueError, EOFError, OSError, KeyError, TypeError, AttributeError, SyntaxError, NotImplementedError, OverflowError,
     MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 """What numpy raises on damaged .npy and .npz files."""
-
-
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Only what arrays are made of."""
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it wants {module}.{name}; only arrays, dicts, lists, text and numbers are read"
-            )
-        return _ALLOWED[(module, name)]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refused: nothing outside the file is loaded."""
-        raise pickle.UnpicklingError("it refers to objects outside the file")
-
-
-def _refuse_huge_memo(content: bytes) -> None:
-    """A damaged memo index makes the reader reserve memory for all indices before it: gigabytes from a few bytes."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise pickle.UnpicklingError(f"it stores object {argument} after {count} steps")
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -86,14 +38,10 @@ def load_pickle(path: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        content = path.read_bytes()
-        _refuse_huge_memo(content)
-        return _Reader(io.BytesIO(content)).load()
-    except (
-        pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError,
-        MemoryError, UnicodeDecodeError,
-    ) as error:  # fmt: skip
-        raise ValueError(f"{path} cannot be read as a pickle of arrays: {error or type(error).__name__}") from None
+        return unpickle(path.read_bytes())
+    except (ValueError, OverflowError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as a pickle of arrays: {reason[:LONGEST_REASON]}") from None
 
 
 def load_array(path: Path) -> NDArray[Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from .pickles import load_pickle
 SKELETONS: dict[tuple[int, int], Skeleton] = {(17, 2): COCO17, (25, 3): NTU25}
 """(joints, coordinates) -> skeleton."""
 EXPECTED = "frame_dir, label, total_frames and keypoint (M, T, V, 2 or 3)"
+LONGEST_NAME = 1024
+MOST_CLASSES = 100_000
 
 
 def read_annotations(source: Path) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
@@ -33,35 +36,107 @@ def read_annotations(source: Path) -> tuple[list[dict[str, Any]], dict[str, list
     """
     content = load_pickle(source)
     splits: dict[str, list[str]] = {}
-    if isinstance(content, Mapping):
-        raw_splits = content.get("split", {})
-        if not isinstance(raw_splits, Mapping) or not isinstance(content.get("annotations"), list):
-            raise ValueError(f"{source} holds {sorted(map(str, content))[:6]}; expected split and annotations")
-        splits = {str(name): [str(clip) for clip in clips] for name, clips in raw_splits.items()}
+    if isinstance(content, dict):
+        if not isinstance(content.get("annotations"), list):
+            raise ValueError(f"{source} holds {_keys(content)}; expected split and annotations, a list")
+        splits = _split_lists(source, content.get("split", {}))
         content = content["annotations"]
     if not isinstance(content, list) or not content:
         raise ValueError(f"{source} holds no list of annotations (each {EXPECTED})")
     for number, annotation in enumerate(content):
-        if not isinstance(annotation, dict) or "frame_dir" not in annotation:
-            raise ValueError(f"{source}: annotation {number} has no frame_dir; expected {EXPECTED}")
+        if not isinstance(annotation, dict):
+            raise ValueError(
+                f"{source}: annotation {number} is a {type(annotation).__name__}; expected a dict with {EXPECTED}"
+            )
+        if not _is_name(annotation.get("frame_dir")):
+            raise ValueError(
+                f"{source}: annotation {number} has no frame_dir, text of at most {LONGEST_NAME} characters; expected "
+                f"{EXPECTED}"
+            )
         _check(source, annotation)
     return content, splits
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
+
+
+def _keys(content: Collection[Any]) -> str:
+    """The first keys of a dict, for a message."""
+    return f"{sorted(str(key)[:40] for key in content)[:8]}"
+
+
+def _split_lists(source: Path, raw: Any) -> dict[str, list[str]]:
+    """The lists of names under ``split``, checked."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"{source}: split is a {type(raw).__name__}; expected a dict of lists of frame_dir")
+    splits: dict[str, list[str]] = {}
+    for name, clips in raw.items():
+        listed = clips.tolist() if isinstance(clips, np.ndarray) else clips
+        if not isinstance(listed, list | tuple | set | frozenset):
+            raise ValueError(
+                f"{source}: split {str(name)[:80]!r} is a {type(clips).__name__}; expected a list of frame_dir"
+            )
+        for clip in listed:
+            if not _is_name(clip):
+                raise ValueError(
+                    f"{source}: split {str(name)[:80]!r} lists a {type(clip).__name__} that is no frame_dir; expected "
+                    f"text of at most {LONGEST_NAME} characters"
+                )
+        splits[str(name)[:80]] = [str(clip) for clip in listed]
+    return splits
+
+
 def _check(source: Path, annotation: Mapping[str, Any]) -> None:
-    clip = annotation["frame_dir"]
+    clip = f"{source}: clip {annotation['frame_dir']!r}"
     keypoint = annotation.get("keypoint")
     if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4:
-        found = keypoint.shape if isinstance(keypoint, np.ndarray) else sorted(map(str, annotation))
-        raise ValueError(f"{source}: clip {clip!r} has no keypoint (M, T, V, 2 or 3) but {found}")
+        found = f"an array {keypoint.shape}" if isinstance(keypoint, np.ndarray) else f"a {type(keypoint).__name__}"
+        found = found if "keypoint" in annotation else _keys(annotation)
+        raise ValueError(f"{clip} has no keypoint (M, T, V, 2 or 3) but {found}")
     if keypoint.shape[2:] not in SKELETONS:
         known = " or ".join(f"{joints} joints of {size} coordinates" for joints, size in SKELETONS)
-        raise ValueError(f"{source}: clip {clip!r} has keypoints {keypoint.shape}; expected {known}")
+        raise ValueError(f"{clip} has keypoints {keypoint.shape}; expected {known}")
     score = annotation.get("keypoint_score")
-    if score is not None and np.shape(score) != keypoint.shape[:3]:
-        raise ValueError(f"{source}: clip {clip!r}: keypoint_score is {np.shape(score)}, expected {keypoint.shape[:3]}")
-    if not isinstance(annotation.get("label"), int | np.integer):
-        raise ValueError(f"{source}: clip {clip!r} has no label: expected {EXPECTED}")
+    if score is not None and (not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3]):
+        found = f"{score.shape}" if isinstance(score, np.ndarray) else f"a {type(score).__name__}"
+        raise ValueError(f"{clip}: keypoint_score is {found}, expected {keypoint.shape[:3]}")
+    for key, values in (("keypoint", keypoint), ("keypoint_score", score)):
+        if values is not None and values.dtype.kind not in "fiu":
+            raise ValueError(f"{clip}: {key} is of {values.dtype}; expected numbers")
+    label = annotation.get("label")
+    if label is None or not _is_whole(label):
+        raise ValueError(f"{clip} has no label: expected {EXPECTED}")
+    if label >= MOST_CLASSES:
+        raise ValueError(f"{clip} has label {label}; expected fewer than {MOST_CLASSES}")
+    if image_size_px(annotation) is None:
+        raise ValueError(
+            f"{clip}: img_shape is {_outline(annotation['img_shape'])}; expected (height, width) in pixels, or None"
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def image_size_px(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height of a clip's pictures: (0, 0) where the annotation does not say, None where it says nonsense."""
+    shape = annotation.get("img_shape")
+    if shape is None:
+        return 0, 0
+    sides = shape.tolist() if isinstance(shape, np.ndarray) else shape
+    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(_is_whole(s) and s > 0 for s in sides):
+        return None
+    return int(sides[1]), int(sides[0])
+
+
+def _outline(value: Any) -> str:
+    """A value for a message: a few numbers or words as they are, anything else by its kind."""
+    if isinstance(value, int | float | str):
+        return f"{value!r:.40}"
+    if isinstance(value, list | tuple) and len(value) <= 4 and all(isinstance(v, int | float | str) for v in value):
+        return f"({', '.join(map(_outline, value))})"
+    return f"an array {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
 def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dict[str, str]:
@@ -75,20 +150,7 @@ def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dic
     Raises:
         ValueError: no such group, several to choose from, or a clip in two lists.
     """
-    groups: dict[str, dict[str, str]] = {}
-    for name in splits:
-        for part in ("train", "val", "test"):
-            if part in name:
-                group = name.replace(part, "").strip("_-")
-                groups.setdefault(group, {})[part] = name
-    if wanted is None and len(groups) > 1:
-        raise ValueError(f"the file has splits {', '.join(map(repr, groups))}: choose one with --split")
-    if not groups:
-        raise ValueError("the file has no splits: say with --protocol what trains and what tests")
-    group = wanted if wanted is not None else next(iter(groups))
-    if group not in groups:
-        raise ValueError(f"the file has no split {group!r}; it has {', '.join(map(repr, groups))}")
-    lists = groups[group]
+    lists = lists_of(splits, wanted)
     result: dict[str, str] = {}
     for part, name in lists.items():
         ours = "test" if part == "val" and "test" not in lists else part
@@ -96,6 +158,51 @@ def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dic
             if result.setdefault(clip, ours) != ours:
                 raise ValueError(f"clip {clip!r} is in {result[clip]} and in {name}")
     return result
+
+
+def lists_of(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dict[str, str]:
+    """Part (train, val, test) -> the name of its list in a group; see :func:`choose_split`."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in splits:
+        for part in ("train", "val", "test"):
+            if part in name:
+                group = name.replace(part, "").strip("_-")
+                groups.setdefault(group, {})[part] = name
+    if wanted is None and len(groups) > 1:
+        raise ValueError(f"the file has splits {', '.join(map(repr, list(groups)[:10]))}: choose one with --split")
+    if not groups:
+        raise ValueError("the file has no splits: say with --protocol what trains and what tests")
+    group = wanted if wanted is not None else next(iter(groups))
+    if group not in groups:
+        raise ValueError(f"the file has no split {group!r}; it has {', '.join(map(repr, list(groups)[:10]))}")
+    return groups[group]
+
+
+def match_names(source: Path, splits: Mapping[str, Sequence[str]], wanted: str | None, names: Sequence[str]) -> str:
+    """How the names in a group's lists fit the clips of the file, in a sentence; empty where each fits.
+
+    Raises:
+        ValueError: no name of a list is a clip; counts both sides.
+    """
+    clips = set(names)
+    listed: set[str] = set()
+    lists = lists_of(splits, wanted)
+    fitting = {name: sum(clip in clips for clip in splits[name]) for name in lists.values()}
+    for name, count in fitting.items():
+        listed.update(splits[name])
+        if splits[name] and not count:
+            counts = ", ".join(f"{count} of {len(splits[name])} names in {name}" for name, count in fitting.items())
+            raise ValueError(
+                f"{source}: {counts} are among its {len(names)} clips: the lists have names such as "
+                f"{splits[name][0]!r}, the clips frame_dir such as {names[0]!r}; expected the same names"
+            )
+    absent, unlisted = len(listed - clips), len(clips - listed)
+    if not absent and not unlisted:
+        return ""
+    return (
+        f"of {len(listed)} names in {', '.join(lists.values())}, {len(listed) - absent} are among the {len(names)} "
+        f"clips of {source}: {absent} names have no clip, {unlisted} clips are in no list and neither train nor test"
+    )
 
 
 def person_order(valid: NDArray[np.bool_], scores: NDArray[np.floating]) -> list[int]:
@@ -108,14 +215,20 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
 
     2-D keypoints become x, y, score exactly as :func:`hpnet.pooling.pose2d` makes them of our own estimates; 3-D ones
     are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not there.
+    A 2-D joint was not seen where its score is 0, or where it lies at exactly (0, 0), which is how pose networks write
+    a joint down that they leave out; a person none of whose joints was seen in a frame is not there.
     """
     # (M, T, V, 2 or 3) -> (T, M, V, 2 or 3)
     joints = np.asarray(annotation["keypoint"], np.float32).swapaxes(0, 1)
-    if not np.isfinite(joints).all():
-        raise ValueError(f"clip {annotation['frame_dir']!r} has keypoints that are not finite")
     raw = annotation.get("keypoint_score")
     scores = np.ones(joints.shape[:3], np.float32) if raw is None else np.asarray(raw, np.float32).swapaxes(0, 1)
     valid = np.asarray(joints.any((2, 3)))
+    if joints.shape[-1] == 2:
+        scores = np.where(joints.any(-1), scores, 0)
+        joints = np.where(scores[..., None] == 0, 0, joints)  # whatever stands there, not-a-number too
+        valid = pooling.people_seen(scores, valid)
+    if not np.isfinite(joints).all() or not np.isfinite(scores).all():
+        raise ValueError(f"clip {annotation['frame_dir']!r} has keypoints or scores that are not finite")
     kept = person_order(valid, scores)[:persons]
     joints, scores, valid = joints[:, kept], scores[:, kept], valid[:, kept]
     if joints.shape[-1] == 3:
@@ -145,7 +258,8 @@ def import_pyskl(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, its labels or splits contradict the protocol, or it mixes skeletons.
+        ValueError: the file is broken, its labels or splits contradict the protocol, its lists name other clips than
+            it holds, or it mixes skeletons.
     """
     annotations, splits = read_annotations(source)
     shapes = {annotation["keypoint"].shape[2:] for annotation in annotations}
@@ -154,7 +268,10 @@ def import_pyskl(
     joints, size = shapes.pop()
     names = [str(annotation["frame_dir"]) for annotation in annotations]
     labels = [int(annotation["label"]) for annotation in annotations]
+    notes: tuple[str, ...] = ()
     if protocol is None:
+        note = match_names(source, splits, split, names)
+        notes = (note,) if note else ()
         table, classes = _own_table(source, names, labels, choose_split(splits, split), val_fraction, seed)
     else:
         table = protocols.label_and_split(protocol, names, val_fraction, seed)
@@ -163,8 +280,8 @@ def import_pyskl(
 
     def clips() -> Iterator[ImportedClip]:
         for clip_id, annotation in zip(table.clip_id, annotations, strict=True):
-            height, width = annotation.get("img_shape", (0, 0))
-            video = (int(width), int(height), 0.0)
+            width, height = image_size_px(annotation) or (0, 0)
+            video = (width, height, 0.0)
             try:
                 poses, valid = annotation_poses(annotation, persons)
                 clip = pose_clip(str(clip_id), poses, valid, frames, video)
@@ -175,7 +292,8 @@ def import_pyskl(
                 on_progress(1)
 
     meta = pose_meta("pose2d" if size == 2 else "pose3d", SKELETONS[joints, size])
-    return write_feature_folder(out, clips(), table.assign(path=names), classes, meta, corrections)
+    summary = write_feature_folder(out, clips(), table.assign(path=names), classes, meta, corrections)
+    return replace(summary, notes=notes)
 
 
 def _own_table(
@@ -214,6 +332,7 @@ def _compare(
     if wanted is None and f"{group}_train" not in splits:
         return
     theirs_by_clip = choose_split(splits, group)
+    match_names(source, splits, group, names)
     for name, split in zip(names, table.split, strict=True):
         theirs_split = theirs_by_clip.get(name, "")
         if split and theirs_split and (split == "test") != (theirs_split == "test"):

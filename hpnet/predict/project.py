@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..artifacts import Clips, FeatureMeta, PoseMeta, read_json
+from ..artifacts import LABELLING, Clips, FeatureMeta, PoseMeta, check_trained, read_json
 from ..device import resolve_device
 from ..fusion import fuse_as_fitted, subset_weights
 from ..models.hpnet import HPNet
@@ -62,6 +62,7 @@ class TrainedProject:
         self.fusion = _fusion(folder, streams)
         used = [stream for stream, weight in self.fusion["weights"].items() if weight]
         self.cards: dict[str, dict[str, Any]] = {s: self._card(s) for s in used}
+        self._check_labellings(used)
         self.models: dict[str, TopologyModel | HPNet] = {s: self._model(s) for s in used}
         first = self.cards[used[0]]
         self.classes: list[str] = [str(name) for name in first["classes"]]
@@ -186,6 +187,19 @@ class TrainedProject:
         card = self.cards[stream]
         return int(card["network" if stream == "hpnet" else "sizes"]["num_persons"])
 
+    def _check_labellings(self, streams: Sequence[str]) -> None:
+        """Refuse streams of other labels than those of the tables here, or than those that the fusion was fitted on."""
+        data = self.folder / "artifacts" / "data"
+        now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
+        for stream in streams:
+            check_trained(self.folder / "artifacts" / "train" / stream, now, f"hpnet train {stream}")
+            fitted_on, made_from = self.fusion["labellings"].get(stream), self.cards[stream].get(LABELLING)
+            if fitted_on != made_from:
+                raise ValueError(
+                    f"{self.folder / 'artifacts/fuse/weights.json'} was fitted to scores of {stream} from labels "
+                    f"{fitted_on}, the network is from {made_from}: run `hpnet fuse` or `dvc repro`"
+                )
+
     def _card(self, stream: str) -> dict[str, Any]:
         file = self.folder / "artifacts" / "train" / stream / "config.json"
         if not file.is_file():
@@ -217,6 +231,7 @@ def _fusion(folder: Path, streams: Sequence[str] | None) -> dict[str, Any]:
         weights = {str(s): float(w) for s, w in rule["weights"].items()}
         fusion = {key: rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")}
         json.dumps(fusion, allow_nan=False)
+        labellings = dict(stored.get("labellings", {}))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{file} is not what `hpnet fuse` writes: run `hpnet fuse` again") from None
     if streams:
@@ -226,4 +241,4 @@ def _fusion(folder: Path, streams: Sequence[str] | None) -> dict[str, Any]:
         weights = subset_weights(weights, tuple(weights), tuple(streams))
     if not any(weights.values()):
         raise ValueError(f"{file}: no stream carries weight; run `hpnet fuse` again")
-    return {**fusion, "weights": weights}
+    return {**fusion, "weights": weights, "labellings": labellings}

@@ -32,6 +32,7 @@ GITIGNORE = """/.work/
 /code/
 /report/index.html
 /report/figures/
+/report/run/
 """
 DVCIGNORE = """.work
 __pycache__
@@ -121,13 +122,13 @@ _STAGE = """
 {pad}  - {out}
 {metrics}"""
 _REPORT = """
+  # The page is no output of DVC: it shows git revisions, bytes and seconds, which the next run has others of.
   report:
     cmd: hpnet report
     deps:
 {deps}
     params: [report]
     outs:
-      - report/index.html: {{cache: false}}
       - report/figures: {{cache: false}}
       - report/plots: {{cache: false}}
     metrics:
@@ -185,7 +186,7 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
             _stage(
                 "train",
                 "hpnet train ${key}",
-                ["artifacts/data/clips.csv", "artifacts/pool", "${item.input}", *weights],
+                ["artifacts/data/clips.csv", "artifacts/data/classes.csv", "artifacts/pool", "${item.input}", *weights],
                 'train.seed, "train.${item.section}"',
                 "artifacts/train/${key}",
                 "metrics/train/${key}.json",
@@ -206,7 +207,9 @@ def render_dvc(preset: Preset, values: Values, poses_file: str = "") -> str:
                 )
             )
     scores = [f"artifacts/train/{stream}/scores.parquet" for stream in preset.streams]
-    parts.append(_stage("fuse", "hpnet fuse", ["artifacts/data/clips.csv", *scores], "fuse"))
+    tables = ["artifacts/data/clips.csv", "artifacts/data/classes.csv"]
+    reads = "fuse" if preset.poses else "fuse, data.protocol"  # the protocol names the released weights
+    parts.append(_stage("fuse", "hpnet fuse", [*tables, *scores], reads))
     if not preset.poses:
         shown = [
             "artifacts/data",
@@ -243,7 +246,7 @@ def _stage(
 def _stream_table(streams: tuple[str, ...]) -> str:
     rows = []
     for stream in streams:
-        section, reads = ("hpnet", "detect/frames") if stream == "hpnet" else ("topology", "data/classes.csv")
+        section, reads = ("hpnet", "detect/frames") if stream == "hpnet" else ("topology", "pool/meta.json")
         rows.append(f"\n      {stream}: {{section: {section}, input: artifacts/{reads}}}")
     return "".join(rows)
 

@@ -149,7 +149,9 @@ def _combinations(project: Project) -> list[tuple[str, str, tuple[str, ...], Sco
             if rule == params.rule and params.weights != "validation":
                 weights = fusion.subset_weights(params.weights, tuple(streams), members)
             part = {name: streams[name] for name in members}
-            result = fusion.fuse(part, rule, weights, params.tau, frequency, allow_missing=True)
+            result = fusion.fuse(
+                part, rule, weights, params.tau, frequency, allow_missing=True, protocol=project.params.data.protocol
+            )
             scores = evaluated(result.scores)
             if scores is not None:
                 title = " + ".join(_short(name) for name in members) if len(members) < len(streams) else "All streams"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..artifacts import Scores, read_json
+from ..artifacts import Clips, Scores, read_json, require_labelling
 from ..params import STREAMS
 from ..statistics import per_class_changes
 from .collect import Project, flatten
@@ -64,6 +64,12 @@ def _from_folder(folder: Path, name: str) -> Other:
     files = {stream: folder / "artifacts" / "train" / stream / "scores.parquet" for stream in STREAMS}
     files[FUSED] = folder / "artifacts" / "fuse" / "scores.parquet"
     scores = {stream: Scores.load(file) for stream, file in files.items() if file.is_file()}
+    data = folder / "artifacts" / "data"
+    now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
+    for stream, found in scores.items():
+        if now is not None and found.labelling is not None:  # a run of an earlier hpnet may be compared with
+            command = "hpnet fuse" if stream == FUSED else f"hpnet train {stream}"
+            require_labelling(files[stream], found.labelling, now, command)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")) or {}
     return Other(name, params, metrics, scores, () if scores else ("That run has no scores: only metrics compare.",))
 

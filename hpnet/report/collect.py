@@ -15,7 +15,19 @@ from typing import Any
 
 import pandas as pd
 
-from ..artifacts import Boxes, Clips, Features, PersonFrames, PoseStore, Scores, TrainedFeatures, read_json
+from ..artifacts import (
+    Boxes,
+    Clips,
+    Features,
+    Labelling,
+    PersonFrames,
+    PoseStore,
+    Scores,
+    TrainedFeatures,
+    check_trained,
+    read_json,
+    require_labelling,
+)
 from ..params import STREAMS, Params
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
@@ -58,8 +70,9 @@ class Project:
     """The artifacts and metrics of a project.
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
-    bytes on disk per stage; ``seconds``: wall time of each command's last run here (``.work/seconds.json``), apart from
-    the metrics, which the same seed must reproduce; ``claims``: what `hpnet ablate` found of the paper's claims.
+    bytes on disk per stage; ``seconds``, ``revisions``: wall time and git revision of each command's last run here
+    (``.work/seconds.json``, ``revisions.json``), apart from artifacts and metrics, which the same seed must reproduce;
+    ``claims``: what `hpnet ablate` found of the paper's claims.
     """
 
     folder: Path
@@ -78,6 +91,7 @@ class Project:
     metrics: dict[str, Any] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
     claims: list[dict[str, str]] = field(default_factory=list)
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -87,9 +101,12 @@ def collect(folder: Path, params: Params) -> Project:
     """Read a project folder.
 
     Raises:
-        ValueError: an artifact is there but cannot be read; names the file.
+        ValueError: an artifact is there but cannot be read, or was not made from the labels, splits and classes of the
+            tables; names the file.
     """
     artifacts = folder / "artifacts"
+    clips = Clips.load(artifacts / "data") if (artifacts / "data" / "clips.csv").is_file() else None
+    now = None if clips is None else clips.labelling()
     metrics = _metrics(folder / "metrics")
     trained = metrics.get("train", {})
     compared = metrics.get("compare", {})
@@ -100,7 +117,7 @@ def collect(folder: Path, params: Params) -> Project:
     return Project(
         folder=folder,
         params=params,
-        clips=Clips.load(artifacts / "data") if (artifacts / "data" / "clips.csv").is_file() else None,
+        clips=clips,
         truth=pd.read_parquet(truth) if truth.is_file() else None,
         boxes=Boxes.load(artifacts / "detect") if (artifacts / "detect" / "boxes.parquet").is_file() else None,
         people=read_json(artifacts / "detect" / "people.json")
@@ -111,27 +128,45 @@ def collect(folder: Path, params: Params) -> Project:
         else None,
         poses=PoseStore(artifacts / "estimate") if (artifacts / "estimate" / "index.parquet").is_file() else None,
         features=Features.load(artifacts / "pool") if (artifacts / "pool" / "features.npy").is_file() else None,
-        runs={name: read_run(artifacts / "train" / name, name, trained.get(name, {})) for name in streams},
-        variants={name: read_run(artifacts / "compare" / name, name, compared.get(name, {})) for name in variants},
-        fused=Scores.load(fuse / "scores.parquet") if (fuse / "scores.parquet").is_file() else None,
+        runs={s: read_run(artifacts / "train" / s, s, trained.get(s, {}), now) for s in streams},
+        variants={v: read_run(artifacts / "compare" / v, v, compared.get(v, {}), now) for v in variants},
+        fused=_fused(fuse / "scores.parquet", now),
         weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
-        seconds=_seconds(folder / ".work" / "seconds.json"),
+        seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json").items()},
+        revisions={command: str(r) for command, r in _noted(folder / ".work" / "revisions.json").items() if r},
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
         revision=git_revision(folder),
         versions=installed_versions(),
     )
 
 
-def read_run(folder: Path, name: str, metrics: Mapping[str, Any]) -> Run:
+def read_run(folder: Path, name: str, metrics: Mapping[str, Any], now: Labelling | None = None) -> Run:
     """One folder of train or compare: config.json, scores.parquet, trained_features.parquet and history/, where they
-    exist."""
+    exist.
+
+    Args:
+        now: labels, splits and classes of the tables, None where there are none.
+
+    Raises:
+        ValueError: it was made from others.
+    """
+    check_trained(folder, now, f"hpnet {folder.parent.name} {name}")
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     scores = Scores.load(folder / "scores.parquet") if (folder / "scores.parquet").is_file() else None
     seen = folder / "trained_features.parquet"
     features = TrainedFeatures.load(seen) if seen.is_file() else None
     return Run(name, scores, config, read_history(folder / "history"), dict(metrics), features)
+
+
+def _fused(file: Path, now: Labelling | None) -> Scores | None:
+    if not file.is_file():
+        return None
+    scores = Scores.load(file)
+    if now is not None:
+        require_labelling(file, scores.labelling, now, "hpnet fuse")
+    return scores
 
 
 def read_history(folder: Path) -> Curves:
@@ -217,8 +252,9 @@ def _metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _seconds(file: Path) -> dict[str, float]:
-    return {name: float(value) for name, value in read_json(file).items()} if file.is_file() else {}
+def _noted(file: Path) -> dict[str, Any]:
+    """What a file of .work says of each command; nothing where no stage ran here."""
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _claims(file: Path) -> list[dict[str, str]]:

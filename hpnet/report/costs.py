@@ -47,7 +47,7 @@ def cost_section(project: Project, kept: Files) -> dict[str, Any]:
             Column("bytes", "Bytes", "count"),
         )
         part["tables"].append(
-            kept.table(
+            kept.run_table(
                 Table("storage", f"What the stages store{f', {clips} usable clips' if clips else ''}", columns, stored)
             )
         )
@@ -67,7 +67,9 @@ def cost_section(project: Project, kept: Files) -> dict[str, Any]:
         columns = (Column("command", "Command", "code"), Column("seconds", "Seconds", "number"))
         times = [{"command": f"hpnet {name}", "seconds": value} for name, value in project.seconds.items()]
         part["tables"].append(
-            kept.table(Table("seconds", "Wall time of each command's last run here, start-up included", columns, times))
+            kept.run_table(
+                Table("seconds", "Wall time of each command's last run here, start-up included", columns, times)
+            )
         )
     if not part["tables"]:
         part["notes"].append("The stages recorded neither sizes nor times.")

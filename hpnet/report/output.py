@@ -1,4 +1,7 @@
-"""What is written beside the page: figures and tables, collected while the page is made."""
+"""What is written beside the page: figures and tables, collected while the page is made.
+
+Tables of what varies from run to run (seconds, bytes on disk) lie in ``run/``, which git ignores.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class Files:
         self.figures: dict[str, str] = {}
         self.pictures: dict[str, Image] = {}
         self.tables: dict[str, str] = {}
+        self.run_tables: dict[str, str] = {}
 
     def chart(self, name: str, draw: Callable[[int], str]) -> Chart:
         """A chart in two widths; the wide one becomes a file."""
@@ -47,9 +51,15 @@ class Files:
         self.tables[table.name] = table.to_csv()
         return table
 
+    def run_table(self, table: Table) -> Table:
+        """A table of what this one run took, also as CSV; another run on the same machine has other numbers."""
+        self.run_tables[table.name] = table.to_csv()
+        return table
+
     def write(self, out: Path) -> None:
-        """Write figures/ and tables/ below ``out``; tables of an earlier report go, those of `hpnet ablate` stay."""
-        for folder in ("figures", "tables"):
+        """Write figures/, tables/ and run/ below ``out``; tables of an earlier report go, those of `hpnet ablate`
+        stay."""
+        for folder in ("figures", "tables", "run"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         for file in (out / "tables").glob("*.csv"):
             if file.stem not in self.tables and not re.fullmatch(r"table\d+|claims", file.stem):
@@ -60,6 +70,8 @@ class Files:
             (out / "figures" / f"{name}.png").write_bytes(_png(image))
         for name, text in self.tables.items():
             (out / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
+        for name, text in self.run_tables.items():
+            (out / "run" / f"{name}.csv").write_text(text, encoding="utf-8")
 
 
 def _png(image: Image) -> bytes:

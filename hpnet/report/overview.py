@@ -141,9 +141,19 @@ def flow_section(project: Project) -> list[dict[str, Any]]:
         f"{graph.model}, {graph.blocks} blocks × {graph.base_channels}" if trained else None,
         f"seed {params.train.seed}" if trained else None,
     )
-    weights = "weights from validation" if params.fuse.weights == "validation" else "given weights"
-    add("fuse", *([params.fuse.rule, weights] if project.fused is not None else ["not run"]))
+    add("fuse", *([params.fuse.rule, weights_in_words(project)] if project.fused is not None else ["not run"]))
     return stages
+
+
+def weights_in_words(project: Project) -> str:
+    """Where the fusion weights in use come from, as ``weights.json`` says."""
+    chosen = project.weights.get(project.weights.get("chosen", ""), {})
+    return {
+        "validation": "weights from validation",
+        "given": "given weights",
+        "released": f"no validation clips: the released weights of {project.params.data.protocol}",
+        "equal": "no validation clips: equal weights",
+    }.get(chosen.get("origin", ""), "weights of unknown origin")
 
 
 def _metric(values: Mapping[str, Any], name: str, form: str) -> str | None:
@@ -179,7 +189,7 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         facts.append(("Parity mode", meta.parity))
     for name, value in _digests(project.metrics, project.runs):
         facts.append((name, value))
-    trained = {str(run.config["git_revision"])[:12] for run in project.runs.values() if run.config.get("git_revision")}
+    trained = {rev[:12] for command, rev in project.revisions.items() if command.removeprefix("train ") in project.runs}
     if trained:
         facts.append(("Trained at revision", ", ".join(sorted(trained))))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in project.versions.items())))
@@ -237,7 +247,8 @@ def method_section(project: Project) -> list[str]:
         "(Benjamini and Hochberg).",
         "Nothing is chosen on the test split. The epoch and the fusion weights come from the validation "
         "split, or, where "
-        "there is none, from the last epoch and from fixed constants. Scores are joined by clip name.",
+        "there is none, the epoch is the last one and the weights are the released ones of the paper's protocol, or "
+        "equal. Scores are joined by clip name.",
         "“Which of the two” asks only whether a clip's own action scores above its look-alike partner's; "
         "guessing gives 50 %.",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,12 @@ def evaluated(scores: Scores | None) -> Scores | None:
 def select(scores: Scores, keep: Bools) -> Scores:
     """The clips where ``keep`` is true."""
     rows = np.flatnonzero(keep)
-    return Scores(
-        tuple(scores.clip_ids[i] for i in rows),
-        tuple(scores.splits[i] for i in rows),
-        scores.labels[rows],
-        scores.logits[rows],
+    return replace(
+        scores,
+        clip_ids=tuple(scores.clip_ids[i] for i in rows),
+        splits=tuple(scores.splits[i] for i in rows),
+        labels=scores.labels[rows],
+        logits=scores.logits[rows],
     )
 
 

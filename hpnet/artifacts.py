@@ -47,8 +47,19 @@ def read_json(path: Path) -> Any:
     """Load JSON; a broken file is a ValueError that names it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
+
+
+def readable(path: Path) -> Path:
+    """``path``, once it could be opened: safetensors calls a file that may not be read "No such file or directory".
+
+    Raises:
+        FileNotFoundError: no such file.
+        PermissionError: it may not be read.
+    """
+    with path.open("rb"):
+        return path
 
 
 def fresh(path: Path) -> Path:
@@ -67,12 +78,19 @@ def fresh(path: Path) -> Path:
 def writing(path: Path) -> Iterator[Path]:
     """``path``, fresh, to be written by a library whose errors do not say which file failed, or why.
 
+    The file's permissions follow the umask, as those of its neighbours do; safetensors leaves 0600.
+
     Raises:
         OSError: the file could not be written; names it and says how much room the disk has.
     """
     path = fresh(path)
     try:
+        path.touch()
+        mode = path.stat().st_mode
+        path.unlink()
         yield path
+        if path.stat().st_mode != mode:
+            path.chmod(mode)
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise
@@ -523,7 +541,7 @@ class PoseStore:
         row = self.index.loc[clip_id]
         start, frames, persons = int(row.start), int(row.frames), int(row.persons)
         wanted = list(self.meta.taps) if taps is None else list(taps)
-        with safe_open(self.folder / str(row.shard), framework="numpy") as file:
+        with safe_open(readable(self.folder / str(row.shard)), framework="numpy") as file:
 
             def read(name: str) -> NDArray[Any]:
                 rows = file.get_slice(name)[start : start + frames * persons]

@@ -267,7 +267,9 @@ def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, An
         "detect": params.model_dump(),
         "precision": precision,
         "weights": weights_digest(params.model) if params.enabled else "",
-        "code": code_version(detector_module, tracking_module, __name__, "hpnet.video", "hpnet.artifacts"),
+        "code": code_version(
+            detector_module, tracking_module, __name__, "hpnet.video", "hpnet.artifacts", "hpnet.yolo_checkpoint"
+        ),
     }
 
 

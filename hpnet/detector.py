@@ -25,18 +25,22 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from .artifacts import writing
 from .device import resolve_device, resolve_precision
 from .tracking import Track
-from .weights import ASSETS, digest, find, load_into, load_state
+from .weights import ASSETS, digest, find, load_into, load_state, packaged
+from .yolo_checkpoint import KINDS, read_checkpoint, require_layers
 
 Detection = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Boxes (B, 4) xyxy in frame pixels and scores (B,) of one frame, best first."""
 
 PACKAGED = "mannequin-yolo.safetensors"
-PACKAGED_ORIGIN = "them by reinstalling hpnet, or train them with `hpnet pretrain detector`,"
 PERSON = "person"
 LOW_SCORE = 0.1
 """Detections down to this score may continue a track (ByteTrack's second association), never start one."""
+
+MOST_SHARED_HEADS = 2
+"""An RT-DETR may have so many times the numbers of its file, since heads can share theirs."""
 
 _STRIDE_PX = 32
 _GREY = 114
@@ -56,7 +60,6 @@ class Ultralytics:
     DetectionModel: Any
     DetectionLoss: Any
     non_max_suppression: Callable[..., list[torch.Tensor]]
-    torch_safe_load: Callable[..., tuple[Any, str]]
     BYTETracker: Any
     Boxes: Any
     defaults: Any
@@ -103,7 +106,6 @@ def ultralytics() -> Ultralytics:
         DetectionModel=tasks.DetectionModel,
         DetectionLoss=part("ultralytics.utils.loss").v8DetectionLoss,
         non_max_suppression=part("ultralytics.utils.nms").non_max_suppression,
-        torch_safe_load=tasks.torch_safe_load,
         BYTETracker=part("ultralytics.trackers.byte_tracker").BYTETracker,
         Boxes=part("ultralytics.engine.results").Boxes,
         defaults=utils.DEFAULT_CFG,
@@ -134,8 +136,8 @@ def save_network(network: torch.nn.Module, file: Path) -> None:
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, file)
+    with writing(file) as fresh:
+        save_file(state, fresh)
 
 
 def load_network(config: dict[str, Any], file: Path) -> torch.nn.Module:
@@ -151,24 +153,116 @@ def load_network(config: dict[str, Any], file: Path) -> torch.nn.Module:
 
 
 def load_checkpoint(file: Path) -> torch.nn.Module:
-    """The network of an ultralytics .pt file, float32, unpickled under ultralytics' allow-list (weights_only=True).
+    """The network of an ultralytics .pt file, float32: its tensors and class names in a network that is built here.
+
+    Nothing that the file names is imported, called or fetched; see :mod:`hpnet.yolo_checkpoint`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no detection checkpoint, damaged, or holds classes outside the allow-list.
+        ValueError: the file is no detection checkpoint, damaged, or of a network that is not known here.
     """
     if not file.is_file():
         raise FileNotFoundError(f"detect.model: {file} is missing: put an ultralytics checkpoint there")
-    parts = ultralytics()
     try:
-        checkpoint, _ = parts.torch_safe_load(str(file), safe_only=True)
-    except (TypeError, RuntimeError, ModuleNotFoundError, ImportError) as error:
-        raise ValueError(f"detect.model: {file} cannot be loaded safely: {str(error).splitlines()[0]}") from None
-    network = (checkpoint.get("ema") or checkpoint.get("model")) if isinstance(checkpoint, dict) else None
-    if not isinstance(network, parts.DetectionModel):
-        raise ValueError(f"detect.model: {file} holds {type(network).__name__}, expected an ultralytics DetectionModel")
-    assert isinstance(network, torch.nn.Module)
-    return network.float()
+        checkpoint = read_checkpoint(file)
+        network: torch.nn.Module = ultralytics().DetectionModel(
+            _description(checkpoint.kind), nc=len(checkpoint.names), verbose=False
+        )
+        load_into(network, _float32(checkpoint.state), str(file))
+        require_layers(network, checkpoint.modules, str(file))
+    except ValueError as error:
+        raise ValueError(f"detect.model: {error}") from None
+    network.names = checkpoint.names  # type: ignore[assignment]
+    network.args = ultralytics().defaults
+    return network
+
+
+def _float32(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _description(kind: str) -> dict[str, Any]:
+    """A known network as an ultralytics model description: the packaged one, or ultralytics' own file."""
+    known = KINDS[kind]
+    if not known.description:
+        return packaged_config()
+    spec = importlib.util.find_spec("ultralytics")
+    file = Path(str(spec.origin if spec else "")).parent / "cfg" / "models" / known.description
+    config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return {**config, "scale": known.scale} if known.scale else config
+
+
+def rtdetr_folder(source: str) -> Path:
+    """The folder of an RT-DETR: a folder, or a hub's name among the weights folders or in the hub's cache.
+
+    Raises:
+        FileNotFoundError: it is not on this machine; says how to fetch it.
+    """
+    from .hub_folder import find_folder
+
+    folder = find_folder(source)
+    if folder is None:
+        raise FileNotFoundError(
+            f"detect.model: RT-DETR {source!r} is not here: `hpnet weights fetch rtdetr:OWNER/NAME`, or give its "
+            "folder as rtdetr:FOLDER"
+        )
+    return folder
+
+
+def load_rtdetr(folder: Path) -> Any:
+    """transformers' RT-DETR from a folder, float32. No address is asked, whatever its config.json names.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the folder is broken, or its weights and its configuration do not fit.
+    """
+    from transformers import RTDetrConfig, RTDetrForObjectDetection
+
+    from .hub_folder import CONFIG, in_words, offline, plain_config, require_size, small_json, weights_in
+
+    file = weights_in(folder, "detect.model: RT-DETR")
+    state = _float32(load_state(file))
+    config = plain_config(small_json(folder / CONFIG), RTDetrConfig, str(folder / CONFIG))
+    held = sum(value.numel() for value in state.values())
+    require_size(config, RTDetrForObjectDetection, MOST_SHARED_HEADS * held, str(folder / CONFIG))
+    with offline(), in_words(str(folder)):
+        network, told = RTDetrForObjectDetection.from_pretrained(
+            None,
+            config=config,
+            state_dict=_without_twins(state),
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    require_nothing_left(told, str(file))
+    return network
+
+
+def _without_twins(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without batch norm's counters, and without heads that older versions saved a second time."""
+    return {
+        name: value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+        and not (name.startswith(("class_embed.", "bbox_embed.")) and f"model.decoder.{name}" in state)
+    }
+
+
+def require_nothing_left(told: dict[str, Any], source: str) -> None:
+    """Raise a ValueError where transformers' loading info has keys that are missing, unexpected or of other shapes."""
+    shapes = [f"{name} {tuple(theirs)} instead of {tuple(ours)}" for name, theirs, ours in told["mismatched_keys"]]
+    problems = [
+        f"{len(names)} {what} ({', '.join(str(name)[:200] for name in sorted(names)[:3])})"
+        for names, what in (
+            (shapes, "of another shape"),
+            ([name for name in told["missing_keys"] if not name.endswith("num_batches_tracked")], "missing"),
+            (told["unexpected_keys"], "unexpected"),
+        )
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{source} does not fit this network: tensors {'; '.join(problems)}")
 
 
 # --- detectors --------------------------------------------------------------------------------------------------------
@@ -249,12 +343,13 @@ class RTDetrDetector:
     """RT-DETR of transformers (Apache-2.0), people only.
 
     Args:
-        source: a folder written by ``save_pretrained``, or a hub name such as ``PekingU/rtdetr_r18vd``.
+        source: a folder written by ``save_pretrained``, or a hub name such as ``PekingU/rtdetr_r18vd`` that
+            `hpnet weights fetch` brought here.
         image_size: side of the network's square input, pixels; the published networks expect 640.
 
     Raises:
-        FileNotFoundError: neither a folder nor to be had from the hub.
-        ValueError: the network has no class called person.
+        FileNotFoundError: neither a folder nor a name that was fetched.
+        ValueError: the folder is broken or of another network, or the network has no class called person.
     """
 
     def __init__(
@@ -267,15 +362,7 @@ class RTDetrDetector:
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        from transformers import RTDetrForObjectDetection
-
-        try:
-            network = RTDetrForObjectDetection.from_pretrained(source)
-        except OSError as error:
-            raise FileNotFoundError(
-                f"detect.model: RT-DETR {source!r} is neither a folder nor to be had from the hub "
-                f"({str(error).splitlines()[0]}): download it and give its folder as rtdetr:FOLDER"
-            ) from None
+        network = load_rtdetr(rtdetr_folder(source))
         people = [int(index) for index, name in network.config.id2label.items() if name == PERSON]
         if not people:
             raise ValueError(f"detect.model: {source} has no class {PERSON!r}")
@@ -319,7 +406,7 @@ def _in_frame(boxes: torch.Tensor, scores: torch.Tensor, width: int, height: int
 
 
 def _packaged(source: str, **options: Any) -> Detector:
-    return UltralyticsDetector(load_network(packaged_config(), find(PACKAGED, PACKAGED_ORIGIN)), **options)
+    return UltralyticsDetector(load_network(packaged_config(), mannequin_file(source)), **options)
 
 
 def _checkpoint(source: str, **options: Any) -> Detector:
@@ -327,7 +414,7 @@ def _checkpoint(source: str, **options: Any) -> Detector:
 
 
 def weights_digest(model: str) -> str:
-    """A digest of the weights that ``detect.model`` names; the name itself where they are on a hub.
+    """A digest of the weights that ``detect.model`` names: of the very files that :func:`build_detector` reads.
 
     Raises:
         ValueError: an unknown name.
@@ -335,12 +422,27 @@ def weights_digest(model: str) -> str:
     """
     name, source = parse_model(model)
     if name == "mannequin-yolo":
-        return digest(find(PACKAGED, PACKAGED_ORIGIN))
+        return digest(mannequin_file(source))
     if name == "ultralytics":
         return digest(checkpoint_file(source))
-    folder = Path(source)
-    parts = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
-    return " ".join(digest(p) for p in parts) or source
+    from .hub_folder import CONFIG, weights_in
+
+    folder = rtdetr_folder(source)
+    return " ".join(digest(file) for file in (folder / CONFIG, weights_in(folder, "detect.model: RT-DETR")))
+
+
+def mannequin_file(source: str) -> Path:
+    """The file of mannequin-yolo: the packaged one, or ``source`` where that is a path.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: a weights folder holds another file of the packaged one's name.
+    """
+    if not source:
+        return packaged(PACKAGED)
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"detect.model: {source} is missing: `hpnet pretrain detector` writes such a file")
+    return Path(source)
 
 
 def checkpoint_file(source: str) -> Path:
@@ -368,12 +470,16 @@ DETECTORS: dict[str, Callable[..., Detector]] = {
 def parse_model(model: str) -> tuple[str, str]:
     """``detect.model`` -> (name in DETECTORS, source): ``mannequin-yolo``, ``yolo11n``, ``a/b.pt``, ``rtdetr:SOURCE``.
 
+    A .safetensors path is a mannequin-yolo that `hpnet pretrain detector` wrote.
+
     Raises:
         ValueError: an unknown name; lists the choices.
     """
     name, _, source = model.partition(":")
     if name in DETECTORS and (source or name == "mannequin-yolo"):
         return name, source
+    if model.endswith(".safetensors"):
+        return "mannequin-yolo", model
     if model.endswith(".pt") or model.startswith("yolo"):
         return "ultralytics", model
     raise ValueError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import XCLIPConfig
 
 from .artifacts import Clips, FeatureMeta, Features, PersonFrames, load_meta
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
@@ -33,6 +33,7 @@ from .datasets import (
     mirrored_labels,
     person_rows,
 )
+from .hub_folder import offline, plain_config
 from .models.hpnet import HPNet, HPNetConfig, multimodal_loss
 from .models.xclip import video_state, with_drop_path
 from .params import MultimodalParams
@@ -51,7 +52,7 @@ from .training import (
     warmup_schedule,
 )
 from .videotext import XCLIPCheckpoint, load_xclip
-from .weights import load_into
+from .weights import load_into, load_tensors
 
 BETAS = (0.9, 0.98)
 MESSAGE_PARTS = ("message_", "mit.", "prompts_")
@@ -477,6 +478,13 @@ def load_multimodal(folder: Path) -> HPNet:
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
-    model = load_meta(folder / "config.json", lambda card: HPNet(HPNetConfig.from_json(card["network"])))
-    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    with offline():
+        model = load_meta(folder / "config.json", lambda card: HPNet(_plain(card["network"], folder / "config.json")))
+    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
     return model.eval()
+
+
+def _plain(network: dict[str, Any], source: Path) -> HPNetConfig:
+    """The configuration of a card, with X-CLIP's part checked as that of a stranger's folder is."""
+    config = HPNetConfig.from_json(network)
+    return replace(config, video=plain_config(config.video, XCLIPConfig, f"{source}: network.video").to_dict())

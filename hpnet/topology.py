@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .artifacts import Clips, FeatureMeta, Features, load_meta
@@ -55,7 +54,7 @@ from .training import (
     shuffled_batches,
     warmup_schedule,
 )
-from .weights import load_into
+from .weights import load_into, load_tensors
 
 MOMENTUM = 0.9
 
@@ -458,7 +457,7 @@ def load_topology(folder: Path) -> TopologyModel:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
     model, frames = load_meta(folder / "config.json", _of_card)
-    load_into(model, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
     model.average_draws(frames)
     return model.eval()
 

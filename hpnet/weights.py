@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import math
 import os
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,53 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .artifacts import readable
+from .torch_file import MOST_EMPTY, Made, StoredTensor, TorchFile
 from .weights_ctrgcn import convert_ctrgcn as convert_ctrgcn
 
 State = dict[str, Tensor]
 ASSETS = Path(__file__).resolve().parent / "assets"
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 PREFIXES = ("module.", "_orig_mod.")
+MOST_NAME_LENGTH = 500
+PACKAGED_NAMES = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
+"""Networks that ship with hpnet; their names mean those files and no others."""
 
 
 def search_folders() -> list[Path]:
-    """Where weights are looked for, in order: $HPNET_WEIGHTS, ``weights/`` of the project, the package's own."""
+    """Where weights are looked for, in order: $HPNET_WEIGHTS, then ``weights/`` of the project."""
     named = os.environ.get("HPNET_WEIGHTS")
-    return [*([Path(named)] if named else []), Path("weights"), ASSETS]
+    return [*([Path(named)] if named else []), Path("weights")]
+
+
+def is_packaged(file_name: str) -> bool:
+    """Whether a name, or a path below a weights folder, is one of the package's own networks."""
+    parts = Path(file_name).parts
+    return bool(parts) and Path(parts[0]).stem in PACKAGED_NAMES
+
+
+def packaged(file_name: str) -> Path:
+    """A file of the package's own weights. A searched folder is never asked for it.
+
+    Raises:
+        FileNotFoundError: it is missing from the package.
+        ValueError: a searched folder has another file of that name, which would be taken for the one in use.
+    """
+    own = ASSETS / file_name
+    if not own.is_file():
+        raise FileNotFoundError(f"{own} is missing: reinstall hpnet, or make it with `hpnet pretrain`")
+    for folder in search_folders():
+        other = folder / file_name
+        if other.is_file() and not other.samefile(own) and digest(other) != digest(own):
+            raise ValueError(
+                f"{other} is not read: {Path(file_name).parts[0]} is always the package's own. Rename that file and "
+                "give it by its path, or remove it"
+            )
+    return own
 
 
 def find(file_name: str, origin: str) -> Path:
-    """The path of a weights file.
+    """The path of a weights file; of a packaged network the package's own (:func:`packaged`).
 
     Args:
         file_name: its name.
@@ -39,6 +69,8 @@ def find(file_name: str, origin: str) -> Path:
     Raises:
         FileNotFoundError: it is in none of :func:`search_folders`; says what to fetch and where to put it.
     """
+    if is_packaged(file_name):
+        return packaged(file_name)
     for folder in search_folders():
         if (folder / file_name).is_file():
             return folder / file_name
@@ -57,51 +89,68 @@ def digest(path: str | Path) -> str:
     return value.hexdigest()
 
 
-def load_state(path: str | Path) -> State:
-    """Read the tensors of a checkpoint: safetensors, or a torch file read with ``weights_only``.
-
-    A state dict inside ``state_dict``, ``model`` and the like is unwrapped, and a ``module.`` prefix that every key has
-    is taken off. Bookkeeping of OpenMMLab's runner beside it (message buffers) is read as inert objects and dropped.
+def load_tensors(path: Path) -> State:
+    """The tensors of a safetensors file, by their names there.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, half-downloaded, would run code, or holds no tensors.
+        PermissionError: it may not be read.
+        ValueError: it is broken or half-downloaded.
+    """
+    try:
+        state = load_file(readable(path))
+    except SafetensorError as error:
+        raise ValueError(f"weights {path} are broken or half-downloaded ({error}): fetch them again") from None
+    for name, value in state.items():
+        if not value.numel() and math.prod(max(side, 1) for side in value.shape) > MOST_EMPTY:
+            raise ValueError(f"weights {path} are not loaded: tensor {name[:200]} is empty, of shape {value.shape}")
+    return state
+
+
+def load_state(path: str | Path) -> State:
+    """Read the tensors of a checkpoint: safetensors, or a torch file through :class:`hpnet.torch_file.TorchFile`.
+
+    A state dict inside ``state_dict``, ``model`` and the like is unwrapped, and a ``module.`` prefix that every key has
+    is taken off. Bookkeeping beside it is dropped.
+
+    Raises:
+        FileNotFoundError: no such file.
+        PermissionError: it may not be read.
+        ValueError: the file is broken, half-downloaded, names objects besides tensors, is over a bound of
+            :mod:`hpnet.torch_file`, or holds no tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"weights {path} are missing")
-    if path.suffix == ".safetensors":
-        try:
-            raw: Any = load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"weights {path} are broken or half-downloaded ({error}): fetch them again") from None
-    else:
-        try:
-            with _inert_bookkeeping():
-                raw = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
-            if unsafe:
-                raise ValueError(f"weights {path} hold objects besides tensors and are not loaded: {unsafe}") from None
-            raise ValueError(f"weights {path} are no checkpoint, or half-downloaded: fetch them again") from None
-        except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
-            why = str(error).strip().partition(". ")[0] or type(error).__name__
-            raise ValueError(
-                f"weights {path} are no checkpoint, or half-downloaded ({why}): fetch them again"
-            ) from None
-    return unwrap(raw, str(path))
+    if path.suffix != ".safetensors":
+        file = TorchFile(path)
+        return file.tensors(unwrap(file.content, str(path)))
+    return unwrap(load_tensors(path), str(path))
 
 
-def unwrap(raw: Any, source: str = "checkpoint") -> State:
-    """The flat name -> tensor dict inside whatever a trainer saved."""
+def unwrap(raw: Any, source: str = "checkpoint") -> dict[str, Any]:
+    """The flat name -> tensor dict (tensors, or their places in a file) inside whatever a trainer saved.
+
+    Raises:
+        ValueError: there are no tensors, a dict that holds itself, or names that are no names.
+    """
+    seen: set[int] = set()
     while isinstance(raw, Mapping):
+        if id(raw) in seen:
+            raise ValueError(f"{source} holds a dict that holds itself; expected a state dict")
+        seen.add(id(raw))
         inner = next((raw[key] for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
         if inner is None:
             break
         raw = inner
-    state = {str(k): v for k, v in raw.items() if isinstance(v, Tensor)} if isinstance(raw, Mapping) else {}
+    found = raw.items() if isinstance(raw, Mapping) else ()
+    state = {str(k): v for k, v in found if isinstance(v, (Tensor, StoredTensor))}
     if not state:
-        raise ValueError(f"{source} holds no tensors (found {type(raw).__name__}); expected a state dict")
+        kind = raw.kind if isinstance(raw, Made) else type(raw).__name__
+        raise ValueError(f"{source} holds no tensors (found {kind}); expected a state dict")
+    longest = max(map(len, state))
+    if longest > MOST_NAME_LENGTH:
+        raise ValueError(f"{source}: a tensor has a name of {longest} letters, expected at most {MOST_NAME_LENGTH}")
     stripped = True
     while stripped:
         stripped = False
@@ -143,8 +192,8 @@ def convert_pose(state: Mapping[str, Tensor]) -> State:
     return {k: v for k, v in renamed.items() if not k.startswith(("data_preprocessor.", "head.loss"))}
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict strictly.
+def require_fit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Compare a state dict with a network (which may be on the meta device): names, shapes, finite values.
 
     Raises:
         ValueError: keys are missing or unexpected, or shapes differ, or values are not finite; names the first few of
@@ -160,7 +209,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         if k in state and state[k].shape != v.shape
     ]
     problems = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{len(names)} {what} ({', '.join(name[:200] for name in names[:3])}{', ...' if len(names) > 3 else ''})"
         for names, what in ((shapes, "of another shape"), (missing, "missing"), (unexpected, "unexpected"))
         if names
     ]
@@ -169,29 +218,9 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     for name, value in state.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"{source}: tensor {name} has values that are not finite: it is garbled, fetch it again")
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict strictly; errors as of :func:`require_fit`."""
+    require_fit(module, state, source)
     module.load_state_dict(dict(state), strict=False)
-
-
-class _Inert:
-    """Takes the place of any bookkeeping object: accepts everything, does nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def _inert_bookkeeping() -> Iterator[None]:
-    """Let torch.load read OpenMMLab's message buffers as inert objects: no function of theirs, or of numpy's, runs."""
-    classes = ("mmengine.logging.history_buffer.HistoryBuffer", "mmengine.config.config.ConfigDict")
-    functions = ("getattr", "scalar", "_reconstruct")
-    places = {"getattr": ("builtins", "__builtin__"), "scalar": ("numpy.core.multiarray", "numpy._core.multiarray")}
-    stand_ins: list[Any] = [(_Inert, name) for name in classes]
-    for function in functions:
-        for place in places.get(function, places["scalar"]):
-            stand_ins.append((_Inert, f"{place}.{function}"))
-    stand_ins += [(_Inert, "numpy.ndarray"), (_Inert, "numpy.dtype")]
-    with torch.serialization.safe_globals(stand_ins):
-        yield

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import weights
+from .hub_folder import find_folder
 from .params import Params
 from .pose.networks import HUB, NETWORKS
 
@@ -18,6 +19,9 @@ DETECTORS = (
     ("yolo11m", 41), ("yolo11l", 51), ("yolo11x", 114),
 )  # fmt: skip
 """ultralytics' models and their sizes in MB."""
+RTDETR = "rtdetr:"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+FILES = (".pt", ".pth", ".bin", ".safetensors")
 BUILT_IN = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
 PRESETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
@@ -94,6 +98,15 @@ def _xclip(name: str, about_mb: int) -> Weights:
     return Weights(name, "video", files, f"{HUB}{name}", about_mb)
 
 
+def _rtdetr(name: str) -> Weights:
+    folder = name.rpartition("/")[2]
+    files = tuple(
+        WeightsFile(f"{folder}/{part}", f"{HUB}{name}/resolve/main/{part}")
+        for part in ("config.json", "model.safetensors")
+    )
+    return Weights(f"{RTDETR}{name}", "detector", files, f"{HUB}{name}")
+
+
 def _built_in(name: str, role: str, path: str, about_mb: int) -> Weights:
     return Weights(name, role, (WeightsFile(path),), f"what `hpnet pretrain {role}` writes", about_mb, packaged=True)
 
@@ -114,11 +127,20 @@ CATALOGUE: dict[str, Weights] = {
 
 
 def lookup(name: str) -> Weights:
-    """The weights of a network; an unknown name lists the choices."""
+    """The weights of a network; ``OWNER/NAME`` is an X-CLIP of the hub, ``rtdetr:OWNER/NAME`` an RT-DETR of the hub.
+
+    Raises:
+        ValueError: an unknown name; lists the choices.
+    """
     short = name.removesuffix(".pt")
-    if short not in CATALOGUE:
-        raise ValueError(f"no weights are known for {name!r}; choose from {', '.join(CATALOGUE)}")
-    return CATALOGUE[short]
+    if short in CATALOGUE:
+        return CATALOGUE[short]
+    if HUB_NAME.fullmatch(name.removeprefix(RTDETR)):
+        return _rtdetr(name.removeprefix(RTDETR)) if name.startswith(RTDETR) else _xclip(name, 0)
+    raise ValueError(
+        f"no weights are known for {name!r}; choose from {', '.join(CATALOGUE)}, or name an X-CLIP (OWNER/NAME) or "
+        f"RT-DETR ({RTDETR}OWNER/NAME) of the hub"
+    )
 
 
 def needed(params: Params) -> list[Weights]:
@@ -126,7 +148,12 @@ def needed(params: Params) -> list[Weights]:
     names = [params.estimate.model if params.estimate.weights is None else "", params.train.hpnet.video]
     if params.detect.enabled:
         names.insert(0, params.detect.model)
-    return [CATALOGUE[name.removesuffix(".pt")] for name in names if name.removesuffix(".pt") in CATALOGUE]
+    known = [CATALOGUE[name.removesuffix(".pt")] for name in names if name.removesuffix(".pt") in CATALOGUE]
+    return known + [lookup(name) for name in names if _of_hub(name) and find_folder(name.removeprefix(RTDETR)) is None]
+
+
+def _of_hub(name: str) -> bool:
+    return name not in CATALOGUE and not name.endswith(FILES) and bool(HUB_NAME.fullmatch(name.removeprefix(RTDETR)))
 
 
 def of_preset(preset: str) -> list[Weights]:
@@ -137,7 +164,9 @@ def of_preset(preset: str) -> list[Weights]:
 
 
 def where(file: WeightsFile) -> Path | None:
-    """The file in the first search folder that has it, or None."""
+    """The file in the first search folder that has it, the package's own of a packaged network; or None."""
+    if weights.is_packaged(file.path):
+        return weights.packaged(file.path) if (weights.ASSETS / file.path).is_file() else None
     places = (folder / file.path for folder in weights.search_folders())
     return next((place for place in places if place.is_file()), None)
 

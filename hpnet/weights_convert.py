@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from .artifacts import writing
 from .models import build
 from .pose import networks
 from .skeleton import from_tree
-from .weights import convert_ctrgcn, convert_pose, load_into, load_state
+from .weights import convert_ctrgcn, convert_pose, load_into, load_state, require_fit
 
 CTRGCN = "ctrgcn"
 
@@ -34,7 +35,9 @@ def convert(source: Path, model: str, out: Path) -> int:
     state = load_state(source)
     if model == CTRGCN:
         state = convert_ctrgcn(state)
-        load_into(_ctrgcn_of(state), state, str(source))
+        with torch.device("meta"):  # its sizes are the file's: nothing is made before they are compared
+            described = _ctrgcn_of(state)
+        require_fit(described, state, str(source))
     else:
         network = networks.build(model)
         load_into(network, convert_pose(state), str(source))

@@ -7,10 +7,10 @@ import json
 import re
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from .torch_file import TorchFile
 from .weights import digest, load_state
 
 BLOCK = 1 << 20
@@ -94,7 +94,7 @@ def problem(path: Path, digest_start: str = "") -> str:
     """Why a weights file is not whole; empty where it is.
 
     With a known digest that decides. Otherwise the file is read: tensors as :func:`hpnet.weights.load_state` reads
-    them, an ultralytics archive by its checksums, JSON as JSON.
+    them, an ultralytics checkpoint with the checksums of its numbers, JSON as JSON.
     """
     if path.stat().st_size == 0:
         return "is empty"
@@ -107,20 +107,11 @@ def problem(path: Path, digest_start: str = "") -> str:
         except ValueError as error:
             return f"is no JSON ({error})"
         return ""
-    if path.suffix == ".pt":
-        return _archive_problem(path)
     try:
-        load_state(path)
+        if path.suffix == ".pt":
+            TorchFile(path).check()
+        else:
+            load_state(path)
     except ValueError as error:
         return str(error).removeprefix(f"weights {path} ")
     return ""
-
-
-def _archive_problem(path: Path) -> str:
-    """Of a torch archive whose pickle is not read here: whether every member has its checksum."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except zipfile.BadZipFile:
-        return "is no checkpoint, or half-downloaded: fetch it again"
-    return f"is broken at {broken}: fetch it again" if broken else ""

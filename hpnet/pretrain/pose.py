@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..artifacts import read_json
+from ..artifacts import read_json, writing
 from ..device import has_fast_bfloat16, resolve_device, tune_allocator
 from ..geometry import apply_affine, crop_affine, invert_affine
 from ..params import EstimateParams
@@ -448,7 +448,8 @@ def save_weights(network: nn.Module, file: Path) -> None:
         if not name.endswith("num_batches_tracked")
     }
     temporary = file.with_suffix(".tmp")
-    save_file(state, temporary)
+    with writing(temporary):
+        save_file(state, temporary)
     temporary.replace(file)
 
 

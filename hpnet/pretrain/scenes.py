@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ..artifacts import readable, writing
+
 TRAIN_SEED = 100_000_000
 VALIDATION_SEED = 900_000_000
 """First seeds of the two ranges. Scene i of a rendering has seed + i: fewer than 800 million scenes never meet."""
@@ -150,9 +152,12 @@ def write_shard(file: Path, scenes: Sequence[RenderedScene]) -> None:
     # One key: safetensors writes several in an order that differs from run to run.
     about = {"seeds": [s.seed for s in scenes], "captions": [s.caption for s in scenes], "shape": list(first)}
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    save_file(
-        {name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, {"scenes": json.dumps(about)}
-    )
+    with writing(temporary):
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+            temporary,
+            {"scenes": json.dumps(about)},
+        )
     temporary.replace(file)
 
 
@@ -180,7 +185,7 @@ class SceneShard:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: render the pretraining scenes first")
         self.file = file
-        with safe_open(file, framework="numpy") as opened:
+        with safe_open(readable(file), framework="numpy") as opened:
             about = json.loads(opened.metadata()["scenes"])
             self._people = opened.get_tensor("people")
             self._offsets = opened.get_tensor("offsets")

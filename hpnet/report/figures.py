@@ -22,9 +22,9 @@ Image = NDArray[np.uint8]
 
 PALETTE = """
 :root{--paper:#fdfcfa;--ink:#1d2023;--muted:#686d73;--faint:#8d9197;--rule:#e3e0d9;--wash:#f4f2ec;--accent:#0d6b86;
---baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;--dot:42%;color-scheme:light dark}
+--baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;--dot:54%;color-scheme:light dark}
 @media screen and (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e4df;--muted:#a0a5ab;--faint:#7c8288;
---rule:#2d3237;--wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4;--dot:68%}}
+--rule:#2d3237;--wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4;--dot:74%}}
 """
 """The colours of page and files, light and dark; paper is light."""
 
@@ -461,7 +461,7 @@ def scatter_plot(
     for (x, y), label in zip(placed, labels, strict=True):
         hue = round(360 * ((int(label) * 0.618034) % 1))
         parts.append(
-            f'<text x="{x:.1f}" y="{y + 3:.1f}" class="small mid" style="fill:hsl({hue} 65% var(--dot));'
+            f'<text x="{x:.1f}" y="{y + 3:.1f}" class="small mid" style="fill:oklch(var(--dot) .14 {hue});'
             f'stroke-width:1.5px;font-size:9px">{int(label)}<title>{escape(names[int(label)])}</title></text>'
         )
     return _svg(side, side, "".join(parts), title)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts import Scores
@@ -139,7 +139,7 @@ def flow_section(project: Project) -> list[dict[str, Any]]:
         "train",
         f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
         f"{graph.model}, {graph.blocks} blocks × {graph.base_channels}" if trained else None,
-        f"seed {params.train.seed}" if trained else None,
+        training_seeds([project.runs[name] for name in trained]) if trained else None,
     )
     weights = "weights from validation" if params.fuse.weights == "validation" else "given weights"
     add("fuse", *([params.fuse.rule, weights] if project.fused is not None else ["not run"]))
@@ -160,8 +160,10 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
     facts = [
         ("Source", f"{params.data.source}, protocol {params.data.protocol}"),
         ("Git revision", project.revision or "not in a git repository with a commit"),
-        ("Seeds", f"data {params.data.seed}, training {params.train.seed}, bootstrap {params.report.seed}"),
+        ("Seeds", f"data {params.data.seed}, bootstrap {params.report.seed}"),
     ]
+    if runs := [*project.runs.values(), *project.variants.values()]:
+        facts.append(("Trained with", training_seeds(runs)))
     if project.clips is not None:
         table = project.clips.table
         for split in ("train", "val", "test"):
@@ -184,6 +186,26 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         facts.append(("Trained at revision", ", ".join(sorted(trained))))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in project.versions.items())))
     return facts
+
+
+def training_seeds(runs: Sequence[Run]) -> str:
+    """The seeds that the runs themselves recorded: 'seed 1', or 'seed 1 (hpj), 2 (hpb), not recorded (hpnet)'.
+
+    Seeds of further runs, of which the metrics give mean and deviation, are told apart.
+    """
+    of_seed: dict[str, list[str]] = {}
+    further: dict[tuple[int, ...], list[str]] = {}
+    for run in runs:
+        of_seed.setdefault("not recorded" if run.seed is None else str(run.seed), []).append(run.name)
+        if run.other_seeds:
+            further.setdefault(run.other_seeds, []).append(run.name)
+    alike = len(of_seed) == 1
+    text = "seed " + ", ".join(seed if alike else f"{seed} ({', '.join(names)})" for seed, names in of_seed.items())
+    for seeds, names in further.items():
+        of_all = alike and len(names) == len(runs)
+        whose = "" if of_all else f" ({', '.join(names)})"
+        text += f"; also {', '.join(map(str, seeds))}{whose}, for mean and deviation"
+    return text
 
 
 def _digests(metrics: Mapping[str, Any], runs: Mapping[str, Run]) -> list[tuple[str, str]]:

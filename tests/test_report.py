@@ -372,15 +372,17 @@ def test_reports_are_the_same_twice(whole: tuple[Path, dict], tmp_path: Path) ->
     assert (tmp_path / "index.html").read_bytes() == (root / "report" / "index.html").read_bytes()
 
 
-def test_the_seeds_are_those_of_the_runs_and_not_of_the_parameters(tmp_path: Path) -> None:
+def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_path: Path) -> None:
     params = make_params(report={"bootstrap": 10, "examples": 0}, train={"seed": 99})
     make_project(tmp_path, params, actions.NAMES[:2], per_class=3)
     write_report(collect(tmp_path, params), tmp_path / "report")
     prose = read_page(tmp_path / "report").prose
     assert "Trained with seed 1 " in prose
+    assert "ctrgcn, 10 blocks × 64" in prose
     assert not re.search(r"seed 99|training 99", prose)
     configs = {name: tmp_path / "artifacts" / "train" / name / "config.json" for name in ("hpb", "hpnet")}
-    write_json(configs["hpb"], {**read_json(configs["hpb"]), "seed": 5})
+    graph = {"model": "stgcn", "blocks": 4, "base_channels": 16}
+    write_json(configs["hpb"], {**read_json(configs["hpb"]), "seed": 5, "params": {"graph": graph}})
     without = {key: value for key, value in read_json(configs["hpnet"]).items() if key != "seed"}
     write_json(configs["hpnet"], without)
     several = {"val": {"top1": 0.9}, "seeds": {"seeds": [1, 2, 3]}}
@@ -389,6 +391,8 @@ def test_the_seeds_are_those_of_the_runs_and_not_of_the_parameters(tmp_path: Pat
     prose = read_page(tmp_path / "report").prose
     told = "seed 1 (hpj, hpjm, hpbm{}), 5 (hpb), not recorded (hpnet); also 2, 3 (hpj), for mean and deviation"
     assert told.format("") in prose
+    assert "stgcn, 4 blocks × 16" in prose
+    assert "ctrgcn, 10 blocks" not in prose
     assert f"Trained with {told.format(', pose2d, region3, region5')}" in prose
 
 

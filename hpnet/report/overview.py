@@ -134,11 +134,10 @@ def flow_section(project: Project) -> list[dict[str, Any]]:
     else:
         add("pool", "not run")
     trained = [name for name in STREAMS if name in project.runs]
-    graph = params.train.topology.graph
     add(
         "train",
         f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
-        f"{graph.model}, {graph.blocks} blocks × {graph.base_channels}" if trained else None,
+        trained_graphs(project) if trained else None,
         training_seeds([project.runs[name] for name in trained]) if trained else None,
     )
     weights = "weights from validation" if params.fuse.weights == "validation" else "given weights"
@@ -186,6 +185,18 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         facts.append(("Trained at revision", ", ".join(sorted(trained))))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in project.versions.items())))
     return facts
+
+
+def trained_graphs(project: Project) -> str:
+    """The graph networks that the streams' runs recorded: 'ctrgcn, 4 blocks × 16'; that of params.yaml without any."""
+    graphs: list[Mapping[str, Any]] = []
+    for run in project.runs.values():
+        recorded = run.config.get("params")
+        graph = recorded.get("graph") if isinstance(recorded, Mapping) else None
+        if isinstance(graph, Mapping) and run.name != "hpnet" and graph not in graphs:
+            graphs.append(graph)
+    graphs = graphs or [project.params.train.topology.graph.model_dump()]
+    return "; ".join(f"{graph['model']}, {graph['blocks']} blocks × {graph['base_channels']}" for graph in graphs)
 
 
 def training_seeds(runs: Sequence[Run]) -> str:

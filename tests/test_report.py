@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -523,6 +524,25 @@ def test_figures_place_what_they_show() -> None:
     assert figures.domain([0.83, 0.91]) == (0.8, 1.0)
     assert figures.domain([0.97]) == (0.8, 1.0)
     assert figures.domain([float("nan")]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "走" * 90, "put on an ankle-length coat " * 6, "<b>&" * 40])
+@pytest.mark.parametrize("width", [760, 358])
+def test_a_long_label_is_cut_to_its_room_and_told_on_hovering(name: str, width: int) -> None:
+    change = figures.Change(name, 0.2, 0.9, "+70.0 · +7 −0")
+    mark = figures.Mark(name, 0.5, 0.4, 0.6, "50.0 (40.0–60.0)")
+    for svg in (
+        figures.change_plot([change], "t", width=width),
+        figures.interval_plot([mark], "t", width=width, label_width=200),
+        figures.bar_plot([(name, 1.0, "1")], "t"),
+        figures.confusion_plot(np.eye(2, dtype=int), [name, "b"], "t"),
+    ):
+        assert f"<title>{escape(name)}</title>" in svg
+        assert svg.count(escape(name)) == 1
+        assert "…" in svg
+        assert float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1]) <= 760  # type: ignore[index]
+    assert figures.fitted("drink", 200) == "drink"
+    assert figures.text_width_px(figures.fitted(name, 150)) <= 150
 
 
 def test_curve_plot_survives_gaps_and_single_points() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hpnet.data.mannequin import actions
 from hpnet.report.collect import collect
 from hpnet.report.page import write_report
-from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser
+from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser, chromium
 from tests.test_report import full_maps, make_params, make_project
 
 HOSTILE = (
@@ -64,6 +64,16 @@ def watched(opened: Watched) -> Iterator[Watched]:
     opened.page.reload()
     yield opened
     assert opened.troubles == []
+
+
+def test_a_missing_browser_skips_with_a_reason_or_fails_where_one_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("HPNET_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"no browser: none of chromium.*apt-get install chromium"):
+        chromium()
+    monkeypatch.setenv("HPNET_BROWSER", "required")
+    with pytest.raises(pytest.fail.Exception, match="no browser"):
+        chromium()
 
 
 def clips(watched: Watched) -> dict[str, Any]:

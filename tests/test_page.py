@@ -49,7 +49,7 @@ def opened(request: pytest.FixtureRequest, running: Any, tmp_path_factory: pytes
         assert file.is_file(), f"HPNET_PAGE names {GIVEN}, which is not there"
     else:
         root, params = tmp_path_factory.mktemp("page"), make_params()
-        make_project(root, params, PAGES[request.param], per_class=3)
+        make_project(root, params, PAGES[request.param], per_class=3, skill=1.2)
         write_report(collect(root, params), root / "report", full_maps)
         file = root / "report" / "index.html"
     watched = Watched(running, file)

@@ -58,7 +58,9 @@ def make_params(**sections: object) -> Params:
     return validate({**base, **sections})
 
 
-def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NAMES, per_class: int = 5) -> None:
+def make_project(
+    root: Path, params: Params, names: tuple[str, ...] = actions.NAMES, per_class: int = 5, skill: float = 3.2
+) -> None:
     """Write a whole project: the streams' scores are noise around the truth, the poses a swaying stick figure."""
     rng = np.random.default_rng(3)
     rows = []
@@ -92,7 +94,7 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
         ("region5", 1.6, _kind("pooled", 5)),
     ):
         _make_run(root / "artifacts" / "compare" / variant, scored, skill, len(names), rng, False, kind)
-    fused = _logits(truth, 3.2, len(names), rng)
+    fused = _logits(truth, skill, len(names), rng)
     _scores(scored, fused).save(root / "artifacts" / "fuse" / "scores.parquet")
     write_json(
         root / "artifacts" / "fuse" / "weights.json",

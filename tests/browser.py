@@ -53,6 +53,13 @@ COMPLAINTS = """
   }
   for (const image of document.images) if (!image.complete || !image.naturalWidth) say(image, "has no picture");
 
+  // The names of the joints stand beside their rows of the picture.
+  for (const strip of document.querySelectorAll(".strip")) {
+    const [names, picture] = ["ol", "img"].map((part) => strip.querySelector(part).getBoundingClientRect());
+    const apart = Math.max(Math.abs(names.top - picture.top), Math.abs(names.bottom - picture.bottom));
+    if (apart > 1) say(strip, `has its names ${apart.toFixed(1)} px away`);
+  }
+
   // Nothing leaves the page or is cut off; on a screen some areas scroll, on paper nothing can.
   const scrolls = (element) => !paper && element.closest(".scroll, pre, .detail ul, nav");
   for (const element of document.body.querySelectorAll("*:not(td:empty)")) {

@@ -397,6 +397,11 @@ def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_
     assert "stgcn, 4 blocks × 16" in prose
     assert "ctrgcn, 10 blocks" not in prose
     assert f"Trained with {told.format(', pose2d, region3, region5')}" in prose
+    (tmp_path / "artifacts" / "train" / "hpnet" / "scores.parquet").unlink()  # a training that has not ended
+    write_report(collect(tmp_path, params), tmp_path / "report")
+    prose = read_page(tmp_path / "report").prose
+    assert "4 of 5 streams" in prose
+    assert "not recorded" not in prose
 
 
 def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def flow_section(project: Project) -> list[dict[str, Any]]:
         add("pool", what, f"{shape[1]} × {shape[2]} × {shape[3]} (T V C)")
     else:
         add("pool", "not run")
-    trained = [name for name in STREAMS if name in project.runs]
+    trained = [name for name in STREAMS if name in project.runs and project.runs[name].scores is not None]
     add(
         "train",
         f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
@@ -161,7 +161,7 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         ("Git revision", project.revision or "not in a git repository with a commit"),
         ("Seeds", f"data {params.data.seed}, bootstrap {params.report.seed}"),
     ]
-    if runs := [*project.runs.values(), *project.variants.values()]:
+    if runs := [run for run in (*project.runs.values(), *project.variants.values()) if run.scores is not None]:
         facts.append(("Trained with", training_seeds(runs)))
     if project.clips is not None:
         table = project.clips.table

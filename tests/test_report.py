@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def make_params(**sections: object) -> Params:
     return validate({**base, **sections})
 
 
-def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NAMES, per_class: int = 5) -> None:
+def make_project(
+    root: Path, params: Params, names: tuple[str, ...] = actions.NAMES, per_class: int = 5, skill: float = 3.2
+) -> None:
     """Write a whole project: the streams' scores are noise around the truth, the poses a swaying stick figure."""
     rng = np.random.default_rng(3)
     rows = []
@@ -94,7 +97,7 @@ def make_project(root: Path, params: Params, names: tuple[str, ...] = actions.NA
         ("region5", 1.6, _kind("pooled", 5)),
     ):
         _make_run(root / "artifacts" / "compare" / variant, scored, skill, len(names), rng, False, kind)
-    fused = _logits(truth, 3.2, len(names), rng)
+    fused = _logits(truth, skill, len(names), rng)
     _scores(scored, fused).save(root / "artifacts" / "fuse" / "scores.parquet")
     write_json(
         root / "artifacts" / "fuse" / "weights.json",
@@ -388,6 +391,35 @@ def test_reports_are_the_same_twice(whole: tuple[Path, dict], tmp_path: Path) ->
     assert (tmp_path / "index.html").read_bytes() == (root / "report" / "index.html").read_bytes()
 
 
+def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_path: Path) -> None:
+    params = make_params(report={"bootstrap": 10, "examples": 0}, train={"seed": 99})
+    make_project(tmp_path, params, actions.NAMES[:2], per_class=3)
+    write_report(collect(tmp_path, params), tmp_path / "report")
+    prose = read_page(tmp_path / "report").prose
+    assert "Trained with seed 1 " in prose
+    assert "ctrgcn, 10 blocks × 64" in prose
+    assert not re.search(r"seed 99|training 99", prose)
+    configs = {name: tmp_path / "artifacts" / "train" / name / "config.json" for name in ("hpb", "hpnet")}
+    graph = {"model": "stgcn", "blocks": 4, "base_channels": 16}
+    write_json(configs["hpb"], {**read_json(configs["hpb"]), "seed": 5, "params": {"graph": graph}})
+    without = {key: value for key, value in read_json(configs["hpnet"]).items() if key != "seed"}
+    write_json(configs["hpnet"], without)
+    several = {"val": {"top1": 0.9}, "seeds": {"seeds": [1, 2, 3]}}
+    write_json(tmp_path / "metrics" / "train" / "hpj.json", several)
+    write_report(collect(tmp_path, params), tmp_path / "report")
+    prose = read_page(tmp_path / "report").prose
+    told = "seed 1 (hpj, hpjm, hpbm{}), 5 (hpb), not recorded (hpnet); also 2, 3 (hpj), for mean and deviation"
+    assert told.format("") in prose
+    assert "stgcn, 4 blocks × 16" in prose
+    assert "ctrgcn, 10 blocks" not in prose
+    assert f"Trained with {told.format(', pose2d, region3, region5')}" in prose
+    (tmp_path / "artifacts" / "train" / "hpnet" / "scores.parquet").unlink()  # a training that has not ended
+    write_report(collect(tmp_path, params), tmp_path / "report")
+    prose = read_page(tmp_path / "report").prose
+    assert "4 of 5 streams" in prose
+    assert "not recorded" not in prose
+
+
 def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
     params = make_params()
     numbers = write_report(collect(tmp_path, params), tmp_path / "report")
@@ -538,6 +570,25 @@ def test_figures_place_what_they_show() -> None:
     assert figures.domain([0.83, 0.91]) == (0.8, 1.0)
     assert figures.domain([0.97]) == (0.8, 1.0)
     assert figures.domain([float("nan")]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "走" * 90, "put on an ankle-length coat " * 6, "<b>&" * 40])
+@pytest.mark.parametrize("width", [760, 358])
+def test_a_long_label_is_cut_to_its_room_and_told_on_hovering(name: str, width: int) -> None:
+    change = figures.Change(name, 0.2, 0.9, "+70.0 · +7 −0")
+    mark = figures.Mark(name, 0.5, 0.4, 0.6, "50.0 (40.0–60.0)")
+    for svg in (
+        figures.change_plot([change], "t", width=width),
+        figures.interval_plot([mark], "t", width=width, label_width=200),
+        figures.bar_plot([(name, 1.0, "1")], "t"),
+        figures.confusion_plot(np.eye(2, dtype=int), [name, "b"], "t"),
+    ):
+        assert f"<title>{escape(name)}</title>" in svg
+        assert svg.count(escape(name)) == 1
+        assert "…" in svg
+        assert float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1]) <= 760  # type: ignore[index]
+    assert figures.fitted("drink", 200) == "drink"
+    assert figures.text_width_px(figures.fitted(name, 150)) <= 150
 
 
 def test_curve_plot_survives_gaps_and_single_points() -> None:

@@ -59,6 +59,19 @@ class Run:
         return epoch if isinstance(epoch, int) else None
 
     @property
+    def seed(self) -> int | None:
+        """The seed of this very network, as its config.json says; None where that says nothing."""
+        seed = self.config.get("seed")
+        return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+    @property
+    def other_seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs beside this one, of which only the metrics are kept."""
+        several = self.metrics.get("seeds")
+        seeds = several.get("seeds", ()) if isinstance(several, Mapping) else ()
+        return tuple(seed for seed in seeds if seed != self.seed)
+
+    @property
     def parameters(self) -> int | None:
         """Number of trained values, without statistics and other buffers, where config.json says so."""
         parameters = self.config.get("parameters")

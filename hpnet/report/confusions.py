@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def confusion_section(project: Project, test: Scores | None, kept: Files) -> dic
         "rows": [],
         "names": [],
         "many": False,
+        "step": 1,
         "lead": "",
         "table": None,
         "extremes": None,
@@ -36,6 +38,7 @@ def confusion_section(project: Project, test: Scores | None, kept: Files) -> dic
     matrix = confusion(test.logits, test.labels)
     total = matrix.sum(1)
     part["names"], part["many"] = names, len(names) > 40
+    part["step"] = 1 if len(names) <= 40 else 5 * math.ceil(len(names) / 160)  # every so many columns are numbered
     part["rows"] = [
         {
             "name": names[t],

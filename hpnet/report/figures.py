@@ -7,6 +7,7 @@ are fractions in 0..1 and are printed as percentages. Every text passes through 
 from __future__ import annotations
 
 import base64
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,11 +22,11 @@ Image = NDArray[np.uint8]
 
 PALETTE = """
 :root{--paper:#fdfcfa;--ink:#1d2023;--muted:#686d73;--faint:#8d9197;--rule:#e3e0d9;--wash:#f4f2ec;--accent:#0d6b86;
---baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;--dot:42%;color-scheme:light dark}
-@media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e4df;--muted:#a0a5ab;--faint:#7c8288;--rule:#2d3237;
---wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4;--dot:68%}}
+--baseline:#b36b12;--wrong:#b23a2b;--plain:#4b5157;--dot:54%;color-scheme:light dark}
+@media screen and (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e4df;--muted:#a0a5ab;--faint:#7c8288;
+--rule:#2d3237;--wash:#1c2024;--accent:#5bb8d4;--baseline:#e0a24d;--wrong:#ef8576;--plain:#b9bec4;--dot:74%}}
 """
-"""The colours of page and files, light and dark."""
+"""The colours of page and files, light and dark; paper is light."""
 
 FIGURE_STYLE = """
 .fig text{font:12px/1.2 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:var(--ink);
@@ -123,6 +124,36 @@ def _text(x: float, y: float, text: str, kind: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(text)}</text>'
 
 
+def text_width_px(text: str, size_px: float = 12) -> float:
+    """About how wide a text is in a wide sans-serif font; the reader's font is not known here."""
+    return size_px * sum(map(_ems, text))
+
+
+def _ems(letter: str) -> float:
+    if unicodedata.combining(letter):
+        return 0.0
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.0
+    return 0.4 if letter in " iljtfr.,:;'|!()[]-" else 0.95 if letter in "mwMW" else 0.64
+
+
+def fitted(text: str, room_px: float, size_px: float = 12) -> str:
+    """The text, or as much of its start as fits in ``room_px``, with an ellipsis."""
+    if text_width_px(text, size_px) <= room_px:
+        return text
+    kept = text
+    while kept and text_width_px(f"{kept}…", size_px) > room_px:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…"
+
+
+def _label(x: float, y: float, text: str, kind: str, room_px: float, size_px: float = 12) -> str:
+    """A text cut to its room; the whole text is told on hovering."""
+    short = fitted(text, room_px, size_px)
+    title = f"<title>{escape(text)}</title>" if short != text else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(short)}{title}</text>'
+
+
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str, width: float | None = None) -> str:
     stroke = f' stroke-width="{width:g}"' if width else ""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"{stroke}/>'
@@ -175,12 +206,10 @@ def interval_plot(
         parts.append(_line(x(chance), top, x(chance), height - bottom, "chance"))
     for index, mark in enumerate(marks):
         y = top + row * index + (29 if stacked else row / 2)
-        if stacked:
-            parts.append(_text(0, y - 13, mark.label, "strong" if mark.tone == "accent" else ""))
-            parts.append(_text(width, y - 13, mark.text, "muted end"))
-        else:
-            parts.append(_text(0, y + 4, mark.label, "strong" if mark.tone == "accent" else ""))
-            parts.append(_text(width, y + 4, mark.text, "muted end"))
+        above = y - 13 if stacked else y + 4
+        label_room = width - text_width_px(mark.text) - 10 if stacked else label_width - 8
+        parts.append(_label(0, above, mark.label, "strong" if mark.tone == "accent" else "", label_room))
+        parts.append(_text(width, above, mark.text, "muted end"))
         parts.append(
             f'<g class="{mark.tone}">'
             + _line(x(mark.low), y, x(mark.high), y, "stroke", 2)
@@ -199,11 +228,12 @@ class Change:
     text: str = ""
 
 
-def change_plot(rows: Sequence[Change], title: str, *, width: int = 720, label_width: int = 170) -> str:
+def change_plot(rows: Sequence[Change], title: str, *, width: int = 720) -> str:
     """Before (open dot) and after (filled dot) per row on one percentage axis; losses in the warning colour."""
     low, high = domain([min(row.before, row.after) for row in rows])
     stacked = width < 560
-    left, right = (4.0, 4.0) if stacked else (float(label_width), 120.0)
+    label_room = min(max((text_width_px(row.label) for row in rows), default=0.0), 260.0)
+    left, right = (4.0, 4.0) if stacked else (label_room + 14, 120.0)
     step, top, bottom = (38.0 if stacked else 22.0), 8.0, 24.0
     height = top + step * len(rows) + bottom
     room = width - left - right
@@ -217,12 +247,10 @@ def change_plot(rows: Sequence[Change], title: str, *, width: int = 720, label_w
         parts.append(_text(x(tick), height - 7, f"{100 * tick:.0f}", "muted small mid"))
     for index, row in enumerate(rows):
         y = top + step * index + (27 if stacked else step / 2)
-        if stacked:
-            parts.append(_text(0, y - 12, row.label))
-            parts.append(_text(width, y - 12, row.text, "muted end"))
-        else:
-            parts.append(_text(0, y + 4, row.label))
-            parts.append(_text(width, y + 4, row.text, "muted end"))
+        above = y - 12 if stacked else y + 4
+        room_left = width - text_width_px(row.text) - 10 if stacked else label_room
+        parts.append(_label(0, above, row.label, "", room_left))
+        parts.append(_text(width, above, row.text, "muted end"))
         lost = row.after < row.before
         stroke = 'style="--tone:var(--wrong)"' if lost else ""
         parts.append(
@@ -290,7 +318,7 @@ def bar_plot(rows: Sequence[tuple[str, float, str]], title: str, *, width: int =
     parts = []
     for index, (label, value, text) in enumerate(rows):
         y = top + step * index
-        parts.append(_text(0, y + 12, label, "small"))
+        parts.append(_label(0, y + 12, label, "small", label_width - 6, 11))
         parts.append(
             f'<g class="accent"><rect x="{label_width}" y="{y + 3:.1f}" width="{max(room * value / peak, 0.5):.1f}" '
             f'height="{step - 6:g}" rx="1.5" class="fill"/></g>'
@@ -303,27 +331,34 @@ def confusion_plot(matrix: NDArray[np.integer], names: Sequence[str], title: str
     """The confusion matrix (K, K), rows true, columns predicted, shaded by the share of the row, as a file's figure."""
     count = len(names)
     cell = 26 if count <= 40 else 10
-    left, top = 10 + 7 * max((len(name) for name in names), default=1) + 26, 28
+    label_room = min(max((text_width_px(name, 11) for name in names), default=7.0), 280.0)
+    left, top = 10 + label_room + 26 if count <= 40 else 10, 28
     total = matrix.sum(1)
     parts = []
     for row in range(count):
         y = top + cell * row
         if count <= 40:
-            parts.append(_text(left - 8, y + cell / 2 + 4, f"{names[row]}  {row}", "small end"))
+            parts.append(_label(left - 26, y + cell / 2 + 4, names[row], "small end", label_room, 11))
+            parts.append(_text(left - 8, y + cell / 2 + 4, str(row), "small end"))
             parts.append(_text(left + cell * (row + 0.5), top - 8, str(row), "small muted mid"))
         for column in range(count):
             clips = int(matrix[row, column])
             share = clips / total[row] if total[row] else 0.0
             tone = "accent" if row == column else "wrong"
             parts.append(
-                f'<rect x="{left + cell * column}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
+                f'<rect x="{left + cell * column:g}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
                 f'style="fill:{f"var(--{tone})" if clips else "var(--wash)"}" '
-                f'fill-opacity="{0.15 + 0.85 * share if clips else 1:.2f}"/>'
+                f'fill-opacity="{_opacity(share) if clips else 1:.2f}"/>'
             )
             if clips and count <= 40:
                 kind = "small mid oncell dense" if share > 0.55 else "small mid oncell"
                 parts.append(_text(left + cell * (column + 0.5) - 0.5, y + cell / 2 + 4, str(clips), kind))
     return _svg(left + cell * count + 8, top + cell * count + 8, "".join(parts), title)
+
+
+def _opacity(share: float) -> float:
+    """Of a cell's colour: its number can be read in ink on the light ones, and in the paper's colour on the others."""
+    return 0.14 + 0.64 * share if share <= 0.55 else 0.72 + 0.28 * share
 
 
 def people_picture(
@@ -431,7 +466,7 @@ def scatter_plot(
     for (x, y), label in zip(placed, labels, strict=True):
         hue = round(360 * ((int(label) * 0.618034) % 1))
         parts.append(
-            f'<text x="{x:.1f}" y="{y + 3:.1f}" class="small mid" style="fill:hsl({hue} 65% var(--dot));'
+            f'<text x="{x:.1f}" y="{y + 3:.1f}" class="small mid" style="fill:oklch(var(--dot) .14 {hue});'
             f'stroke-width:1.5px;font-size:9px">{int(label)}<title>{escape(names[int(label)])}</title></text>'
         )
     return _svg(side, side, "".join(parts), title)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts import Scores
@@ -133,13 +133,12 @@ def flow_section(project: Project) -> list[dict[str, Any]]:
         add("pool", what, f"{shape[1]} × {shape[2]} × {shape[3]} (T V C)")
     else:
         add("pool", "not run")
-    trained = [name for name in STREAMS if name in project.runs]
-    graph = params.train.topology.graph
+    trained = [name for name in STREAMS if name in project.runs and project.runs[name].scores is not None]
     add(
         "train",
         f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
-        f"{graph.model}, {graph.blocks} blocks × {graph.base_channels}" if trained else None,
-        f"seed {params.train.seed}" if trained else None,
+        trained_graphs(project) if trained else None,
+        training_seeds([project.runs[name] for name in trained]) if trained else None,
     )
     add("fuse", *([params.fuse.rule, weights_in_words(project)] if project.fused is not None else ["not run"]))
     return stages
@@ -170,8 +169,10 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
     facts = [
         ("Source", f"{params.data.source}, protocol {params.data.protocol}"),
         ("Git revision", project.revision or "not in a git repository with a commit"),
-        ("Seeds", f"data {params.data.seed}, training {params.train.seed}, bootstrap {params.report.seed}"),
+        ("Seeds", f"data {params.data.seed}, bootstrap {params.report.seed}"),
     ]
+    if runs := [run for run in (*project.runs.values(), *project.variants.values()) if run.scores is not None]:
+        facts.append(("Trained with", training_seeds(runs)))
     if project.clips is not None:
         table = project.clips.table
         for split in ("train", "val", "test"):
@@ -194,6 +195,38 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
         facts.append(("Trained at revision", ", ".join(sorted(trained))))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in project.versions.items())))
     return facts
+
+
+def trained_graphs(project: Project) -> str:
+    """The graph networks that the streams' runs recorded: 'ctrgcn, 4 blocks × 16'; that of params.yaml without any."""
+    graphs: list[Mapping[str, Any]] = []
+    for run in project.runs.values():
+        recorded = run.config.get("params")
+        graph = recorded.get("graph") if isinstance(recorded, Mapping) else None
+        if isinstance(graph, Mapping) and run.name != "hpnet" and graph not in graphs:
+            graphs.append(graph)
+    graphs = graphs or [project.params.train.topology.graph.model_dump()]
+    return "; ".join(f"{graph['model']}, {graph['blocks']} blocks × {graph['base_channels']}" for graph in graphs)
+
+
+def training_seeds(runs: Sequence[Run]) -> str:
+    """The seeds that the runs themselves recorded: 'seed 1', or 'seed 1 (hpj), 2 (hpb), not recorded (hpnet)'.
+
+    Seeds of further runs, of which the metrics give mean and deviation, are told apart.
+    """
+    of_seed: dict[str, list[str]] = {}
+    further: dict[tuple[int, ...], list[str]] = {}
+    for run in runs:
+        of_seed.setdefault("not recorded" if run.seed is None else str(run.seed), []).append(run.name)
+        if run.other_seeds:
+            further.setdefault(run.other_seeds, []).append(run.name)
+    alike = len(of_seed) == 1
+    text = "seed " + ", ".join(seed if alike else f"{seed} ({', '.join(names)})" for seed, names in of_seed.items())
+    for seeds, names in further.items():
+        of_all = alike and len(names) == len(runs)
+        whose = "" if of_all else f" ({', '.join(names)})"
+        text += f"; also {', '.join(map(str, seeds))}{whose}, for mean and deviation"
+    return text
 
 
 def _digests(metrics: Mapping[str, Any], runs: Mapping[str, Run]) -> list[tuple[str, str]]:

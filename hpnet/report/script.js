@@ -67,10 +67,18 @@
     draw();
   }
 
-  // Confusion matrix: a cell lists its clips, and leads to them in the browser; arrow keys move between cells.
+  // Confusion matrix: a cell lists its clips, and leads to them in the browser. It is one stop for the Tab key; arrow
+  // keys move between cells, left and right in reading order, up and down column by column, so that each is reached.
   const detail = document.getElementById("confusion-detail");
   const cells = [...document.querySelectorAll(".confusion button")];
+  const row = (cell) => Number(cell.dataset.truth), column = (cell) => Number(cell.dataset.predicted);
+  const byRow = [...cells].sort((a, b) => row(a) - row(b) || column(a) - column(b));
+  const byColumn = [...cells].sort((a, b) => column(a) - column(b) || row(a) - row(b));
+  for (const cell of cells) cell.tabIndex = cell === byRow[0] ? 0 : -1;
   for (const button of detail ? cells : []) {
+    button.addEventListener("focus", () => {
+      for (const other of cells) other.tabIndex = other === button ? 0 : -1;
+    });
     button.addEventListener("click", () => {
       for (const other of cells) other.setAttribute("aria-pressed", String(other === button));
       const truth = Number(button.dataset.truth), predicted = Number(button.dataset.predicted);
@@ -93,16 +101,15 @@
       detail.replaceChildren(element("h3", title), line, list);
     });
     button.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
-      if (!step) return;
+      const near = (order, by) => order[order.indexOf(button) + by];
+      const next = {
+        ArrowRight: () => near(byRow, 1), ArrowLeft: () => near(byRow, -1),
+        ArrowDown: () => near(byColumn, 1), ArrowUp: () => near(byColumn, -1),
+        Home: () => byRow[0], End: () => byRow.at(-1),
+      }[event.key];
+      if (!next) return;
       event.preventDefault();
-      let row = Number(button.dataset.truth), column = Number(button.dataset.predicted);
-      while (row >= 0 && column >= 0 && row < classes.length && column < classes.length) {
-        row += step[0];
-        column += step[1];
-        const next = cells.find((cell) => Number(cell.dataset.truth) === row && Number(cell.dataset.predicted) === column);
-        if (next) { next.focus(); return; }
-      }
+      next()?.focus();
     });
   }
 

@@ -128,7 +128,7 @@ def cell(column: Column, value: Any) -> Cell:
     if column.kind == "number":
         return Cell(significant(value), "", f"{value:.6g}")
     if column.kind == "p":
-        return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", "", f"{value:.6g}")
+        return Cell("<\u00a00.001" if value < 0.001 else f"{value:.3f}", "", f"{value:.6g}")
     return Cell(str(value), "", str(value))
 
 

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts import Scores, fresh
-from ..csv_text import read_csv_text
+from ..clip_ids import check_clip_ids
+from ..csv_text import read_csv_text, write_csv
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
@@ -55,9 +56,9 @@ class ImportedScores:
         for stream, scores in self.streams.items():
             scores.save(folder / stream / "scores.parquet")
         if not keep:
-            self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
+            write_csv(self.classes[["label", "name", "prompt"]], fresh(folder / "classes.csv"))
         if self.frequencies is not None:
-            self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
+            write_csv(self.frequencies, fresh(folder / "frequencies.csv"))
 
 
 def _check_classes(file: Path, names: list[str]) -> bool:
@@ -392,6 +393,7 @@ def _one_stream(
             raise ValueError(f"{file} has no labels: add a label column, or say which --protocol gives them")
         ids, truth = list(names), given
         parts = ["test"] * len(ids) if splits is None else list(splits)
+    check_clip_ids(ids, str(file))
     if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
         raise ValueError(f"{file} was promised as probabilities, but its rows are not >= 0 with sum 1: logits?")
     if len(set(ids)) != len(ids):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts import FeatureMeta, Features
+from ..clip_ids import path_inside
 from ..skeleton import COCO17
 from . import protocols
 from .corrections import AS_PUBLISHED, Corrections
@@ -95,12 +96,15 @@ def _first_size(files: list[Path]) -> tuple[int, ...]:
 
 
 def export_features(features: Features, out: Path, on_progress: Callable[[int], None] | None = None) -> list[Path]:
-    """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor."""
+    """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor.
+
+    Raises:
+        ValueError: a file would lie outside ``out``, see :func:`hpnet.clip_ids.path_inside`.
+    """
     files = []
     for clip_id, rows in features.index.sort_values(["clip_id", "person"]).groupby("clip_id"):
         found = rows[rows.valid] if rows.valid.any() else rows
-        file = out / f"{clip_id}.npy"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = path_inside(out, clip_id, ".npy")
         np.save(file, to_released(features.array[found.row.to_numpy()]))
         files.append(file)
         if on_progress:

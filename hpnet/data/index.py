@@ -104,10 +104,11 @@ def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
         served = set(table.class_name[table.split == split])
         without = [action for action in actions if action not in served]
         if without and not (split == "val" and not val_fraction):
-            needs = f"; each needs {fewest} {'sources' if by_source else 'videos'}" if fewest > 1 else ""
+            needs = f": {fewest} {'sources' if by_source else 'videos'} are needed" if fewest > 1 else ""
             more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-            parts.append(f"{len(without)} without {split} clips ({', '.join(without[:SHOWN])}{more}{needs})")
-    return (f"of {len(actions)} actions {', '.join(parts)}",) if parts else ()
+            verb = "has" if len(without) == 1 else "have"
+            parts.append(f"{len(without)} {verb} no {split} clips ({', '.join(without[:SHOWN])}{more}{needs})")
+    return (f"of {len(actions)} actions, {', '.join(parts)}",) if parts else ()
 
 
 def _on_disk(folder: Path, videos: Sequence[str]) -> list[Path]:

@@ -15,6 +15,7 @@ from . import protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
 from .pickles import load_array
+from .walk import walk
 
 META = FeatureMeta(kind="pooled", tap="h2s3", region=1, operator="mean", skeleton=COCO17)
 """What the authors' files hold."""
@@ -63,9 +64,11 @@ def import_features(
         FileNotFoundError: ``source`` holds no .npy file.
         ValueError: a name that the protocol does not know, two files of one clip, or files of different sizes.
     """
-    files = sorted(source.rglob("*.npy"))
-    if not files:
+    found = walk(source, lambda file: file.suffix == ".npy") if source.is_dir() else None
+    if found is None or not (found.files or found.unusable):
         raise FileNotFoundError(f"folder {source} is missing or holds no .npy file: name the folder of pooled features")
+    found.refuse_unusable()
+    files = found.files
     table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
     size = _first_size(files)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class FoundVideos:
         parts = [f"{self.hidden} hidden"] if self.hidden else []
         parts += [f"{self.system} of the system"] if self.system else []
         if self.other:
-            kinds = [f"{ending or 'no ending'} {count}" for ending, count in self.other.most_common(SHOWN)]
+            ranked = sorted(self.other.items(), key=lambda item: (-item[1], item[0]))
+            kinds = [f"{ending or 'no ending'} {count}" for ending, count in ranked[:SHOWN]]
             more = [f"{len(self.other) - SHOWN} more endings"] if len(self.other) > SHOWN else []
             count = sum(self.other.values())
             parts.append(f"{count} not {'videos' if count > 1 else 'a video'} ({', '.join([*kinds, *more])})")
@@ -70,11 +72,7 @@ class FoundVideos:
 
 
 def find_videos(folder: Path) -> FoundVideos:
-    """Every video below ``folder``, any depth.
-
-    Names that begin with a dot, leftovers of operating systems and files of other endings are passed over. Links to
-    files and folders are followed, but not one that leads back to a folder above it, or to what is in the folder
-    anyway.
+    """Every video below ``folder``, any depth; see :func:`walk`.
 
     Raises:
         FileNotFoundError: the folder is missing or holds no video.
@@ -82,7 +80,7 @@ def find_videos(folder: Path) -> FoundVideos:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} is missing: data.videos must name a folder of videos")
-    found = _Walk(folder).run()
+    found = walk(folder, is_video)
     if not found.files and not found.unusable:
         passed = found.passed_over()
         raise FileNotFoundError(
@@ -92,11 +90,24 @@ def find_videos(folder: Path) -> FoundVideos:
     return found
 
 
+def walk(folder: Path, wanted: Callable[[Path], bool]) -> FoundVideos:
+    """Every file below ``folder``, any depth, that is wanted.
+
+    Names that begin with a dot, leftovers of operating systems and other files are passed over. Links to files and
+    folders are followed, but not one that leads back to a folder above it, or to what is in the folder anyway.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
+    return _Walk(folder, wanted).run()
+
+
 class _Walk:
     """One walk: real folders first, then folders that links lead to; each real folder once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wanted: Callable[[Path], bool]) -> None:
         self.folder = folder
+        self.wanted = wanted
         self.files: list[Path] = []
         self.unusable: dict[Path, str] = {}
         self.hidden = self.system = 0
@@ -153,7 +164,7 @@ class _Walk:
             self._link("to nothing", path)
         elif path.is_dir():
             self.linked_folders.append(path)
-        elif not path.is_file() or not _is_video(path):
+        elif not path.is_file() or not self.wanted(path):
             self.other[path.suffix.lower()] += 1
         elif is_link:
             self.linked_files.append(path)
@@ -171,7 +182,7 @@ class _Walk:
         self.links.setdefault(where, []).append(path.relative_to(self.folder).as_posix())
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
     """Whether a file's ending is a video's; where text has that ending too, whether it is no text."""
     ending = path.suffix.lower()
     return ending in VIDEO_SUFFIXES and (ending not in ALSO_TEXT or not _is_text(path))

@@ -182,6 +182,13 @@ def test_names_that_no_table_holds_are_named(name: bytes, tmp_path: Path) -> Non
     assert len(unusable) == 1
 
 
+def test_odd_names_that_every_table_holds_are_taken(tmp_path: Path) -> None:
+    odd = ["12:30:00.mp4", "a:b.mp4", "a b .mp4", "-x.mp4", f"{'y' * 251}.mp4", '日本, "x".mp4', "~.mp4"]
+    assert sorted(names(files(tmp_path / "v", *odd))) == sorted(odd)
+    table = label_folder(tmp_path / "v", PARAMS).table
+    assert sorted(table.clip_id) == sorted(f"v/{name[:-4]}" for name in odd)
+
+
 def test_letters_that_look_the_same_are_the_same(tmp_path: Path) -> None:
     composed, apart = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
     folder = videos(tmp_path / "one", f"{composed}/a.mp4", f"{apart}/b.mp4", "wave/c.mp4")

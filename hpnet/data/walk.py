@@ -172,7 +172,8 @@ class _Walk:
             self._video(path)
 
     def _video(self, path: Path) -> None:
-        wrong = clip_id_fault(path.relative_to(self.folder).as_posix())
+        # below a folder, as a clip of it is: x:y.mp4 at the top is a fine name of a file, and no drive
+        wrong = clip_id_fault((Path("folder") / path.relative_to(self.folder).with_suffix("")).as_posix())
         if wrong:
             self.unusable[path] = wrong
         else:

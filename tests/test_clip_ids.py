@@ -83,7 +83,7 @@ def test_ids_that_are_taken(clip_id: str) -> None:
     assert clip_id_fault(clip_id) == ""
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PATHS)
 def test_a_file_named_after_a_clip_stays_in_its_folder_or_is_refused(tmp_path: Path, clip_id: str) -> None:
     folder = tmp_path / "out"
@@ -97,7 +97,7 @@ def test_a_file_named_after_a_clip_stays_in_its_folder_or_is_refused(tmp_path: P
     file.unlink()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PATHS, min_size=1, max_size=4, unique=True), TEXT)
 def test_a_clip_table_reads_back_equal_or_is_refused(tmp_path: Path, names: list[str], text: str) -> None:
     values = {"clip_id": names, "path": text, "label": 0, "subject": text, "camera": 0, "setup": 0, "repetition": 0}

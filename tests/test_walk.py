@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpnet.artifacts import Clips
@@ -341,6 +341,7 @@ def test_a_video_of_unknown_source_is_its_own() -> None:
     assert found.groupby("class_name").split.agg(set).tolist() == [{"train", "val", "test"}] * 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["p1", "p2", "p3", "p4", "p5", "p6"])), min_size=1),
     st.integers(0, 3),

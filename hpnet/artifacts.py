@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .csv_text import read_csv_text
+from .clip_ids import check_clip_ids, refuse_alike
+from .csv_text import read_csv_text, write_csv
 from .skeleton import Skeleton
 
 Meta = TypeVar("Meta")
@@ -293,6 +294,8 @@ class Clips:
     def __post_init__(self) -> None:
         _require_columns(self.table, CLIP_COLUMNS, "clips.csv")
         _require_columns(self.classes, ("label", "name", "prompt"), "classes.csv")
+        check_clip_ids(self.table.clip_id, "clips.csv")
+        refuse_alike(self.table.clip_id, "clips.csv")
         repeated = self.table.clip_id[self.table.clip_id.duplicated()]
         if len(repeated):
             raise ValueError(f"clips.csv: clip {repeated.iloc[0]!r} is listed twice")
@@ -330,8 +333,8 @@ class Clips:
 
     def save(self, folder: Path) -> None:
         """Write clips.csv and classes.csv."""
-        self.table[list(CLIP_COLUMNS)].to_csv(fresh(folder / "clips.csv"), index=False)
-        self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
+        write_csv(self.table[list(CLIP_COLUMNS)], fresh(folder / "clips.csv"))
+        write_csv(self.classes[["label", "name", "prompt"]], fresh(folder / "classes.csv"))
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
@@ -341,7 +344,8 @@ class Clips:
                 raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
         text = {"clip_id": str, "path": str, "split": str, "error": str, "subject": str}
         table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False, na_values={"fps": [""]})
-        classes = pd.read_csv(folder / "classes.csv", keep_default_na=False)
+        # a class may be called 01, and is not 1
+        classes = pd.read_csv(folder / "classes.csv", dtype={"name": str, "prompt": str}, keep_default_na=False)
         return cls(table, classes)
 
 
@@ -358,6 +362,7 @@ class Boxes:
 
     def __post_init__(self) -> None:
         _require_columns(self.table, BOX_COLUMNS, "boxes")
+        check_clip_ids([*self.table.clip_id.unique(), *self.failed], "boxes")
         bad = self.table[(self.table.x2 < self.table.x1) | (self.table.y2 < self.table.y1)]
         if len(bad):
             row = bad.iloc[0]
@@ -525,6 +530,7 @@ class PoseStore:
         self.folder = folder
         self.meta = load_meta(folder / "meta.json", PoseMeta.from_json)
         self.index = read_table(folder / "index.parquet").set_index("clip_id", drop=False)
+        check_clip_ids(self.index.clip_id, str(folder / "index.parquet"))
 
     @property
     def clip_ids(self) -> list[str]:
@@ -640,6 +646,7 @@ class Features:
 
     def __post_init__(self) -> None:
         _require_columns(self.index, ("clip_id", "person", "row", "valid"), "features index")
+        check_clip_ids(self.index.clip_id.unique(), "features index")
         if self.array.ndim != 4:
             raise ValueError(f"features are {self.array.shape}, expected (P, T, V, C)")
         if self.array.shape[2] != self.meta.skeleton.num_joints:
@@ -711,6 +718,7 @@ class Scores:
                 f"scores: {count} clips, {len(self.splits)} splits, "
                 f"labels {self.labels.shape}, logits {self.logits.shape}"
             )
+        check_clip_ids(self.clip_ids, "scores")
         if len(set(self.clip_ids)) != count:
             seen: set[str] = set()
             twice = next(c for c in self.clip_ids if c in seen or seen.add(c))  # type: ignore[func-returns-value]
@@ -807,6 +815,7 @@ class TrainedFeatures:
     def __post_init__(self) -> None:
         if self.array.ndim != 2 or len(self.array) != len(self.clip_ids):
             raise ValueError(f"trained features: {len(self.clip_ids)} clips, array {self.array.shape}; expected (N, D)")
+        check_clip_ids(self.clip_ids, "trained features")
         if not np.isfinite(self.array).all():
             raise ValueError("trained features hold values that are not finite")
 

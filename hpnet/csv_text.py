@@ -1,7 +1,8 @@
-"""CSV files that somebody else wrote."""
+"""CSV files: those that somebody else wrote, and our own, which read back equal."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -23,3 +24,33 @@ def read_csv_text(file: Path, name: str) -> pd.DataFrame:
     if not isinstance(rows.index, pd.RangeIndex):
         raise ValueError(f"{name}: lines have more fields than the first, which names the columns")
     return rows
+
+
+def write_csv(table: pd.DataFrame, file: Path) -> None:
+    """Write a table so that it reads back equal.
+
+    Python's writer leaves a carriage return unquoted, which every reader takes for the end of the line: where there is
+    one, all text is quoted.
+
+    Raises:
+        ValueError: a text cannot stand in a CSV (it is not UTF-8, or holds a zero byte); names the file and the text.
+    """
+    quoting: int = csv.QUOTE_MINIMAL
+    for column in table.columns:
+        if pd.api.types.is_numeric_dtype(table[column]):
+            continue
+        for value in table[column]:
+            text = str(value)
+            if "\0" in text or (not text.isascii() and not _is_utf8(text)):
+                raise ValueError(f"{file}: {column} {text!r:.200} is not UTF-8, or holds a zero byte: rename it")
+            if "\r" in text:
+                quoting = csv.QUOTE_NONNUMERIC
+    table.to_csv(file, index=False, quoting=quoting)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -335,9 +335,12 @@ def _data(root: Path, params: Params) -> list[Check]:
 
 
 def _videos(folder: Path) -> list[Path]:
-    from .video import VIDEO_SUFFIXES
+    from .data.walk import find_videos
 
-    return [p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES] if folder.is_dir() else []
+    try:
+        return find_videos(folder).files
+    except FileNotFoundError:
+        return []
 
 
 def _cache_links(root: Path) -> Check:

@@ -13,7 +13,16 @@ from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"})
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".xvid", ".wmv", ".asf",
+        ".flv", ".f4v", ".ogv", ".ogg", ".ogm", ".gif", ".apng", ".ts", ".mts", ".m2ts", ".m2t", ".mpg", ".mpeg",
+        ".mpe", ".mp2", ".vob", ".mod", ".tod", ".trp", ".dav", ".dv", ".mxf", ".gxf", ".nut", ".nsv", ".wtv", ".amv",
+        ".rm", ".rmvb", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".h263", ".m1v", ".m2v", ".mjpeg", ".mjpg",
+        ".y4m", ".ivf", ".obu", ".av1", ".vc1"
+    )
+)  # fmt: skip
+"""Endings, in small letters, of the files that are looked for in a folder. What a file holds decides how it is read."""
 _SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
 
 

@@ -25,7 +25,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     indexed, by the protocol `folder` (a class per sub-folder, or as --table says) unless --protocol names another.
     """
     from hpnet.artifacts import write_json
-    from hpnet.data.index import failures, find_videos, index_folder, render_mannequins
+    from hpnet.data.index import failures, label_folder, probe_videos, render_mannequins
     from hpnet.data.table import copies, refuse_copies
 
     section = params.data
@@ -37,9 +37,11 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     require_weights(params)
     hold(out)
     if section.source == "folder":
-        videos = Path(section.videos)
-        with progress("indexing", None if section.table else len(find_videos(videos))) as advance:
-            clips = index_folder(videos, section, processes, advance)
+        labelled = label_folder(Path(section.videos), section)
+        for note in labelled.notes:
+            click.echo(note, err=True)
+        with progress("indexing", len(labelled.files)) as advance:
+            clips = probe_videos(labelled, section, processes, advance)
         files, splits = [Path(path) for path in clips.table.path], clips.table.split.tolist()
         if section.protocol == "folder":
             refuse_copies(files, splits)

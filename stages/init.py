@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from hpnet.data.index import Labelled
+
+SPLITS = ("train", "val", "test")
 PRESETS = (
     "ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "smarthome-cs", "smarthome-cv1", "smarthome-cv2",
     "uav-human-v1", "uav-human-v2", "nw-ucla", "folder", "mannequin",
@@ -27,15 +35,67 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
 
     Nothing that is there is overwritten.
     """
-    from hpnet.presets.make import label_videos, make_project
+    from hpnet.presets.make import label_videos, make_project, missing_weights
 
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")
-    if preset == "folder" and videos is not None:
-        rows = label_videos(videos, table)[1]
-        counts = rows.split[rows.split != ""].value_counts()
-        sides = ", ".join(f"{counts.get(split, 0)} {split}" for split in ("train", "val", "test"))
-        click.echo(f"{len(rows)} videos, {len(set(rows.class_name) - {''})} actions: {sides}")
-        if len(rows) > counts.sum():
-            click.echo(f"{len(rows) - counts.sum()} of them have no action or split: they are left out", err=True)
-    click.echo(f"next: cd {folder} && dvc repro")
+    if videos is not None:
+        try:
+            show_splits(label_videos(preset, videos, table))
+        except ValueError as error:
+            if preset == "folder":
+                raise
+            click.echo(f"the videos do not fit the preset yet: {error}", err=True)
+    enter = f"cd {shlex.quote(str(folder))}"
+    absent = missing_weights(folder, preset)
+    if absent:
+        click.echo(f"next: {enter} && hpnet weights fetch {' '.join(absent)}")
+        click.echo("then: dvc repro")
+    else:
+        click.echo(f"next: {enter} && dvc repro")
+
+
+def show_splits(labelled: Labelled) -> None:
+    """Print clips, and sources where they are known, of each action and split; what is left out; and the notes."""
+    rows = labelled.table
+    used = rows[(rows.class_name != "") & (rows.split != "")]
+    known = bool((used.subject != "").any())
+    lines = [("action", *SPLITS)]
+    for action, own in [*used.groupby("class_name", sort=True), *([("all", used)] if len(used) else [])]:
+        cells = []
+        for split in SPLITS:
+            here = own[own.split == split]
+            cells.append(f"{len(here)} ({here.subject[here.subject != ''].nunique()})" if known else str(len(here)))
+        lines.append((str(action), *cells))
+    print_table(lines)
+    counts = used.split.value_counts()
+    sides = ", ".join(f"{counts.get(split, 0)} {split}" for split in SPLITS)
+    sources = ", sources in brackets" if known else ""
+    click.echo(f"{len(rows)} videos, {len(set(rows.class_name) - {''})} actions: {sides}{sources}")
+    if len(rows) > len(used):
+        click.echo(f"{len(rows) - len(used)} of them have no action or split: they are left out", err=True)
+    for note in labelled.notes:
+        click.echo(note, err=True)
+
+
+def print_table(lines: Sequence[tuple[str, ...]]) -> None:
+    """A table of text, the first line its heading: drawn on a terminal, plain columns elsewhere."""
+    if not sys.stdout.isatty():
+        widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+        for line in lines:
+            first, *others = (
+                cell.rjust(width) if n else cell.ljust(width)
+                for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            click.echo("  ".join((first, *others)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    heading, *body = lines
+    table = Table()
+    for n, name in enumerate(heading):
+        table.add_column(name, justify="right" if n else "left")
+    for line in body:
+        table.add_row(*line, end_section=line is body[-2] if len(body) > 1 else False)
+    Console().print(table, markup=False)

@@ -83,7 +83,7 @@ def command(
         raise click.UsageError("one live source at a time: give a single camera, address or file")
     if cameras and not running:
         raise click.UsageError(f"{cameras[0]} has no end: leave --no-live out")
-    files = [] if running else find_files(videos)
+    files, unusable = ([], {}) if running else find_files(videos)
     source = Path(videos[0]) if Path(videos[0]).is_file() else Path("live.mp4")  # of a live run
     targets = {} if save is None else find_targets(save, files or [source])
 
@@ -115,23 +115,39 @@ def command(
             failed = recognise_files(files, task, trained, workers, advance)
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: what was answered until here stands") from None
+    failed += [repr(str(file)) for file in unusable]
     if failed:
         raise click.ClickException(
-            f"{len(failed)} of {len(files)} videos could not be read to their end: {', '.join(failed)}"
+            f"{len(failed)} of {len(files) + len(unusable)} videos could not be read to their end: {', '.join(failed)}"
         )
 
 
-def find_files(videos: tuple[str, ...]) -> list[Path]:
-    """Files as named, folders with every video below them."""
-    from hpnet.data.index import find_videos
+def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
+    """Files as named, folders with every video below them; and those of a folder whose names cannot be used, with why.
+
+    Says what was passed over.
+    """
+    from hpnet.data.walk import find_videos
 
     files: list[Path] = []
+    unusable: dict[Path, str] = {}
     for name in videos:
         path = Path(name)
         if not path.exists():
             raise FileNotFoundError(f"{name} is missing: expected a video file, a folder, a camera's number or address")
-        files += find_videos(path) if path.is_dir() else [path]
-    return list(dict.fromkeys(files))
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = find_videos(path)
+        files += found.files
+        unusable |= found.unusable
+        if found.passed_over():
+            click.echo(found.passed_over(), err=True)
+    for file, why in unusable.items():
+        click.echo(f"{str(file)!r}: its name {why}: rename it", err=True)
+    if unusable and not files:
+        raise click.ClickException("no video has a name that can be used")
+    return list(dict.fromkeys(files)), unusable
 
 
 def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:

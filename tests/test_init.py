@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpnet import presets, weights_catalogue
@@ -219,6 +219,7 @@ def test_the_walk_through_dvc(tmp_path: Path) -> None:
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["p1", "p2", "p3", "p4", "p5"])), min_size=5)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(0, 5))
 def test_a_source_is_never_on_two_sides(pairs: list[tuple[str, str]], seed: int) -> None:
     rows = pd.DataFrame([(f"v{n}.mp4", a, s, "") for n, (a, s) in enumerate(pairs)])

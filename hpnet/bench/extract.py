@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.index import find_videos
 from ..data.mannequin.benchmark import plan, write_clip
+from ..data.walk import find_videos
 from ..device import has_fast_bfloat16, resolve_device
 from ..params import DataParams, EstimateParams, PoolParams
 from ..pool_shards import clip_features
@@ -102,13 +102,10 @@ def find_clips(videos: Path | None, count: int, max_frames: int, into: Path) -> 
     """The first ``count`` videos of a folder; without one, mannequin clips rendered into ``into``.
 
     Raises:
-        ValueError: the folder holds no video.
+        FileNotFoundError: the folder is missing or holds no video.
     """
     if videos is not None:
-        files = find_videos(videos)[:count]
-        if not files:
-            raise ValueError(f"{videos} holds no video")
-        return files
+        return find_videos(videos).files[:count]
     params = DataParams(frames=max_frames)
     chosen = plan(params)[:count]
     for spec in chosen:

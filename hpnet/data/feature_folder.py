@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from .. import pooling
 from ..artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features
+from ..clip_ids import check_clip_ids, refuse_alike
+from ..csv_text import write_csv
 from ..skeleton import Skeleton
 from .corrections import AS_PUBLISHED, Corrections, relabelled
 
@@ -105,10 +107,13 @@ def write_feature_folder(
         classes: label, name, prompt.
 
     Raises:
-        ValueError: ``corrections`` do not fit (see :func:`~hpnet.data.corrections.relabelled`); a clip is listed twice,
-            has features of another size than the first, has values that are not finite or too large for float16, or is
-            not in its place in ``table``; or there is no clip. Names the clip.
+        ValueError: ``corrections`` do not fit (see :func:`~hpnet.data.corrections.relabelled`); a clip has a name that
+            cannot be an id (see :mod:`hpnet.clip_ids`), is listed twice, has features of another size than the first,
+            has values that are not finite or too large for float16, or is not in its place in ``table``; or there is
+            no clip. Names the clip.
     """
+    check_clip_ids(table.clip_id, "import")
+    refuse_alike(table.clip_id, "import")
     repeated = table.clip_id[table.clip_id.duplicated()]
     if len(repeated):
         raise ValueError(f"clip {repeated.iloc[0]!r} is listed twice")
@@ -174,7 +179,7 @@ def _write_repeats(file: Path, repeats: dict[str, str], table: pd.DataFrame) -> 
     if repeats:
         split = dict(zip(table.clip_id, table.split, strict=True))
         rows = [(name, split[name], twin) for name, twin in repeats.items()]
-        pd.DataFrame(rows, columns=["clip_id", "split", "same_as"]).to_csv(file, index=False)
+        write_csv(pd.DataFrame(rows, columns=["clip_id", "split", "same_as"]), file)
 
 
 def _checked(clip: ImportedClip, size: tuple[int, ...]) -> NDArray[np.float16]:

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts import Labelling, Scores, fresh, read_json, write_json
-from ..csv_text import read_csv_text
+from ..clip_ids import check_clip_ids
+from ..csv_text import read_csv_text, write_csv
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
@@ -64,9 +65,9 @@ class ImportedScores:
             made = Labelling(tuple(names or own), dict(zip(scores.clip_ids, facts, strict=True)))
             replace(scores, labelling=made).save(folder / stream / "scores.parquet")
         if names is None:
-            self.classes[["label", "name", "prompt"]].to_csv(fresh(folder / "classes.csv"), index=False)
+            write_csv(self.classes[["label", "name", "prompt"]], fresh(folder / "classes.csv"))
         if self.frequencies is not None:
-            self.frequencies.to_csv(fresh(folder / "frequencies.csv"), index=False)
+            write_csv(self.frequencies, fresh(folder / "frequencies.csv"))
         if self.protocol:
             write_json(folder / PROTOCOL_FILE, {"protocol": self.protocol})
 
@@ -419,6 +420,7 @@ def _one_stream(
             raise ValueError(f"{file} has no labels: add a label column, or say which --protocol gives them")
         ids, truth = list(names), given
         parts = ["test"] * len(ids) if splits is None else list(splits)
+    check_clip_ids(ids, str(file))
     if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
         raise ValueError(f"{file} was promised as probabilities, but its rows are not >= 0 with sum 1: logits?")
     if len(set(ids)) != len(ids):

@@ -14,6 +14,7 @@ from ..skeleton import NTU25
 from . import pose3d, protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
+from .walk import walk
 
 AXES = pose3d.BodyAxes.of(NTU25, "spine_base", "spine_shoulder")
 BODY_FIELDS = 10
@@ -114,9 +115,11 @@ def import_kinect(
         FileNotFoundError: ``source`` holds no .skeleton file.
         ValueError: a name that the protocol does not know, or that occurs twice.
     """
-    files = sorted(source.rglob("*.skeleton"))
-    if not files:
+    found = walk(source, lambda file: file.suffix == ".skeleton") if source.is_dir() else None
+    if found is None or not (found.files or found.unusable):
         raise FileNotFoundError(f"folder {source} is missing or holds no .skeleton file: name the unpacked folder")
+    found.refuse_unusable()
+    files = found.files
     table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
     described = table.assign(path=[str(f) for f in files])
 

@@ -8,7 +8,6 @@ set defines its own; nothing is ever held out of a test split.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,6 +17,10 @@ from importlib import resources
 from pathlib import PurePosixPath
 
 import pandas as pd
+
+from ..clip_ids import EXPECTED_ID, clip_id_fault, normal_form
+from .folders import Layout, read_layout
+from .holdout import by_action, hold_out_order
 
 COLUMNS = ("clip_id", "label", "class_name", "split", "subject", "camera", "setup", "repetition")
 
@@ -46,7 +49,10 @@ UCLA_ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 
 _EXTENSION = r"(?:\.[A-Za-z0-9]{1,9})?"
 _FOLDER_EXTENSION = re.compile(
-    r"\.(?:mp4|avi|mov|mkv|webm|m4v|mpg|mpeg|wmv|flv|npy|npz|pkl|skeleton|txt|json)", re.IGNORECASE
+    r"\.(?:mp4|m4v|mov|qt|3gp|3g2|mkv|webm|avi|divx|xvid|wmv|asf|flv|f4v|ogv|ogg|ogm|gif|apng|ts|mts|m2ts|m2t|mpg|mpeg|mpe"
+    r"|mp2|vob|mod|tod|trp|dav|dv|mxf|gxf|nut|nsv|wtv|amv|rm|rmvb|h264|264|avc|h265|265|hevc|h263|m1v|m2v|mjpeg|mjpg|y4m"
+    r"|ivf|obu|av1|vc1|npy|npz|pkl|skeleton|txt|json)",
+    re.IGNORECASE,
 )
 """What is no part of a free clip name, which may hold dots itself (``wave/take.2``)."""
 _NTU = re.compile(rf"(?P<id>S(\d{{3}})C(\d{{3}})P(\d{{3}})R(\d{{3}})A(\d{{3}}))(?:_rgb)?{_EXTENSION}")
@@ -250,7 +256,7 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 NAMES: tuple[str, ...] = (*PROTOCOLS, "folder")
-"""Every protocol; ``folder`` takes the action from the name of a video's parent folder."""
+"""Every protocol; ``folder`` takes the action from the first level below the folder of videos."""
 
 
 def get(protocol: str) -> Protocol:
@@ -280,7 +286,7 @@ def class_table(protocol: str, clips: pd.DataFrame | Iterable[str] | None = None
         if isinstance(clips, pd.DataFrame):
             found = sorted(set(clips.class_name[clips.label >= 0]))
         else:
-            found = sorted({action for action in map(_folder_action, clips) if action})
+            found = sorted(set(read_layout([_folder_id(name) for name in clips]).actions) - {""})
         prompts = [f"a person is doing {re.sub(r'[_.-]+', ' ', name)}" for name in found]
         return pd.DataFrame({"label": range(len(found)), "name": found, "prompt": prompts})
     definition = get(protocol)
@@ -307,8 +313,9 @@ def label_and_split(
         val_fraction: share of the training subjects held out for validation where the data set has no validation clips
             of its own: at least one subject when there are three or more, none when it is 0. For ``folder`` the share
             of each class's videos.
+            Where folders named train, val and test give the splits, this is cut from train if there is no val.
         seed: decides who is held out. The order is a hash of seed and subject (or name), so a new clip moves nobody.
-        test_fraction: ``folder`` alone: share of each class's videos in the test split.
+        test_fraction: ``folder`` alone: share of each class's videos in the test split, where no folder gives it.
         keep_missing: NTU: split the clips without Kinect skeletons too, which the published lists leave out.
 
     Returns:
@@ -317,7 +324,8 @@ def label_and_split(
         for an action outside the protocol; ``subject`` is text, empty where unknown; numbers are 0 where unknown.
 
     Raises:
-        ValueError: a name that does not parse (with the expected pattern), or two names of one clip.
+        ValueError: a name that does not parse (with the expected pattern) or cannot name a clip, or two names of one
+            clip.
     """
     if not 0 <= val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val_fraction {val_fraction} and test_fraction {test_fraction} must leave clips to train on")
@@ -332,7 +340,7 @@ def label_and_split(
         all_names = list(_classes(definition.classes).name)
         kept = {all_names.index(name): label for label, name in enumerate(classes.name)}
         clips = [replace(c, label=kept.get(c.label, -1)) for c in clips]
-    _refuse_twins([c.clip_id for c in clips], list(clip_names))
+    refuse_twins([c.clip_id for c in clips], list(clip_names))
 
     left_out = frozenset[str]() if keep_missing else definition.left_out()
     splits = [definition.split(c) if c.label >= 0 and c.clip_id not in left_out else "" for c in clips]
@@ -354,7 +362,7 @@ def label_and_split(
 
 def clip_id(protocol: str, name: str) -> str:
     """The clip_id that :func:`label_and_split` gives to a name."""
-    return _without_extension(name) if protocol == "folder" else _parse(get(protocol), name).clip_id
+    return _folder_id(name) if protocol == "folder" else _parse(get(protocol), name).clip_id
 
 
 def _parse(definition: Protocol, name: str) -> ClipName:
@@ -364,17 +372,19 @@ def _parse(definition: Protocol, name: str) -> ClipName:
     return clip
 
 
-def _refuse_twins(ids: Sequence[str], names: Sequence[str]) -> None:
+def refuse_twins(ids: Sequence[str], names: Sequence[str]) -> None:
+    """Two files may not be one clip.
+
+    Raises:
+        ValueError: two are; names both (letters beyond ASCII as escapes: they may look the same).
+    """
     first: dict[str, str] = {}
     for clip, name in zip(ids, names, strict=True):
         if clip in first:
-            raise ValueError(f"clip {clip!r} is given twice: {first[clip]!r} and {name!r}; keep one of them")
+            raise ValueError(
+                f"clip {clip!r} is given twice: {first[clip]!a} and {name!a}; keep one of them, or rename one"
+            )
         first[clip] = str(name)
-
-
-def hold_out_order(keys: Iterable[str], seed: int) -> list[str]:
-    """A seeded order in which a key's place depends on itself and the seed alone."""
-    return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest())
 
 
 def _hold_out(keys: Sequence[str], fraction: float, seed: int) -> set[str]:
@@ -386,37 +396,46 @@ def _hold_out(keys: Sequence[str], fraction: float, seed: int) -> set[str]:
 # --- folders --------------------------------------------------------------------------------------------------------
 
 
-def _without_extension(name: str) -> str:
-    path = PurePosixPath(name.strip().replace("\\", "/"))
-    return str(path.with_suffix("") if _FOLDER_EXTENSION.fullmatch(path.suffix) else path)
+def _folder_id(name: str) -> str:
+    """The clip id of a path below the folder of videos.
 
-
-def _folder_action(name: str) -> str:
-    return PurePosixPath(name.strip().replace("\\", "/")).parent.name
+    Raises:
+        ValueError: it cannot be one, see :mod:`hpnet.clip_ids`.
+    """
+    path = PurePosixPath(normal_form(name.strip()).replace("\\", "/"))
+    found = str(path.with_suffix("") if _FOLDER_EXTENSION.fullmatch(path.suffix) else path)
+    wrong = clip_id_fault(found)
+    if wrong:
+        raise ValueError(f"clip name {name!r} {wrong}; {EXPECTED_ID}")
+    return found
 
 
 def _split_folder(names: Sequence[str], val_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
-    """Action = parent folder; splits per class by a seeded order, or the data set's own train/, val/ and test/ folders.
+    """Actions by :func:`hpnet.data.folders.read_layout`; splits by folder where folders are splits, else per action by
+    a seeded order. Of the folders' splits a missing one is cut from train, by the same rule.
 
     A class of one video trains; of two, one tests; from three videos on, each wanted split gets at least one.
     """
-    ids = [_without_extension(name) for name in names]
-    _refuse_twins(ids, names)
-    actions = [_folder_action(name) for name in names]
-    classes = sorted({action for action in actions if action})
-    tops = [PurePosixPath(i).parts[0] if len(PurePosixPath(i).parts) >= 3 else "" for i in ids]
-    splits: dict[str, str] = {}
-    if ids and set(tops) <= {"train", "val", "test"}:
-        splits = dict(zip(ids, tops, strict=True))
+    ids = [_folder_id(name) for name in names]
+    refuse_twins(ids, names)
+    layout = read_layout(ids)
+    classes = sorted(set(layout.actions) - {""})
+    if layout.splits is None:
+        splits = by_action(ids, layout.actions, val_fraction, test_fraction, seed)
     else:
-        for action in classes:
-            members = hold_out_order((i for i, a in zip(ids, actions, strict=True) if a == action), seed)
-            count = len(members)
-            tests = min(max(1, round(test_fraction * count)), count - 1) if test_fraction else 0
-            vals = min(max(1, round(val_fraction * count)), count - tests - 1) if val_fraction else 0
-            for place, member in enumerate(members):
-                splits[member] = "test" if place < tests else "val" if place < tests + vals else "train"
+        splits = _complete(ids, layout, val_fraction, test_fraction, seed)
     rows = [
-        (i, classes.index(a) if a else -1, a, splits.get(i, ""), "", 0, 0, 0) for i, a in zip(ids, actions, strict=True)
+        (i, classes.index(a) if a else -1, a, split, "", 0, 0, 0)
+        for i, a, split in zip(ids, layout.actions, splits, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _complete(ids: Sequence[str], layout: Layout, val_fraction: float, test_fraction: float, seed: int) -> list[str]:
+    """The folders' splits; val and test are cut from train, per action, where there is no such folder."""
+    given = layout.splits or ()
+    training = [n for n, split in enumerate(given) if split == "train"]
+    fractions = (0.0 if "val" in given else val_fraction, 0.0 if "test" in given else test_fraction)
+    found = by_action([ids[n] for n in training], [layout.actions[n] for n in training], *fractions, seed)
+    cut = dict(zip(training, found, strict=True))
+    return [cut.get(n, split) for n, split in enumerate(given)]

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import pooling
+from ..clip_ids import check_clip_ids
 from ..skeleton import COCO17, NTU25, Skeleton
 from . import pose3d, protocols
 from .corrections import AS_PUBLISHED, Corrections
@@ -300,6 +301,7 @@ def _own_table(
     source: Path, names: list[str], labels: list[int], splits: dict[str, str], val_fraction: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clip table and classes as the file itself has them."""
+    check_clip_ids(names, str(source))
     if min(labels) < 0:
         raise ValueError(f"{source}: clip {names[labels.index(min(labels))]!r} has label {min(labels)}")
     ours = [splits.get(name, "") for name in names]

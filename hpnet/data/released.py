@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts import FeatureMeta, Features
+from ..clip_ids import path_inside
 from ..skeleton import COCO17
 from . import protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
 from .pickles import load_array
+from .walk import walk
 
 META = FeatureMeta(kind="pooled", tap="h2s3", region=1, operator="mean", skeleton=COCO17)
 """What the authors' files hold."""
@@ -62,9 +64,11 @@ def import_features(
         FileNotFoundError: ``source`` holds no .npy file.
         ValueError: a name that the protocol does not know, two files of one clip, or files of different sizes.
     """
-    files = sorted(source.rglob("*.npy"))
-    if not files:
+    found = walk(source, lambda file: file.suffix == ".npy") if source.is_dir() else None
+    if found is None or not (found.files or found.unusable):
         raise FileNotFoundError(f"folder {source} is missing or holds no .npy file: name the folder of pooled features")
+    found.refuse_unusable()
+    files = found.files
     table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
     size = _first_size(files)
 
@@ -95,12 +99,15 @@ def _first_size(files: list[Path]) -> tuple[int, ...]:
 
 
 def export_features(features: Features, out: Path, on_progress: Callable[[int], None] | None = None) -> list[Path]:
-    """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor."""
+    """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor.
+
+    Raises:
+        ValueError: a file would lie outside ``out``, see :func:`hpnet.clip_ids.path_inside`.
+    """
     files = []
     for clip_id, rows in features.index.sort_values(["clip_id", "person"]).groupby("clip_id"):
         found = rows[rows.valid] if rows.valid.any() else rows
-        file = out / f"{clip_id}.npy"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = path_inside(out, clip_id, ".npy")
         np.save(file, to_released(features.array[found.row.to_numpy()]))
         files.append(file)
         if on_progress:

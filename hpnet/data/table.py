@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..clip_ids import clip_id_fault, normal_form, text_fault
 from ..csv_text import read_csv_text
-from .protocols import COLUMNS, hold_out_order
+from .holdout import by_action, by_source
+from .protocols import COLUMNS, refuse_twins
 
 BEGINNING = 1 << 16
 """Bytes by which videos of one size are told apart before they are compared whole."""
@@ -24,10 +26,12 @@ EXPECTED = "columns video and action, and optionally source (subject, camera or 
 def read_table(file: Path) -> pd.DataFrame:
     """The rows of the CSV as text: video (path below the folder of videos), action, source and split.
 
+    Backslashes in a video's path are taken for slashes.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no CSV, a column is missing or unknown, a video is listed twice or without an action, or a
-            split has another name.
+        ValueError: it is no CSV, a column is missing, a video is listed twice, without an action or by a path that
+            leaves the folder, a text holds a line break, or a split has another name.
     """
     if not file.is_file():
         raise FileNotFoundError(f"data.table: {file} is missing; expected a CSV with {EXPECTED}")
@@ -38,9 +42,18 @@ def read_table(file: Path) -> pd.DataFrame:
             raise ValueError(f"data.table: {file} has no column {column!r}; expected {EXPECTED}")
     rows = rows.assign(**{c: "" for c in OPTIONAL if c not in rows.columns})[[*REQUIRED, *OPTIONAL]]
     rows = rows.apply(lambda column: column.str.strip())
+    rows = rows.assign(video=rows.video.str.replace("\\", "/", regex=False))
     unlabelled = rows.video[(rows.action == "") | (rows.video == "")]
     if len(unlabelled):
         raise ValueError(f"data.table: {file}, line {unlabelled.index[0] + 2}: video or action is empty")
+    for number, video, action, source in zip(rows.index, rows.video, rows.action, rows.source, strict=True):
+        what, wrong = f"video {video!r}", clip_id_fault(video)
+        if not wrong:
+            what, wrong = next(
+                ((f"{text!r}", fault) for text in (action, source) if (fault := text_fault(text))), ("", "")
+            )
+        if wrong:
+            raise ValueError(f"data.table: {file}, line {number + 2}: {what} {wrong}; expected {EXPECTED}")
     twice = rows.video[rows.video.duplicated()]
     if len(twice):
         raise ValueError(f"data.table: {file} lists video {twice.iloc[0]!r} twice")
@@ -55,29 +68,29 @@ def split_table(
 ) -> pd.DataFrame:
     """Label and split the rows of :func:`read_table`.
 
-    A split that is given is kept. Where none is given at all, whole sources are held out where there are any, and
-    videos, class by class, otherwise. The order is seeded by name, so a new video moves nobody.
+    A split that is given is kept. Where none is given at all, whole sources are held out where there are any, so that
+    every action is tested that has two, and videos, class by class, otherwise. The order is seeded by name, so a new
+    video moves nobody whom the actions do not need elsewhere.
 
     Returns:
         The columns of :func:`hpnet.data.protocols.label_and_split`, one row per video in the same order.
 
     Raises:
-        ValueError: a source is on two sides of the split; names it.
+        ValueError: a source is on two sides of the split, or two videos are one clip; names them.
     """
     classes = sorted(set(rows.action))
+    videos, actions = rows.video.tolist(), rows.action.tolist()
     if (rows.split != "").any():
         splits = rows.split.tolist()
     elif (rows.source != "").any():
-        splits = _by_group(rows.source.tolist(), val_fraction, test_fraction, seed)
+        # a video of unknown source is a source of its own; no source can be called so
+        sources = [source or f"\n{video}" for source, video in zip(rows.source, videos, strict=True)]
+        splits = by_source(sources, actions, val_fraction, test_fraction, seed)
     else:
-        splits = [""] * len(rows)
-        for action in classes:
-            members = [n for n, name in enumerate(rows.action) if name == action]
-            found = _by_group([rows.video[n] for n in members], val_fraction, test_fraction, seed)
-            for n, split in zip(members, found, strict=True):
-                splits[n] = split
+        splits = by_action(videos, actions, val_fraction, test_fraction, seed)
     refuse_leaks(rows.source.tolist(), splits)
-    ids = [str(Path(video).with_suffix("").as_posix()) for video in rows.video]
+    ids = [normal_form(str(Path(video).with_suffix("").as_posix())) for video in videos]
+    refuse_twins(ids, videos)
     table = [
         (i, classes.index(a), a, split, source, 0, 0, 0)
         for i, a, split, source in zip(ids, rows.action, splits, rows.source, strict=True)
@@ -134,13 +147,3 @@ def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
             f"{files[a]} and {files[b]} are the same video, in {splits[a]} and in {splits[b]}: remove one, or "
             "accuracy is measured on what was learnt by heart"
         )
-
-
-def _by_group(groups: list[str], val_fraction: float, test_fraction: float, seed: int) -> list[str]:
-    """A split for every entry; those of one group share it. Of three groups on, each wanted split gets at least one."""
-    members = hold_out_order(set(groups), seed)
-    count = len(members)
-    tests = min(max(1, round(test_fraction * count)), count - 1) if test_fraction else 0
-    vals = min(max(1, round(val_fraction * count)), count - tests - 1) if val_fraction else 0
-    place = {group: n for n, group in enumerate(members)}
-    return ["test" if place[g] < tests else "val" if place[g] < tests + vals else "train" for g in groups]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import shards, video, weights
 from ..artifacts import Boxes, ClipPoses, Clips, PoseMeta, PoseStore, read_json, write_json
+from ..data.walk import find_videos
 from ..params import EstimateParams
 from ..tracking import uniform_indices
 from . import networks
@@ -180,16 +181,17 @@ def clip_paths(folder: Path, boxes: Path, indexed: bool) -> dict[str, Path]:
     ``_rgb``.
 
     Raises:
+        FileNotFoundError: the folder is missing or holds no video.
         ValueError: boxes are of a clip that the folder does not have, or two files have one name.
     """
     if indexed:
         table = Clips.load(folder).usable()
         return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder {folder} is missing: --videos must name a folder of videos")
+    found = find_videos(folder)
+    found.refuse_unusable()
     named = set(boxes_by_clip(boxes, 1 << 30))
     paths: dict[str, Path] = {}
-    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in video.VIDEO_SUFFIXES):
+    for file in found.files:
         short = file.stem.removesuffix("_rgb")
         name = short if file.stem not in named and short in named else file.stem
         if name in paths:

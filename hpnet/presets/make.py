@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pandas as pd
-
-from ..data.index import find_videos, label_folder
+from ..data.index import Labelled, label_folder
 from ..data.table import refuse_copies
+from ..data.walk import find_videos
 from ..params import DataParams, validate
 from . import Preset, Values, get, render
 
@@ -95,17 +94,36 @@ def _values(
     return values
 
 
-def label_videos(videos: Path, table: Path | None) -> tuple[list[Path], pd.DataFrame]:
-    """The videos of a project of preset ``folder``, and the labels and splits that ``hpnet data`` will give them."""
-    return label_folder(videos, DataParams(source="folder", protocol="folder", table=str(table or "")))
+def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
+    """The videos of a project of a preset, with the labels and splits that ``hpnet data`` will give them."""
+    data = get(name).values["data"]
+    return label_folder(videos, DataParams.model_validate({**data, "table": str(table or "")}))
+
+
+def missing_weights(folder: Path, name: str) -> list[str]:
+    """Networks that a project of a preset needs and whose weights are not where it will look for them."""
+    preset = get(name)
+    if preset.poses or not preset.values.get("estimate", {}).get("model"):
+        return []  # none, or packaged
+    from .. import weights, weights_catalogue
+
+    places = [folder / place for place in weights.search_folders()]
+    return [
+        entry.name
+        for entry in weights_catalogue.of_preset(name)
+        if not all(any((place / file.path).is_file() for place in places) for file in entry.files)
+    ]
 
 
 def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:
-    files, rows = label_videos(videos, table)
+    labelled = label_videos("folder", videos, table)
+    files, rows = labelled.files, labelled.table
     found = sorted(set(rows.class_name) - {""})
     if len(found) < 2:
         what = f"are all of action {found[0]!r}" if found else "have no action"
         raise ValueError(f"the videos below {videos} {what}: expected a sub-folder per action, or --table")
+    if not (rows.split == "train").any():
+        raise ValueError(f"no video below {videos} trains: expected a folder train beside those of the other splits")
     refuse_copies(files, rows.split.tolist())
 
 

@@ -1,0 +1,147 @@
+"""Who is held out: sizes of the splits, and sources or clips that go there as a whole, action by action.
+
+An order is a hash of seed and name, so that a new clip moves nobody. Pure functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+ATTEMPTS = 16
+"""Orders that are tried where the first leaves an action without a test or validation clip that it could have."""
+
+
+def hold_out_order(keys: Iterable[str], seed: int | str) -> list[str]:
+    """A seeded order in which a key's place depends on itself and the seed alone."""
+    return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest())
+
+
+def sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """How many of ``count`` test, and how many validate. One trains; of two one tests; of three on, each side has one.
+
+    A side whose fraction is 0 gets nothing.
+    """
+    tests = max(0, min(max(1, round(test_fraction * count)), count - 1)) if test_fraction else 0
+    vals = max(0, min(max(1, round(val_fraction * count)), count - tests - 1)) if val_fraction else 0
+    return tests, vals
+
+
+def by_action(
+    keys: Sequence[str], actions: Sequence[str], val_fraction: float, test_fraction: float, seed: int
+) -> list[str]:
+    """A split for every key (a clip, by its name), each action on its own; empty where the action is empty."""
+    members: dict[str, list[str]] = {}
+    for key, action in zip(keys, actions, strict=True):
+        members.setdefault(action, []).append(key)
+    splits: dict[str, str] = {}
+    for action, own in members.items():
+        tests, vals = sizes(len(own), val_fraction, test_fraction)
+        for place, key in enumerate(hold_out_order(own, seed)):
+            side = "test" if place < tests else "val" if place < tests + vals else "train"
+            splits[key] = side if action else ""
+    return [splits[key] for key in keys]
+
+
+def by_source(
+    sources: Sequence[str], actions: Sequence[str], val_fraction: float, test_fraction: float, seed: int
+) -> list[str]:
+    """A split for every clip; those of one source share it, and every action gets its part where sources allow.
+
+    An action with clips of two sources is tested on one, and with three also validated on one, as far as that can be
+    had for all actions at once. Of three sources on, each wanted split gets at least one source, whatever its actions.
+    """
+    of: dict[str, set[str]] = {}
+    for source, action in zip(sources, actions, strict=True):
+        of.setdefault(source, set()).add(action)
+    best: _Cut | None = None
+    for attempt in range(ATTEMPTS):
+        order = hold_out_order(of, f"{seed}:{attempt}" if attempt else seed)
+        cut = _cut(order, of, val_fraction, test_fraction, may_grow=attempt % 2 == 0)
+        if best is None or cut.lacking < best.lacking:
+            best = cut
+        if not any(best.lacking):
+            break
+    side = {} if best is None else dict.fromkeys(best.vals, "val") | dict.fromkeys(best.tests, "test")
+    return [side.get(source, "train") for source in sources]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Sources that test and validate, and how many actions lack training, test and validation clips of those that have
+    enough sources for them."""
+
+    tests: list[str]
+    vals: list[str]
+    lacking: tuple[int, int, int]
+
+
+def _cut(
+    order: Sequence[str], of: Mapping[str, set[str]], val_fraction: float, test_fraction: float, may_grow: bool
+) -> _Cut:
+    """Hold sources out, in an order of theirs; the test split ``may_grow`` beyond its share of all sources."""
+    free = Counter(action for actions in of.values() for action in actions)
+    shares = {action: sizes(count, val_fraction, test_fraction) for action, count in free.items()}
+    test_share = {action: tests for action, (tests, _) in shares.items()}
+    val_share = {action: vals for action, (_, vals) in shares.items()}
+    tests_wanted, vals_wanted = sizes(len(order), val_fraction, test_fraction)
+
+    kept = {action: 1 + (vals > 0) for action, vals in val_share.items()}
+    most = len(order) - 1 - (vals_wanted > 0) if may_grow else tests_wanted
+    tests = _choose(order, of, free, test_share, kept, (tests_wanted, most))
+    testing = set(tests)
+    left = [source for source in order if source not in testing]
+    vals = _choose(left, of, free, val_share, dict.fromkeys(free, 1), (vals_wanted, len(left) - 1))
+
+    chosen = {action for source in tests for action in of[source]}, {a for source in vals for a in of[source]}
+    lacking = (
+        sum(count == 0 for count in free.values()),
+        sum(share > 0 and action not in chosen[0] for action, share in test_share.items()),
+        sum(share > 0 and action not in chosen[1] for action, share in val_share.items()),
+    )
+    return _Cut(tests, vals, lacking)
+
+
+def _choose(
+    order: Sequence[str],
+    of: Mapping[str, set[str]],
+    free: Counter[str],
+    share: Mapping[str, int],
+    kept: Mapping[str, int],
+    wanted_and_most: tuple[int, int],
+) -> list[str]:
+    """Sources for one split, as many as are wanted, or as the actions need up to the most; takes them out of ``free``.
+
+    Args:
+        free: action -> sources that are in no split yet.
+        share: action -> sources of it that the split should have.
+        kept: action -> sources of it that must stay free.
+    """
+    wanted, most = wanted_and_most
+    chosen: list[str] = []
+    got: Counter[str] = Counter()
+
+    def take(source: str) -> None:
+        chosen.append(source)
+        got.update(of[source])
+        free.subtract(of[source])
+
+    def fits(source: str) -> bool:
+        return all(free[action] > kept[action] for action in of[source])
+
+    for source in order:
+        if len(chosen) >= min(wanted, most):
+            break
+        if fits(source) and all(got[action] < share[action] for action in of[source]):
+            take(source)
+    while wanted > 0 and len(chosen) < most:
+        without = {action for action, count in share.items() if count and not got[action]}
+        fitting = [s for s in order if without & of[s] and s not in chosen and fits(s)] if without else []
+        if not fitting:
+            break
+        take(max(fitting, key=lambda source: len(of[source] & without)))
+    if min(wanted, most) > 0 and not chosen:
+        take(next((source for source in order if fits(source)), order[0]))
+    return chosen

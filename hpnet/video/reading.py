@@ -138,7 +138,9 @@ def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uin
 
 
 class _Walk:
-    """The decoded frames of a stream and their times on the file's clock; on the way, the times of its packets are noted.
+    """The decoded frames of a stream, and their times on the file's clock.
+
+    On the way, the times of its packets are noted.
 
     Attributes:
         packets_tell: every packet is a frame that is shown, so that packets can be counted instead of frames.

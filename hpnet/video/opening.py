@@ -26,14 +26,13 @@ _FORMATS = (
 )  # fmt: skip
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0\r", b"v=0\n", b"[Reference]", b"#!")
 """How files begin that name other files or addresses instead of holding a video."""
-MAX_FRAME_BYTES = 400 << 20
+MAX_FRAME_BYTES = 200 << 20
 """A decoder holds several frames as they are coded; one that is larger than this is refused."""
-_MAX_FRAME_PX = 16384 * 16384
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": ",".join(_FORMATS),
-    "max_pixels": str(_MAX_FRAME_PX),
 }
+_MAX_PIXELS = {"max_pixels": str(MAX_FRAME_BYTES * 8 // 12)}
 
 
 class VideoError(ValueError):
@@ -57,6 +56,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
     try:
         stream = best_stream(list(container.streams.video))
         _require_room(stream)
+        stream.codec_context.options = _MAX_PIXELS  # also where the size changes on the way
     except VideoError:
         container.close()
         raise

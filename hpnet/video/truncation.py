@@ -73,8 +73,10 @@ def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _movi_ends(file: BinaryIO, at: int, size: int) -> Iterator[int]:
-    while at < size:
+    for _ in range(_MOST_OUTER_PARTS):
         head = _read(file, at, 12)
+        if len(head) < 12 or at >= size:
+            return
         end = at + 8 + int.from_bytes(head[4:8], "little")
         if head[:4] == b"LIST" and head[8:12] == b"movi":
             yield end

@@ -21,6 +21,8 @@ from .truncation import missing_end
 _SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
 _THREAD_BYTES = 512 << 20
 """Every decoding thread holds frames as they are coded; together they hold no more than this."""
+_HELD_BY_DECODER, _HELD_SHOWN = 5, 3
+"""Frames that a decoder keeps to predict others from, and RGB frames on their way."""
 _COUNTED_PX = 100_000_000
 """Where packets need not show anything, frames are counted by decoding up to so many pixels."""
 _NOTHING_NEW_BYTES = 16
@@ -88,7 +90,7 @@ def read_timed(
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode a video frame by frame: (seconds, uint8 RGB (H, W, 3)).
 
-    Seconds count from the first moment of the file that is seen or heard, and never go back. Frames are upright and of
+    Seconds count from the first moment of the file that is seen or heard, and always rise. Frames are upright and of
     square pixels; those with a side above ``hpnet.video.pixels.MAX_SIDE_PX`` come at reduced size. A stream that
     changes its frame size is rescaled to its first frame's. ``threads`` decode; by default as many as there are cores,
     and one for small frames.
@@ -135,6 +137,18 @@ def read_frames(
 def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uint8]:
     """A whole video as uint8 RGB (T, H, W, 3). Raises as :func:`read_timed`."""
     return np.stack(list(read_frames(path, max_frames)))
+
+
+def decoding_bytes(path: str | Path, threads: int) -> int:
+    """About how much memory frames take while a video is read by ``threads``; 0 where it cannot be read."""
+    try:
+        container, stream = open_video(Path(path))
+    except VideoError:
+        return 0
+    with closing(container):
+        width, height = shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
+        coded = _HELD_BY_DECODER + _threads(stream, threads)
+        return coded * frame_bytes(stream) + _HELD_SHOWN * width * height * 3
 
 
 class _Walk:

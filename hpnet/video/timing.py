@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_STEP_S = 1e-4
+"""Frames of one timestamp are set so far apart, that times rise."""
 _GAP = 3.0
 """A frame that is shown longer than so many times the middle interval is a gap, not the rate."""
 
@@ -54,14 +56,14 @@ def timeline(times_s: Sequence[float], last_duration_s: float, coded_fps: float)
 def typical_interval_s(times_s: NDArray[np.float64]) -> float:
     """Mean time between frames, gaps left out; 0 where there are fewer than two times."""
     steps = np.diff(times_s)
-    steps = steps[steps > 0]
+    steps = steps[steps > 2 * _LEAST_STEP_S]
     if not len(steps):
         return 0.0
     return float(steps[steps <= _GAP * np.median(steps)].mean())
 
 
 class Clock:
-    """Timestamps in the order in which they come -> times that never go back.
+    """Timestamps in the order in which they come -> times that always rise.
 
     What has no timestamp follows the one before by one interval. Where time jumps back, as in files that were joined,
     it runs on from there.
@@ -92,9 +94,9 @@ class Clock:
                 self._shift_s += last + self._interval_s - now
                 self.jumps += 1
                 now = last + self._interval_s
-            elif now < last:
-                now = last
-            elif now > last:
+            elif now < last + _LEAST_STEP_S:
+                now = last + _LEAST_STEP_S
+            else:
                 self._interval_s = now - last
         self._last_s = now
         return now

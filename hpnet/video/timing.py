@@ -73,11 +73,12 @@ class Clock:
 
     Attributes:
         jumps: how often time jumped back so far.
+        interval_s: time between the last two frames that did not jump.
     """
 
     def __init__(self, interval_s: float) -> None:
         self.jumps = 0
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._shift_s = 0.0
         self._last_s: float | None = None
 
@@ -87,17 +88,17 @@ class Clock:
         if last is None:
             now = 0.0 if time_s is None else time_s
         elif time_s is None:
-            now = last + self._interval_s
+            now = last + self.interval_s
         else:
             now = time_s + self._shift_s
-            if now < last - 1.5 * self._interval_s:
-                self._shift_s += last + self._interval_s - now
+            if now < last - 1.5 * self.interval_s:
+                self._shift_s += last + self.interval_s - now
                 self.jumps += 1
-                now = last + self._interval_s
+                now = last + self.interval_s
             elif now < last + _LEAST_STEP_S:
                 now = last + _LEAST_STEP_S
             else:
-                self._interval_s = now - last
+                self.interval_s = now - last
         self._last_s = now
         return now
 

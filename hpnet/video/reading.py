@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from .truncation import missing_end
 _SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
 _THREAD_BYTES = 512 << 20
 """Every decoding thread holds frames as they are coded; together they hold no more than this."""
+_LARGE_BYTES = 16 << 20
+_ONE_LARGE = threading.Lock()
+"""Many videos are probed at once, but only one of large frames."""
 _HELD_BY_DECODER, _HELD_SHOWN = 5, 3
 """Frames that a decoder keeps to predict others from, and RGB frames on their way."""
 _COUNTED_PX = 100_000_000
@@ -33,22 +37,8 @@ _FASTEST_FPS = 300
 _TOLD = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "dnxhd"})
 _INDEXED = ("mov", "matroska")
 _ELEMENTARY = frozenset(
-    {
-        "mpegvideo",
-        "h264",
-        "hevc",
-        "vvc",
-        "m4v",
-        "h263",
-        "h261",
-        "mjpeg",
-        "jpeg_pipe",
-        "vc1",
-        "cavsvideo",
-        "dirac",
-        "obu",
-    }
-)
+    {"mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "mjpeg", "jpeg_pipe", "vc1", "cavsvideo", "obu"}
+)  # fmt: skip
 """Formats without timestamps: FFmpeg makes some up. Their frames come at the coded rate."""
 _BROADCAST = _ELEMENTARY | {"mpegts", "mpeg"}
 """Formats that are cut anywhere: what comes before the first whole frame and after the last one is no damage."""
@@ -87,7 +77,7 @@ def probe(path: str | Path) -> VideoInfo:
         VideoError: the file is missing, empty, no video, too large, or its first frame cannot be decoded.
     """
     container, stream = open_video(Path(path))
-    with closing(container):
+    with closing(container), _ONE_LARGE if frame_bytes(stream) > _LARGE_BYTES else nullcontext():
         stream.codec_context.thread_count = 1  # starting threads would take longer than one frame does
         walk = _Walk(container, stream)
         try:

@@ -23,7 +23,7 @@ from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from .evaluate import compare_with_truth
 
 CODE = (
-    "hpnet.artifacts", "hpnet.geometry", "hpnet.video", "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
+    "hpnet.artifacts", "hpnet.geometry", *video.CODE, "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
     "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.reading", "hpnet.pose.taps",
     "hpnet.pose.vitpose", "hpnet.tracking",
 )  # fmt: skip
@@ -83,7 +83,9 @@ class EstimateWork:
             boxes = ClipBoxes(boxes.frames[read], boxes.tracks[read], boxes.boxes_xyxy_px[read])
         if self.params.frames and path is not None:
             boxes = thin_boxes(boxes, path, self.params.frames, limit)
-        return ClipSource(item.clip_id, frames, boxes)
+        if path is None or threads is None:  # nothing else is decoded meanwhile
+            return ClipSource(item.clip_id, frames, boxes)
+        return ClipSource(item.clip_id, frames, boxes, video.decoding_bytes(path, threads))
 
 
 @functools.lru_cache(maxsize=1)

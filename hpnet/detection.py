@@ -24,6 +24,7 @@ from .metrics import average_precision, count_accuracy
 from .params import DetectParams
 from .shards import ShardItem, code_version, link_tree
 from .tracking import Track, interpolate, rank_tracks, square_around, uniform_indices, union_box
+from .video import CODE as VIDEO_CODE
 from .video import VideoError, probe, read_frames
 
 NO_PERSON = "nobody was found"
@@ -267,7 +268,7 @@ def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, An
         "detect": params.model_dump(),
         "precision": precision,
         "weights": weights_digest(params.model) if params.enabled else "",
-        "code": code_version(detector_module, tracking_module, __name__, "hpnet.video", "hpnet.artifacts"),
+        "code": code_version(detector_module, tracking_module, __name__, *VIDEO_CODE, "hpnet.artifacts"),
     }
 
 

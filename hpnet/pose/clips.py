@@ -22,7 +22,7 @@ from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from .evaluate import compare_with_truth
 
 CODE = (
-    "hpnet.artifacts", "hpnet.geometry", "hpnet.video", "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
+    "hpnet.artifacts", "hpnet.geometry", *video.CODE, "hpnet.weights", "hpnet.pose.clips", "hpnet.pose.crops",
     "hpnet.pose.decode", "hpnet.pose.estimator", "hpnet.pose.networks", "hpnet.pose.reading", "hpnet.pose.taps",
     "hpnet.pose.vitpose", "hpnet.tracking",
 )  # fmt: skip

@@ -1,0 +1,29 @@
+"""Video files in and out, through PyAV. Frames are uint8 RGB (H, W, 3), in display orientation, of square pixels.
+
+One reader serves every command. It believes a file's timestamps and neither the header's rate nor its count, and it
+opens the file that it is given and no other.
+"""
+
+from __future__ import annotations
+
+from .opening import VIDEO_SUFFIXES, VideoError
+from .pixels import RGBConverter, shown_size
+from .reading import VideoInfo, load_clip, probe, read_frames, read_timed
+from .writing import write_video
+
+CODE = tuple(f"{__name__}.{name}" for name in ("opening", "pixels", "reading", "timing", "truncation"))
+"""Modules whose source decides what is read from a video."""
+
+__all__ = [
+    "CODE",
+    "VIDEO_SUFFIXES",
+    "RGBConverter",
+    "VideoError",
+    "VideoInfo",
+    "load_clip",
+    "probe",
+    "read_frames",
+    "read_timed",
+    "shown_size",
+    "write_video",
+]

@@ -1,0 +1,156 @@
+"""When the frames of a stream are shown, from timestamps alone. Pure: no file, no decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GAP = 3.0
+"""A frame that is shown longer than so many times the middle interval is a gap, not the rate."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The frames of a stream in the order in which they are shown.
+
+    Attributes:
+        times_s: (T,) float64, never falling; seconds on the file's clock.
+        end_s: when the last frame's time is over.
+        fps: frames a second while frames are shown; gaps do not count. 0 where unknown.
+    """
+
+    times_s: NDArray[np.float64]
+    end_s: float
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the end of the last one."""
+        return self.end_s - float(self.times_s[0]) if len(self.times_s) else 0.0
+
+
+def timeline(times_s: Sequence[float], last_duration_s: float, coded_fps: float) -> Timeline:
+    """The timeline of frames.
+
+    Args:
+        times_s: in any order.
+        last_duration_s: how long the last frame is shown; 0 where unknown.
+        coded_fps: the stream's own rate, for a stream of one frame; 0 where unknown.
+    """
+    times = np.sort(np.asarray(times_s, np.float64))
+    if not len(times):
+        return Timeline(times, 0.0, 0.0)
+    interval = typical_interval_s(times)
+    if not interval:
+        interval = last_duration_s or (1 / coded_fps if coded_fps else 0.0)
+    last = last_duration_s if last_duration_s >= interval / 2 else interval
+    return Timeline(times, float(times[-1]) + last, _rate(interval))
+
+
+def typical_interval_s(times_s: NDArray[np.float64]) -> float:
+    """Mean time between frames, gaps left out; 0 where there are fewer than two times."""
+    steps = np.diff(times_s)
+    steps = steps[steps > 0]
+    if not len(steps):
+        return 0.0
+    return float(steps[steps <= _GAP * np.median(steps)].mean())
+
+
+class Clock:
+    """Timestamps in the order in which they come -> times that never go back.
+
+    What has no timestamp follows the one before by one interval. Where time jumps back, as in files that were joined,
+    it runs on from there.
+
+    Args:
+        interval_s: time between frames until two of them have shown it.
+
+    Attributes:
+        jumps: how often time jumped back so far.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self.jumps = 0
+        self._interval_s = interval_s
+        self._shift_s = 0.0
+        self._last_s: float | None = None
+
+    def __call__(self, time_s: float | None) -> float:
+        """The next time, in seconds on the file's clock."""
+        last = self._last_s
+        if last is None:
+            now = 0.0 if time_s is None else time_s
+        elif time_s is None:
+            now = last + self._interval_s
+        else:
+            now = time_s + self._shift_s
+            if now < last - 1.5 * self._interval_s:
+                self._shift_s += last + self._interval_s - now
+                self.jumps += 1
+                now = last + self._interval_s
+            elif now < last:
+                now = last
+            elif now > last:
+                self._interval_s = now - last
+        self._last_s = now
+        return now
+
+
+class PacketTimes:
+    """Collects when the frames in a stream's packets are shown.
+
+    Args:
+        interval_s: time between frames by the stream's own rate, for packets without timestamps.
+
+    Attributes:
+        last_s: the latest time on the file's clock since it last jumped back; None before there is any.
+        untimed: packets without any timestamp.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self.last_s: float | None = None
+        self.untimed = 0
+        self._interval_s = interval_s
+        self._times: list[float] = []
+        self._decoding = Clock(interval_s)
+        self._shift_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def add(self, shown_s: float | None, decoded_s: float | None, tells: bool = True) -> None:
+        """One packet, in the order of the file: when it is shown and when it is decoded.
+
+        A packet that does not tell (one so small that it may only repeat the frame before) leaves ``last_s`` alone.
+        """
+        if decoded_s is not None:
+            jumps = self._decoding.jumps
+            self._shift_s = self._decoding(decoded_s) - decoded_s
+            if self._decoding.jumps > jumps:
+                self.last_s = None
+        time_s = decoded_s if shown_s is None else shown_s
+        if time_s is None:
+            self._times.append(self._times[-1] + self._interval_s if self._times else 0.0)
+            self.untimed += 1
+            return
+        self._times.append(time_s + self._shift_s)
+        if tells:
+            self.last_s = time_s if self.last_s is None else max(self.last_s, time_s)
+
+    @property
+    def times_s(self) -> list[float]:
+        """All times so far, in the order of the file."""
+        return self._times
+
+
+def _rate(interval_s: float) -> float:
+    """Frames a second; a usual rate (whole, or in 1001ths) that is missed by rounding alone is that rate."""
+    if not interval_s:
+        return 0.0
+    fps = 1 / interval_s
+    usual = float(Fraction(fps).limit_denominator(1001))
+    return usual if abs(fps - usual) < 1e-7 * fps else fps

@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from hpnet.artifacts import Clips, Scores, read_json, write_json
 from hpnet.fusion import fuse, fuse_as_fitted
 from hpnet.params import STREAMS
+from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou
 from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser, _boxes
-from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
+from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import Output, find_targets
 from hpnet.stages.predict_files import default_workers
@@ -139,41 +138,7 @@ def test_new_clips_are_fused_as_the_project_fused_its_own(rule: str, fitted_on: 
         fuse_as_fitted(stored, {"hpj": streams["hpj"].logits} if result.weights["hpnet"] else {})
 
 
-# --- windows ----------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=200, deadline=None)
-@example(frames=5, length=2, overlap=0.0, whole=0, stride=3)
-@given(
-    frames=st.integers(1, 60), length=st.integers(2, 20), overlap=st.floats(0, 0.9), whole=st.integers(0, 30),
-    stride=st.integers(1, 3),
-)  # fmt: skip
-def test_every_frame_is_in_a_window_and_windows_have_their_length(
-    frames: int, length: int, overlap: float, whole: int, stride: int
-) -> None:
-    images = [np.full((2, 2, 3), n, np.uint8) for n in range(frames)]
-    info = type("Info", (), {"fps": 10.0, "frames": frames, "width": 2, "height": 2})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpnet.predict.windows.probe", lambda path: info)
-        patch.setattr("hpnet.predict.windows.read_frames", lambda path: iter(images))
-        cutting = Cutting(length / 10, whole / 10, overlap, stride=stride)
-        found = list(file_windows(Path("x.mp4"), cutting))
-        shown = [[int(f[0, 0, 0]) for f in w.frames] for w in found]
-    assert sorted({n for window in shown for n in window}) == list(range(frames))
-    assert [w.number for w in found] == list(range(len(found)))
-    if frames <= whole:
-        assert shown == [list(range(frames))]
-    for window, inside_it in zip(found, shown, strict=True):
-        assert inside_it == list(range(window.first, window.first + len(inside_it)))
-        assert window.start_s == pytest.approx(window.first / 10)
-        assert len(inside_it) == length or len(found) == 1
-
-
-def test_thinning_keeps_even_spacing() -> None:
-    images = [np.full((1, 1, 3), n, np.uint8) for n in range(60)]
-    kept = [int(f[0, 0, 0]) for f in thinned(iter(images), 30, 10)]
-    assert kept == list(range(0, 60, 3))
-    assert len(list(thinned(iter(images), 30, None))) == 60
+# --- people -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recogniser, long_video: Path) -> None:
@@ -188,7 +153,8 @@ def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recognise
 @pytest.mark.parametrize(("count", "expected"), [(0, [2, 3, 4, 5, 6, 7]), (3, [4, 6]), (99, [2, 3, 4, 5, 6, 7])])
 def test_poses_are_estimated_on_as_many_frames_as_in_training(count: int, expected: list[int]) -> None:
     track = Track(np.arange(2, 8), np.tile(np.array([[0, 0, 9, 9]], np.float32), (6, 1)), np.ones(6, np.float32))
-    seen = SeenWindow(Window("x", 0, 0, 8.0, [], 0.0), 8, (64, 48), (Person(0, track), Person(1, track)))
+    window = Window("x", 0, 0, 8.0, HeldFrames(()), (64, 48))
+    seen = SeenWindow(window, np.arange(8) / 8, (64, 48), (Person(0, track), Person(1, track)))
     boxes = _boxes(seen, count)
     assert boxes.frames.tolist() == 2 * expected  # estimate.frames of a window of 8, where the track has a box
     assert set(expected) == set(uniform_indices(8, count)) & set(range(2, 8))
@@ -216,9 +182,9 @@ def test_frames_that_windows_share_are_detected_on_once(recogniser: Recogniser) 
 
     finder = PeopleFinder(recogniser.project.params.detect, 2, "cpu")
     finder._detector = Counting()  # type: ignore[assignment]
-    images = [np.full((48, 64, 3), n, np.uint8) for n in range(12)]
+    timed = [(n / 8, np.full((48, 64, 3), n, np.uint8)) for n in range(12)]
     for number, first in enumerate((0, 4)):
-        finder.find(Window("x", number, first, 8.0, images[first : first + 8], first / 8))
+        finder.find(Window("x", number, first, 8.0, HeldFrames(tuple(timed[first : first + 8])), (64, 48)))
     assert sorted(asked) == [0, 2, 4, 6, 7, 8, 10, 11]
 
 

@@ -360,8 +360,10 @@ class _Part:
     following: TimedImage | None = None
 
     def cut(self, begin: TimedImage) -> Iterator[tuple[int, tuple[TimedImage, ...]]]:
-        cutter, half_s = self.cutter, self.cutter.step_s / 2
-        rest_s = REST_SHARE * cutter.length_s
+        cutter, step_s = self.cutter, min(self.cutter.step_s, self.cutter.length_s)
+        half_s = step_s / 2
+        # after this a frame shows that there is more than a rest behind the window
+        settled_s = cutter.length_s + max(REST_SHARE * cutter.length_s - step_s, -half_s) + _CLOCK_S
         held: deque[tuple[int, float, Image]] = deque()
         size = 0
         start, start_s, hops, covered = self.index, begin[0], 1, self.index
@@ -369,9 +371,11 @@ class _Part:
             held.append((index, seconds, frame))
             size = _require_room(size + frame.nbytes, len(held))
             self.end = index + 1
-            while seconds > start_s + cutter.length_s + rest_s + half_s:
+            while seconds > start_s + settled_s:
                 stop_s = start_s + cutter.length_s - half_s
                 next_start = self._next_start(held, start, begin[0] + hops * cutter.hop_s + half_s)
+                if next_start is None:
+                    break
                 window = [h for h in held if h[0] >= start and (h[1] < stop_s or h[0] < next_start)]
                 yield start, tuple((s, image) for _, s, image in window)
                 covered = window[-1][0] + 1
@@ -387,15 +391,11 @@ class _Part:
                 start = next(i for i, s, _ in held if s >= begin_s)
             yield start, tuple((s, image) for i, s, image in held if i >= start)
 
-    def _next_start(self, held: Iterable[tuple[int, float, Image]], start: int, latest_s: float) -> int:
-        """The last frame up to ``latest_s`` that lies on the stride; always one behind ``start``."""
-        stride = self.cutter.stride
-        behind = [(i, s) for i, s, _ in held if i > start]
-        fitting = [i for i, s in behind if s <= latest_s and (i - self.index) % stride == 0]
-        if fitting:
-            return fitting[-1]
-        later = [i for i, _ in behind if (i - self.index) % stride == 0]
-        return later[0] if later else behind[0][0]
+    def _next_start(self, held: Iterable[tuple[int, float, Image]], start: int, latest_s: float) -> int | None:
+        """The last frame up to ``latest_s`` that is on the stride and behind ``start``, or else the first one later."""
+        on_stride = [(i, s) for i, s, _ in held if i > start and (i - self.index) % self.cutter.stride == 0]
+        early = [i for i, s in on_stride if s <= latest_s]
+        return early[-1] if early else next((i for i, _ in on_stride), None)
 
     def _frames(self, begin: TimedImage) -> Iterator[TimedImage]:
         yield begin

@@ -1,4 +1,4 @@
-"""Windows of video files: real seconds by timestamps, no gap bridged, memory in bounds, one bad file costs itself alone."""
+"""Windows of video files: real seconds by timestamps, no gap bridged, memory in bounds, a bad file costs itself."""
 
 from pathlib import Path
 

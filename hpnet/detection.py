@@ -30,7 +30,9 @@ from .video import VideoError, probe, read_frames
 NO_PERSON = "nobody was found"
 JPEG_QUALITY = 90
 KEEP_BYTES = 256 << 20
-"""Clips up to this size stay decoded in memory until their person frames are cut; larger ones are decoded again."""
+"""Clips of up to this size together stay decoded until their person frames are cut; others are decoded again."""
+BATCH_BYTES = 256 << 20
+"""A batch of frames is no larger than this, whatever ``batch`` says."""
 
 _CORNERS = ["x1", "y1", "x2", "y2"]
 _UNKNOWN_FPS = 30.0  # for containers that do not state a rate; only the tracker's memory depends on it
@@ -88,6 +90,11 @@ class _Clip:
     steps: list[int] = field(default_factory=list)  # frames that are detected on
     detections: list[Detection] = field(default_factory=list)
     people: list[Track] = field(default_factory=list)  # all persistent ones, best first
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the frames that are kept; they are of one size."""
+        return len(self.kept) * self.kept[0].nbytes if self.kept else 0
 
 
 @dataclass
@@ -164,7 +171,7 @@ class DetectWork:
                 if item.path is None:
                     raise VideoError("has no file")
                 clip = _Clip(item.clip_id, item.path, probe(item.path).fps or _UNKNOWN_FPS)
-                self._decode(clip, waiting)
+                self._decode(clip, waiting, KEEP_BYTES - sum(other.kept_bytes for other in decoded))
             except VideoError as error:
                 failed[item.clip_id] = str(error)
                 waiting[:] = [(other, frame) for other, frame in waiting if other.clip_id != item.clip_id]
@@ -175,13 +182,11 @@ class DetectWork:
         self._flush(waiting)
         yield from decoded
 
-    def _decode(self, clip: _Clip, waiting: list[tuple[_Clip, NDArray[np.uint8]]]) -> None:
+    def _decode(self, clip: _Clip, waiting: list[tuple[_Clip, NDArray[np.uint8]]], room_bytes: int) -> None:
         last: NDArray[np.uint8] | None = None
-        taken = 0
         for index, frame in enumerate(read_frames(clip.path)):
             clip.frames, clip.size_px, last = index + 1, (frame.shape[1], frame.shape[0]), frame
-            taken += frame.nbytes
-            if clip.kept is not None and taken <= KEEP_BYTES:
+            if clip.kept is not None and clip.kept_bytes + frame.nbytes <= room_bytes:
                 clip.kept.append(frame)
             else:
                 clip.kept = None
@@ -197,7 +202,7 @@ class DetectWork:
             self._flush(waiting)
         clip.steps.append(index)
         waiting.append((clip, frame))
-        if len(waiting) >= self.batch:
+        if len(waiting) >= min(self.batch, BATCH_BYTES // frame.nbytes):
             self._flush(waiting)
 
     def _flush(self, waiting: list[tuple[_Clip, NDArray[np.uint8]]]) -> None:

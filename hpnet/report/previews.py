@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts import ClipPoses, Scores
-from ..video import VideoError, read_frames
+from ..video import VideoError, probe, read_frames
 from .collect import Project
 from .figures import PERSON_COLOURS, Image
 from .naming import clip_places, json_for_script
@@ -68,7 +69,7 @@ def make_strips(project: Project, test: Scores) -> tuple[dict[str, str], int]:
     for row in preview_order(test.labels, correct(test)):
         clip = test.clip_ids[row]
         try:
-            frames = list(read_frames(project.folder / path_of[clip]))
+            frames = strip_frames(project.folder / path_of[clip])
         except VideoError:
             unreadable += 1
             continue
@@ -76,7 +77,7 @@ def make_strips(project: Project, test: Scores) -> tuple[dict[str, str], int]:
         if project.poses is not None and clip in project.poses.index.index:
             poses = project.poses.load(clip, taps=[])
         edges = project.poses.meta.skeleton.edges if project.poses is not None else ()
-        encoded = encode_strip(draw_strip(frames, poses, edges))
+        encoded = encode_strip(draw_strip(list(frames.values()), poses, edges, list(frames)))
         total += len(encoded)
         if total > LARGEST_TOTAL_BYTES:
             break
@@ -94,16 +95,32 @@ def preview_order(labels: NDArray[np.int64], right: NDArray[np.bool_]) -> list[i
     return [int(row) for row in np.flatnonzero(~right)] + taken
 
 
-def draw_strip(frames: Sequence[Image], poses: ClipPoses | None, edges: Sequence[tuple[int, int]]) -> Image:
+def strip_frames(path: Path) -> dict[int, Image]:
+    """The frames of a video that its strip shows: frame number -> RGB (H, W, 3). No others are held.
+
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    chosen = set(np.linspace(0, probe(path).frames - 1, FRAMES).round().astype(int).tolist())
+    return {number: frame for number, frame in enumerate(read_frames(path)) if number in chosen}
+
+
+def draw_strip(
+    frames: Sequence[Image],
+    poses: ClipPoses | None,
+    edges: Sequence[tuple[int, int]],
+    numbers: Sequence[int] | None = None,
+) -> Image:
     """Up to :data:`FRAMES` frames of a clip (H, W, 3), evenly spaced, with the skeletons, side by side.
 
-    A short clip repeats its last frame, so that every strip has the same shape.
+    A short clip repeats its last frame, so that every strip has the same shape. ``numbers`` say which frames of the
+    clip these are; by default all, from the first.
     """
     chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
     width, height = SIZE_PX
     tiles = []
-    for frame in chosen:
-        image = frames[frame]
+    for place in chosen:
+        image, frame = frames[place], place if numbers is None else numbers[place]
         factor = min(width / image.shape[1], height / image.shape[0])
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

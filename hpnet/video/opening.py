@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 _ENDINGS = """
-    mp4 m4v mov qt 3gp 3g2 mkv webm avi divx xvid wmv asf flv f4v ogv ogm gif apng ts mts m2ts m2t mpg mpeg mpe vob mod
-    tod trp dav dv mxf gxf nut nsv wtv amv rm rmvb h264 264 avc h265 265 hevc h263 m1v m2v mjpeg mjpg y4m ivf obu av1 vc1
+    mp4 m4v mov qt 3gp 3g2 mkv webm avi divx xvid wmv asf flv f4v ogv ogm gif apng
+    ts mts m2ts m2t mpg mpeg mpe vob mod tod trp dav dv mxf gxf nut nsv wtv amv rm rmvb
+    h264 264 avc h265 265 hevc h263 m1v m2v mjpeg mjpg y4m ivf obu av1 vc1
 """
 VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Endings, in small letters, of the files that are looked for in a folder. What a file holds decides how it is read."""
@@ -25,14 +26,13 @@ _FORMATS = (
 )  # fmt: skip
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0\r", b"v=0\n", b"[Reference]", b"#!")
 """How files begin that name other files or addresses instead of holding a video."""
-MAX_FRAME_BYTES = 400 << 20
+MAX_FRAME_BYTES = 200 << 20
 """A decoder holds several frames as they are coded; one that is larger than this is refused."""
-_MAX_FRAME_PX = 16384 * 16384
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": ",".join(_FORMATS),
-    "max_pixels": str(_MAX_FRAME_PX),
 }
+_MAX_PIXELS = {"max_pixels": str(MAX_FRAME_BYTES * 8 // 12)}
 
 
 class VideoError(ValueError):
@@ -56,6 +56,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
     try:
         stream = best_stream(list(container.streams.video))
         _require_room(stream)
+        stream.codec_context.options = _MAX_PIXELS  # also where the size changes on the way
     except VideoError:
         container.close()
         raise
@@ -108,7 +109,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"cannot be opened ({reason(problem)})"
     if head.startswith(_LISTS):
         return "is no readable video: it is a text that names other files or addresses, and those are not opened"
-    return f"is no readable video ({reason(error)})"
+    known = "it is of a kind that is not read here" if isinstance(error, ArgumentError) else reason(error)
+    return f"is no readable video ({known})"
 
 
 def _require_room(stream: VideoStream) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .opening import VideoError, frame_bytes, open_video, reason
 from .pixels import RGBConverter, orientation, shown_size
-from .timing import Clock, PacketTimes, Timeline, timeline
+from .timing import Clock, PacketTimes, Stamps, Timeline, timeline, typical_interval_s
 from .truncation import missing_end
 
 _SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
@@ -31,6 +31,8 @@ _INDEXED = ("mov", "matroska")
 _BROADCAST = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "mjpeg", "jpeg_pipe", "obu")
 """Formats that are cut anywhere: what comes before the first whole frame and after the last one is no damage."""
 _MOST_LOST = 0.1
+_SOUND_DELAY_S = 0.1
+"""Coding delays sound and pictures by different times up to this."""
 _LATE_FRAMES = 3.5
 """A decoder may end so many intervals before the last packet: the last packets need not show anything."""
 
@@ -67,12 +69,13 @@ def probe(path: str | Path) -> VideoInfo:
         stream.codec_context.thread_count = 1  # starting threads would take longer than one frame does
         walk = _Walk(container, stream)
         try:
-            first = next(walk, None)
-            if first is None:
+            began = next(walk, None)
+            if began is None:
                 raise VideoError("holds no frame")
+            first = began[1]
             size = shown_size(first.width, first.height, stream.sample_aspect_ratio)
             width, height = size[:: -1 if orientation(first).quarter_turns % 2 else 1]
-            counted = None if walk.packets_tell else _count(first, walk)
+            counted = None if walk.packets_tell else _count(began, walk)
             walk.skip_to_end()
         except (FFmpegError, MemoryError) as error:
             raise VideoError(f"first frame cannot be decoded ({reason(error)})") from None
@@ -101,14 +104,13 @@ def read_timed(
         convert = RGBConverter()
         count, began_s, now_s = 0, 0.0, 0.0
         try:
-            for frame in walk:
+            for now_s, frame in walk:
                 if max_frames is not None and count >= max_frames:
                     return
-                now_s = walk.shown_s(frame)
                 if count == 0:
                     size = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
                     upright = orientation(frame)
-                    began_s = min(now_s, _heard_from_s(container, now_s))
+                    began_s = _begin_s(container, now_s)
                 yield now_s - began_s, convert(frame, size, upright)
                 count += 1
         except (FFmpegError, MemoryError, ValueError) as error:
@@ -116,7 +118,8 @@ def read_timed(
         if count == 0:
             raise VideoError("holds no frame")
         if max_frames is None or count < max_frames:
-            lost = walk.lost() or missing_end(path, container, stream)
+            slack_s = _LATE_FRAMES * walk.interval_s
+            lost = walk.lost() or missing_end(path, container, stream, now_s + walk.interval_s, slack_s)
             if lost:
                 raise VideoError(f"breaks off after {count} frames, at {now_s - began_s:.2f} s ({lost})")
 
@@ -135,7 +138,9 @@ def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uin
 
 
 class _Walk:
-    """The decoded frames of a stream; on the way, the times of its packets are noted.
+    """The decoded frames of a stream, and their times on the file's clock.
+
+    On the way, the times of its packets are noted.
 
     Attributes:
         packets_tell: every packet is a frame that is shown, so that packets can be counted instead of frames.
@@ -150,6 +155,7 @@ class _Walk:
         self.packets_tell = name in _INDEXED and stream.codec_context.name in _TOLD
         self._coded_fps = _coded_fps(stream)
         self._times = PacketTimes(1 / self._coded_fps)
+        self._stamps = Stamps(only_decoding=name == "avi")
         self._clock = Clock(1 / self._coded_fps)
         self._last_duration_s = 0.0
         self._latest_s = float("-inf")
@@ -157,15 +163,11 @@ class _Walk:
         self._reached_s: float | None = None
         self._frames = self._decode()
 
-    def __iter__(self) -> Iterator[av.VideoFrame]:
+    def __iter__(self) -> Iterator[tuple[float, av.VideoFrame]]:
         return self._frames
 
-    def __next__(self) -> av.VideoFrame:
+    def __next__(self) -> tuple[float, av.VideoFrame]:
         return next(self._frames)
-
-    def shown_s(self, frame: av.VideoFrame) -> float:
-        """The time of the next frame, on the file's clock; to be asked of every frame, in order."""
-        return self._clock(self._stamp_s(frame))
 
     def skip_to_end(self) -> None:
         """Note the times of the packets that are left, without decoding them."""
@@ -175,6 +177,11 @@ class _Walk:
     def timeline(self, times_s: list[float] | None) -> Timeline:
         """The times of all frames: those given, of decoded frames, or else those of the packets."""
         return timeline(self._times.times_s if times_s is None else times_s, self._last_duration_s, self._coded_fps)
+
+    @property
+    def interval_s(self) -> float:
+        """The usual time between frames, by the packets so far."""
+        return typical_interval_s(np.sort(self._times.times_s)) or 1 / self._coded_fps
 
     def lost(self) -> str:
         """What the decoder left out at the end, in words; empty where it reached the last packet."""
@@ -187,18 +194,17 @@ class _Walk:
         last_s, reached_s = self._times.last_s, self._reached_s
         if last_s is None or reached_s is None:
             return ""
-        interval_s = 1 / (timeline(self._times.times_s, 0.0, self._coded_fps).fps or self._coded_fps)
-        if last_s - reached_s > _LATE_FRAMES * interval_s:
+        if last_s - reached_s > _LATE_FRAMES * self.interval_s:
             return f"the last {last_s - reached_s:.2f} s cannot be decoded"
         return ""
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Iterator[tuple[float, av.VideoFrame]]:
         for packet in self._packets:
             if self._note(packet):
                 yield from self._shown(packet)
         yield from self._shown(None)
 
-    def _shown(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
+    def _shown(self, packet: av.Packet | None) -> Iterator[tuple[float, av.VideoFrame]]:
         try:
             frames = self._stream.codec_context.decode(packet)
         except FFmpegError:
@@ -208,11 +214,12 @@ class _Walk:
             return
         for frame in frames:
             self._decoded += 1
-            self._reached_s = self._stamp_s(frame)
-            yield frame
-
-    def _stamp_s(self, frame: av.VideoFrame) -> float | None:
-        return None if frame.pts is None else frame.pts * self._base_s
+            stamp = self._stamps(frame.pts, frame.dts)
+            if stamp is not None:
+                self._reached_s = stamp * self._base_s
+            elif self._reached_s is not None:
+                self._reached_s += self.interval_s
+            yield self._clock(None if stamp is None else stamp * self._base_s), frame
 
     def _note(self, packet: av.Packet) -> bool:
         """Note a packet's times, unless it is hidden by an edit list; says whether it holds anything."""
@@ -228,13 +235,13 @@ class _Walk:
         return True
 
 
-def _count(first: av.VideoFrame, walk: _Walk) -> list[float] | None:
+def _count(began: tuple[float, av.VideoFrame], walk: _Walk) -> list[float] | None:
     """The times of all frames by decoding; None where that takes too long or breaks off."""
-    times = [walk.shown_s(first)]
+    times, first = [began[0]], began[1]
     most = _COUNTED_PX / max(1, first.width * first.height)
     try:
-        for frame in walk:
-            times.append(walk.shown_s(frame))
+        for now_s, _ in walk:
+            times.append(now_s)
             if len(times) > most:
                 return None
     except FFmpegError:
@@ -257,11 +264,12 @@ def _threads(stream: VideoStream, threads: int | None) -> int:
     return wanted if room >= 64 else max(1, min(wanted or room, room))
 
 
-def _heard_from_s(container: av.container.InputContainer, otherwise_s: float) -> float:
-    """When the file's sound begins, on the file's clock."""
+def _begin_s(container: av.container.InputContainer, first_s: float) -> float:
+    """When the file begins, on its own clock: with the first frame, or with sound that is heard well before it."""
     starts = [
         stream.start_time * float(stream.time_base)
         for stream in container.streams.audio
         if stream.start_time is not None and stream.time_base is not None
     ]
-    return min(starts, default=otherwise_s)
+    heard_s = min(starts, default=first_s)
+    return heard_s if heard_s < first_s - _SOUND_DELAY_S else first_s

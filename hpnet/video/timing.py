@@ -100,6 +100,28 @@ class Clock:
         return now
 
 
+class Stamps:
+    """Which timestamp of a decoded frame to believe.
+
+    The time of its packet's decoding is believed where the time at which it is shown goes back more often, and in
+    formats that store no other (AVI).
+    """
+
+    def __init__(self, only_decoding: bool = False) -> None:
+        self._faults = {"shown": 1 if only_decoding else 0, "decoded": 0}
+        self._last: dict[str, int] = {}
+
+    def __call__(self, shown: int | None, decoded: int | None) -> int | None:
+        """The timestamp of the next frame in the order of showing, in the stream's units; None where it has none."""
+        for name, value in (("shown", shown), ("decoded", decoded)):
+            if value is not None:
+                self._faults[name] += value <= self._last.get(name, value - 1)
+                self._last[name] = value
+        if self._faults["shown"] <= self._faults["decoded"] and shown is not None:
+            return shown
+        return decoded
+
+
 class PacketTimes:
     """Collects when the frames in a stream's packets are shown.
 
@@ -127,16 +149,18 @@ class PacketTimes:
 
         A packet that does not tell (one so small that it may only repeat the frame before) leaves ``last_s`` alone.
         """
-        if decoded_s is not None:
-            jumps = self._decoding.jumps
-            self._shift_s = self._decoding(decoded_s) - decoded_s
+        jumps = self._decoding.jumps
+        stamp_s = shown_s if decoded_s is None else decoded_s
+        if decoded_s is not None or shown_s is None:
+            now_s = self._decoding(decoded_s)
+            self._shift_s = 0.0 if decoded_s is None else now_s - decoded_s
             if self._decoding.jumps > jumps:
                 self.last_s = None
-        time_s = decoded_s if shown_s is None else shown_s
-        if time_s is None:
-            self._times.append(self._times[-1] + self._interval_s if self._times else 0.0)
+        if stamp_s is None:
+            self._times.append(now_s)
             self.untimed += 1
             return
+        time_s = stamp_s if shown_s is None else shown_s
         self._times.append(time_s + self._shift_s)
         if tells:
             self.last_s = time_s if self.last_s is None else max(self.last_s, time_s)

@@ -12,13 +12,23 @@ from av.video.stream import VideoStream
 
 _SEGMENT = 0x18538067
 _MOST_OUTER_PARTS = 10_000
+_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
+_TRAILERS = {"gif": b"\x3b", "apng": b"IEND\xaeB`\x82"}
+_MICROSECONDS = 1e-6
 
 
-def missing_end(path: Path, container: av.container.InputContainer, stream: VideoStream) -> str:
+def missing_end(
+    path: Path, container: av.container.InputContainer, stream: VideoStream, end_s: float, slack_s: float
+) -> str:
     """What is missing at the end of a file that was read, in words; empty where nothing is known to be missing.
 
-    Counts and durations of headers are not asked. A file is cut off where its index lists data behind its end (MP4), or
-    where one of its outermost parts reaches beyond it (AVI, Matroska, ASF).
+    Counts and durations of headers alone prove nothing. A file is cut off where its index lists frames behind its end
+    (MP4), or where one of its outermost parts reaches beyond it and, where a duration is stated, frames are missing
+    too. Formats without such a structure (MPEG streams, elementary streams) may end anywhere.
+
+    Args:
+        end_s: where the last frame that was read ends, on the file's clock.
+        slack_s: so much may be missing.
     """
     size = path.stat().st_size
     name = container.format.name.split(",")[0]
@@ -28,9 +38,24 @@ def missing_end(path: Path, container: av.container.InputContainer, stream: Vide
     elif name in _PARTS:
         with path.open("rb") as file:
             end = max(_PARTS[name](file, size), default=0)
+        if end > size and (stated_s := _stated_end_s(name, container, stream)) is not None:
+            end = end if stated_s - end_s > slack_s else 0
+    elif name in _TRAILERS:
+        with path.open("rb") as file:
+            file.seek(max(0, size - 4096))
+            return "" if file.read().rstrip(b"\0").endswith(_TRAILERS[name]) else "the file's end is missing"
     else:
         return ""
     return f"the file has {size} of {end} bytes" if end > size else ""
+
+
+def _stated_end_s(name: str, container: av.container.InputContainer, stream: VideoStream) -> float | None:
+    """Where the file's header says that it ends, on the file's clock; None where it says nothing."""
+    if name == "avi":  # it counts slots of equal length, empty ones too; FFmpeg shortens the duration to what is there
+        return stream.frames * float(stream.time_base) if stream.frames and stream.time_base else None
+    if name not in _TIMED or container.duration is None:
+        return None
+    return ((container.start_time or 0) + container.duration) * _MICROSECONDS
 
 
 def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
@@ -48,8 +73,10 @@ def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _movi_ends(file: BinaryIO, at: int, size: int) -> Iterator[int]:
-    while at < size:
+    for _ in range(_MOST_OUTER_PARTS):
         head = _read(file, at, 12)
+        if len(head) < 12 or at >= size:
+            return
         end = at + 8 + int.from_bytes(head[4:8], "little")
         if head[:4] == b"LIST" and head[8:12] == b"movi":
             yield end
@@ -91,9 +118,28 @@ def _asf_ends(file: BinaryIO, size: int) -> Iterator[int]:
         yield at
 
 
+def _flv_ends(file: BinaryIO, size: int) -> Iterator[int]:
+    """A byte behind the end of a Flash video where its last tag is not whole."""
+    length = int.from_bytes(_read(file, size - 4, 4), "big")
+    head = _read(file, size - 4 - length, 4) if 11 <= length <= size - 4 else b""
+    if int.from_bytes(head[1:4], "big") != length - 11:
+        yield size + 1
+
+
+def _ogg_ends(file: BinaryIO, size: int) -> Iterator[int]:
+    """Where the last page of an Ogg file ends."""
+    begin = max(0, size - _LARGEST_OGG_PAGE)
+    tail = _read(file, begin, _LARGEST_OGG_PAGE)
+    at = tail.rfind(b"OggS")
+    count = tail[at + 26] if 0 <= at < len(tail) - 26 else 0
+    yield begin + at + 27 + count + sum(tail[at + 27 : at + 27 + count])
+
+
 def _read(file: BinaryIO, at: int, count: int) -> bytes:
     file.seek(at)
     return file.read(count)
 
 
-_PARTS = {"avi": _riff_ends, "matroska": _segment_ends, "asf": _asf_ends}
+_PARTS = {"avi": _riff_ends, "matroska": _segment_ends, "asf": _asf_ends, "flv": _flv_ends, "ogg": _ogg_ends}
+_TIMED = ("matroska", "asf", "flv")
+"""Formats that state their duration where they begin."""

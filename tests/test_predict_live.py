@@ -67,8 +67,8 @@ def frame(number: int, side: int = 64) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(image, format="rgb24")
 
 
-def jpegs(gap_s: float, count: int | None = None) -> Callable[[Send], None]:
-    """A camera that sends a JPEG every ``gap_s`` seconds; after ``count`` it says nothing more."""
+def jpegs(gap_s: float, count: int | None = None, sides: tuple[int, ...] = (64,)) -> Callable[[Send], None]:
+    """A camera that sends a JPEG every ``gap_s`` seconds, of the ``sides`` in turn; after ``count`` nothing more."""
 
     def serve(send: Send) -> None:
         send(header("multipart/x-mixed-replace;boundary=next"))
@@ -76,10 +76,11 @@ def jpegs(gap_s: float, count: int | None = None) -> Callable[[Send], None]:
             if number == count:
                 time.sleep(60)
             codec = av.CodecContext.create("mjpeg", "w")
-            codec.width = codec.height = 64
+            side = sides[min(number, len(sides) - 1)]
+            codec.width = codec.height = side
             codec.pix_fmt, codec.time_base = "yuvj420p", Fraction(1, 25)
             data = b"".join(
-                bytes(p) for p in [*codec.encode(frame(number).reformat(format="yuvj420p")), *codec.encode()]
+                bytes(p) for p in [*codec.encode(frame(number, side).reformat(format="yuvj420p")), *codec.encode()]
             )
             send(b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data) + data + b"\r\n")
             time.sleep(gap_s)
@@ -88,7 +89,7 @@ def jpegs(gap_s: float, count: int | None = None) -> Callable[[Send], None]:
 
 
 def broadcast(gap_s: float) -> Callable[[Send], None]:
-    """H.264 in an MPEG transport stream, a picture every ``gap_s`` seconds, with broken packets between them."""
+    """H.264 in an MPEG transport stream, of pixels twice as wide as high, with packets of nothing between pictures."""
 
     class Sending:
         def __init__(self, send: Send) -> None:
@@ -99,6 +100,7 @@ def broadcast(gap_s: float) -> Callable[[Send], None]:
         with av.open(Sending(send), "w", format="mpegts", options={"flush_packets": "1"}) as container:
             stream = container.add_stream("libx264", rate=10)
             stream.width = stream.height = 64
+            stream.codec_context.sample_aspect_ratio = Fraction(2)
             stream.pix_fmt, stream.options = "yuv420p", {"preset": "ultrafast", "tune": "zerolatency", "g": "1"}
             for number in itertools.count():
                 image = frame(number)
@@ -208,6 +210,16 @@ def test_a_camera_slower_than_its_windows_is_answered_and_ends(serve: Callable[[
     firsts = [t[0] for t in times]
     assert firsts == sorted(firsts)
     assert firsts[-1] > 1
+
+
+def test_pictures_of_a_stream_have_square_pixels_and_one_size() -> None:
+    cutting = Cutting(0.5, 0.5, 0.5, max_fps=15)
+    with server(broadcast(0.1)) as address:
+        found = watched(address, seconds=3.0, cutting=cutting)
+    assert {(w.size_px, image.shape) for w in found for _, image in w.frames} == {((128, 64), (64, 128, 3))}
+    with server(jpegs(0.1, sides=(64, 64, 64, 64, 64, 32))) as address:
+        found = watched(address, seconds=3.0, cutting=cutting)
+    assert {(w.size_px, image.shape) for w in found for _, image in w.frames} == {((64, 64), (64, 64, 3))}
 
 
 def test_seconds_count_from_the_beginning_and_an_early_end_answers_what_there_is() -> None:

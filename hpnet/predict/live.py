@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from av.error import ExitError, FFmpegError, InvalidDataError
 
-from ..video import RGBConverter, VideoError, read_timed
+from ..video import RGBConverter, VideoError, read_timed, shown_size
 from .sources import is_address, is_camera
 from .windows import (
     UNKNOWN_FPS,
@@ -146,6 +146,7 @@ class LiveReader:
             raise VideoError("holds no video stream that can be decoded")
         stream = container.streams.video[0]
         convert = RGBConverter()
+        size: tuple[int, int] | None = None
         for packet in container.demux(stream):
             if self._stop.is_set():
                 return
@@ -154,8 +155,9 @@ class LiveReader:
             except InvalidDataError:  # streams lose packets; who sends nothing else is silent
                 continue
             for frame in frames:
+                size = size or shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
                 if self._is_wanted():
-                    self._take(convert(frame, (frame.width, frame.height)))
+                    self._take(convert(frame, size))
 
     def _is_wanted(self) -> bool:
         return self.max_fps is None or time.monotonic() - self._taken_s >= 0.95 / self.max_fps

@@ -202,7 +202,7 @@ class DetectWork:
             self._flush(waiting)
         clip.steps.append(index)
         waiting.append((clip, frame))
-        if len(waiting) >= min(self.batch, BATCH_BYTES // frame.nbytes):
+        if len(waiting) >= min(self.batch, max(1, BATCH_BYTES // frame.nbytes)):
             self._flush(waiting)
 
     def _flush(self, waiting: list[tuple[_Clip, NDArray[np.uint8]]]) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 MANIFEST = "manifest.json"
 MISSING = "missing"
-"""The content digest of a file that is not there."""
+"""The content digest of a file that is not there or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ def file_digest(path: Path) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """:func:`file_digest`, or :data:`MISSING` for a file that is not there."""
+    """:func:`file_digest`, or :data:`MISSING` for a file that is not there or cannot be read."""
     try:
         return file_digest(path)
-    except FileNotFoundError:
+    except OSError:
         return MISSING
 
 
@@ -165,7 +165,11 @@ def sealed(folder: Path, stem: str) -> Path | None:
     Where a kill left two, either: both are whole.
     """
     for file in sorted(folder.glob(f"{stem}.{'?' * 32}.*")):
-        if file.name.split(".")[-2] == content_digest(file):
+        try:
+            whole = file.name.split(".")[-2] == file_digest(file)
+        except FileNotFoundError:
+            continue
+        if whole:
             return file
         warnings.warn(f"{file} is damaged: it is made again", stacklevel=2)
         file.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,10 @@ from hpnet.params import load_params
 from hpnet.predict.windows import Cutting, every_window
 from hpnet.skeleton import COCO17
 from hpnet.stages.cli import main
-from hpnet.video import VideoError, read_frames, write_video
+from hpnet.video import VideoError, probe, read_frames, read_timed, write_video
 from hpnet.weights import load_state
 from tests.test_init import poses_file
+from tests.video_files import encode, images
 
 RUNS = int(os.environ.get("HPNET_MUTATIONS", "100"))
 LIMIT_S = 30
@@ -115,6 +117,26 @@ def test_videos(tmp_path: Path) -> None:
     frames = draw.integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "v.mp4", frames, fps=10)
     assert survives(lambda path: list(read_frames(path)), tmp_path / "v.mp4", (VideoError,)) > RUNS // 5
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pix_fmt"),
+    [
+        ("avi", "mpeg4", "yuv420p"), ("mkv", "libx264", "yuv420p"), ("webm", "libvpx", "yuv420p"),
+        ("ts", "mpeg2video", "yuv420p"), ("gif", "gif", "rgb8"), ("flv", "flv", "yuv420p"),
+        ("h264", "libx264", "yuv420p"),
+    ],
+)  # fmt: skip
+def test_videos_of_other_kinds(suffix: str, codec: str, pix_fmt: str, tmp_path: Path) -> None:
+    good = encode(tmp_path / f"v.{suffix}", images(12), codec, fps=25, stream={"pix_fmt": pix_fmt})
+
+    def read(path: Path) -> None:
+        assert probe(path).frames >= 1
+        times = [seconds for seconds, _ in read_timed(path)]
+        assert times[0] >= 0
+        assert all(a < b for a, b in pairwise(times))
+
+    survives(read, good, (VideoError,))
 
 
 def test_videos_in_windows(tmp_path: Path) -> None:

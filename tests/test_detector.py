@@ -499,6 +499,28 @@ def test_large_clips_are_decoded_again_with_the_same_result(
         assert PersonFrames(first / "frames").load(clip_id) == PersonFrames(second / "frames").load(clip_id)
 
 
+def test_memory_of_frames_is_bounded_and_changes_nothing(
+    items: list[ShardItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, _, _ = run_step(items, tmp_path / "free")
+    monkeypatch.setattr("hpnet.detection.BATCH_BYTES", 3 * 96 * 64 * 3)
+    bounded, _, detector = run_step(items, tmp_path / "bounded")
+    pd.testing.assert_frame_equal(free.table, bounded.table)
+    assert free.failed == bounded.failed
+    assert max(detector.batches) == 3
+    monkeypatch.setattr("hpnet.detection.BATCH_BYTES", 1)
+    assert set(run_step(items, tmp_path / "single")[2].batches) == {1}
+
+
+def test_one_heavy_video_is_named_and_the_others_are_detected(
+    items: list[ShardItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpnet.video.opening.MAX_FRAME_BYTES", 96 * 64 * 2)
+    boxes, _, _ = run_step(items, tmp_path)
+    assert "frames of 160 x 128" in boxes.failed["e-large"]
+    assert set(boxes.table.clip_id) == {"a-one", "b-two", "d-short"}
+
+
 def test_a_full_gpu_halves_the_batches_and_says_so(items: list[ShardItem], tmp_path: Path) -> None:
     class Crowded(ColourDetector):
         def detect(self, frames: Frames) -> list[Detection]:

@@ -4,6 +4,8 @@ import pickle
 import re
 import shutil
 import threading
+import time
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from hpnet.pose import networks
 from hpnet.pose.clips import EstimateWork, boxes_by_clip, clip_items, clip_paths, collect_shards, estimate_key
 from hpnet.pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from hpnet.pose.evaluate import compare_with_truth, pose_figures
-from hpnet.pose.reading import ReadAhead, read_streams_ahead
+from hpnet.pose.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_ahead
 from hpnet.pretrain.pose import save_weights
 from hpnet.shards import MANIFEST, ShardItem, run_shards
 from hpnet.video import VideoError, write_video
@@ -168,6 +170,25 @@ def test_streams_are_read_at_once_and_given_in_turn(readers):
     assert next(first) == 0
     first.close()  # leaves no thread behind
     assert set(threading.enumerate()) <= before
+
+
+def test_streams_that_hold_much_memory_are_read_in_turn():
+    open_now, most = set(), []
+
+    def stream(number: int) -> Iterator[tuple[int, int]]:
+        open_now.add(number)
+        for i in range(200):
+            most.append(len(open_now))
+            time.sleep(1e-4)
+            yield number, i
+        open_now.discard(number)
+
+    heavy = [Weighed(stream(n), ROOM_BYTES // 2) for n in range(5)]
+    found = list(read_streams_ahead(iter(heavy), 4, depth=8))
+    assert found == [(n, i) for n in range(5) for i in range(200)]
+    assert max(most) <= 2
+    too_large = [Weighed(iter([n]), 3 * ROOM_BYTES) for n in range(3)]
+    assert list(read_streams_ahead(iter(too_large), 4, depth=8)) == [0, 1, 2]
 
 
 def test_several_readers_change_nothing(estimator, monkeypatch):

@@ -82,7 +82,9 @@ class EstimateWork:
             boxes = ClipBoxes(boxes.frames[read], boxes.tracks[read], boxes.boxes_xyxy_px[read])
         if self.params.frames and path is not None:
             boxes = thin_boxes(boxes, path, self.params.frames, limit)
-        return ClipSource(item.clip_id, frames, boxes)
+        if path is None or threads is None:  # nothing else is decoded meanwhile
+            return ClipSource(item.clip_id, frames, boxes)
+        return ClipSource(item.clip_id, frames, boxes, video.decoding_bytes(path, threads))
 
 
 @functools.lru_cache(maxsize=1)

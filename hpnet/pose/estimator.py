@@ -23,7 +23,7 @@ from ..device import resolve_device, resolve_precision, tune_allocator
 from ..geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
 from ..params import EstimateParams
 from . import crops, decode, networks
-from .reading import read_streams_ahead
+from .reading import Weighed, read_streams_ahead
 from .taps import TapReader, sample_windows
 
 READERS = 16
@@ -52,11 +52,17 @@ class ClipBoxes:
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A clip to estimate: its frames (RGB, decoded when asked for) and its boxes."""
+    """A clip to estimate.
+
+    Attributes:
+        frames: gives its frames, RGB, decoded when asked for.
+        memory_bytes: what decoding holds meanwhile; 0 where that is little.
+    """
 
     clip_id: str
     frames: Callable[[], Iterable[NDArray[np.uint8]]]
     boxes: ClipBoxes
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,8 @@ class PoseEstimator:
                     clip.take(crop, poses, row)
 
         depth = max(4 * self.batch_size, 64 * self.readers)
-        events = read_streams_ahead((self._crops(source) for source in sources), self.readers, depth)
+        streams = (Weighed(self._crops(source), source.memory_bytes) for source in sources)
+        events = read_streams_ahead(streams, self.readers, depth)
         for event in self._timed(events):
             if isinstance(event, _Begin):
                 open_clips.append(_OpenClip(event.clip_id, self.meta))

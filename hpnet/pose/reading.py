@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -14,6 +15,19 @@ Item = TypeVar("Item")
 
 CHUNK = 16
 """Items that a reader of several hands over at a time: threads that wake each other for every item get little done."""
+ROOM_BYTES = 1792 << 20
+"""Readers work at once as long as what they hold while they read takes no more than this together."""
+
+
+@dataclass(frozen=True)
+class Weighed(Iterable[Item], Generic[Item]):
+    """A stream that says how much memory is held while it is read."""
+
+    items: Iterable[Item]
+    memory_bytes: int
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
 
 
 class ReadAhead(Iterator[Item], Generic[Item]):
@@ -67,7 +81,8 @@ def read_streams_ahead(streams: Iterable[Iterable[Item]], readers: int, depth: i
     """The items of streams one after another, while ``readers`` threads read that many streams at once.
 
     Args:
-        streams: taken as they are needed; with one reader they share one thread.
+        streams: taken as they are needed; with one reader they share one thread. Fewer than ``readers`` are read at
+            once where :class:`Weighed` streams would take more than ``ROOM_BYTES``.
         depth: items held ready altogether.
     """
     if readers == 1:
@@ -77,21 +92,23 @@ def read_streams_ahead(streams: Iterable[Iterable[Item]], readers: int, depth: i
         finally:
             single.close()
         return
-    waiting = iter(streams)
     each = max(1, depth // readers // CHUNK)
-
-    def begin(count: int) -> Iterator[ReadAhead[list[Item]]]:
-        return (ReadAhead(_chunks(stream), each) for stream in itertools.islice(waiting, count))
-
-    opened: deque[ReadAhead[list[Item]]] = deque(begin(readers))
+    waiting = ((stream, stream.memory_bytes if isinstance(stream, Weighed) else 0) for stream in streams)
+    coming = next(waiting, None)
+    opened: deque[tuple[ReadAhead[list[Item]], int]] = deque()
     try:
-        while opened:
-            for chunk in opened[0]:
+        while coming or opened:
+            while coming and len(opened) < readers:
+                stream, memory_bytes = coming
+                if opened and memory_bytes + sum(held for _, held in opened) > ROOM_BYTES:
+                    break
+                opened.append((ReadAhead(_chunks(stream), each), memory_bytes))
+                coming = next(waiting, None)
+            for chunk in opened[0][0]:
                 yield from chunk
             opened.popleft()
-            opened.extend(begin(1))
     finally:
-        for reader in opened:
+        for reader, _ in opened:
             reader.close()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .opening import VIDEO_SUFFIXES, VideoError
 from .pixels import RGBConverter, shown_size
-from .reading import VideoInfo, load_clip, probe, read_frames, read_timed
+from .reading import VideoInfo, decoding_bytes, load_clip, probe, read_frames, read_timed
 from .writing import write_timed, write_video
 
 CODE = tuple(f"{__name__}.{name}" for name in ("opening", "pixels", "reading", "timing", "truncation"))
@@ -20,6 +20,7 @@ __all__ = [
     "RGBConverter",
     "VideoError",
     "VideoInfo",
+    "decoding_bytes",
     "load_clip",
     "probe",
     "read_frames",

@@ -21,14 +21,36 @@ from .truncation import missing_end
 _SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
 _THREAD_BYTES = 512 << 20
 """Every decoding thread holds frames as they are coded; together they hold no more than this."""
+_HELD_BY_DECODER, _HELD_SHOWN = 5, 3
+"""Frames that a decoder keeps to predict others from, and RGB frames on their way."""
 _COUNTED_PX = 100_000_000
 """Where packets need not show anything, frames are counted by decoding up to so many pixels."""
 _NOTHING_NEW_BYTES = 16
 """Packets up to this size may only say that the frame before is shown again."""
 _DEFAULT_FPS = 25.0  # of an elementary stream that states no rate, as FFmpeg takes it
+_FASTEST_FPS = 300
+"""A faster rate in a header is that of a clock, not of frames."""
 _TOLD = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "dnxhd"})
 _INDEXED = ("mov", "matroska")
-_BROADCAST = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "mjpeg", "jpeg_pipe", "obu")
+_ELEMENTARY = frozenset(
+    {
+        "mpegvideo",
+        "h264",
+        "hevc",
+        "vvc",
+        "m4v",
+        "h263",
+        "h261",
+        "mjpeg",
+        "jpeg_pipe",
+        "vc1",
+        "cavsvideo",
+        "dirac",
+        "obu",
+    }
+)
+"""Formats without timestamps: FFmpeg makes some up. Their frames come at the coded rate."""
+_BROADCAST = _ELEMENTARY | {"mpegts", "mpeg"}
 """Formats that are cut anywhere: what comes before the first whole frame and after the last one is no damage."""
 _MOST_LOST = 0.1
 _SOUND_DELAY_S = 0.1
@@ -88,7 +110,7 @@ def read_timed(
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode a video frame by frame: (seconds, uint8 RGB (H, W, 3)).
 
-    Seconds count from the first moment of the file that is seen or heard, and never go back. Frames are upright and of
+    Seconds count from the first moment of the file that is seen or heard, and always rise. Frames are upright and of
     square pixels; those with a side above ``hpnet.video.pixels.MAX_SIDE_PX`` come at reduced size. A stream that
     changes its frame size is rescaled to its first frame's. ``threads`` decode; by default as many as there are cores,
     and one for small frames.
@@ -137,6 +159,18 @@ def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uin
     return np.stack(list(read_frames(path, max_frames)))
 
 
+def decoding_bytes(path: str | Path, threads: int) -> int:
+    """About how much memory frames take while a video is read by ``threads``; 0 where it cannot be read."""
+    try:
+        container, stream = open_video(Path(path))
+    except VideoError:
+        return 0
+    with closing(container):
+        width, height = shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
+        coded = _HELD_BY_DECODER + _threads(stream, threads)
+        return coded * frame_bytes(stream) + _HELD_SHOWN * width * height * 3
+
+
 class _Walk:
     """The decoded frames of a stream, and their times on the file's clock.
 
@@ -151,7 +185,7 @@ class _Walk:
         self._packets = container.demux(stream)
         self._base_s = float(stream.time_base or 1)
         name = container.format.name.split(",")[0]
-        self._broadcast = name in _BROADCAST
+        self._broadcast, self._timed = name in _BROADCAST, name not in _ELEMENTARY
         self.packets_tell = name in _INDEXED and stream.codec_context.name in _TOLD
         self._coded_fps = _coded_fps(stream)
         self._times = PacketTimes(1 / self._coded_fps)
@@ -214,24 +248,26 @@ class _Walk:
             return
         for frame in frames:
             self._decoded += 1
-            stamp = self._stamps(frame.pts, frame.dts)
-            if stamp is not None:
-                self._reached_s = stamp * self._base_s
+            stamp_s = self._seconds(self._stamps(frame.pts, frame.dts))
+            if stamp_s is not None:
+                self._reached_s = stamp_s
             elif self._reached_s is not None:
-                self._reached_s += self.interval_s
-            yield self._clock(None if stamp is None else stamp * self._base_s), frame
+                self._reached_s += self._clock.interval_s
+            yield self._clock(stamp_s), frame
+
+    def _seconds(self, stamp: int | None) -> float | None:
+        return stamp * self._base_s if self._timed and stamp is not None else None
 
     def _note(self, packet: av.Packet) -> bool:
         """Note a packet's times, unless it is hidden by an edit list; says whether it holds anything."""
         if not packet.size:
             return False
         if not packet.is_discard:
-            shown_s = None if packet.pts is None else packet.pts * self._base_s
-            decoded_s = None if packet.dts is None else packet.dts * self._base_s
+            shown_s, decoded_s = self._seconds(packet.pts), self._seconds(packet.dts)
             self._times.add(shown_s, decoded_s, tells=packet.size > _NOTHING_NEW_BYTES)
             if self._times.times_s[-1] >= self._latest_s:
                 self._latest_s = self._times.times_s[-1]
-                self._last_duration_s = (packet.duration or 0) * self._base_s
+                self._last_duration_s = self._seconds(packet.duration) or 0.0
         return True
 
 
@@ -251,7 +287,7 @@ def _count(began: tuple[float, av.VideoFrame], walk: _Walk) -> list[float] | Non
 
 def _coded_fps(stream: VideoStream) -> float:
     for rate in (stream.codec_context.framerate, stream.guessed_rate, stream.average_rate):
-        if rate and 1 <= rate <= 1000:
+        if rate and 1 <= rate <= _FASTEST_FPS:
             return float(rate)
     return _DEFAULT_FPS
 

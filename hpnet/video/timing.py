@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_STEP_S = 1e-4
+"""Frames of one timestamp are set so far apart, that times rise."""
 _GAP = 3.0
 """A frame that is shown longer than so many times the middle interval is a gap, not the rate."""
 
@@ -54,14 +56,14 @@ def timeline(times_s: Sequence[float], last_duration_s: float, coded_fps: float)
 def typical_interval_s(times_s: NDArray[np.float64]) -> float:
     """Mean time between frames, gaps left out; 0 where there are fewer than two times."""
     steps = np.diff(times_s)
-    steps = steps[steps > 0]
+    steps = steps[steps > 2 * _LEAST_STEP_S]
     if not len(steps):
         return 0.0
     return float(steps[steps <= _GAP * np.median(steps)].mean())
 
 
 class Clock:
-    """Timestamps in the order in which they come -> times that never go back.
+    """Timestamps in the order in which they come -> times that always rise.
 
     What has no timestamp follows the one before by one interval. Where time jumps back, as in files that were joined,
     it runs on from there.
@@ -71,11 +73,12 @@ class Clock:
 
     Attributes:
         jumps: how often time jumped back so far.
+        interval_s: time between the last two frames that did not jump.
     """
 
     def __init__(self, interval_s: float) -> None:
         self.jumps = 0
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._shift_s = 0.0
         self._last_s: float | None = None
 
@@ -85,17 +88,17 @@ class Clock:
         if last is None:
             now = 0.0 if time_s is None else time_s
         elif time_s is None:
-            now = last + self._interval_s
+            now = last + self.interval_s
         else:
             now = time_s + self._shift_s
-            if now < last - 1.5 * self._interval_s:
-                self._shift_s += last + self._interval_s - now
+            if now < last - 1.5 * self.interval_s:
+                self._shift_s += last + self.interval_s - now
                 self.jumps += 1
-                now = last + self._interval_s
-            elif now < last:
-                now = last
-            elif now > last:
-                self._interval_s = now - last
+                now = last + self.interval_s
+            elif now < last + _LEAST_STEP_S:
+                now = last + _LEAST_STEP_S
+            else:
+                self.interval_s = now - last
         self._last_s = now
         return now
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hpnet.predict.windows import Cutting
 
 LIVE_FPS = 15.0
+FILE_FPS = 60.0
+"""Frames of files beyond this rate are left out, unless the training clips have a higher one."""
 
 
 @click.command("predict")
@@ -36,7 +38,7 @@ LIVE_FPS = 15.0
 @click.option("--overlap", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
               help="Share of a window that the next one repeats.")  # fmt: skip
 @click.option("--fps", type=click.FloatRange(0, min_open=True),
-              help="Leave out frames above this rate.  [default: none are; live 15]")  # fmt: skip
+              help="Leave out frames above this rate.  [default: 60, or the training clips'; live 15]")  # fmt: skip
 @click.option("--people", type=click.IntRange(1), help="People kept per window.  [default: detect.persons]")
 @click.option("--each/--no-each", default=True, show_default=True,
               help="With several people, also say what each does by themselves.")  # fmt: skip
@@ -74,7 +76,9 @@ def command(
     as long as the training clips is answered at once; a longer one in overlapping windows. Where there are several
     people, they are answered together and each by themselves.
     """
-    cameras = [v for v in videos if "://" in v or (v.isdecimal() and not Path(v).exists())]
+    from hpnet.predict.sources import is_address, is_camera
+
+    cameras = [v for v in videos if is_camera(v) or is_address(v)]
     running = bool(cameras) if live is None else live
     chosen = None if streams is None else [s.strip() for s in streams.split(",") if s.strip()]
     if chosen == []:
@@ -83,9 +87,10 @@ def command(
         raise click.UsageError("one live source at a time: give a single camera, address or file")
     if cameras and not running:
         raise click.UsageError(f"{cameras[0]} has no end: leave --no-live out")
-    files, unusable = ([], {}) if running else find_files(videos)
-    source = Path(videos[0]) if Path(videos[0]).is_file() else Path("live.mp4")  # of a live run
-    targets = {} if save is None else find_targets(save, files or [source])
+    files, unusable = find_files(() if cameras else videos)
+    if running and not cameras and (len(files) != 1 or Path(videos[0]).is_dir()):
+        raise click.UsageError(f"{videos[0]} is a folder: --live plays one file")
+    targets = {} if save is None else find_targets(save, files or [Path("live.mp4")])
 
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
@@ -101,13 +106,13 @@ def command(
         window_s=window or median_s,
         whole_s=window or longest_s,
         overlap=overlap,
-        max_fps=fps or (LIVE_FPS if running else None),
+        max_fps=fps or (LIVE_FPS if running else max(FILE_FPS, trained.training_fps())),
         stride=trained.params.detect.stride,
     )
     task = Task(project, chosen, people, each, device, precision, cutting, top, as_json, targets)
     if running:
         recogniser = task.recogniser(trained)
-        watch(videos[0], recogniser, cutting, Output(trained, recogniser, top, as_json, targets), seconds)
+        watch(videos[0], recogniser, cutting, Output(trained, recogniser, cutting, top, as_json, targets), seconds)
         return
     workers = workers or default_workers(len(files), trained.device)
     try:
@@ -118,7 +123,8 @@ def command(
     failed += [repr(str(file)) for file in unusable]
     if failed:
         raise click.ClickException(
-            f"{len(failed)} of {len(files) + len(unusable)} videos could not be read to their end: {', '.join(failed)}"
+            f"{len(failed)} of {len(files) + len(unusable)} videos could not be read to their end: "
+            f"{', '.join(map(one_line, failed))}"
         )
 
 
@@ -134,7 +140,10 @@ def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
     for name in videos:
         path = Path(name)
         if not path.exists():
-            raise FileNotFoundError(f"{name} is missing: expected a video file, a folder, a camera's number or address")
+            raise FileNotFoundError(
+                f"{one_line(name)} is missing: expected a video file, a folder, a camera's number or an address such "
+                "as rtsp://HOST/PATH"
+            )
         if not path.is_dir():
             files.append(path)
             continue
@@ -183,20 +192,23 @@ def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output, seconds: float | None) -> None:
-    """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C."""
-    import itertools
-    import time
+def one_line(name: str) -> str:
+    """A file's name as it can be printed: what would break the line, or is not UTF-8, is escaped."""
+    plain = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
-    from hpnet.predict.windows import LiveReader, live_windows
+
+def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output, seconds: float | None) -> None:
+    """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C.
+
+    Raises:
+        VideoError: it cannot be read, breaks off, or delivers no picture.
+    """
+    from hpnet.predict.live import LiveReader, live_windows
 
     with LiveReader(source, cutting.window_s, cutting.max_fps) as reader:
-        windows = live_windows(reader, cutting)
-        if seconds is not None:
-            end = time.monotonic() + seconds
-            windows = itertools.takewhile(lambda _: time.monotonic() < end, windows)  # type: ignore[assignment]
         try:
-            output.show(recogniser.predict(windows, output.fail, group=1))
+            output.show(recogniser.predict(live_windows(reader, cutting, seconds), output.fail, group=1))
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
         finally:
@@ -209,6 +221,7 @@ class Output:
 
     trained: TrainedProject
     recogniser: Recogniser
+    cutting: Cutting
     top: int
     as_json: bool
     targets: Mapping[str, Path]
@@ -220,13 +233,13 @@ class Output:
     def fail(self, video: str, reason: str) -> None:
         """Remember and say that a video cannot be used."""
         self.failed[video] = reason
-        self.echo(f"{video}: {reason}", err=True)
+        self.echo(f"{one_line(video)}: {reason}", err=True)
 
     def show(self, predictions: Iterator[Prediction]) -> None:
         """Print the answers of one video; write it with --save. Ctrl-C ends it with what there is."""
         import itertools
 
-        from hpnet.video import write_video
+        from hpnet.video import write_timed
 
         first = next(predictions, None)
         if first is None:
@@ -236,29 +249,42 @@ class Output:
             for prediction in stream:
                 self.print(prediction)
             return
-        target = self.targets.get(first.seen.window.video) or next(iter(self.targets.values()))  # live: the only one
+        window = first.seen.window
+        target = self.targets.get(window.video) or next(iter(self.targets.values()))  # live: the only one
         interrupted: list[KeyboardInterrupt] = []
-        frames = self._drawn(stream, interrupted)
-        begun = next(frames, None)  # an empty file is never begun
+        drawn = self._drawn(stream, interrupted)
+        begun = next(drawn, None)  # an empty file is never begun
         if begun is not None:
-            write_video(target, itertools.chain([begun], frames), round(first.seen.window.fps, 3))
-            self.echo(f"{target}{' ends where it was interrupted' if interrupted else ''}", err=True)
+            write_timed(target, itertools.chain([begun], drawn), window.fps)
+            self.echo(f"{one_line(str(target))}{' ends where it was interrupted' if interrupted else ''}", err=True)
         if interrupted:
             raise interrupted[0]
 
     def _drawn(
         self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]
-    ) -> Iterator[NDArray[np.uint8]]:
-        """The annotated frames; a Ctrl-C ends them, so that the file is closed whole, and goes to ``interrupted``."""
+    ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+        """The annotated frames and their times; a Ctrl-C ends them, so that the file is closed whole."""
         from hpnet.predict.drawing import drawn
+        from hpnet.predict.windows import Footage
 
         upto = 0
         edges = self.recogniser.pose_meta.skeleton.edges
+        frames: Iterator[tuple[int, tuple[float, NDArray[np.uint8]]]] | None = None
         try:
             for prediction in predictions:
                 self.print(prediction)
-                yield from drawn(prediction, self.trained.classes, edges, upto)
-                upto = prediction.seen.window.first + prediction.seen.count
+                window = prediction.seen.window
+                if window.captured_s is not None:
+                    frames = enumerate(window.frames, window.first)
+                elif frames is None:
+                    frames = enumerate(Footage(Path(window.video), self.cutting.max_fps))
+                stop = window.first + prediction.seen.count
+                for index, (seconds, frame) in frames:
+                    if index >= max(upto, window.first):
+                        yield seconds, drawn(prediction, index - window.first, frame, self.trained.classes, edges)
+                    if index + 1 == stop:
+                        break
+                upto = stop
         except KeyboardInterrupt as error:
             interrupted.append(error)
 
@@ -277,8 +303,8 @@ class Output:
         when: dict[str, Any] = {
             "video": window.video,
             "window": window.number,
-            "start_s": round(window.start_s, 3),
-            "end_s": round(prediction.end_s, 3),
+            "start_s": round(prediction.seen.start_s, 3),
+            "end_s": round(prediction.seen.end_s, 3),
             "frames": [window.first, window.first + prediction.seen.count - 1],
         }
         if prediction.latency_s is not None:
@@ -289,7 +315,7 @@ class Output:
                 {
                     "track": person.number,
                     "frames": (person.track.frames + window.first).tolist(),
-                    "times_s": [round(window.start_s + f / window.fps, 3) for f in person.track.frames.tolist()],
+                    "times_s": prediction.seen.times_s[person.track.frames].round(3).tolist(),
                     "boxes_xyxy_px": [[round(v, 1) for v in box] for box in person.track.boxes_xyxy_px.tolist()],
                 }
                 for person in answer.people
@@ -303,13 +329,14 @@ class Output:
     def lines(self, prediction: Prediction) -> Iterator[str]:
         """Lines of a table."""
         window = prediction.seen.window
-        when = f"{window.start_s:7.2f}-{prediction.end_s:.2f} s"
+        when = f"{prediction.seen.start_s:7.2f}-{prediction.seen.end_s:.2f} s"
+        video = one_line(window.video)
         for answer in prediction.answers:
             who = "+".join(str(person.number) for person in answer.people)
             actions = ", ".join(f"{self.trained.classes[k]} {p:.1%}" for k, p in answer.top(self.top))
-            yield f"{window.video}  {when:<18} person {who:<6} {actions}"
+            yield f"{video}  {when:<18} person {who:<6} {actions}"
         if not prediction.answers:
-            yield f"{window.video}  {when:<18} nobody was found"
+            yield f"{video}  {when:<18} nobody was found"
 
     def say_latency(self) -> None:
         """How a live source went."""

@@ -7,9 +7,11 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 HANDED_OVER = 8
 """Files that a worker takes at a time: windows of several files are classified together."""
+MOST_DEAD = 3
+"""So many files in a row that end the process which reads them are not to blame."""
 
 
 @dataclass(frozen=True)
@@ -62,35 +66,80 @@ def recognise_files(
     """Answer files in order; those that failed. Ctrl-C stops the workers.
 
     Raises:
-        RuntimeError: a worker process died.
+        RuntimeError: worker processes die, whatever they read.
     """
     from .predict import Output
 
     if workers == 1:
         recogniser = task.recogniser(trained)
-        output = Output(trained, recogniser, task.top, task.as_json, task.targets)
+        output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets)
         _answer(files, recogniser, task.cutting, output, advance)
         return list(output.failed)
     failed: list[str] = []
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (max(1, (os.cpu_count() or 1) // workers),))
-    handed = [files[n : n + HANDED_OVER] for n in range(0, len(files), HANDED_OVER)]
-    try:
-        for part, (lines, lost) in zip(handed, pool.map(functools.partial(_work, task), handed), strict=True):
+    with closing(_shared(files, task, workers)) as told:
+        for lines, lost, count in told:
             for text, err in lines:
                 click.echo(text, err=err)
             failed += lost
-            for _ in part:
+            for _ in range(count):
                 advance()
-    except BrokenProcessPool:
-        raise RuntimeError("a worker process died (out of memory?): try fewer --workers") from None
+    return failed
+
+
+_Told = tuple[list[tuple[str, bool]], list[str], int]
+"""(text, whether for stderr) of lines, the files that failed, and how many files these are the answers of."""
+
+
+def _shared(files: Sequence[Path], task: Task, workers: int) -> Generator[_Told]:
+    """The answers of files, in order. Where a process dies, the files that it may have had are taken one by one."""
+    waiting = deque(files[n : n + HANDED_OVER] for n in range(0, len(files), HANDED_OVER))
+    while waiting:
+        try:
+            with _pool(workers) as pool:
+                for lines, lost in pool.map(functools.partial(_work, task), list(waiting)):
+                    yield lines, lost, len(waiting.popleft())
+        except BrokenProcessPool:
+            yield from _one_by_one(waiting.popleft(), task, workers)
+
+
+def _one_by_one(files: Sequence[Path], task: Task, workers: int) -> Iterator[_Told]:
+    """The answers of files by a process that has one of them at a time; whoever ends it is named.
+
+    Raises:
+        RuntimeError: ``MOST_DEAD`` files in a row ended it, so that it is hardly the files.
+    """
+    from .predict import one_line
+
+    waiting, dead = deque(files), 0
+    while waiting:
+        try:
+            with _pool(1, workers) as pool:
+                for lines, lost in pool.map(functools.partial(_work, task), [[file] for file in waiting]):
+                    waiting.popleft()
+                    dead = 0
+                    yield lines, lost, 1
+        except BrokenProcessPool:
+            dead += 1
+            if dead == MOST_DEAD:
+                raise RuntimeError("worker processes die (out of memory?): try fewer --workers") from None
+            name = str(waiting.popleft())
+            reason = "ended the process that read it (out of memory, or a fault in a decoder)"
+            yield [(f"{one_line(name)}: {reason}", True)], [name], 1
+
+
+@contextmanager
+def _pool(workers: int, share: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes, each with the threads of one of ``share`` (by default of so many); an error ends them."""
+    threads = max(1, (os.cpu_count() or 1) // (share or workers))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (threads,))
+    try:
+        yield pool
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-    return failed
 
 
 def _answer(
@@ -138,6 +187,6 @@ def _work(task: Task, files: Sequence[Path]) -> tuple[list[tuple[str, bool]], li
     def keep(text: Any, err: bool = False) -> None:
         lines.append((str(text), err))
 
-    output = Output(trained, recogniser, task.top, task.as_json, task.targets, keep)
+    output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets, keep)
     _answer(files, recogniser, task.cutting, output, lambda: None)
     return lines, list(output.failed)

@@ -1,9 +1,12 @@
 """hpnet predict: the project's own scores for its own clips, windows of long videos, live sources, and refusals."""
 
+import copy
+import itertools
 import json
 import os
 import re
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,21 +17,20 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from hpnet.artifacts import Clips, Scores, read_json, write_json
 from hpnet.fusion import fuse, fuse_as_fitted
 from hpnet.params import STREAMS
+from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou
 from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser, _boxes
-from hpnet.predict.windows import Cutting, LiveReader, Window, every_window, file_windows, live_windows, thinned
+from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import Output, find_targets
 from hpnet.stages.predict_files import default_workers
 from hpnet.tracking import Track, uniform_indices
-from hpnet.video import load_clip, write_video
+from hpnet.video import load_clip, read_timed, write_timed, write_video
 from tests.trained import inside, shared_project
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the shared project
@@ -139,41 +141,7 @@ def test_new_clips_are_fused_as_the_project_fused_its_own(rule: str, fitted_on: 
         fuse_as_fitted(stored, {"hpj": streams["hpj"].logits} if result.weights["hpnet"] else {})
 
 
-# --- windows ----------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=200, deadline=None)
-@example(frames=5, length=2, overlap=0.0, whole=0, stride=3)
-@given(
-    frames=st.integers(1, 60), length=st.integers(2, 20), overlap=st.floats(0, 0.9), whole=st.integers(0, 30),
-    stride=st.integers(1, 3),
-)  # fmt: skip
-def test_every_frame_is_in_a_window_and_windows_have_their_length(
-    frames: int, length: int, overlap: float, whole: int, stride: int
-) -> None:
-    images = [np.full((2, 2, 3), n, np.uint8) for n in range(frames)]
-    info = type("Info", (), {"fps": 10.0, "frames": frames, "width": 2, "height": 2})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpnet.predict.windows.probe", lambda path: info)
-        patch.setattr("hpnet.predict.windows.read_frames", lambda path: iter(images))
-        cutting = Cutting(length / 10, whole / 10, overlap, stride=stride)
-        found = list(file_windows(Path("x.mp4"), cutting))
-        shown = [[int(f[0, 0, 0]) for f in w.frames] for w in found]
-    assert sorted({n for window in shown for n in window}) == list(range(frames))
-    assert [w.number for w in found] == list(range(len(found)))
-    if frames <= whole:
-        assert shown == [list(range(frames))]
-    for window, inside_it in zip(found, shown, strict=True):
-        assert inside_it == list(range(window.first, window.first + len(inside_it)))
-        assert window.start_s == pytest.approx(window.first / 10)
-        assert len(inside_it) == length or len(found) == 1
-
-
-def test_thinning_keeps_even_spacing() -> None:
-    images = [np.full((1, 1, 3), n, np.uint8) for n in range(60)]
-    kept = [int(f[0, 0, 0]) for f in thinned(iter(images), 30, 10)]
-    assert kept == list(range(0, 60, 3))
-    assert len(list(thinned(iter(images), 30, None))) == 60
+# --- people -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recogniser, long_video: Path) -> None:
@@ -188,7 +156,8 @@ def test_a_person_keeps_their_number_from_window_to_window(recogniser: Recognise
 @pytest.mark.parametrize(("count", "expected"), [(0, [2, 3, 4, 5, 6, 7]), (3, [4, 6]), (99, [2, 3, 4, 5, 6, 7])])
 def test_poses_are_estimated_on_as_many_frames_as_in_training(count: int, expected: list[int]) -> None:
     track = Track(np.arange(2, 8), np.tile(np.array([[0, 0, 9, 9]], np.float32), (6, 1)), np.ones(6, np.float32))
-    seen = SeenWindow(Window("x", 0, 0, 8.0, [], 0.0), 8, (64, 48), (Person(0, track), Person(1, track)))
+    window = Window("x", 0, 0, 8.0, HeldFrames(()), (64, 48))
+    seen = SeenWindow(window, np.arange(8) / 8, (64, 48), (Person(0, track), Person(1, track)))
     boxes = _boxes(seen, count)
     assert boxes.frames.tolist() == 2 * expected  # estimate.frames of a window of 8, where the track has a box
     assert set(expected) == set(uniform_indices(8, count)) & set(range(2, 8))
@@ -216,9 +185,9 @@ def test_frames_that_windows_share_are_detected_on_once(recogniser: Recogniser) 
 
     finder = PeopleFinder(recogniser.project.params.detect, 2, "cpu")
     finder._detector = Counting()  # type: ignore[assignment]
-    images = [np.full((48, 64, 3), n, np.uint8) for n in range(12)]
+    timed = [(n / 8, np.full((48, 64, 3), n, np.uint8)) for n in range(12)]
     for number, first in enumerate((0, 4)):
-        finder.find(Window("x", number, first, 8.0, images[first : first + 8], first / 8))
+        finder.find(Window("x", number, first, 8.0, HeldFrames(tuple(timed[first : first + 8])), (64, 48)))
     assert sorted(asked) == [0, 2, 4, 6, 7, 8, 10, 11]
 
 
@@ -260,6 +229,138 @@ def test_json_lines_are_as_the_page_says(project: Path, long_video: Path) -> Non
         for name in ("actions", "people"):
             found |= {f"{name}[].{key}" for key in row[name][0]}
     assert found == said
+
+
+@pytest.fixture(scope="module")
+def interrupted_video(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips of one person with a minute between them."""
+    videos = project.parent / "videos"
+    file = tmp_path_factory.mktemp("gap") / "gap.mp4"
+    timed = [
+        (begin_s + n / 8, frame)
+        for begin_s, action in ((0.0, "wave"), (63.0, "clap"))
+        for n, frame in enumerate(load_clip(videos / action / "03.mp4"))
+    ]
+    write_timed(file, timed, fps=8)
+    return file
+
+
+def test_times_are_the_files_own(project: Path, interrupted_video: Path, tmp_path: Path) -> None:
+    target = tmp_path / "seen.mp4"
+    arguments = (str(interrupted_video), "--window", "0.5", "--streams", "hpj", "--json", "--save", str(target))
+    done = invoke(*arguments, project=project)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    spans = list(dict.fromkeys((row["start_s"], row["end_s"]) for row in rows))
+    assert spans == [(0.0, 0.5), (0.25, 0.75), (0.5, 1.0), (63.0, 63.5), (63.25, 63.75), (63.5, 64.0)]
+    for row in rows:
+        for person in row["people"]:
+            assert row["start_s"] <= person["times_s"][0] <= person["times_s"][-1] < row["end_s"]
+            assert person["times_s"] == [n / 8 if n < 8 else 63 + (n - 8) / 8 for n in person["frames"]]
+    before, after = (
+        {row["tracks"][0] for row in rows if row["tracks"] and (row["start_s"] > 60) is late} for late in (False, True)
+    )
+    assert before
+    assert after
+    assert not before & after  # who comes back after a minute has a number of their own
+    plain, drawn = ([t for t, _ in read_timed(path)] for path in (interrupted_video, target))
+    assert drawn == pytest.approx(plain, abs=1e-3)
+    table = invoke(*arguments[:-3], project=project)
+    assert "63.00-63.50 s" in table.stdout
+
+
+def test_each_half_of_an_interrupted_video_is_answered_as_its_clip_is(
+    project: Path, interrupted_video: Path, recogniser: Recogniser
+) -> None:
+    clips = [project.parent / "videos" / action / "03.mp4" for action in ("wave", "clap")]
+    cutting = Cutting(1.0, 1.0, stride=2)
+    alone = list(recogniser.predict(every_window(clips, cutting, refuse), refuse))
+    joined = list(recogniser.predict(every_window([interrupted_video], cutting, refuse), refuse))
+    assert [p.seen.start_s for p in joined] == [0.0, 63.0]
+    for a, b in zip(alone, joined, strict=True):
+        # both are H.264, the second of the first
+        np.testing.assert_allclose(a.answers[0].probabilities, b.answers[0].probabilities, atol=0.1)
+
+
+def test_a_heavy_file_does_not_end_the_run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = project.parent / "videos" / "wave"
+    shutil.copy(videos / "01.mp4", tmp_path / "a.mp4")
+    blank = np.zeros((360, 640, 3), np.uint8)
+    write_video(tmp_path / "heavy.mp4", (blank for _ in range(60)), fps=30)
+    shutil.copy(videos / "03.mp4", tmp_path / "z.mp4")
+    monkeypatch.setattr("hpnet.predict.windows.WINDOW_BYTES", 4 << 20)
+    done = invoke(str(tmp_path), "--streams", "hpj", "--json", project=project)
+    assert done.exit_code == 1
+    answered = [Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()]
+    assert list(dict.fromkeys(answered)) == ["a.mp4", "z.mp4"]
+    (said,) = [line for line in done.stderr.splitlines() if "heavy.mp4: " in line]
+    assert "frames of 640 x 360 takes" in said
+    assert "1 of 3 videos" in done.stderr
+
+
+def test_frames_read_at_a_reduced_size_give_boxes_in_the_videos_pixels(
+    recogniser: Recogniser, long_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cutting = Cutting(1.0, 1.0, 0.0, stride=2)
+    full = list(recogniser.predict(every_window([long_video], cutting, refuse), refuse))
+    monkeypatch.setattr("hpnet.predict.windows.LEAST_SIDE_PX", 32)
+    monkeypatch.setattr("hpnet.predict.windows.WINDOW_BYTES", round(8 * 160 * 120 * 3 * 0.7))
+    small = list(recogniser.predict(every_window([long_video], cutting, refuse), refuse))
+    compared = 0
+    for a, b in zip(full, small, strict=True):
+        assert a.seen.size_px == b.seen.size_px == (160, 120)
+        for one, other in itertools.product(a.seen.people[:1], b.seen.people[:1]):
+            shared, left, right = np.intersect1d(one.track.frames, other.track.frames, return_indices=True)
+            if len(shared):
+                np.testing.assert_allclose(
+                    one.track.boxes_xyxy_px[left], other.track.boxes_xyxy_px[right], atol=12, err_msg="boxes"
+                )
+                joints = [p.poses.keypoints_px[shared, 0] for p in (a, b)]
+                assert np.median(np.abs(joints[0] - joints[1])) < 6
+                compared += len(shared)
+    assert compared >= 8
+
+
+@pytest.mark.parametrize("name", ["12:30:00.mp4", "http:/x.mp4", "-x.mp4", "a\nb.mp4", "\udcff.mp4"])
+def test_odd_names_are_files(project: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shutil.copy(project.parent / "videos" / "wave" / "01.mp4", tmp_path / name)
+    with inside(tmp_path):
+        for more in ((), ("--json",), ("--save", "seen.mp4")):
+            arguments = ["predict", "--project", str(project), "--device", "cpu", "--streams", "hpj", *more, "--", name]
+            done = CliRunner().invoke(cli, arguments)
+            assert done.exit_code == 0, done.output + str(done.exception)
+            lines = done.stdout.splitlines()
+            assert all(json.loads(line)["video"] == name for line in lines if "--json" in more)
+            assert all("person" in line or "nobody" in line for line in lines if "--json" not in more)
+    assert len(load_clip(tmp_path / "seen.mp4")) == 8
+
+
+def test_a_stream_that_shows_nothing_is_an_error_in_words(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpnet.predict.live.NO_PICTURE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+        done = invoke(address, "--streams", "hpj", "--seconds", "60", project=project)
+    assert done.exit_code == 1
+    assert str(done.exception) == f"{address}: no picture for 0.5 s"
+
+
+def test_one_long_clip_in_training_does_not_make_all_windows_long(
+    project: Path, recogniser: Recogniser, tmp_path: Path
+) -> None:
+    clips = Clips.load(project / "artifacts" / "data")
+    other = copy.copy(recogniser.project)
+    other.folder = project
+    assert other.training_seconds() == (1.0, 1.0)
+    assert other.training_fps() == 8
+    table = clips.table.copy()
+    rows = table.index[table.split == "train"]
+    table.loc[rows[0], "frames"] = 8 * 66
+    table.loc[rows[1], "frames"] = 8 * 3
+    (tmp_path / "artifacts" / "data").mkdir(parents=True)
+    Clips(table, clips.classes).save(tmp_path / "artifacts" / "data")
+    other.folder = tmp_path
+    assert other.training_seconds() == (1.0, 3.0)
 
 
 @pytest.mark.parametrize(

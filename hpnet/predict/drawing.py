@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,21 +18,17 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def drawn(
-    prediction: Prediction, classes: Sequence[str], edges: Sequence[tuple[int, int]], first: int = 0
-) -> Iterator[Image]:
-    """The window's frames from ``first`` on (an index in the footage), as new images."""
-    seen = prediction.seen
+    prediction: Prediction, index: int, frame: Image, classes: Sequence[str], edges: Sequence[tuple[int, int]]
+) -> Image:
+    """The window's frame ``index`` with what is known of it, as a new image; ``frame`` may be of another size."""
     own = {answer.people[0].number: answer for answer in prediction.answers if len(answer.people) == 1}
     together = next((answer for answer in prediction.answers if len(answer.people) > 1), None)
-    for index, frame in enumerate(seen.window.frames):
-        if seen.window.first + index < first:
-            continue
-        image = np.ascontiguousarray(frame).copy()
-        for rank, person in enumerate(seen.people):
-            _draw_person(image, prediction, rank, person, index, edges, own.get(person.number), classes)
-        if together is not None:
-            _text(image, f"together: {_say(together, classes)}", (4, image.shape[0] - 6), (255, 255, 255))
-        yield image
+    image = np.ascontiguousarray(frame).copy()
+    for rank, person in enumerate(prediction.seen.people):
+        _draw_person(image, prediction, rank, person, index, edges, own.get(person.number), classes)
+    if together is not None:
+        _text(image, f"together: {_say(together, classes)}", (4, image.shape[0] - 6), (255, 255, 255))
+    return image
 
 
 def _draw_person(
@@ -50,11 +46,12 @@ def _draw_person(
         return
     colour = COLOURS_RGB[person.number % len(COLOURS_RGB)]
     thick = max(1, round(max(image.shape[:2]) / 400))
-    x1, y1, x2, y2 = (round(float(v)) for v in person.track.boxes_xyxy_px[place])
+    factor = image.shape[1] / prediction.seen.size_px[0]
+    x1, y1, x2, y2 = (round(float(v) * factor) for v in person.track.boxes_xyxy_px[place])
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thick)
     poses = prediction.poses
     if poses.valid[index, rank]:
-        joints, scores = poses.keypoints_px[index, rank], poses.scores[index, rank]
+        joints, scores = poses.keypoints_px[index, rank] * factor, poses.scores[index, rank]
         shown = (scores >= LEAST_SCORE) & np.isfinite(joints).all(1)
         points = np.where(shown[:, None], joints, 0).clip(-1e4, 1e4).round().astype(int)
         for a, b in edges:

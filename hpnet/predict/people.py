@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,11 @@ from ..detector import LOW_SCORE, Detection, Detector, build_detector, track
 from ..device import tune_allocator
 from ..params import DetectParams
 from ..tracking import Track, interpolate, rank_tracks
+from ..video import VideoError
 from .windows import Image, Window
 
+BATCH_BYTES = 128 << 20
+"""Frames of one call of the detector take no more than this, or are one."""
 SAME_PERSON_IOU = 0.3
 """Least mean IoU, over the frames that two windows share, at which tracks are of one person."""
 
@@ -27,12 +30,43 @@ class Person:
 
 @dataclass(frozen=True)
 class SeenWindow:
-    """A window and its people, most prominent first."""
+    """A window and its people, most prominent first.
+
+    Attributes:
+        times_s: (T,) float64, seconds of each frame.
+        size_px: (width, height) of the frames that the people's boxes are in.
+    """
 
     window: Window
-    count: int
+    times_s: NDArray[np.float64]
     size_px: tuple[int, int]
     people: tuple[Person, ...]
+
+    @property
+    def count(self) -> int:
+        """Frames of the window."""
+        return len(self.times_s)
+
+    @property
+    def start_s(self) -> float:
+        """Time of the window's first frame."""
+        return float(self.times_s[0])
+
+    @property
+    def end_s(self) -> float:
+        """Time at which the window's last frame ends."""
+        return float(self.times_s[-1]) + 1 / self.window.fps
+
+    def in_video_px(self) -> SeenWindow:
+        """The same with boxes in pixels of the video, where its frames were read at a reduced size."""
+        if self.size_px == self.window.size_px:
+            return self
+        factor = np.array(self.window.size_px, np.float32) / self.size_px
+        people = tuple(
+            Person(p.number, replace(p.track, boxes_xyxy_px=p.track.boxes_xyxy_px * np.tile(factor, 2)))
+            for p in self.people
+        )
+        return replace(self, size_px=self.window.size_px, people=people)
 
 
 @dataclass
@@ -71,40 +105,46 @@ class PeopleFinder:
         """The people of ``window``; windows of a video must come in order.
 
         Raises:
-            VideoError: its frames cannot be decoded.
+            VideoError: its frames cannot be decoded, or it has none.
         """
         if window.number == 0:
             self._known, self._before, self._next = {}, (window.first, ()), 0
-        count, size_px, steps = self._detect(window)
+        times_s, size_px, steps = self._detect(window)
+        count = len(times_s)
         if self._detector is None:
             boxes = np.tile(np.array([0, 0, *size_px], dtype=np.float32), (count, 1))  # (T, 4)
-            return SeenWindow(window, count, size_px, (Person(0, Track(np.arange(count), boxes, np.ones(count, "f"))),))
+            whole = Track(np.arange(count), boxes, np.ones(count, np.float32))
+            return SeenWindow(window, times_s, size_px, (Person(0, whole),))
         detections = [self._known[window.first + step] for step in steps]
         rate_fps = window.fps / self.params.stride
         tracks = track(detections, steps, rate_fps=rate_fps, confidence=self.params.confidence)
         ranked = rank_tracks([interpolate(t) for t in tracks], count, size_px, window.fps)[: self.keep]
         people = self._number(ranked, window.first)
         self._before = (window.first, people)
-        return SeenWindow(window, count, size_px, people)
+        return SeenWindow(window, times_s, size_px, people)
 
-    def _detect(self, window: Window) -> tuple[int, tuple[int, int], list[int]]:
+    def _detect(self, window: Window) -> tuple[NDArray[np.float64], tuple[int, int], list[int]]:
         """Fill what is not known yet: every ``stride``-th frame of the window and its last."""
         self._known = {index: found for index, found in self._known.items() if index >= window.first}
         waiting: list[tuple[int, Image]] = []
-        count, size_px, steps = 0, (0, 0), []
+        times_s: list[float] = []
+        steps: list[int] = []
         last: Image | None = None
-        for index, frame in enumerate(window.frames):
-            count, size_px, last = index + 1, (frame.shape[1], frame.shape[0]), frame
+        for index, (seconds, frame) in enumerate(window.frames):
+            times_s.append(seconds)
+            last = frame
             if index % self.params.stride == 0:
                 steps.append(index)
                 waiting.append((window.first + index, frame))
-            if len(waiting) >= self.batch:
+            if len(waiting) >= min(self.batch, max(1, BATCH_BYTES // frame.nbytes)):
                 self._flush(waiting)
-        if last is not None and steps[-1] != count - 1:
-            steps.append(count - 1)
-            waiting.append((window.first + count - 1, last))
+        if last is None:
+            raise VideoError("holds no frame")
+        if steps[-1] != len(times_s) - 1:
+            steps.append(len(times_s) - 1)
+            waiting.append((window.first + len(times_s) - 1, last))
         self._flush(waiting)
-        return count, size_px, steps
+        return np.array(times_s), (last.shape[1], last.shape[0]), steps
 
     def _flush(self, waiting: list[tuple[int, Image]]) -> None:
         fresh = [(index, frame) for index, frame in waiting if index not in self._known]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -24,6 +25,7 @@ from ..pool_shards import feature_meta
 from ..topology import TopologyModel, load_topology
 
 FALLBACK_WINDOW_S = 2.0
+LONGEST_TIMES = 4.0
 VIDEO_KINDS = ("pooled", "pose2d", "simcc")
 BATCH = 16
 
@@ -122,16 +124,30 @@ class TrainedProject:
                     )
 
     def training_seconds(self) -> tuple[float, float]:
-        """Median and longest duration of the training clips in seconds, or the fallback where the table is not here."""
-        data = self.folder / "artifacts" / "data"
-        if not (data / "clips.csv").is_file():
-            return FALLBACK_WINDOW_S, FALLBACK_WINDOW_S
-        table = Clips.load(data).usable()
-        table = table[(table.split == "train") & (table.fps > 0) & (table.frames > 0)]
+        """Median and longest duration of the training clips in seconds, or the fallback where the table is not here.
+
+        A clip of more than ``LONGEST_TIMES`` the median is not taken for the longest: one long recording among short
+        clips would make a single window of every video.
+        """
+        table = self._training_clips()
         if table.empty:
             return FALLBACK_WINDOW_S, FALLBACK_WINDOW_S
         seconds = table.frames / table.fps
-        return float(seconds.median()), float(seconds.max())
+        median_s = float(seconds.median())
+        return median_s, float(seconds[seconds <= LONGEST_TIMES * median_s].max())
+
+    def training_fps(self) -> float:
+        """Median rate of the training clips in frames per second; 0 where the table is not here."""
+        table = self._training_clips()
+        return 0.0 if table.empty else float(table.fps.median())
+
+    def _training_clips(self) -> pd.DataFrame:
+        data = self.folder / "artifacts" / "data"
+        if not (data / "clips.csv").is_file():
+            return pd.DataFrame()
+        table = Clips.load(data).usable()
+        found: pd.DataFrame = table[(table.split == "train") & (table.fps > 0) & (table.frames > 0)]
+        return found
 
     @torch.inference_mode()
     def logits(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:

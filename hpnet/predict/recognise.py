@@ -6,7 +6,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from ..detection import cut_square, encode_jpeg, person_square
 from ..pool_shards import clip_features
 from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from ..tracking import Track, uniform_indices
-from ..video import VideoError
 from .people import PeopleFinder, Person, SeenWindow
 from .project import Sample, TrainedProject
-from .windows import Image, OnFailure, Window
+from .windows import UNUSABLE, Image, OnFailure, Window, in_parts, why
 
 GROUP = 8
 """Windows of files that are classified together."""
@@ -52,10 +51,14 @@ class Prediction:
     answers: tuple[Answer, ...]
     latency_s: float | None
 
-    @property
-    def end_s(self) -> float:
-        """Time at which the window's last frame ends."""
-        return self.seen.window.start_s + self.seen.count / self.seen.window.fps
+
+@dataclass(frozen=True)
+class _Asked:
+    """A window on its way: whom to answer for (ranks), and the person frames of each of these groups."""
+
+    seen: SeenWindow
+    groups: list[list[int]]
+    jpegs: list[list[bytes]]
 
 
 class Recogniser:
@@ -94,75 +97,109 @@ class Recogniser:
 
         A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
         """
-        waiting: deque[SeenWindow] = deque()
+        waiting: deque[_Asked] = deque()
 
-        def sources() -> Iterator[ClipSource]:
-            for window in windows:
-                try:
-                    seen = self.finder.find(window)
-                except VideoError as error:
-                    on_failure(window.video, str(error))
-                    continue
-                waiting.append(seen)
-                boxes = _boxes(seen, self.project.params.estimate.frames)
-                yield ClipSource(window.video, functools.partial(iter, window.frames), boxes)
-
+        held: list[tuple[_Asked, ClipPoses]] = []
         # Live windows go through one by one: a window is answered before the next one is cut.
-        batches: Iterable[Iterable[ClipSource]] = ([source] for source in sources()) if group == 1 else [sources()]
-        held: list[tuple[SeenWindow, ClipPoses]] = []
-        for batch in batches:
-            for poses in self.estimator.estimate_clips(batch):
-                seen = waiting.popleft()
+        parts: Iterable[Iterable[Window]] = ([w] for w in windows) if group == 1 else in_parts(windows)
+        for part in parts:
+            for poses in self.estimator.estimate_clips(self._sources(part, waiting, on_failure)):
+                asked = waiting.popleft()
                 if isinstance(poses, FailedClip):
                     on_failure(poses.clip_id, poses.reason)
                     continue
-                held.append((seen, poses))
+                held.append((asked, poses))
                 if len(held) >= group:
                     yield from self._answer(held)
                     held = []
         yield from self._answer(held)
 
-    def _answer(self, held: list[tuple[SeenWindow, ClipPoses]]) -> list[Prediction]:
-        asked = [self._asked(seen) for seen, _ in held]
-        samples: list[Sample] = []
-        for (seen, poses), groups in zip(held, asked, strict=True):
-            images = self._chosen_frames(seen) if groups else []
-            samples += [self._sample(seen, poses, people, images) for people in groups]
+    def _sources(
+        self, windows: Iterable[Window], waiting: deque[_Asked], on_failure: OnFailure
+    ) -> Iterator[ClipSource]:
+        """What the pose network is to read; whose it is goes to ``waiting``."""
+        for window in windows:
+            try:
+                asked = self._find(window)
+            except UNUSABLE as error:
+                window.frames.release()
+                on_failure(window.video, why(error))
+                continue
+            waiting.append(asked)
+            boxes = _boxes(asked.seen, self.project.params.estimate.frames)
+            yield ClipSource(window.video, functools.partial(_images, window), boxes)
+
+    def _find(self, window: Window) -> _Asked:
+        """Detect, track, and cut the person frames that the RGB stream reads, while the window's frames are there."""
+        seen = self.finder.find(window)
+        groups = self._groups(seen)
+        images = self._chosen_frames(seen) if groups else []
+        return _Asked(seen, groups, [self._jpegs(seen, people, images) for people in groups])
+
+    def _answer(self, held: list[tuple[_Asked, ClipPoses]]) -> list[Prediction]:
+        samples = [
+            self._sample(poses, people, jpegs)
+            for asked, poses in held
+            for people, jpegs in zip(asked.groups, asked.jpegs, strict=True)
+        ]
         logits = self.project.logits(samples) if samples else {}
         probabilities = self.project.probabilities(logits) if samples else np.zeros((0, 0))
         done: list[Prediction] = []
         row = 0
-        for (seen, poses), groups in zip(held, asked, strict=True):
+        for asked, poses in held:
+            seen = asked.seen.in_video_px()
             answers = []
-            for people in groups:
+            for people in asked.groups:
                 of_streams = {stream: values[row] for stream, values in logits.items()}
                 answers.append(Answer(tuple(seen.people[m] for m in people), probabilities[row], of_streams))
                 row += 1
             captured = seen.window.captured_s
             latency = None if captured is None else time.monotonic() - captured
-            done.append(Prediction(seen, poses, tuple(answers), latency))
+            done.append(Prediction(seen, _scaled(poses, asked.seen.size_px, seen.size_px), tuple(answers), latency))
         return done
 
-    def _asked(self, seen: SeenWindow) -> list[list[int]]:
+    def _groups(self, seen: SeenWindow) -> list[list[int]]:
         """Whom to answer for: ranks of the people together, then of each."""
         together = list(range(min(len(seen.people), self.project.params.detect.persons)))
         each = [[m] for m in range(len(seen.people))] if self.each and len(seen.people) > 1 else []
         return [together, *each] if together else []
 
-    def _sample(self, seen: SeenWindow, poses: ClipPoses, people: list[int], images: list[Image]) -> Sample:
+    def _sample(self, poses: ClipPoses, people: list[int], jpegs: list[bytes]) -> Sample:
         chosen = poses if people == list(range(poses.valid.shape[1])) else _only(poses, people)
         features = clip_features(chosen, self.project.params.pool, self.pose_meta).astype(np.float16)
+        return Sample(features, np.asarray(chosen.valid.any(0)), jpegs)
+
+    def _jpegs(self, seen: SeenWindow, people: list[int], images: list[Image]) -> list[bytes]:
         tracks: list[Track] = [seen.people[m].track for m in people] if self.project.params.detect.enabled else []
         square = person_square(tracks, seen.size_px)
         size = self.project.params.detect.frame_size
-        jpegs = [encode_jpeg(cut_square(image, square, size)) for image in images]
-        return Sample(features, np.asarray(chosen.valid.any(0)), jpegs)
+        return [encode_jpeg(cut_square(image, square, size)) for image in images]
 
     def _chosen_frames(self, seen: SeenWindow) -> list[Image]:
         if not self.project.needs_frames:
             return []
         chosen = set(uniform_indices(seen.count, self.project.params.detect.frames).tolist())
-        return [frame for index, frame in enumerate(seen.window.frames) if index in chosen]
+        return [image for index, (_, image) in enumerate(seen.window.frames) if index in chosen]
+
+
+def _images(window: Window) -> Iterator[Image]:
+    """The window's frames, for the last time where they are a file's."""
+    try:
+        for _, image in window.frames:
+            yield image
+    finally:
+        if window.captured_s is None:
+            window.frames.release()
+
+
+def _scaled(poses: ClipPoses, from_px: tuple[int, int], to_px: tuple[int, int]) -> ClipPoses:
+    """Poses found in frames of one (width, height), in pixels of another."""
+    if from_px == to_px:
+        return poses
+    factor = np.array(to_px, np.float32) / from_px
+    affine = poses.frame_to_crop.copy()
+    affine[..., :2] /= factor
+    return replace(poses, keypoints_px=(poses.keypoints_px * factor).astype(np.float32), frame_to_crop=affine)
 
 
 def _boxes(seen: SeenWindow, count: int) -> ClipBoxes:

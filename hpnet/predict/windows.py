@@ -1,29 +1,40 @@
-"""Videos, cameras and streams as windows of frames: what is recognised at once."""
+"""Video files as windows of frames: what is recognised at once."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-import av
+import cv2
 import numpy as np
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from ..video import RGBConverter, VideoError, VideoInfo, probe, read_frames
+from ..video import VideoError, VideoInfo, probe, read_timed
 
 Image = NDArray[np.uint8]
+TimedImage = tuple[float, Image]
+"""Seconds from the beginning of the video, and the picture shown then."""
 OnFailure = Callable[[str, str], None]
 """Told a video and why it, or the rest of it, cannot be used."""
 KEEP_BYTES = 128 << 20
-"""A whole clip up to this size stays decoded in memory; a larger one is decoded again where it is needed."""
-MAX_WINDOW_BYTES = 2 << 30
+"""Whole clips up to this size altogether stay decoded in memory; others are decoded again where they are needed."""
+WINDOW_BYTES = 640 << 20
+"""A window's frames are reduced in size until they fit into this."""
+PART_BYTES = 768 << 20
+"""Windows that are on their way together hold no more than this, or are one."""
+LEAST_SIDE_PX = 320
+"""Frames are not reduced below this length of their longer side; what still does not fit is refused."""
 UNKNOWN_FPS = 30.0
-OPEN_TIMEOUT_S, READ_TIMEOUT_S = 15.0, 15.0
+REST_SHARE = 0.1
+"""Footage that is left over, or that lacks, up to this share of a window belongs to the last window."""
+UNUSABLE = (ValueError, OSError, MemoryError, cv2.error)
+"""What a broken or hostile file may raise; it costs the file, not the run."""
+_CLOCK_S = 1e-3
+"""Containers round times to this."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Cutting:
         whole_s: a file no longer than this is one window, as clips are in training.
         overlap: share of a window that the next one has in common with it, 0 <= overlap < 1.
         max_fps: frames beyond this rate are left out; None: none are.
-        stride: steps between windows are multiples of so many frames, so that frames are detected on once.
+        stride: windows begin at multiples of so many frames, so that frames are detected on once.
     """
 
     window_s: float
@@ -52,17 +63,29 @@ class Cutting:
             )
 
 
+class Frames(Protocol):
+    """A window's frames with their times; can be iterated again until they are released."""
+
+    def __iter__(self) -> Iterator[TimedImage]: ...
+
+    def held(self) -> tuple[int, int]:
+        """How many frames are held in memory, and their bytes."""
+
+    def release(self) -> None:
+        """Give back what is held in memory."""
+
+
 @dataclass(frozen=True)
 class Window:
-    """Some consecutive frames of one video.
+    """Consecutive frames of one video.
 
     Attributes:
         video: what the user named.
         number: 0, 1, ... within the video.
         first: index of the first frame in the footage (after thinning).
-        fps: frames per second.
-        frames: RGB (H, W, 3) each; can be iterated again.
-        start_s: time of the first frame from the video's beginning.
+        fps: the usual number of frames a second.
+        frames: RGB (H, W, 3) with their seconds.
+        size_px: (width, height) of the video; its frames may be read at a reduced size.
         captured_s: monotonic clock when the last frame was captured; None for files.
         dropped: live frames since the window before that no window holds.
     """
@@ -71,233 +94,315 @@ class Window:
     number: int
     first: int
     fps: float
-    frames: Iterable[Image]
-    start_s: float
+    frames: Frames
+    size_px: tuple[int, int]
     captured_s: float | None = None
     dropped: int = 0
 
 
 @dataclass
+class HeldFrames:
+    """Frames in memory."""
+
+    timed: tuple[TimedImage, ...]
+
+    def __iter__(self) -> Iterator[TimedImage]:
+        return iter(self.timed)
+
+    def held(self) -> tuple[int, int]:
+        """Frames, bytes."""
+        return len(self.timed), sum(image.nbytes for _, image in self.timed)
+
+    def release(self) -> None:
+        """Forget the frames."""
+        self.timed = ()
+
+
+class Room:
+    """Memory that the files of a run share for frames that they keep."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes were left; they are then taken."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self._left += size
+
+
+@dataclass
 class FileFrames:
-    """Every frame of a file; decoded once when they fit into ``KEEP_BYTES``, and again at each iteration otherwise."""
+    """Every frame of a file; decoded once when there is ``room`` to keep them, else again at each iteration."""
 
-    path: Path
-    rate: float
-    max_fps: float | None
-    _kept: list[Image] | None = field(default=None, init=False, repr=False)
+    footage: Footage
+    room: Room
+    _kept: list[TimedImage] | None = field(default=None, init=False, repr=False)
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[TimedImage]:
         if self._kept is not None:
             yield from self._kept
             return
-        kept: list[Image] | None = []
+        kept: list[TimedImage] | None = []
         size = 0
-        for frame in thinned(read_frames(self.path), self.rate, self.max_fps):
-            size += frame.nbytes
-            if size > KEEP_BYTES:
-                kept = None
-            elif kept is not None:
-                kept.append(frame)
-            yield frame
-        self._kept = kept
+        try:
+            for seconds, frame in self.footage:
+                if kept is not None and self.room.take(frame.nbytes):
+                    kept.append((seconds, frame))
+                    size += frame.nbytes
+                else:
+                    kept = None
+                yield seconds, frame
+            self._kept, size = kept, size if kept is None else 0
+        finally:
+            self.room.give(size)
+
+    def held(self) -> tuple[int, int]:
+        """Nothing: ``room`` counts what is kept."""
+        return 0, 0
+
+    def release(self) -> None:
+        """Forget the frames; the next iteration decodes them."""
+        if self._kept is not None:
+            self.room.give(sum(frame.nbytes for _, frame in self._kept))
+            self._kept = None
 
 
-def thinned(frames: Iterable[Image], fps: float, max_fps: float | None) -> Iterator[Image]:
-    """The frames of footage at ``fps``, evenly thinned to at most ``max_fps``."""
-    if max_fps is None or fps <= max_fps:
-        yield from frames
+@dataclass(frozen=True)
+class Footage:
+    """The frames of a file as windows hold them: evenly thinned, and reduced in size where they are large.
+
+    Raises, when it is iterated:
+        VideoError: the file cannot be read, or breaks off (the frames before it have been yielded).
+    """
+
+    path: Path
+    max_fps: float | None
+    scale: float = 1.0
+
+    def __iter__(self) -> Iterator[TimedImage]:
+        for seconds, frame in thinned(read_timed(self.path), self.max_fps):
+            yield seconds, reduced(frame, self.scale)
+
+
+def thinned(timed: Iterable[TimedImage], max_fps: float | None) -> Iterator[TimedImage]:
+    """Frames evenly thinned to at most ``max_fps``."""
+    if max_fps is None:
+        yield from timed
         return
-    before = -1
-    for index, frame in enumerate(frames):
-        place = int(index * max_fps / fps)
+    before, begin_s = -1, None
+    for seconds, frame in timed:
+        begin_s = seconds if begin_s is None else begin_s
+        place = int((seconds - begin_s + _CLOCK_S) * max_fps)
         if place != before:
             before = place
-            yield frame
+            yield seconds, frame
 
 
-def file_windows(path: Path, cutting: Cutting, name: str | None = None) -> Iterator[Window]:
-    """Cut a file. The last window ends with the file, so it may overlap the one before by more than the others.
+def reduced(frame: Image, scale: float) -> Image:
+    """The frame at ``scale`` times its size; itself where that is 1."""
+    if scale >= 1:
+        return frame
+    height, width = frame.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def frame_scale(size_px: tuple[int, int], count: float) -> float:
+    """What ``count`` frames of (width, height) are scaled by so that they fit into ``WINDOW_BYTES``; at most 1.
 
     Raises:
-        VideoError: the file cannot be read, or breaks off (windows before that have been yielded).
-        ValueError: a window of such frames would not fit into memory.
+        VideoError: they would become too small to see people in.
+    """
+    size = count * size_px[0] * size_px[1] * 3
+    scale = min(1.0, (WINDOW_BYTES / max(size, 1)) ** 0.5)
+    if scale < 1 and max(size_px) * scale < LEAST_SIDE_PX:
+        raise VideoError(
+            f"a window of {count:.0f} frames of {size_px[0]} x {size_px[1]} takes {size / 1e9:.1f} GB of memory: give "
+            "a shorter --window or a lower --fps"
+        )
+    return scale
+
+
+def file_windows(path: Path, cutting: Cutting, name: str | None = None, room: Room | None = None) -> Iterator[Window]:
+    """Cut a file by the times of its frames.
+
+    Where pictures are much farther apart than usual (see :func:`longest_step_s`) no window reaches across. The last
+    window before such a gap, or before the end, ends there, so it may overlap the one before by more than the others.
+
+    Args:
+        room: where the frames of short files are kept.
+
+    Raises:
+        VideoError: the file cannot be read, or breaks off (windows before that have been yielded), or a window of such
+            frames would not fit into memory.
     """
     info = probe(path)
-    rate = info.fps or UNKNOWN_FPS
-    fps = min(rate, cutting.max_fps or rate)
+    fps, size_px = _rate(info, cutting), (info.width, info.height)
     name = name or str(path)
-    if info.frames <= round(cutting.whole_s * rate):
-        yield Window(name, 0, 0, fps, FileFrames(path, rate, cutting.max_fps), 0.0)
+    if _is_whole(info, cutting):
+        frames = FileFrames(Footage(path, cutting.max_fps), room or Room(KEEP_BYTES))
+        yield Window(name, 0, 0, fps, frames, size_px)
         return
-    length = max(2, round(cutting.window_s * fps))
-    _require_room(length, info, name)
-    step = max(1, round(length * (1 - cutting.overlap)))
-    step = min(length, max(cutting.stride, step - step % cutting.stride))  # no frame falls between two windows
-    held: deque[Image] = deque(maxlen=length)
-    number = fresh = count = 0
-    for frame in thinned(read_frames(path), rate, cutting.max_fps):
-        held.append(frame)
-        count, fresh = count + 1, fresh + 1
-        if len(held) == length and (fresh >= step or number == 0):
-            yield Window(name, number, count - length, fps, tuple(held), (count - length) / fps)
-            number, fresh = number + 1, 0
-    if fresh:
-        first = count - len(held)
-        yield Window(name, number, first, fps, tuple(held), first / fps)
+    length_s = cutting.whole_s if info.seconds <= cutting.whole_s else cutting.window_s
+    found = Footage(path, cutting.max_fps, frame_scale(size_px, fps * (1 + REST_SHARE) * length_s))
+    cutter = _Cutter(length_s, length_s * (1 - cutting.overlap), 1 / fps, cutting.stride)
+    for number, (first, timed) in enumerate(cutter.cut(found, longest_step_s(length_s, fps))):
+        yield Window(name, number, first, fps, HeldFrames(timed), size_px)
+
+
+def longest_step_s(window_s: float, fps: float) -> float:
+    """Pictures farther apart than this have a gap between them, which no window bridges."""
+    return max(window_s / 2, 4 / fps)
+
+
+def _rate(info: VideoInfo, cutting: Cutting) -> float:
+    rate = info.fps or UNKNOWN_FPS
+    return min(rate, cutting.max_fps or rate)
+
+
+def _is_whole(info: VideoInfo, cutting: Cutting) -> bool:
+    """Whether a file is one window: short enough, and without room for a gap between its frames."""
+    rate = info.fps or UNKNOWN_FPS
+    missing_s = info.seconds - info.frames / rate
+    return info.seconds <= cutting.whole_s + 0.5 / rate and missing_s <= longest_step_s(cutting.whole_s, rate)
+
+
+def _require_room(size: int, count: int) -> int:
+    """``size`` bytes of ``count`` frames, where they fit into memory; frames may come faster than the file says."""
+    if size > 1.5 * WINDOW_BYTES:
+        raise VideoError(
+            f"{count} frames of one window take {size / 1e9:.1f} GB of memory: give a shorter --window or a lower --fps"
+        )
+    return size
 
 
 def every_window(files: Iterable[Path], cutting: Cutting, on_failure: OnFailure) -> Iterator[Window]:
     """The windows of files one after another; ``on_failure`` is told of those that cannot be read."""
+    room = Room(KEEP_BYTES)
     for file in files:
         try:
-            yield from file_windows(file, cutting)
-        except VideoError as error:
-            on_failure(str(file), str(error))
+            yield from file_windows(file, cutting, room=room)
+        except UNUSABLE as error:
+            on_failure(str(file), why(error))
 
 
-def _require_room(length: int, info: VideoInfo, name: str) -> None:
-    size = length * info.width * info.height * 3
-    if size > MAX_WINDOW_BYTES:
-        raise ValueError(
-            f"{name}: a window of {length} frames of {info.width} x {info.height} takes {size / 1e9:.1f} GB of memory, "
-            f"more than {MAX_WINDOW_BYTES / 1e9:.1f}: give a shorter --window or a lower --fps"
-        )
+def in_parts(windows: Iterable[Window], most_bytes: int = PART_BYTES) -> Iterator[Iterator[Window]]:
+    """Windows in parts whose frames, counted once, fit into memory together; use a part up before the next."""
+    waiting = iter(windows)
 
-
-# --- live -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Captured:
-    index: int
-    at_s: float
-    image: Image
-
-
-class LiveReader:
-    """Reads a camera or a stream in a thread and keeps the newest ``window_s`` seconds; what is older is dropped.
-
-    Args:
-        source: a camera's number, an address, or a file, which is then played at its own rate.
-    """
-
-    def __init__(self, source: str, window_s: float, max_fps: float | None) -> None:
-        self.source = source
-        self.window_s = window_s
-        self.least_gap_s = 1 / max_fps if max_fps else 0.0
-        self.error: str = ""
-        self.ended = False
-        self.changed = threading.Condition()
-        self._held: deque[_Captured] = deque()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> LiveReader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=READ_TIMEOUT_S)
-
-    def held(self) -> list[_Captured]:
-        """The newest frames, oldest first; call with :attr:`changed` held."""
-        return list(self._held)
-
-    def _read(self) -> None:
-        try:
-            with self._open() as container:
-                self._take_frames(container)
-        except (FFmpegError, VideoError, OSError) as error:
-            self.error = self._explain(str(getattr(error, "strerror", None) or error))
-        finally:
-            with self.changed:
-                self.ended = True
-                self.changed.notify_all()
-
-    def _explain(self, reason: str) -> str:
-        if Path(self.source).is_file():
-            return f"{self.source}: {reason}"
-        if self.source.isdecimal():
-            here = ", ".join(sorted(str(device) for device in Path("/dev").glob("video*"))) or "none"
-            return f"camera {self.source}, /dev/video{self.source}: {reason}; cameras here: {here}"
-        return (
-            f"{self.source}: {reason}; expected an address that plays now, such as rtsp://HOST/PATH or http://HOST/PATH"
-        )
-
-    def _open(self) -> av.container.InputContainer:
-        if self.source.isdecimal():
-            return av.open(f"/dev/video{self.source}", format="v4l2", timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S))
-        return av.open(self.source, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S))
-
-    def _take_frames(self, container: av.container.InputContainer) -> None:
-        if not container.streams.video or container.streams.video[0].codec_context is None:
-            raise VideoError("holds no video stream that can be decoded")
-        stream = container.streams.video[0]
-        rate = float(stream.average_rate or UNKNOWN_FPS)
-        played = Path(self.source).is_file()
-        began, taken_s, index = time.monotonic(), float("-inf"), 0
-        convert = RGBConverter()
-        for number, frame in enumerate(container.decode(stream)):
-            if self._stop.is_set():
+    def part(window: Window | None) -> Iterator[Window]:
+        size = 0
+        video, covered = "", 0
+        while window is not None:
+            count, held = window.frames.held()
+            shared = max(0, covered - window.first) if window.video == video else 0
+            fresh = held * max(0, count - shared) // max(1, count)
+            size += fresh
+            video, covered = window.video, window.first + count
+            yield window
+            if size + fresh > most_bytes:
                 return
-            if played:  # a file stands in for a camera
-                self._stop.wait(max(0.0, began + number / rate - time.monotonic()))
-            now = time.monotonic()
-            if now - taken_s < 0.95 * self.least_gap_s:
-                continue
-            taken_s = now
-            captured = _Captured(index, now, convert(frame, (frame.width, frame.height)))
-            index += 1
-            with self.changed:
-                self._held.append(captured)
-                while self._held[0].at_s < now - self.window_s:
-                    self._held.popleft()
-                if sum(c.image.nbytes for c in self._held) > MAX_WINDOW_BYTES:
-                    self._held.popleft()
-                self.changed.notify_all()
+            window = next(waiting, None)
+
+    for first in waiting:
+        yield part(first)
 
 
-def live_windows(reader: LiveReader, cutting: Cutting) -> Iterator[Window]:
-    """Windows of the newest frames, one whenever ``1 - overlap`` of a window is new and the one before is done.
+def why(error: Exception) -> str:
+    """Why a video cannot be used, in one line."""
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return " ".join((getattr(error, "strerror", None) or str(error)).split()) or type(error).__name__
 
-    Who is slow gets fewer windows, never older ones; frames that no window holds are counted in ``dropped``.
 
-    Raises:
-        VideoError: the source cannot be opened or broke off.
+@dataclass
+class _Cutter:
+    """Cuts footage into (index of the first frame, frames) of windows.
+
+    Windows begin ``hop_s`` apart, each at the last frame before that whose index since the last gap is a multiple of
+    ``stride``, and cover ``length_s``. ``step_s`` is the usual distance of frames.
     """
-    due_s = cutting.window_s * (1 - cutting.overlap)
-    number, newest, began, last_s = 0, -1, None, float("-inf")
-    while True:
-        with reader.changed:
-            while not reader.ended and not _is_due(reader.held(), cutting.window_s, last_s, due_s):
-                reader.changed.wait()
-            held, ended = reader.held(), reader.ended
-        fresh = [c for c in held if c.index > newest]
-        if len(held) > 1 and fresh:
-            began = held[0].at_s if began is None else began
-            dropped = held[-1].index - newest - len(fresh)
-            span_s = max(held[-1].at_s - held[0].at_s, 1e-3)
-            newest, last_s = held[-1].index, held[-1].at_s
-            yield Window(
-                reader.source,
-                number,
-                held[0].index,
-                (len(held) - 1) / span_s,
-                tuple(c.image for c in held),
-                held[0].at_s - began,
-                last_s,
-                dropped,
-            )
-            number += 1
-        if ended:
-            if reader.error:
-                raise VideoError(reader.error)
-            return
+
+    length_s: float
+    hop_s: float
+    step_s: float
+    stride: int
+
+    def cut(self, timed: Iterable[TimedImage], gap_s: float) -> Iterator[tuple[int, tuple[TimedImage, ...]]]:
+        """The windows of footage, none across a distance of more than ``gap_s``."""
+        index = 0
+        waiting = iter(timed)
+        begin = next(waiting, None)
+        while begin is not None:
+            part = _Part(self, index, gap_s, waiting)
+            yield from part.cut(begin)
+            index, begin = part.end, part.following
 
 
-def _is_due(held: list[_Captured], window_s: float, last_s: float, due_s: float) -> bool:
-    if len(held) < 2:
-        return False
-    full = held[0].index > 0 or held[-1].at_s - held[0].at_s >= 0.9 * window_s  # older frames have left, or nearly
-    return full and held[-1].at_s - last_s >= due_s
+@dataclass
+class _Part:
+    """Footage without a gap; ``following`` is the first frame behind the gap that ends it."""
+
+    cutter: _Cutter
+    index: int
+    gap_s: float
+    waiting: Iterator[TimedImage]
+    end: int = 0
+    following: TimedImage | None = None
+
+    def cut(self, begin: TimedImage) -> Iterator[tuple[int, tuple[TimedImage, ...]]]:
+        cutter, step_s = self.cutter, min(self.cutter.step_s, self.cutter.length_s)
+        half_s = step_s / 2
+        # after this a frame shows that there is more than a rest behind the window
+        settled_s = cutter.length_s + max(REST_SHARE * cutter.length_s - step_s, -half_s) + _CLOCK_S
+        held: deque[tuple[int, float, Image]] = deque()
+        size = 0
+        start, start_s, hops, covered = self.index, begin[0], 1, self.index
+        for index, (seconds, frame) in enumerate(self._frames(begin), self.index):
+            held.append((index, seconds, frame))
+            size = _require_room(size + frame.nbytes, len(held))
+            self.end = index + 1
+            while seconds > start_s + settled_s:
+                stop_s = start_s + cutter.length_s - half_s
+                next_start = self._next_start(held, start, begin[0] + hops * cutter.hop_s + half_s)
+                if next_start is None:
+                    break
+                window = [h for h in held if h[0] >= start and (h[1] < stop_s or h[0] < next_start)]
+                yield start, tuple((s, image) for _, s, image in window)
+                covered = window[-1][0] + 1
+                start = next_start
+                start_s = next(s for i, s, _ in held if i == start)
+                hops = max(hops, int((start_s - begin[0]) / cutter.hop_s)) + 1
+            while held[0][0] < start and held[0][1] <= seconds - cutter.length_s - half_s:
+                size -= held.popleft()[2].nbytes
+        if self.end > covered:
+            end_s = held[-1][1] + cutter.step_s
+            if end_s - start_s < (1 - REST_SHARE) * cutter.length_s:
+                begin_s = end_s - cutter.length_s - half_s
+                start = next(i for i, s, _ in held if s >= begin_s)
+            yield start, tuple((s, image) for i, s, image in held if i >= start)
+
+    def _next_start(self, held: Iterable[tuple[int, float, Image]], start: int, latest_s: float) -> int | None:
+        """The last frame up to ``latest_s`` that is on the stride and behind ``start``, or else the first one later."""
+        on_stride = [(i, s) for i, s, _ in held if i > start and (i - self.index) % self.cutter.stride == 0]
+        early = [i for i, s in on_stride if s <= latest_s]
+        return early[-1] if early else next((i for i, _ in on_stride), None)
+
+    def _frames(self, begin: TimedImage) -> Iterator[TimedImage]:
+        yield begin
+        before_s = begin[0]
+        for seconds, frame in self.waiting:
+            if seconds - before_s > self.gap_s:
+                self.following = seconds, frame
+                return
+            before_s = seconds
+            yield seconds, frame

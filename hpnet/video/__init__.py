@@ -9,7 +9,7 @@ from __future__ import annotations
 from .opening import VIDEO_SUFFIXES, VideoError
 from .pixels import RGBConverter, shown_size
 from .reading import VideoInfo, decoding_bytes, load_clip, probe, read_frames, read_timed
-from .writing import write_video
+from .writing import write_timed, write_video
 
 CODE = tuple(f"{__name__}.{name}" for name in ("opening", "pixels", "reading", "timing", "truncation"))
 """Modules whose source decides what is read from a video."""
@@ -26,5 +26,6 @@ __all__ = [
     "read_frames",
     "read_timed",
     "shown_size",
+    "write_timed",
     "write_video",
 ]

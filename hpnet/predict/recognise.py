@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..artifacts import ClipPoses, PoseMeta
 from ..detection import cut_square, encode_jpeg, person_square
-from ..pool_shards import clip_features
+from ..pool_shards import clip_features, people_valid
 from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from ..tracking import Track, uniform_indices
 from .people import PeopleFinder, Person, SeenWindow
@@ -166,8 +166,9 @@ class Recogniser:
 
     def _sample(self, poses: ClipPoses, people: list[int], jpegs: list[bytes]) -> Sample:
         chosen = poses if people == list(range(poses.valid.shape[1])) else _only(poses, people)
-        features = clip_features(chosen, self.project.params.pool, self.pose_meta).astype(np.float16)
-        return Sample(features, np.asarray(chosen.valid.any(0)), jpegs)
+        pool = self.project.params.pool
+        features = clip_features(chosen, pool, self.pose_meta).astype(np.float16)
+        return Sample(features, np.asarray(people_valid(chosen, pool).any(0)), jpegs)
 
     def _jpegs(self, seen: SeenWindow, people: list[int], images: list[Image]) -> list[bytes]:
         tracks: list[Track] = [seen.people[m].track for m in people] if self.project.params.detect.enabled else []

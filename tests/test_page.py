@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hpnet.data.mannequin import actions
+from hpnet.report import embedding
 from hpnet.report.collect import collect
 from hpnet.report.page import write_report
 from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser, chromium
@@ -50,7 +51,9 @@ def opened(request: pytest.FixtureRequest, running: Any, tmp_path_factory: pytes
     else:
         root, params = tmp_path_factory.mktemp("page"), make_params()
         make_project(root, params, PAGES[request.param], per_class=3, skill=1.2)
-        write_report(collect(root, params), root / "report", full_maps)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(embedding, "MOST_CLIPS", 60)  # the map of 300 takes half of the time
+            write_report(collect(root, params), root / "report", full_maps)
         file = root / "report" / "index.html"
     watched = Watched(running, file)
     yield watched

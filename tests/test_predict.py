@@ -437,6 +437,21 @@ def test_a_folder_with_a_broken_video_answers_the_others_and_exits_1(project: Pa
     assert "1 of 3 videos" in done.stderr
 
 
+def test_names_that_cannot_be_used_are_named_and_the_others_answered(project: Path, tmp_path: Path) -> None:
+    videos = project.parent / "videos" / "wave"
+    shutil.copy(videos / "01.mp4", tmp_path / "a.mp4")
+    for name in (b"caf\xe9.mp4", b"two\nlines.mp4"):
+        shutil.copy(videos / "02.mp4", os.fsencode(tmp_path) + b"/" + name)
+    (tmp_path / ".trash.mp4").write_bytes(b"x")
+    done = invoke(str(tmp_path), "--streams", "hpj", "--json", project=project)
+    assert done.exit_code == 1
+    assert {Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()} == {"a.mp4"}
+    assert "passed over: 1 hidden" in done.stderr
+    assert "caf\\udce9.mp4': its name is not UTF-8: rename it" in done.stderr
+    assert "two\\nlines.mp4': its name holds a line break" in done.stderr
+    assert "2 of 3 videos" in done.stderr
+
+
 def test_workers_answer_as_one_process_does(project: Path, tmp_path: Path) -> None:
     videos = sorted((project.parent / "videos").rglob("*.mp4"))
     (tmp_path / "broken.mp4").write_bytes(b"no video")

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp, softmax
 
-from hpnet import fusion
-from hpnet.artifacts import Scores
+from hpnet.artifacts.formats import Scores
+from hpnet.core.metrics import mean_class_accuracy
+from hpnet.core.statistics import mcnemar, paired_bootstrap
 from hpnet.data.importers import load_frequencies
-from hpnet.metrics import mean_class_accuracy
-from hpnet.statistics import mcnemar, paired_bootstrap
+from hpnet.fuse import fusion
 
 Floats = NDArray[np.float64]
 REFERENCE = "**balanced: pool − log f (τ = 1)**"

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpnet.artifacts import Scores
+from hpnet.artifacts.formats import Scores
+from hpnet.core.skeleton import UCLA20
 from hpnet.data import pose3d, protocols
 from hpnet.data.ucla import AXES
-from hpnet.skeleton import UCLA20
 
 WALK, SIT_STAND = "a04", ("a05", "a06")
 LONGEST, SHORTEST = 3.0, 0.2

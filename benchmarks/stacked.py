@@ -1,4 +1,4 @@
-"""Seconds per epoch of streams and seeds trained as one network (hpnet.stacked), against runs by themselves.
+"""Seconds per epoch of streams and seeds trained as one network (hpnet.train.stacked), against runs by themselves.
 
     python benchmarks/stacked.py params.yaml artifacts/data artifacts/pool
 
@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from hpnet.artifacts import Clips, Features
-from hpnet.device import resolve_device
+from hpnet.artifacts.formats import Clips, Features
+from hpnet.core.device import resolve_device
 from hpnet.params import TOPOLOGY_STREAMS, load_params
-from hpnet.stacked import StackedRun, fit_stacked
-from hpnet.topology import graphs_suit, prepare_runs, record_graphs
-from hpnet.training import fit, make_accelerator
+from hpnet.train.loop import fit, make_accelerator
+from hpnet.train.stacked import StackedRun, fit_stacked
+from hpnet.train.topology import graphs_suit, prepare_runs, record_graphs
 
 EPOCHS = 6
 

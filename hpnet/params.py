@@ -100,7 +100,7 @@ class DetectParams(Section):
 class EstimateParams(Section):
     """Person crops -> keypoints and windows of the tapped feature maps."""
 
-    model: str = Field("mannequin-simcc", description="pose network, see hpnet.pose.NETWORKS")
+    model: str = Field("mannequin-simcc", description="pose network, see hpnet.estimate.NETWORKS")
     weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched one of this model")
     taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: h1s1 to h3s3, rgb, module paths")
     window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")

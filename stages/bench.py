@@ -65,7 +65,7 @@ def extract_command(
     import torch
 
     from hpnet.bench import extract
-    from hpnet.device import resolve_device
+    from hpnet.core.device import resolve_device
 
     kind = resolve_device(device).type
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ def train_command(
     Prints, and writes as JSON and markdown, clips/s, the ratio, memory and the share of a matrix product's FLOP/s.
     """
     from hpnet.bench import train
-    from hpnet.device import resolve_device
+    from hpnet.core.device import resolve_device
 
     kind = resolve_device(device).type
     clips = clips or (16 if kind == "cpu" else 64)
@@ -184,7 +184,7 @@ def predict_command(clips: int, project: Path, rounds: int, device: str, note: s
     import tempfile
 
     from hpnet.bench import commands
-    from hpnet.device import resolve_device
+    from hpnet.core.device import resolve_device
 
     with tempfile.TemporaryDirectory() as folder:
         comparison = commands.predicting(project, clips, Path(folder), device)
@@ -201,7 +201,7 @@ def streams_command(epochs: int, project: Path, rounds: int, device: str, note: 
     Commands run whole, in processes of their own; start-up counts.
     """
     from hpnet.bench import commands
-    from hpnet.device import resolve_device
+    from hpnet.core.device import resolve_device
 
     comparison = commands.streams(project, epochs, device)
     out = out or Path("benchmarks") / f"streams-{resolve_device(device).type}"
@@ -221,7 +221,7 @@ def _compare(
 
 def _write(out: Path, result: dict[str, Any], page: str) -> None:
     """Write ``out``.json and ``out``.md, and print the page."""
-    from hpnet.artifacts import write_json
+    from hpnet.artifacts.formats import write_json
 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_name(f"{out.name}.json"), result)

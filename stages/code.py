@@ -14,6 +14,6 @@ def command(out: Path) -> None:
 
     A project made by `hpnet init` depends on these, so that an upgrade of hpnet reruns what it touches.
     """
-    from hpnet.presets.code import write_digests
+    from hpnet.work.identity import write_digests
 
     write_digests(out)

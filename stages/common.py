@@ -241,8 +241,8 @@ engine_option = click.option("--engine", default="local", show_default=True, hel
 
 def device_workers(device: str) -> int:
     """Up to four processes per GPU; on CPU one per core, up to eight, one thread each: that beats threads."""
-    from hpnet.device import resolve_device
-    from hpnet.shards import gpu_workers, visible_gpus
+    from hpnet.core.device import resolve_device
+    from hpnet.work.shards import gpu_workers, visible_gpus
 
     if resolve_device(device).type == "cuda":
         return gpu_workers(len(visible_gpus()))

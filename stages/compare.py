@@ -36,9 +36,9 @@ def command(
     The variant's overrides replace parameters of section pool (its region is 1 where it names none, whatever
     pool.region is); all else is as in `hpnet train hpj`.
     """
-    from hpnet.artifacts import PoseStore
-    from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key
-    from hpnet.shards import run_shards
+    from hpnet.artifacts.formats import PoseStore
+    from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
+    from hpnet.work.shards import run_shards
 
     if variant not in params.compare.variants:
         known = ", ".join(params.compare.variants) or "none is set"

@@ -49,9 +49,9 @@ def command(
     """
     import pandas as pd
 
-    from hpnet.artifacts import Clips, read_json, write_json
-    from hpnet.detection import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
-    from hpnet.shards import ShardItem, content_digest, run_shards
+    from hpnet.artifacts.formats import Clips, read_json, write_json
+    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
+    from hpnet.work.shards import ShardItem, content_digest, run_shards
 
     require_weights(params, "detector")
     hold(out)

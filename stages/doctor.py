@@ -11,7 +11,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """Check what is installed and what is missing; exit 1 when something needed is."""
-    from hpnet.doctor import examine
+    from hpnet.project.doctor import examine
 
     checks = examine()
     if as_json:

@@ -66,9 +66,16 @@ def command(
     """
     import pandas as pd
 
-    from hpnet.artifacts import PoseStore, write_json
-    from hpnet.pose.clips import EstimateWork, clip_items, clip_paths, collect_shards, estimate_figures, estimate_key
-    from hpnet.shards import run_shards
+    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.estimate.step import (
+        EstimateWork,
+        clip_items,
+        clip_paths,
+        collect_shards,
+        estimate_figures,
+        estimate_key,
+    )
+    from hpnet.work.shards import run_shards
 
     require_weights(params, "pose")
     hold(out)

@@ -30,8 +30,8 @@ def command(layout: str, source: Path | None, out: Path) -> None:
     if layout == "features-hpnet":
         _export_features(source or PROJECT.artifacts / "pool", out)
         return
-    from hpnet.artifacts import Clips, check_trained
-    from hpnet.onnx_export import export_onnx
+    from hpnet.artifacts.formats import Clips, check_trained
+    from hpnet.project.export import export_onnx
 
     stream = source or PROJECT.artifacts / "train" / "hpj"
     tables = stream.absolute().parent.parent / "data"
@@ -42,7 +42,7 @@ def command(layout: str, source: Path | None, out: Path) -> None:
 
 
 def _export_features(source: Path, out: Path) -> None:
-    from hpnet.artifacts import Features
+    from hpnet.artifacts.formats import Features
     from hpnet.data.released import export_features
 
     features = Features.load(source)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy import int64
     from numpy.typing import NDArray
 
-    from hpnet.artifacts import Scores
+    from hpnet.artifacts.formats import Scores
 
 SEED = 0
 RESAMPLES_OF_WEIGHTS = 20
@@ -52,8 +52,8 @@ def command(
     allow_missing: bool,
 ) -> None:
     """Join the streams' scores by clip, under both rules, and tabulate every combination."""
-    from hpnet.artifacts import fresh, write_json
-    from hpnet.fusion import (
+    from hpnet.artifacts.formats import fresh, write_json
+    from hpnet.fuse.fusion import (
         RULES,
         FusionResult,
         Weights,
@@ -148,7 +148,7 @@ def load_streams(source: Path | None) -> dict[str, Scores]:
     Raises:
         FileNotFoundError: there are none.
     """
-    from hpnet.artifacts import Scores
+    from hpnet.artifacts.formats import Scores
 
     if source is None:
         files = {s: PROJECT.artifacts / "train" / s / "scores.parquet" for s in STREAMS}
@@ -175,12 +175,12 @@ def require_agreement(source: Path | None, streams: Mapping[str, Scores]) -> Non
     """Refuse scores that were not made from the labels, splits and classes of the project's tables.
 
     Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
-    :func:`hpnet.fusion.fuse` checks.
+    :func:`hpnet.fuse.fusion.fuse` checks.
 
     Raises:
         ValueError: a score file was made from others, or does not say from which.
     """
-    from hpnet.artifacts import Clips, require_labelling
+    from hpnet.artifacts.formats import Clips, require_labelling
 
     folder = PROJECT.artifacts / "train" if source is None else source
     tables = folder.absolute().parent / "data"
@@ -202,7 +202,7 @@ def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArr
     """Training clips per class (K,), or None where nothing tells them."""
     import numpy as np
 
-    from hpnet.artifacts import Clips
+    from hpnet.artifacts.formats import Clips
     from hpnet.data.importers import load_frequencies
 
     if frequencies is not None:
@@ -225,7 +225,7 @@ def imported_protocol(source: Path) -> str:
 
 def unscored_clips(scores: Scores) -> list[str]:
     """Usable test clips of the project's clip table that were not scored."""
-    from hpnet.artifacts import Clips
+    from hpnet.artifacts.formats import Clips
 
     usable = Clips.load(PROJECT.artifacts / "data").usable()
     return sorted(set(usable.clip_id[usable.split == "test"]) - set(scores.clip_ids))

@@ -35,7 +35,7 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
 
     Nothing that is there is overwritten.
     """
-    from hpnet.presets.make import label_videos, make_project, missing_weights
+    from hpnet.project.make import label_videos, make_project, missing_weights
 
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")

@@ -21,5 +21,5 @@ def require_weights(params: Params, *roles: str) -> None:
     models = (params.detect.model, params.estimate.model, params.train.hpnet.video)
     if all(name.startswith("mannequin-") for name in models):
         return  # packaged
-    catalogue = importlib.import_module("hpnet.weights_catalogue")
+    catalogue = importlib.import_module("hpnet.weights.catalogue")
     catalogue.require([entry for entry in catalogue.needed(params) if not roles or entry.role in roles])

@@ -33,9 +33,9 @@ def command(
 
     Reads an estimate folder; writes features.npy (one row per person), index.parquet and meta.json.
     """
-    from hpnet.artifacts import PoseStore, write_json
-    from hpnet.pool_shards import PoolWork, feature_meta, merge, pool_items, pool_key
-    from hpnet.shards import run_shards
+    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
+    from hpnet.work.shards import run_shards
 
     hold(out)
     store = PoseStore(source)

@@ -168,7 +168,7 @@ def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     Raises:
         click.UsageError: one file for several videos, another format than mp4, or a target that is one of the videos.
     """
-    from hpnet.video import VIDEO_SUFFIXES
+    from hpnet.core.video import VIDEO_SUFFIXES
 
     suffix = save.suffix.lower()
     if suffix == ".mp4":
@@ -239,7 +239,7 @@ class Output:
         """Print the answers of one video; write it with --save. Ctrl-C ends it with what there is."""
         import itertools
 
-        from hpnet.video import write_timed
+        from hpnet.core.video import write_timed
 
         first = next(predictions, None)
         if first is None:

@@ -31,7 +31,7 @@ def command(
     params: Params, project: Path | None, out: Path | None, metrics: Path | None, against: str | None, device: str
 ) -> None:
     """Write the report: one self-contained page, with its figures and tables beside it as files."""
-    from hpnet.artifacts import write_json
+    from hpnet.artifacts.formats import write_json
     from hpnet.report.against import read_other
     from hpnet.report.collect import collect
     from hpnet.report.page import write_report
@@ -62,8 +62,8 @@ def load_full_maps(params: EstimateParams, device: str) -> tuple[FullMaps | None
     Networks without the paper's aliases give the cached taps instead.
     """
     try:
-        from hpnet.pose import estimator, networks
-        from hpnet.pose.taps import TapReader
+        from hpnet.estimate import estimator, networks
+        from hpnet.estimate.taps import TapReader
 
         spec = networks.network_spec(params.model)
         taps = tuple(tap for tap in SCALES if tap in spec.aliases) or params.taps

@@ -17,12 +17,13 @@ from hpnet.params import STREAMS, Params
 from .common import PROJECT, device_option, hold, locked_file, progress, section_options
 
 if TYPE_CHECKING:
-    from hpnet.checkpoints import Epoch
-    from hpnet.training import Clock
+    from hpnet.train.checkpoints import Epoch
+    from hpnet.train.loop import Clock
 
 CODE = (
-    "hpnet.training", "hpnet.checkpoints", "hpnet.cuda_graphs", "hpnet.datasets", "hpnet.augmentation",
-    "hpnet.topology", "hpnet.stacked", "hpnet.multimodal", "hpnet.streams", "hpnet.skeleton",
+    "hpnet.train.loop", "hpnet.train.checkpoints", "hpnet.core.cuda_graphs", "hpnet.train.datasets",
+    "hpnet.train.augmentation", "hpnet.train.topology", "hpnet.train.stacked", "hpnet.train.multimodal",
+    "hpnet.models.streams", "hpnet.core.skeleton",
 )  # fmt: skip
 """What decides a training run, with every module of hpnet.models: checkpoints of other code are not gone on from."""
 
@@ -119,7 +120,7 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     Args:
         options: of :func:`train_seed`.
     """
-    from hpnet.artifacts import write_json
+    from hpnet.artifacts.formats import write_json
 
     seeds = params.train.seeds
     runs = [train_seed(stream, params, seed, out=seed_folder(seed, seeds, out), **options) for seed in seeds]
@@ -178,10 +179,10 @@ def train_seed(
     """
     import torch
 
-    from hpnet.artifacts import Clips, Features
-    from hpnet.device import resolve_device, tune_allocator
-    from hpnet.topology import train_topology
-    from hpnet.training import Clock, make_accelerator
+    from hpnet.artifacts.formats import Clips, Features
+    from hpnet.core.device import resolve_device, tune_allocator
+    from hpnet.train.loop import Clock, make_accelerator
+    from hpnet.train.topology import train_topology
 
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
@@ -218,8 +219,8 @@ def train_seed(
         if not multimodal:
             common |= {"cuda_graphs": cuda_graphs, "compiled": compiled}
             return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
-        from hpnet.artifacts import PersonFrames
-        from hpnet.multimodal import train_multimodal
+        from hpnet.artifacts.formats import PersonFrames
+        from hpnet.train.multimodal import train_multimodal
 
         return train_multimodal(
             clips,
@@ -240,12 +241,12 @@ def identify(
     Args:
         card: of :func:`model_card`.
     """
-    from hpnet.training import run_key
+    from hpnet.train.loop import run_key
 
     deciding = {k: card[k] for k in ("features_digest", "clips_digest", "frames_digest", "code_version")}
     section = params.train.hpnet if stream == "hpnet" else params.train.topology
     if stream == "hpnet":
-        from hpnet.videotext import xclip_digest
+        from hpnet.train.xclip import xclip_digest
 
         deciding["video_digest"] = xclip_digest(params.train.hpnet.video)
     key = run_key(
@@ -282,7 +283,7 @@ def topology_threads(params: Params, frames_joints: tuple[int, int]) -> int | No
 
 def multimodal_threads(params: Params) -> int | None:
     """CPU threads of the hpnet stream, likewise."""
-    from hpnet.videotext import xclip_image_size
+    from hpnet.train.xclip import xclip_image_size
 
     section = params.train.hpnet
     numbers = section.batch_size * section.frames * 3 * xclip_image_size(section.video) ** 2
@@ -359,7 +360,7 @@ def model_card(pool: Path, data: Path, frames: Path | None) -> dict[str, Any]:
     from importlib.metadata import version
 
     import hpnet.models
-    from hpnet.shards import code_version
+    from hpnet.work.shards import code_version
 
     networks = [f"hpnet.models.{module.name}" for module in pkgutil.iter_modules(hpnet.models.__path__)]
     return {
@@ -388,7 +389,7 @@ def warn_of_warmup(stream: str, params: Params) -> None:
 
 def warn_of_untrained(clips: Any) -> None:
     """Name the classes without a training clip, if there are any."""
-    from hpnet.datasets import labelled_clips
+    from hpnet.train.datasets import labelled_clips
 
     untrained = [clips.class_names[k] for k in labelled_clips(clips).untrained_classes()]
     if untrained:
@@ -411,7 +412,7 @@ def summary(stream: str, found: dict[str, Any], *, validated: bool) -> str:
 
 
 def _digest(files: list[Path]) -> str:
-    from hpnet.shards import file_digest
-    from hpnet.training import run_key
+    from hpnet.train.loop import run_key
+    from hpnet.work.shards import file_digest
 
     return run_key(files=[(file.name, file_digest(file)) for file in files])

@@ -35,9 +35,9 @@ from .train import (
 )
 
 if TYPE_CHECKING:
-    from hpnet.checkpoints import Epoch
+    from hpnet.train.checkpoints import Epoch
 
-PRELOADED = ("hpnet.topology", "dvclive", "hpnet.stages.train_all")
+PRELOADED = ("hpnet.train.topology", "dvclive", "hpnet.stages.train_all")
 """Modules that the workers' common parent imports once; a worker is a fork of it and starts at once."""
 
 _epochs: Any = None
@@ -49,7 +49,7 @@ def train_all(
     """Train hpj, hpb, hpjm and hpbm; each has the weights, scores and metrics of a run of its own with its seed.
 
     On CPU the streams run in processes that read one memory-mapped copy of the features, cores // threads of them at a
-    time. On a GPU all streams and seeds are trained as one network (:mod:`hpnet.stacked`) where that is possible;
+    time. On a GPU all streams and seeds are trained as one network (:mod:`hpnet.train.stacked`) where that is possible;
     otherwise, and under ``accelerate launch``, one after another in this process.
 
     Args:
@@ -160,7 +160,7 @@ def _undisturbed() -> Iterator[None]:
 
 def on_one_gpu(device: str) -> bool:
     """Whether this is a single process on a GPU."""
-    from hpnet.device import resolve_device
+    from hpnet.core.device import resolve_device
 
     return resolve_device(device).type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) == 1
 
@@ -170,11 +170,11 @@ def _train_stacked(
     deterministic: bool, **_: Any,
 ) -> dict[str, dict[str, Any]] | None:  # fmt: skip
     """Every stream and seed as one network; None, having said why, where that cannot be."""
-    from hpnet.artifacts import Clips, Features, write_json
-    from hpnet.device import resolve_device
-    from hpnet.stacked import StackedRun, fit_stacked, why_not_stacked
-    from hpnet.topology import prepare_runs
-    from hpnet.training import Clock, make_accelerator
+    from hpnet.artifacts.formats import Clips, Features, write_json
+    from hpnet.core.device import resolve_device
+    from hpnet.train.loop import Clock, make_accelerator
+    from hpnet.train.stacked import StackedRun, fit_stacked, why_not_stacked
+    from hpnet.train.topology import prepare_runs
 
     clips, features = Clips.load(data), Features.load(pool)
     target = resolve_device(device)
@@ -226,8 +226,8 @@ def _run(params: Params, out: Path, metrics: Path, options: dict[str, Any], stre
 
 def _workers(params: Params, pool: Path, device: str, threads: int | None) -> int:
     """How many streams run at a time."""
-    from hpnet.artifacts import Features
-    from hpnet.device import resolve_device
+    from hpnet.artifacts.formats import Features
+    from hpnet.core.device import resolve_device
 
     if resolve_device(device).type != "cpu" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return 1

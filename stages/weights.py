@@ -11,7 +11,7 @@ import click
 from .common import progress
 
 if TYPE_CHECKING:
-    from hpnet.weights_catalogue import Weights, WeightsFile
+    from hpnet.weights.catalogue import Weights, WeightsFile
 
 preset_option = click.option("--preset", help="The weights of a preset of `hpnet init`.")
 
@@ -31,8 +31,8 @@ def command() -> None:
 @preset_option
 def list_command(names: tuple[str, ...], preset: str | None) -> None:
     """Show which file a network needs, from where, its size and digest, and where it is or goes. All by default."""
-    from hpnet.weights import digest
-    from hpnet.weights_catalogue import CATALOGUE, destination, where
+    from hpnet.weights.catalogue import CATALOGUE, destination, where
+    from hpnet.weights.checkpoint import digest
 
     for entry in _chosen(names, preset, list(CATALOGUE.values())):
         size = f"about {entry.about_mb} MB" if entry.about_mb else "size unknown"
@@ -58,8 +58,8 @@ def fetch_command(names: tuple[str, ...], preset: str | None, into: Path | None,
 
     Where that is impossible, says in one line what to fetch by hand and where to put it.
     """
-    from hpnet.weights_catalogue import by_hand, destination, missing
-    from hpnet.weights_fetch import OfflineError
+    from hpnet.weights.catalogue import by_hand, destination, missing
+    from hpnet.weights.fetch import OfflineError
 
     by_hand_lines = []
     for entry in _chosen(names, preset, None):
@@ -89,8 +89,8 @@ def check_command(names: tuple[str, ...], preset: str | None) -> None:
 
     Exit status 1 when any is missing or broken.
     """
-    from hpnet.weights_catalogue import by_hand, where
-    from hpnet.weights_fetch import problem
+    from hpnet.weights.catalogue import by_hand, where
+    from hpnet.weights.fetch import problem
 
     bad = 0
     for entry in _chosen(names, preset, None):
@@ -113,14 +113,14 @@ def check_command(names: tuple[str, ...], preset: str | None) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".safetensors to write.")
 def convert_command(source: Path, model: str, out: Path) -> None:
     """Rename a released checkpoint's keys (the SimCC authors', OpenMMLab's, CTR-GCN's) and write safetensors."""
-    from hpnet.weights_convert import convert
+    from hpnet.weights.convert import convert
 
     click.echo(f"{convert(source, model, out)} tensors -> {out}")
 
 
 def _chosen(names: tuple[str, ...], preset: str | None, default: list[Weights] | None) -> list[Weights]:
     """What the arguments name; without any, ``default``, or what params.yaml of this folder needs."""
-    from hpnet.weights_catalogue import lookup, needed, of_preset
+    from hpnet.weights.catalogue import lookup, needed, of_preset
 
     if names or preset:
         return [lookup(name) for name in names] + (of_preset(preset) if preset else [])
@@ -134,7 +134,7 @@ def _chosen(names: tuple[str, ...], preset: str | None, default: list[Weights] |
 
 
 def _download(url: str, path: Path, file: WeightsFile) -> Path:
-    from hpnet.weights_fetch import fetch
+    from hpnet.weights.fetch import fetch
 
     done = 0
     with progress(path.name, None) as advance:

@@ -21,17 +21,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from hpnet.artifacts import Boxes, Clips, FeatureMeta, Features, PersonFrames, Scores, read_json
+from hpnet.artifacts.formats import Boxes, Clips, FeatureMeta, Features, PersonFrames, Scores, read_json
+from hpnet.core.skeleton import COCO17
+from hpnet.core.video import VideoError, probe, read_frames, read_timed, write_video
 from hpnet.data.pickles import load_pickle
 from hpnet.data.table import read_table, split_table
 from hpnet.data.ucla import import_ucla
 from hpnet.params import load_params
 from hpnet.predict.windows import Cutting, every_window
-from hpnet.skeleton import COCO17
 from hpnet.stages.cli import main
-from hpnet.video import VideoError, probe, read_frames, read_timed, write_video
-from hpnet.weights import load_state
-from tests.test_init import poses_file
+from hpnet.weights.checkpoint import load_state
+from tests.project.test_init import poses_file
 from tests.video_files import encode, images
 
 RUNS = int(os.environ.get("HPNET_MUTATIONS", "100"))

@@ -10,9 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from hpnet import models, pooling
+from hpnet import models
 from hpnet.data import protocols
-from hpnet.pose import networks
+from hpnet.estimate import networks
+from hpnet.pool import pooling
 from hpnet.stages.cli import cli
 from tests.documents import PAGES, REFERENCE, ROOT, calls, console_lines, fences
 from tests.trained import hpnet, inside, shared_project, walk

@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hpnet.stages.cli import cli
+from tests.data.test_import_poses import ntu_pickle
+from tests.data.test_importers import CLASSES, TEST, scores_of
 from tests.documents import PAGES, ROOT, console_lines, fences
-from tests.test_import_poses import ntu_pickle
-from tests.test_importers import CLASSES, TEST, scores_of
-from tests.test_init import poses_file
-from tests.test_installed import SMALLEST
+from tests.project.test_init import poses_file
+from tests.project.test_installed import SMALLEST
 from tests.trained import inside, shared_project, shrink
 
 LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
@@ -32,14 +32,14 @@ QUICK = ("tutorial.md", "predict.md", "reproduce.md", "troubleshooting.md", "tab
 CI = ".ci/run"
 WALK = "tests/test_docs.py::test_the_four_commands_of_the_readme"
 GRAPH = "tests/test_docs_commands.py::test_commands_that_run_the_graph"
-FETCH = "tests/test_weights_commands.py::test_fetch_from_a_mirror_and_offline"
-TABLE9 = "tests/test_ablate.py::test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice"
-INSTALLED = "tests/test_installed.py::test_an_installed_hpnet_runs_a_whole_project"
+FETCH = "tests/weights/test_commands.py::test_fetch_from_a_mirror_and_offline"
+TABLE9 = "tests/ablate/test_ablate.py::test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice"
+INSTALLED = "tests/project/test_installed.py::test_an_installed_hpnet_runs_a_whole_project"
 ELSEWHERE = {
     "make demo": CI,
     "make test": CI,
     "source .venv/bin/activate": CI,
-    "make wheel": "tests/test_package.py::test_the_wheel_holds_every_module_weight_template_and_table",
+    "make wheel": "tests/project/test_package.py::test_the_wheel_holds_every_module_weight_template_and_table",
     'pip install "$(ls dist/hpnet-*.whl)[mmpose]"': INSTALLED,
     "pip install --no-deps mmpose==1.1.0": CI,
     "dvc repro": GRAPH,
@@ -47,19 +47,21 @@ ELSEWHERE = {
     "hpnet predict new.mp4": WALK,
     "hpnet predict artifacts/data/videos/S001C001P003R001A001.mp4 --save seen.mp4":
         INSTALLED,
-    "hpnet predict 0": "tests/test_predict.py::test_live_command_reports_latency",
-    "hpnet predict 0 --window 2": "tests/test_predict.py::test_live_command_reports_latency",
-    "hpnet predict rtsp://192.168.0.9/stream --seconds 60": "tests/test_predict.py::test_sources_that_are_not_there",
+    "hpnet predict 0": "tests/predict/test_predict.py::test_live_command_reports_latency",
+    "hpnet predict 0 --window 2": "tests/predict/test_predict.py::test_live_command_reports_latency",
+    "hpnet predict rtsp://192.168.0.9/stream --seconds 60": (
+        "tests/predict/test_predict.py::test_sources_that_are_not_there"
+    ),
     "hpnet weights fetch": FETCH,
     "hpnet weights fetch --preset ntu120-xsub": FETCH,
-    "hpnet bench extract": "tests/test_bench_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
+    "hpnet bench extract": "tests/bench/test_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
     "hpnet ablate table9": TABLE9,
     "hpnet ablate III IX XII": TABLE9,
     "hpnet ablate table9 --seeds 1,2,3": TABLE9,
-    "hpnet ablate all --budget 2h": "tests/test_ablate.py::test_a_budget_that_is_too_small_starts_nothing",
-    "hpnet ablate all --full": "tests/test_ablate.py::test_extra_rows_wait_for_full",
+    "hpnet ablate all --budget 2h": "tests/ablate/test_ablate.py::test_a_budget_that_is_too_small_starts_nothing",
+    "hpnet ablate all --full": "tests/ablate/test_ablate.py::test_extra_rows_wait_for_full",
     "hpnet bench extract --model hrnet-w48-simcc --weights random --videos /data/nturgb --clips 64 --max-frames 64":
-        "tests/test_bench_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
+        "tests/bench/test_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
 }  # fmt: skip
 """Command -> where it, or the same command at a size that a test can afford, is run."""
 WHOLE_PAGES = {"README.md": GRAPH, "dvc.md": GRAPH, "training.md": GRAPH}
@@ -187,7 +189,7 @@ def test_the_page_on_reproducing(folder: Path) -> None:
 
 
 def write_scores(target: Path) -> None:
-    """The authors' score folder as tests/test_importers.py makes it, without its classes' frequencies."""
+    """The authors' score folder as tests/data/test_importers.py makes it, without its classes' frequencies."""
     probabilities = np.exp(scores_of(TEST, 1))
     np.save(target / "0_best_score.npy", probabilities / probabilities.sum(1, keepdims=True))
     (target / "0_best_name.txt").write_text("\n".join(TEST) + "\n")

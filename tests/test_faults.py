@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 import yaml
 
-from hpnet.artifacts import Boxes, Clips, Features, PoseStore, read_json, writing
-from hpnet.shards import MISSING, ShardItem, content_digest, run_shards, seal, sealed
+from hpnet.artifacts.formats import Boxes, Clips, Features, PoseStore, read_json, writing
 from hpnet.stages.cli import main
 from hpnet.stages.common import locked
+from hpnet.work.shards import MISSING, ShardItem, content_digest, run_shards, seal, sealed
 from tests.trained import hpnet, inside, merged, shared_project
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,21 +24,21 @@ from types import ModuleType
 
 import pytest
 
-from hpnet.presets.code import direct_imports, source_file
+from hpnet.work.identity import direct_imports, source_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = int(os.environ.get("HPNET_MUTANT_LIMIT", "300"))
 TESTS: dict[str, tuple[str, ...]] = {
-    "hpnet.pooling": ("test_pooling.py",),
-    "hpnet.streams": ("test_streams.py",),
+    "hpnet.pool.pooling": ("test_pooling.py",),
+    "hpnet.models.streams": ("test_streams.py",),
     "hpnet.models.trmm": ("test_models_trmm.py",),
-    "hpnet.fusion": ("test_fusion.py",),
+    "hpnet.fuse.fusion": ("test_fusion.py",),
 }
 """Each module's own tests alone, without those of its command: they have to notice, whatever others do."""
 _ANY_NEGATIVE = "reshape takes -2 as it takes -1: the size that is left"
 _SAME_LENGTHS = "both sides are made from the same names; strict says so and changes nothing"
 EQUIVALENT: dict[str, dict[str, str]] = {
-    "hpnet.pooling": {
+    "hpnet.pool.pooling": {
         "size = window.shape[3]  [3 -> 4]": "windows are square",
         "position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)  [Sub -> Add] #2": (
             "beyond the last frame both neighbours are the last frame, whatever their shares"
@@ -47,13 +47,13 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "share = (place - before).astype(np.float32).reshape(-1, *[1] * (series.ndim - 1))  [1 -> 2]": _ANY_NEGATIVE,
         "masked = series * valid.reshape(-1, *[1] * (series.ndim - 1))  [1 -> 2]": _ANY_NEGATIVE,
     },
-    "hpnet.streams": {},
+    "hpnet.models.streams": {},
     "hpnet.models.trmm": {
         "change: Tensor = self.attention(self.norm(text), keys, condition, need_weights=False)[0]  [False -> True]": (
             "the weights are made beside the output, which is taken alone"
         ),
     },
-    "hpnet.fusion": {
+    "hpnet.fuse.fusion": {
         'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
         '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
         "for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):"

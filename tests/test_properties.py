@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hpnet.artifacts import Scores
+from hpnet.artifacts.formats import Scores
+from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, UCLA20
 from hpnet.data.protocols import label_and_split
-from hpnet.fusion import fuse, fuse_as_fitted
-from hpnet.skeleton import COCO17, HAND21, RELEASED17, UCLA20
-from hpnet.streams import STREAM_TRANSFORMS, transform
+from hpnet.fuse.fusion import fuse, fuse_as_fitted
+from hpnet.models.streams import STREAM_TRANSFORMS, transform
 
 SKELETONS = st.sampled_from([COCO17, HAND21, UCLA20, RELEASED17])
 STREAMS = st.sampled_from(list(STREAM_TRANSFORMS))

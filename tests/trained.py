@@ -15,8 +15,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from hpnet.data.mannequin.actions import ACTIONS
-from hpnet.data.mannequin.benchmark import ClipSpec, write_clip
+from hpnet.mannequin.actions import ACTIONS
+from hpnet.mannequin.benchmark import ClipSpec, write_clip
 from hpnet.params import STREAMS, DataParams
 from hpnet.stages.cli import cli
 

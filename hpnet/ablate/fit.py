@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import weights_catalogue
-from ..pose.networks import NETWORKS, NetworkSpec, network_spec
-from ..pose.taps import RGB
+from ..estimate.networks import NETWORKS, NetworkSpec, network_spec
+from ..estimate.taps import RGB
+from ..weights import catalogue as weights_catalogue
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 from .plan import GraphStage, lookup
 

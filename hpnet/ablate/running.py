@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from ..artifacts import Clips, Features, Scores, read_json, write_json
+from ..artifacts.formats import Clips, Features, Scores, read_json, write_json
 from ..report.results import total_fisher
 from .plan import Experiment, GraphStage, Planned, apply, file_digests, locked, needed, read_graph, signatures
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..artifacts import Clips, Scores
+from ..artifacts.formats import Clips, Scores
 from ..data.protocols import class_table
 from ..params import STREAMS
 from . import plan, running, writing

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ttest_ind
 
-from .. import fusion
-from ..artifacts import Scores
+from ..artifacts.formats import Scores
+from ..core.statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
+from ..fuse import fusion
 from ..report.figures import FIGURE_STYLE, PALETTE, signed_points
 from ..report.tables import Column, Measured, Table
-from ..statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
 from .paper import ROMAN, Overrides, PaperTable, Row
 from .tables import in_ntu120
 
@@ -287,9 +287,9 @@ def cost_table(paper: PaperTable) -> Written:
     """Table X: parameters and operations, counted on our networks at the paper's sizes."""
     import torch
 
+    from ..core.skeleton import COCO17
     from ..models import build
     from ..models.counting import count
-    from ..skeleton import COCO17
     from .tables import TABLE10
 
     rows: list[dict[str, Any]] = []

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.mannequin.benchmark import plan, write_clip
+from ..core.device import has_fast_bfloat16, resolve_device
+from ..core.video import probe, read_frames
 from ..data.walk import find_videos
-from ..device import has_fast_bfloat16, resolve_device
+from ..estimate import networks
+from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..mannequin.benchmark import plan, write_clip
 from ..params import DataParams, EstimateParams, PoolParams
-from ..pool_shards import clip_features
-from ..pose import networks
-from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
-from ..shards import gpu_workers
-from ..video import probe, read_frames
+from ..pool.step import clip_features
+from ..work.shards import gpu_workers
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .plain import PlainExtractor
 

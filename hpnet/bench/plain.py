@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..device import resolve_device
-from ..geometry import released_crop_affine
-from ..pooling import resample
-from ..pose import decode, networks
-from ..pose.crops import IMAGENET_MEAN, IMAGENET_STD
-from ..pose.taps import TapReader, sample_windows
+from ..core.device import resolve_device
+from ..core.geometry import released_crop_affine
+from ..estimate import decode, networks
+from ..estimate.crops import IMAGENET_MEAN, IMAGENET_STD
+from ..estimate.taps import TapReader, sample_windows
+from ..pool.pooling import resample
 
 
 class PlainExtractor:
     """A pose network in float32 whose batch norms run in training mode, and a tap that is pooled at the joints.
 
     Args:
-        model, weights: a network of :data:`hpnet.pose.networks.NETWORKS` and its checkpoint.
+        model, weights: a network of :data:`hpnet.estimate.networks.NETWORKS` and its checkpoint.
         tap: the map that is pooled.
     """
 

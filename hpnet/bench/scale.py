@@ -20,16 +20,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import detection
-from ..artifacts import BOX_COLUMNS, Boxes, ClipPoses, Clips, Features, PersonFrames, PoseMeta, PoseStore, write_json
+from ..artifacts.formats import (
+    BOX_COLUMNS,
+    Boxes,
+    ClipPoses,
+    Clips,
+    Features,
+    PersonFrames,
+    PoseMeta,
+    PoseStore,
+    write_json,
+)
+from ..core.skeleton import COCO17
+from ..core.video import write_video
 from ..data.index import index_folder
+from ..detect import step as detection
+from ..estimate.step import SHARD, clip_items, clip_paths, collect_shards
 from ..params import DataParams, PoolParams
-from ..pool_shards import PoolWork, feature_meta, pool_items, pool_key
-from ..pool_shards import merge as merge_pooled
-from ..pose.clips import SHARD, clip_items, clip_paths, collect_shards
-from ..shards import ShardItem, file_digest, run_shards
-from ..skeleton import COCO17
-from ..video import write_video
+from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
+from ..pool.step import merge as merge_pooled
+from ..work.shards import ShardItem, file_digest, run_shards
 from .machine import peak_memory_mb
 
 FRAMES, CHANNELS, CLASSES = 4, 8, 20

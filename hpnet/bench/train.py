@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..cuda_graphs import record
-from ..device import resolve_device, tune_allocator
+from ..core.cuda_graphs import record
+from ..core.device import resolve_device, tune_allocator
+from ..core.skeleton import COCO17
 from ..models.ctrgcn import CTRGCN
-from ..skeleton import COCO17
 from .ctrgcn_plain import PlainCTRGCN
 from .machine import describe_machine, machine_line, peak_memory_mb
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..csv_text import read_csv_text
+from ..core.csv_text import read_csv_text
 
 
 @dataclass(frozen=True)

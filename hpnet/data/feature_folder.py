@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import pooling
-from ..artifacts import CLIP_COLUMNS, Clips, FeatureMeta, Features
-from ..clip_ids import check_clip_ids, refuse_alike
-from ..csv_text import write_csv
-from ..skeleton import Skeleton
+from ..artifacts.formats import CLIP_COLUMNS, Clips, FeatureMeta, Features
+from ..core.clip_ids import check_clip_ids, refuse_alike
+from ..core.csv_text import write_csv
+from ..core.skeleton import Skeleton
+from ..pool import pooling
 from .corrections import AS_PUBLISHED, Corrections, relabelled
 
 
@@ -108,7 +108,7 @@ def write_feature_folder(
 
     Raises:
         ValueError: ``corrections`` do not fit (see :func:`~hpnet.data.corrections.relabelled`); a clip has a name that
-            cannot be an id (see :mod:`hpnet.clip_ids`), is listed twice, has features of another size than the first,
+            cannot be an id (:mod:`hpnet.core.clip_ids`), is listed twice, has features of another size than the first,
             has values that are not finite or too large for float16, or is not in its place in ``table``; or there is
             no clip. Names the clip.
     """

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts import Labelling, Scores, fresh, read_json, write_json
-from ..clip_ids import check_clip_ids
-from ..csv_text import read_csv_text, write_csv
+from ..artifacts.formats import Labelling, Scores, fresh, read_json, write_json
+from ..core.clip_ids import check_clip_ids
+from ..core.csv_text import read_csv_text, write_csv
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..artifacts import Clips
-from ..clip_ids import normal_form, text_fault
+from ..artifacts.formats import Clips
+from ..core.clip_ids import normal_form, text_fault
+from ..core.video import VideoError, VideoInfo, probe
 from ..params import DataParams
-from ..video import VideoError, VideoInfo, probe
 from .folders import read_layout
 from .protocols import class_table, label_and_split
 from .table import read_table, split_table
@@ -129,7 +129,7 @@ def render_mannequins(
 
     ``params.corruption`` touches the test clips of ``params.protocol`` alone.
     """
-    from .mannequin.benchmark import plan, write_benchmark  # numba: only where something is rendered
+    from ..mannequin.benchmark import plan, write_benchmark  # numba: only where something is rendered
 
     names = [spec.clip_id for spec in plan(params)]
     table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..skeleton import Skeleton
+from ..core.skeleton import Skeleton
 
 Floats = NDArray[np.float32]
 MIN_LENGTH_M = 1e-3

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from ..clip_ids import EXPECTED_ID, clip_id_fault, normal_form
+from ..core.clip_ids import EXPECTED_ID, clip_id_fault, normal_form
 from .folders import Layout, read_layout
 from .holdout import by_action, hold_out_order
 
@@ -175,7 +175,7 @@ def missing_skeletons() -> frozenset[str]:
 
 
 def _mannequin_classes() -> pd.DataFrame:
-    from .mannequin.actions import ACTIONS  # late: choreography is not needed to read real data
+    from ..mannequin.actions import ACTIONS  # late: choreography is not needed to read real data
 
     rows = [(label, action.name, action.prompt) for label, action in enumerate(ACTIONS.values())]
     return pd.DataFrame(rows, columns=["label", "name", "prompt"])
@@ -400,7 +400,7 @@ def _folder_id(name: str) -> str:
     """The clip id of a path below the folder of videos.
 
     Raises:
-        ValueError: it cannot be one, see :mod:`hpnet.clip_ids`.
+        ValueError: it cannot be one, see :mod:`hpnet.core.clip_ids`.
     """
     path = PurePosixPath(normal_form(name.strip()).replace("\\", "/"))
     found = str(path.with_suffix("") if _FOLDER_EXTENSION.fullmatch(path.suffix) else path)

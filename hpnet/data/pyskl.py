@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import pooling
-from ..clip_ids import check_clip_ids
-from ..skeleton import COCO17, NTU25, Skeleton
+from ..core.clip_ids import check_clip_ids
+from ..core.skeleton import COCO17, NTU25, Skeleton
+from ..pool import pooling
 from . import pose3d, protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
@@ -214,8 +214,8 @@ def person_order(valid: NDArray[np.bool_], scores: NDArray[np.floating]) -> list
 def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """One annotation -> normalised poses (T, M, V, 3) and mask (T, M).
 
-    2-D keypoints become x, y, score exactly as :func:`hpnet.pooling.pose2d` makes them of our own estimates; 3-D ones
-    are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not there.
+    2-D keypoints become x, y, score exactly as :func:`hpnet.pool.pooling.pose2d` makes them of our own estimates; 3-D
+    ones are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not there.
     A 2-D joint was not seen where its score is 0, or where it lies at exactly (0, 0), which is how pose networks write
     a joint down that they leave out; a person none of whose joints was seen in a frame is not there.
     """

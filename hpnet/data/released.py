@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts import FeatureMeta, Features
-from ..clip_ids import path_inside
-from ..skeleton import COCO17
+from ..artifacts.formats import FeatureMeta, Features
+from ..core.clip_ids import path_inside
+from ..core.skeleton import COCO17
 from . import protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, write_feature_folder
@@ -102,7 +102,7 @@ def export_features(features: Features, out: Path, on_progress: Callable[[int], 
     """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor.
 
     Raises:
-        ValueError: a file would lie outside ``out``, see :func:`hpnet.clip_ids.path_inside`.
+        ValueError: a file would lie outside ``out``, see :func:`hpnet.core.clip_ids.path_inside`.
     """
     files = []
     for clip_id, rows in features.index.sort_values(["clip_id", "person"]).groupby("clip_id"):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..clip_ids import clip_id_fault, normal_form, text_fault
-from ..csv_text import read_csv_text
+from ..core.clip_ids import clip_id_fault, normal_form, text_fault
+from ..core.csv_text import read_csv_text
 from .holdout import by_action, by_source
 from .protocols import COLUMNS, refuse_twins
 

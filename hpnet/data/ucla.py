@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..skeleton import UCLA20
+from ..core.skeleton import UCLA20
 from . import pose3d, protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, pose_clip, pose_meta, write_feature_folder

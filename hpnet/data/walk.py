@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..clip_ids import clip_id_fault
-from ..video import VIDEO_SUFFIXES
+from ..core.clip_ids import clip_id_fault
+from ..core.video import VIDEO_SUFFIXES
 
 COMMON = ".avi .mkv .mov .mp4 .webm"
 SYSTEM = frozenset(

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
-from ..skeleton import Skeleton, of_joints
+from ..core.skeleton import Skeleton, of_joints
 from .ctrgcn import CTRGCN
 from .gcn import GCN
 from .heatmaps import HeatmapEvolution, HeatmapVolume, KeypointClassifier
@@ -84,7 +84,7 @@ def build(
     """A topology network for (N, ``in_channels``, T, ``num_joints``, ``num_persons``) clips, with new weights.
 
     Args:
-        skeleton: the graph; None: :func:`hpnet.skeleton.of_joints` of ``num_joints``.
+        skeleton: the graph; None: :func:`hpnet.core.skeleton.of_joints` of ``num_joints``.
 
     Raises:
         ValueError: unknown name (lists the choices), a skeleton of another number of joints, or a size out of range.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton, spatial_subsets
+from ..core.skeleton import Skeleton, spatial_subsets
 from .classifier import PeopleNetwork
 from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise, pointwise_of_joints
 from .persons import PersonNorm

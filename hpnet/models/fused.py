@@ -5,8 +5,8 @@ While training on a CPU, products, batch norm and maximum have gradients of thei
 on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
 own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
 
-Several networks computed as one (:mod:`hpnet.stacked`) have weights of their own each. A convolution with such weights
-would be a grouped one, which a GPU is slow at; inside :func:`stacked_weights` convolutions are matrix products.
+Several networks computed as one (:mod:`hpnet.train.stacked`) have weights of their own each. A convolution with such
+weights would be a grouped one, which a GPU is slow at; inside :func:`stacked_weights` convolutions are matrix products.
 
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """

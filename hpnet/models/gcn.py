@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton, adjacency
+from ..core.skeleton import Skeleton, adjacency
 from .classifier import PeopleNetwork
 from .ctrgcn import block_plan
 from .persons import PersonNorm

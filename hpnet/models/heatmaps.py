@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton
+from ..core.skeleton import Skeleton
 from .classifier import initialise
 from .persons import all_valid
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton, spatial_subsets
+from ..core.skeleton import Skeleton, spatial_subsets
 from .classifier import PersonClassifier, initialise
 from .ctrgcn import block_plan
 

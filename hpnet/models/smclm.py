@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, cat, nn
 
-from ..skeleton import Skeleton
-from ..streams import bone, joint, joint_motion
+from ..core.skeleton import Skeleton
 from . import build
+from .streams import bone, joint, joint_motion
 
 FEATURES = {"p": joint, "s": bone, "m": joint_motion}
 """What each network sees: F_p itself, F_s (joint minus parent) and F_m (next frame minus this)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton, spatial_subsets
+from ..core.skeleton import Skeleton, spatial_subsets
 from .classifier import PersonClassifier, initialise
 from .ctrgcn import block_plan
 

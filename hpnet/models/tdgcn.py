@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton, spatial_subsets
+from ..core.skeleton import Skeleton, spatial_subsets
 from .classifier import PersonClassifier, initialise
 from .ctrgcn import TemporalModule, block_plan, normed
 from .fused import batch_norm, pointwise

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..skeleton import Skeleton
+from ..core.skeleton import Skeleton
 from .classifier import PersonClassifier
 
 HEADS = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from av.error import ExitError, FFmpegError, InvalidDataError
 
-from ..video import RGBConverter, VideoError, read_timed, shown_size
+from ..core.video import RGBConverter, VideoError, read_timed, shown_size
 from .sources import is_address, is_camera
 from .windows import (
     UNKNOWN_FPS,

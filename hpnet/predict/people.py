@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detector import LOW_SCORE, Detection, Detector, build_detector, track
-from ..device import tune_allocator
+from ..core.device import tune_allocator
+from ..core.video import VideoError
+from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector, track
+from ..detect.tracking import Track, interpolate, rank_tracks
 from ..params import DetectParams
-from ..tracking import Track, interpolate, rank_tracks
-from ..video import VideoError
 from .windows import Image, Window
 
 BATCH_BYTES = 128 << 20

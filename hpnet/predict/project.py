@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..artifacts import LABELLING, Clips, FeatureMeta, PoseMeta, check_trained, read_json
-from ..device import resolve_device
-from ..fusion import fuse_as_fitted, subset_weights
-from ..models.hpnet import HPNet
-from ..multimodal import decode_jpeg, load_multimodal, sample_frames
+from ..artifacts.formats import LABELLING, Clips, FeatureMeta, PoseMeta, check_trained, read_json
+from ..core.device import resolve_device
+from ..fuse.fusion import fuse_as_fitted, subset_weights
+from ..models.multimodal import HPNet
 from ..params import Params, load_params
-from ..pool_shards import feature_meta
-from ..topology import TopologyModel, load_topology
+from ..pool.step import feature_meta
+from ..train.multimodal import decode_jpeg, load_multimodal, sample_frames
+from ..train.topology import TopologyModel, load_topology
 
 FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts import ClipPoses, PoseMeta
-from ..detection import cut_square, encode_jpeg, person_square
-from ..pool_shards import clip_features, people_valid
-from ..pose.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
-from ..tracking import Track, uniform_indices
+from ..artifacts.formats import ClipPoses, PoseMeta
+from ..detect.step import cut_square, encode_jpeg, person_square
+from ..detect.tracking import Track, uniform_indices
+from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..pool.step import clip_features, people_valid
 from .people import PeopleFinder, Person, SeenWindow
 from .project import Sample, TrainedProject
 from .windows import UNUSABLE, Image, OnFailure, Window, in_parts, why
@@ -68,7 +68,7 @@ class Recogniser:
         project: its networks.
         people: people kept per window; None: ``detect.persons``.
         each: also answer for every person by themselves.
-        device, precision: see :mod:`hpnet.device`.
+        device, precision: see :mod:`hpnet.core.device`.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video import VideoError, VideoInfo, probe, read_timed
+from ..core.video import VideoError, VideoInfo, probe, read_timed
 
 Image = NDArray[np.uint8]
 TimedImage = tuple[float, Image]

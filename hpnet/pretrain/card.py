@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..artifacts import write_json
-from ..weights import digest
+from ..artifacts.formats import write_json
+from ..weights.checkpoint import digest
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..detector import UltralyticsDetector, build_network, load_network, packaged_config, save_network, ultralytics
-from ..device import has_fast_bfloat16, resolve_device, tune_allocator
-from ..metrics import average_precision
+from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
+from ..core.metrics import average_precision
+from ..detect.detector import (
+    UltralyticsDetector,
+    build_network,
+    load_network,
+    packaged_config,
+    save_network,
+    ultralytics,
+)
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint
 

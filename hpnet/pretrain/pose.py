@@ -30,17 +30,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..artifacts import read_json, writing
-from ..device import has_fast_bfloat16, resolve_device, tune_allocator
-from ..geometry import apply_affine, crop_affine, invert_affine
+from ..artifacts.formats import read_json, writing
+from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
+from ..core.geometry import apply_affine, crop_affine, invert_affine
+from ..core.skeleton import COCO_JOINTS, COCO_MIRROR
+from ..estimate import networks
+from ..estimate.crops import bilinear_crops, normalise, warp_crops
+from ..estimate.estimator import PoseEstimator
+from ..estimate.evaluate import pose_figures
+from ..estimate.taps import TapReader, sample_windows
 from ..params import EstimateParams
-from ..pose import networks
-from ..pose.crops import bilinear_crops, normalise, warp_crops
-from ..pose.estimator import PoseEstimator
-from ..pose.evaluate import pose_figures
-from ..pose.taps import TapReader, sample_windows
-from ..skeleton import COCO_JOINTS, COCO_MIRROR
-from ..weights import load_into, load_state
+from ..weights.checkpoint import load_into, load_state
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint
 

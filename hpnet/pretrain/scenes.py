@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ..artifacts import readable, writing
+from ..artifacts.formats import readable, writing
 
 TRAIN_SEED = 100_000_000
 VALIDATION_SEED = 900_000_000
@@ -51,8 +51,8 @@ class RenderedScene:
 def render_scene(seed: int, frames: int, width: int, height: int, fps: float = 12) -> RenderedScene:
     """Draw the random pretraining scene of a seed."""
     # Here and not above: reading shards should not need the renderer, which compiles on import.
-    from ..data.mannequin.pretraining import random_scene
-    from ..data.mannequin.render import render_with_truth
+    from ..mannequin.pretraining import random_scene
+    from ..mannequin.render import render_with_truth
 
     scene, caption = random_scene(seed, frames, fps)
     pictures, truth = render_with_truth(scene, width, height)

@@ -28,12 +28,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import XCLIPModel
 
-from ..device import resolve_device, tune_allocator
+from ..core.device import resolve_device, tune_allocator
+from ..core.skeleton import COCO17
+from ..detect.tracking import square_around, union_box
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
-from ..skeleton import COCO17
-from ..text import text_features, tokenize, train_tokenizer
-from ..tracking import square_around, union_box
-from ..videotext import PACKAGED, load_xclip, save_xclip
+from ..train.text import text_features, tokenize, train_tokenizer
+from ..train.xclip import PACKAGED, load_xclip, save_xclip
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import fusion
-from ..artifacts import Scores
+from ..artifacts.formats import Scores
+from ..fuse import fusion
 from ..params import STREAMS
 from .collect import Project
 from .figures import (

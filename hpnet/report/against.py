@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..artifacts import Clips, Scores, read_json, require_labelling
+from ..artifacts.formats import Clips, Scores, read_json, require_labelling
+from ..core.statistics import per_class_changes
 from ..params import STREAMS
-from ..statistics import per_class_changes
 from .collect import Project, flatten
 from .naming import STREAM_TITLES
 from .output import Files

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import Scores
-from ..metrics import expected_calibration_error, reliability
+from ..artifacts.formats import Scores
+from ..core.metrics import expected_calibration_error, reliability
 from .collect import Project
 from .figures import reliability_plot
 from .naming import STREAM_TITLES

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..artifacts import (
+from ..artifacts.formats import (
     Boxes,
     Clips,
     Features,

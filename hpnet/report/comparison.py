@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..statistics import per_class_changes
+from ..core.statistics import per_class_changes
 from .collect import Project
 from .figures import (
     Change,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import Scores
-from ..metrics import confusion, most_confused, per_class_accuracy
+from ..artifacts.formats import Scores
+from ..core.metrics import confusion, most_confused, per_class_accuracy
 from .collect import Project
 from .figures import (
     confusion_plot,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import example_rows
-from ..artifacts import Scores
+from ..artifacts.formats import Scores
+from .analysis import example_rows
 from .collect import Project
 from .examples import Example, FullMaps, Vote, draw_example
 from .output import Files

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from ..analysis import confident_mistakes
-from ..artifacts import Scores
+from ..artifacts.formats import Scores
+from .analysis import confident_mistakes
 from .collect import Project, people_per_clip
 from .naming import clip_places
 from .output import Files

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts import ClipPoses, Scores
-from ..video import VideoError, probe, read_frames
+from ..artifacts.formats import ClipPoses, Scores
+from ..core.video import VideoError, probe, read_frames
 from .collect import Project
 from .figures import PERSON_COLOURS, Image
 from .naming import clip_places, json_for_script

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis import fisher_score, pair_choice, pair_membership, resolve_pairs
-from ..artifacts import Clips, Features, Scores
-from ..data.mannequin import actions
+from ..artifacts.formats import Clips, Features, Scores
+from ..core.statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
+from ..mannequin import actions
 from ..params import Params
-from ..statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
+from .analysis import fisher_score, pair_choice, pair_membership, resolve_pairs
 from .collect import Project, Run, people_per_clip
 from .tables import Measured
 

@@ -1,0 +1,301 @@
+"""Video files -> frames and the times at which they are shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from .opening import VideoError, frame_bytes, open_video, reason
+from .pixels import RGBConverter, orientation, shown_size
+from .timing import Clock, PacketTimes, Stamps, Timeline, timeline, typical_interval_s
+from .truncation import missing_end
+
+_SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
+_THREAD_BYTES = 512 << 20
+"""Every decoding thread holds frames as they are coded; together they hold no more than this."""
+_LARGE_BYTES = 16 << 20
+_ONE_LARGE = threading.Lock()
+"""Many videos are probed at once, but only one of large frames."""
+_HELD_BY_DECODER, _HELD_SHOWN = 5, 3
+"""Frames that a decoder keeps to predict others from, and RGB frames on their way."""
+_COUNTED_PX = 100_000_000
+"""Where packets need not show anything, frames are counted by decoding up to so many pixels."""
+_NOTHING_NEW_BYTES = 16
+"""Packets up to this size may only say that the frame before is shown again."""
+_DEFAULT_FPS = 25.0  # of an elementary stream that states no rate, as FFmpeg takes it
+_FASTEST_FPS = 300
+"""A faster rate in a header is that of a clock, not of frames."""
+_TOLD = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "dnxhd"})
+_INDEXED = ("mov", "matroska")
+_ELEMENTARY = frozenset(
+    {"mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "mjpeg", "jpeg_pipe", "vc1", "cavsvideo", "obu"}
+)  # fmt: skip
+"""Formats without timestamps: FFmpeg makes some up. Their frames come at the coded rate."""
+_BROADCAST = _ELEMENTARY | {"mpegts", "mpeg"}
+"""Formats that are cut anywhere: what comes before the first whole frame and after the last one is no damage."""
+_MOST_LOST = 0.1
+_SOUND_DELAY_S = 0.1
+"""Coding delays sound and pictures by different times up to this."""
+_LATE_FRAMES = 3.5
+"""A decoder may end so many intervals before the last packet: the last packets need not show anything."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video shows, by its packets and first frame, whatever its header says.
+
+    Attributes:
+        width, height: of the frames as they are read: upright, of square pixels, at reduced size where they are large.
+        fps: frames a second while frames are shown; gaps do not count. 0 where unknown.
+        frames: how many are shown.
+        seconds: from the first frame to the end of the last one, gaps included.
+    """
+
+    width: int
+    height: int
+    fps: float
+    frames: int
+    seconds: float
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Size, rate, number of frames and duration of a video.
+
+    Reads the timestamps of all packets and decodes the first frame; of formats whose packets need not show anything
+    (AVI, VP8, broadcast streams) a short video is decoded whole.
+
+    Raises:
+        VideoError: the file is missing, empty, no video, too large, or its first frame cannot be decoded.
+    """
+    container, stream = open_video(Path(path))
+    with closing(container), _ONE_LARGE if frame_bytes(stream) > _LARGE_BYTES else nullcontext():
+        stream.codec_context.thread_count = 1  # starting threads would take longer than one frame does
+        walk = _Walk(container, stream)
+        try:
+            began = next(walk, None)
+            if began is None:
+                raise VideoError("holds no frame")
+            first = began[1]
+            size = shown_size(first.width, first.height, stream.sample_aspect_ratio)
+            width, height = size[:: -1 if orientation(first).quarter_turns % 2 else 1]
+            counted = None if walk.packets_tell else _count(began, walk)
+            walk.skip_to_end()
+        except (FFmpegError, MemoryError) as error:
+            raise VideoError(f"first frame cannot be decoded ({reason(error)})") from None
+        shown = walk.timeline(counted)
+    return VideoInfo(width, height, shown.fps, len(shown.times_s), shown.seconds)
+
+
+def read_timed(
+    path: str | Path, max_frames: int | None = None, threads: int | None = None
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Decode a video frame by frame: (seconds, uint8 RGB (H, W, 3)).
+
+    Seconds count from the first moment of the file that is seen or heard, and always rise. Frames are upright and of
+    square pixels; those with a side above ``hpnet.core.video.pixels.MAX_SIDE_PX`` come at reduced size. A stream that
+    changes its frame size is rescaled to its first frame's. ``threads`` decode; by default as many as there are cores,
+    and one for small frames.
+
+    Raises:
+        VideoError: nothing can be decoded, or the stream breaks off (the frames before it have been yielded).
+    """
+    path = Path(path)
+    container, stream = open_video(path)
+    with closing(container):
+        stream.codec_context.thread_count = _threads(stream, threads)
+        walk = _Walk(container, stream)
+        convert = RGBConverter()
+        count, began_s, now_s = 0, 0.0, 0.0
+        try:
+            for now_s, frame in walk:
+                if max_frames is not None and count >= max_frames:
+                    return
+                if count == 0:
+                    size = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
+                    upright = orientation(frame)
+                    began_s = _begin_s(container, now_s)
+                yield now_s - began_s, convert(frame, size, upright)
+                count += 1
+        except (FFmpegError, MemoryError, ValueError) as error:
+            raise VideoError(f"breaks off after {count} frames ({reason(error)})") from None
+        if count == 0:
+            raise VideoError("holds no frame")
+        if max_frames is None or count < max_frames:
+            slack_s = _LATE_FRAMES * walk.interval_s
+            lost = walk.lost() or missing_end(path, container, stream, now_s + walk.interval_s, slack_s)
+            if lost:
+                raise VideoError(f"breaks off after {count} frames, at {now_s - began_s:.2f} s ({lost})")
+
+
+def read_frames(
+    path: str | Path, max_frames: int | None = None, threads: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames of :func:`read_timed` without their times. Raises as it does."""
+    for _, frame in read_timed(path, max_frames, threads):
+        yield frame
+
+
+def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uint8]:
+    """A whole video as uint8 RGB (T, H, W, 3). Raises as :func:`read_timed`."""
+    return np.stack(list(read_frames(path, max_frames)))
+
+
+def decoding_bytes(path: str | Path, threads: int) -> int:
+    """About how much memory frames take while a video is read by ``threads``; 0 where it cannot be read."""
+    try:
+        container, stream = open_video(Path(path))
+    except VideoError:
+        return 0
+    with closing(container):
+        width, height = shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
+        coded = _HELD_BY_DECODER + _threads(stream, threads)
+        return coded * frame_bytes(stream) + _HELD_SHOWN * width * height * 3
+
+
+class _Walk:
+    """The decoded frames of a stream, and their times on the file's clock.
+
+    On the way, the times of its packets are noted.
+
+    Attributes:
+        packets_tell: every packet is a frame that is shown, so that packets can be counted instead of frames.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: VideoStream) -> None:
+        self._stream = stream
+        self._packets = container.demux(stream)
+        self._base_s = float(stream.time_base or 1)
+        name = container.format.name.split(",")[0]
+        self._broadcast, self._timed = name in _BROADCAST, name not in _ELEMENTARY
+        self.packets_tell = name in _INDEXED and stream.codec_context.name in _TOLD
+        self._coded_fps = _coded_fps(stream)
+        self._times = PacketTimes(1 / self._coded_fps)
+        self._stamps = Stamps(only_decoding=name == "avi")
+        self._clock = Clock(1 / self._coded_fps)
+        self._last_duration_s = 0.0
+        self._latest_s = float("-inf")
+        self._errors = self._decoded = 0
+        self._reached_s: float | None = None
+        self._frames = self._decode()
+
+    def __iter__(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        return self._frames
+
+    def __next__(self) -> tuple[float, av.VideoFrame]:
+        return next(self._frames)
+
+    def skip_to_end(self) -> None:
+        """Note the times of the packets that are left, without decoding them."""
+        for packet in self._packets:
+            self._note(packet)
+
+    def timeline(self, times_s: list[float] | None) -> Timeline:
+        """The times of all frames: those given, of decoded frames, or else those of the packets."""
+        return timeline(self._times.times_s if times_s is None else times_s, self._last_duration_s, self._coded_fps)
+
+    @property
+    def interval_s(self) -> float:
+        """The usual time between frames, by the packets so far."""
+        return typical_interval_s(np.sort(self._times.times_s)) or 1 / self._coded_fps
+
+    def lost(self) -> str:
+        """What the decoder left out at the end, in words; empty where it reached the last packet."""
+        packets = len(self._times)
+        if self._errors > max(2.0, _MOST_LOST * packets):
+            return f"{self._errors} of {packets} packets cannot be decoded"
+        if self._times.untimed == packets:
+            short = packets - self._decoded > max(_LATE_FRAMES, _MOST_LOST * packets)
+            return f"{packets} packets gave {self._decoded} frames" if short else ""
+        last_s, reached_s = self._times.last_s, self._reached_s
+        if last_s is None or reached_s is None:
+            return ""
+        if last_s - reached_s > _LATE_FRAMES * self.interval_s:
+            return f"the last {last_s - reached_s:.2f} s cannot be decoded"
+        return ""
+
+    def _decode(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        for packet in self._packets:
+            if self._note(packet):
+                yield from self._shown(packet)
+        yield from self._shown(None)
+
+    def _shown(self, packet: av.Packet | None) -> Iterator[tuple[float, av.VideoFrame]]:
+        try:
+            frames = self._stream.codec_context.decode(packet)
+        except FFmpegError:
+            if not self._broadcast:
+                raise
+            self._errors += 1
+            return
+        for frame in frames:
+            self._decoded += 1
+            stamp_s = self._seconds(self._stamps(frame.pts, frame.dts))
+            if stamp_s is not None:
+                self._reached_s = stamp_s
+            elif self._reached_s is not None:
+                self._reached_s += self._clock.interval_s
+            yield self._clock(stamp_s), frame
+
+    def _seconds(self, stamp: int | None) -> float | None:
+        return stamp * self._base_s if self._timed and stamp is not None else None
+
+    def _note(self, packet: av.Packet) -> bool:
+        """Note a packet's times, unless it is hidden by an edit list; says whether it holds anything."""
+        if not packet.size:
+            return False
+        if not packet.is_discard:
+            shown_s, decoded_s = self._seconds(packet.pts), self._seconds(packet.dts)
+            self._times.add(shown_s, decoded_s, tells=packet.size > _NOTHING_NEW_BYTES)
+            if self._times.times_s[-1] >= self._latest_s:
+                self._latest_s = self._times.times_s[-1]
+                self._last_duration_s = self._seconds(packet.duration) or 0.0
+        return True
+
+
+def _count(began: tuple[float, av.VideoFrame], walk: _Walk) -> list[float] | None:
+    """The times of all frames by decoding; None where that takes too long or breaks off."""
+    times, first = [began[0]], began[1]
+    most = _COUNTED_PX / max(1, first.width * first.height)
+    try:
+        for now_s, _ in walk:
+            times.append(now_s)
+            if len(times) > most:
+                return None
+    except FFmpegError:
+        return None
+    return times
+
+
+def _coded_fps(stream: VideoStream) -> float:
+    for rate in (stream.codec_context.framerate, stream.guessed_rate, stream.average_rate):
+        if rate and 1 <= rate <= _FASTEST_FPS:
+            return float(rate)
+    return _DEFAULT_FPS
+
+
+def _threads(stream: VideoStream, threads: int | None) -> int:
+    """Decoding threads: FFmpeg takes 0 as one per core."""
+    small = (stream.width or 0) * (stream.height or 0) < _SMALL_FRAME_PX
+    wanted = threads or (1 if small else 0)
+    room = _THREAD_BYTES // max(1, frame_bytes(stream))
+    return wanted if room >= 64 else max(1, min(wanted or room, room))
+
+
+def _begin_s(container: av.container.InputContainer, first_s: float) -> float:
+    """When the file begins, on its own clock: with the first frame, or with sound that is heard well before it."""
+    starts = [
+        stream.start_time * float(stream.time_base)
+        for stream in container.streams.audio
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    heard_s = min(starts, default=first_s)
+    return heard_s if heard_s < first_s - _SOUND_DELAY_S else first_s

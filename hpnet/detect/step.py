@@ -1,0 +1,340 @@
+"""The detect step over clips: decode, detect in batches across clips, track, rank, cut person frames, measure."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ..artifacts.formats import BOX_COLUMNS, Boxes, PersonFrames, read_json, write_json
+from ..core.device import tune_allocator
+from ..core.metrics import average_precision, count_accuracy
+from ..core.video import CODE as VIDEO_CODE
+from ..core.video import VideoError, probe, read_frames
+from ..params import DetectParams
+from ..work.shards import ShardItem, code_version, link_tree
+from . import detector as detector_module
+from . import tracking as tracking_module
+from .detector import LOW_SCORE, Detection, Detector, build_detector, track, weights_digest
+from .tracking import Track, interpolate, rank_tracks, square_around, uniform_indices, union_box
+
+NO_PERSON = "nobody was found"
+JPEG_QUALITY = 90
+KEEP_BYTES = 256 << 20
+"""Clips of up to this size together stay decoded until their person frames are cut; others are decoded again."""
+BATCH_BYTES = 256 << 20
+"""A batch of frames is no larger than this, whatever ``batch`` says."""
+
+_CORNERS = ["x1", "y1", "x2", "y2"]
+_UNKNOWN_FPS = 30.0  # for containers that do not state a rate; only the tracker's memory depends on it
+
+
+# --- person frames ----------------------------------------------------------------------------------------------------
+
+
+def cut_square(frame: NDArray[np.uint8], square_px: tuple[float, float, float], size: int) -> NDArray[np.uint8]:
+    """Cut the square (x, y, side; frame pixels) out of an RGB frame (H, W, 3) and scale it to (size, size, 3).
+
+    What lies outside the frame is black; nothing is distorted.
+    """
+    height, width = frame.shape[:2]
+    side = max(1, round(square_px[2]))
+    left, top = round(square_px[0]), round(square_px[1])
+    cut = np.zeros((side, side, 3), dtype=np.uint8)
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if x2 > x1 and y2 > y1:
+        cut[y1 - top : y2 - top, x1 - left : x2 - left] = frame[y1:y2, x1:x2]
+    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    scaled: NDArray[np.uint8] = cv2.resize(cut, (size, size), interpolation=method).astype(np.uint8, copy=False)
+    return scaled
+
+
+def person_square(tracks: Sequence[Track], frame_size_px: tuple[int, int]) -> tuple[float, float, float]:
+    """The one square (x, y, side) that shows the given people throughout the clip; the whole frame without people.
+
+    One square for the clip, not one per frame: what moves in the picture is then the person, not the camera.
+    """
+    if not tracks:
+        return square_around(np.array([0, 0, *frame_size_px], dtype=np.float32), padding=1.0)
+    return square_around(union_box(np.concatenate([t.boxes_xyxy_px for t in tracks])))
+
+
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """RGB (H, W, 3) uint8 -> JPEG bytes."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+# --- one shard --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Clip:
+    """A clip on its way through the step."""
+
+    clip_id: str
+    path: Path
+    fps: float
+    size_px: tuple[int, int] = (0, 0)
+    frames: int = 0
+    kept: list[NDArray[np.uint8]] | None = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # frames that are detected on
+    detections: list[Detection] = field(default_factory=list)
+    people: list[Track] = field(default_factory=list)  # all persistent ones, best first
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the frames that are kept; they are of one size."""
+        return len(self.kept) * self.kept[0].nbytes if self.kept else 0
+
+
+@dataclass
+class DetectWork:
+    """Work for :func:`hpnet.work.shards.run_shards`: people, boxes and person frames of a shard of clips.
+
+    Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.formats.Boxes`), frames.parquet, and people.json:
+    the number of persistent tracks of each clip before it is cut to ``params.persons``.
+
+    Args:
+        params: section ``detect``.
+        device, precision: see :mod:`hpnet.core.device`.
+        batch: frames per call of the detector, taken across clips; halved, with a warning, when the GPU runs out of
+            memory.
+        given: use this detector instead of building the one that ``params.model`` names.
+    """
+
+    params: DetectParams
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int = 32
+    given: Detector | None = None
+    _built: Detector | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_built": None}
+
+    def __call__(self, items: Sequence[ShardItem], out: Path) -> None:
+        """Write the shard's files into ``out``."""
+        failed: dict[str, str] = {}
+        rows: list[pd.DataFrame] = []
+        people: dict[str, int] = {}
+        frames: list[tuple[str, list[tuple[int, bytes]]]] = []
+        for clip in self._detected(items, failed):
+            self._find_people(clip)
+            try:
+                jpegs = self._person_frames(clip)
+            except VideoError as error:
+                failed[clip.clip_id] = str(error)
+                continue
+            frames.append((clip.clip_id, jpegs))
+            people[clip.clip_id] = len(clip.people)
+            chosen = clip.people[: self.params.persons]
+            rows += [_rows(clip.clip_id, number, person) for number, person in enumerate(chosen)]
+            if not chosen:
+                failed[clip.clip_id] = NO_PERSON
+        Boxes(_table(rows), failed).save(out)
+        PersonFrames.write(out / "frames.parquet", frames)
+        write_json(out / "people.json", people)
+
+    @property
+    def _detector(self) -> Detector:
+        if self.given is not None:
+            return self.given
+        if self._built is None:
+            params = self.params
+            tune_allocator()
+            self._built = build_detector(
+                params.model,
+                image_size=params.image_size,
+                confidence=min(LOW_SCORE, params.confidence),
+                iou=params.iou,
+                device=self.device,
+                precision=self.precision,
+            )
+        return self._built
+
+    def _detected(self, items: Sequence[ShardItem], failed: dict[str, str]) -> Iterable[_Clip]:
+        """Decode clips in turn and yield each once all its steps are detected; batches run across clips."""
+        waiting: list[tuple[_Clip, NDArray[np.uint8]]] = []
+        decoded: list[_Clip] = []
+        for item in items:
+            try:
+                if item.path is None:
+                    raise VideoError("has no file")
+                clip = _Clip(item.clip_id, item.path, probe(item.path).fps or _UNKNOWN_FPS)
+                self._decode(clip, waiting, KEEP_BYTES - sum(other.kept_bytes for other in decoded))
+            except VideoError as error:
+                failed[item.clip_id] = str(error)
+                waiting[:] = [(other, frame) for other, frame in waiting if other.clip_id != item.clip_id]
+                continue
+            decoded.append(clip)
+            while decoded and len(decoded[0].detections) == len(decoded[0].steps):
+                yield decoded.pop(0)
+        self._flush(waiting)
+        yield from decoded
+
+    def _decode(self, clip: _Clip, waiting: list[tuple[_Clip, NDArray[np.uint8]]], room_bytes: int) -> None:
+        last: NDArray[np.uint8] | None = None
+        for index, frame in enumerate(read_frames(clip.path)):
+            clip.frames, clip.size_px, last = index + 1, (frame.shape[1], frame.shape[0]), frame
+            if clip.kept is not None and clip.kept_bytes + frame.nbytes <= room_bytes:
+                clip.kept.append(frame)
+            else:
+                clip.kept = None
+            if self.params.enabled and index % self.params.stride == 0:
+                self._push(clip, index, frame, waiting)
+        if self.params.enabled and last is not None and (clip.frames - 1) % self.params.stride:
+            self._push(clip, clip.frames - 1, last, waiting)
+
+    def _push(
+        self, clip: _Clip, index: int, frame: NDArray[np.uint8], waiting: list[tuple[_Clip, NDArray[np.uint8]]]
+    ) -> None:
+        if waiting and waiting[0][1].shape != frame.shape:
+            self._flush(waiting)
+        clip.steps.append(index)
+        waiting.append((clip, frame))
+        if len(waiting) >= min(self.batch, max(1, BATCH_BYTES // frame.nbytes)):
+            self._flush(waiting)
+
+    def _flush(self, waiting: list[tuple[_Clip, NDArray[np.uint8]]]) -> None:
+        if waiting:
+            found = self._detect(np.stack([frame for _, frame in waiting]))
+            for (clip, _), detection in zip(waiting, found, strict=True):
+                clip.detections.append(detection)
+            waiting.clear()
+
+    def _detect(self, frames: NDArray[np.uint8]) -> list[Detection]:
+        try:
+            return self._detector.detect(frames)
+        except torch.OutOfMemoryError:
+            if len(frames) == 1:
+                raise RuntimeError(
+                    f"the GPU has no room for one frame of {self.params.model}: free it, or use --device cpu"
+                ) from None
+            middle = len(frames) // 2
+            self.batch = min(self.batch, middle)
+            torch.cuda.empty_cache()
+        warnings.warn(f"the GPU is out of memory: batches are halved to {middle} frames", stacklevel=2)
+        return self._detect(frames[:middle]) + self._detect(frames[middle:])
+
+    def _find_people(self, clip: _Clip) -> None:
+        if not self.params.enabled:
+            whole = np.array([0, 0, *clip.size_px], dtype=np.float32)
+            boxes = np.tile(whole, (clip.frames, 1))  # (T, 4)
+            clip.people = [Track(np.arange(clip.frames), boxes, np.ones(clip.frames, np.float32))]
+            return
+        rate_fps = clip.fps / self.params.stride
+        tracks = track(clip.detections, clip.steps, rate_fps=rate_fps, confidence=self.params.confidence)
+        clip.people = rank_tracks([interpolate(t) for t in tracks], clip.frames, clip.size_px, clip.fps)
+
+    def _person_frames(self, clip: _Clip) -> list[tuple[int, bytes]]:
+        """(frame, jpeg) of the chosen frames."""
+        people = clip.people[: self.params.persons] if self.params.enabled else []
+        square = person_square(people, clip.size_px)
+        chosen = set(uniform_indices(clip.frames, self.params.frames).tolist())
+        source = clip.kept if clip.kept is not None else read_frames(clip.path, max(chosen) + 1)
+        return [
+            (index, encode_jpeg(cut_square(frame, square, self.params.frame_size)))
+            for index, frame in enumerate(source)
+            if index in chosen
+        ]
+
+
+def _rows(clip_id: str, number: int, person: Track) -> pd.DataFrame:
+    columns = dict(zip(("x1", "y1", "x2", "y2"), person.boxes_xyxy_px.T, strict=True))
+    return pd.DataFrame(
+        {"clip_id": clip_id, "frame": person.frames, "track": number, **columns, "score": person.scores}
+    )
+
+
+def _table(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(BOX_COLUMNS))
+
+
+# --- all shards -------------------------------------------------------------------------------------------------------
+
+
+def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, Any]:
+    """Everything that, with the clips, decides the step's result: for :func:`hpnet.work.shards.run_shards`.
+
+    Raises:
+        ValueError, FileNotFoundError: ``params.model`` is unknown, or its weights are missing.
+    """
+    return {
+        "detect": params.model_dump(),
+        "precision": precision,
+        "weights": weights_digest(params.model) if params.enabled else "",
+        "code": code_version(
+            detector_module,
+            tracking_module,
+            __name__,
+            *VIDEO_CODE,
+            "hpnet.artifacts.formats",
+            "hpnet.detect.yolo_checkpoint",
+        ),
+    }
+
+
+def merge(parts: Sequence[Path], out: Path) -> Boxes:
+    """Join finished shards into a detect folder: boxes.parquet, failed.json, people.json and frames/."""
+    loaded = [Boxes.load(part) for part in parts]
+    failed = {clip_id: reason for boxes in loaded for clip_id, reason in boxes.failed.items()}
+    people = {clip_id: count for part in parts for clip_id, count in read_json(part / "people.json").items()}
+    boxes = Boxes(_table([b.table for b in loaded if len(b.table)]), failed)
+    boxes.save(out)
+    write_json(out / "people.json", people)
+    frames = ((part / "frames.parquet", f"frames-{i:05d}.parquet") for i, part in enumerate(parts))
+    link_tree(frames, out / "frames", stale="frames-*.parquet")
+    return boxes
+
+
+def detection_metrics(
+    boxes: Boxes, people: dict[str, int], clip_ids: Sequence[str], truth: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """What happened, and, with ``truth``, how well.
+
+    Args:
+        boxes: the merged boxes; ``failed`` holds the clips that could not be decoded and those without a person.
+        people: persistent tracks per decoded clip.
+        clip_ids: every clip that the step was given.
+        truth: clip_id, frame, person, x1, y1, x2, y2 (frame pixels) of true boxes; NaN where a person is out of view.
+
+    Returns:
+        clips, boxes, failed (count and reasons), without_person; with truth also ap50, over every frame of every clip
+        that has truth (a clip that failed counts as misses), and people_count_accuracy, over the decoded clips.
+    """
+    reasons = Counter(reason for reason in boxes.failed.values() if reason != NO_PERSON)
+    result: dict[str, Any] = {
+        "clips": len(clip_ids),
+        "boxes": len(boxes.table),
+        "failed": {"count": sum(reasons.values()), "reasons": dict(sorted(reasons.items()))},
+        "without_person": sum(reason == NO_PERSON for reason in boxes.failed.values()),
+    }
+    if truth is not None:
+        truth = truth[truth.clip_id.isin(set(clip_ids))].dropna(subset=_CORNERS)
+    if truth is None or truth.empty:
+        return result
+    found = dict(iter(boxes.table.groupby(["clip_id", "frame"], sort=True)))
+    nothing = boxes.table.iloc[:0]
+    images = [(found.pop(key, nothing), group) for key, group in truth.groupby(["clip_id", "frame"], sort=True)]
+    clips_with_truth = set(truth.clip_id)
+    images += [(group, truth.iloc[:0]) for key, group in found.items() if key[0] in clips_with_truth]
+    result["ap50"] = average_precision(
+        [a[_CORNERS].to_numpy(np.float64) for a, _ in images],
+        [a["score"].to_numpy(np.float64) for a, _ in images],
+        [b[_CORNERS].to_numpy(np.float64) for _, b in images],
+    )
+    true_people = truth.groupby("clip_id").person.nunique()
+    counted = [clip_id for clip_id in true_people.index if clip_id in people]
+    if counted:
+        result["people_count_accuracy"] = count_accuracy([people[c] for c in counted], true_people[counted].to_numpy())
+    return result

@@ -1,0 +1,161 @@
+"""An estimate folder -> a pool folder, shard by shard, so that memory stays flat whatever the number of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..artifacts.formats import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore, writing
+from ..params import PoolParams
+from ..work import shards
+from . import pooling
+
+CODE = ("hpnet.artifacts.formats", "hpnet.pool.pooling", "hpnet.pool.step")
+"""Modules whose source decides what a pool shard holds."""
+INDEX = "index.parquet"
+ARRAY = "features.npy"
+
+
+def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
+    """What the channels will be; checks that the estimate folder holds what they need.
+
+    Raises:
+        ValueError: the tap or the vectors were not cached, or the region is larger than the cached window; names the
+            parameter to change.
+    """
+    if params.kind == "pooled":
+        if params.tap not in poses.taps:
+            raise ValueError(
+                f"pool.tap: {params.tap!r} was not cached (cached: {', '.join(poses.taps)}): add it to estimate.taps "
+                "and run `hpnet estimate` again"
+            )
+        channels = poses.taps[params.tap][0]
+        empty = np.zeros((0, 1, 1, poses.window, poses.window, channels), np.float16)
+        pooling.pool_windows(empty, params.region, params.operator)
+    elif params.kind == "simcc" and not poses.vectors:
+        raise ValueError(
+            "pool.kind: simcc needs the coordinate vectors: set estimate.vectors to true and run `hpnet estimate` again"
+        )
+    return FeatureMeta(
+        kind=params.kind,
+        tap=params.tap if params.kind == "pooled" else "",
+        region=params.region if params.kind == "pooled" else 1,
+        operator=params.operator,
+        skeleton=poses.skeleton,
+    )
+
+
+def num_channels(params: PoolParams, poses: PoseMeta) -> int:
+    """C of the features."""
+    return {"pooled": poses.taps.get(params.tap, (0, 0, 0))[0], "pose2d": 3, "simcc": poses.vectors}[params.kind]
+
+
+def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
+    """Where each person (T, M) has features of this kind: a 2-D pose needs a joint that was seen."""
+    return pooling.people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
+
+
+def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
+    """Features (M, frames, V, C) of one clip; a person who was never found is zeros."""
+    if params.kind == "pooled":
+        values = pooling.pool_windows(clip.windows[params.tap], params.region, params.operator)
+    elif params.kind == "pose2d":
+        values = pooling.pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton)
+    else:
+        assert clip.vectors is not None
+        values = clip.vectors.astype(np.float32)
+    smear = poses.parity != "none"
+    valid = people_valid(clip, params)
+    return np.stack(
+        [pooling.person_features(values[:, m], valid[:, m], params.frames, smear) for m in range(valid.shape[1])]
+    )
+
+
+@dataclass(frozen=True)
+class PoolWork:
+    """The work of a pool shard, for :func:`hpnet.work.shards.run_shards`: features.npy and index.parquet."""
+
+    params: PoolParams
+    estimate: Path
+
+    def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
+        """Write the shard."""
+        store = PoseStore(self.estimate)
+        taps = [self.params.tap] if self.params.kind == "pooled" else []
+        arrays: list[NDArray[np.float16]] = []
+        rows: list[tuple[str, int, bool]] = []
+        for item in items:
+            if item.clip_id in store.meta.failed:
+                size = (1, self.params.frames, store.meta.skeleton.num_joints, num_channels(self.params, store.meta))
+                arrays.append(np.zeros(size, np.float16))
+                rows.append((item.clip_id, 0, False))
+                continue
+            clip = store.load(item.clip_id, taps)
+            arrays.append(clip_features(clip, self.params, store.meta).astype(np.float16))
+            valid = people_valid(clip, self.params)
+            rows += [(item.clip_id, m, bool(valid[:, m].any())) for m in range(valid.shape[1])]
+        with writing(out / ARRAY) as file:
+            np.save(file, np.concatenate(arrays))
+        pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)
+
+
+def pool_items(store: PoseStore) -> list[shards.ShardItem]:
+    """One item per clip, failed ones too; its digest is its estimate shard's key, or that file's own digest."""
+    if "source" in store.index:
+        digests = store.index["source"].astype(str).to_dict()
+    else:
+        files = {str(name): shards.file_digest(store.folder / str(name)) for name in store.index["shard"].unique()}
+        digests = {str(clip): files[str(name)] for clip, name in store.index["shard"].items()}
+    items = [shards.ShardItem(str(clip_id), None, str(digest)) for clip_id, digest in digests.items()]
+    return items + [shards.ShardItem(clip_id, None, f"failed: {why}") for clip_id, why in store.meta.failed.items()]
+
+
+def pool_key(params: PoolParams, poses: PoseMeta) -> dict[str, Any]:
+    """What decides a pool shard besides its clips."""
+    return {
+        "params": params.model_dump(mode="json"),
+        "poses": {**poses.to_json(), "failed": None},
+        "code": shards.code_version(*CODE),
+    }
+
+
+def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, float | int]:
+    """Join finished shards into one memory-mapped features.npy with its index.
+
+    Returns:
+        clips, persons, without_person (clips), bytes_per_clip and zeros (share of the values that are exactly zero).
+
+    Raises:
+        ValueError: there is no shard.
+    """
+    if not parts:
+        raise ValueError("there are no clips to pool: run `hpnet estimate` first")
+    index = pd.concat([pd.read_parquet(part / INDEX) for part in parts], ignore_index=True)
+    index.insert(2, "row", np.arange(len(index)))
+    first = np.load(parts[0] / ARRAY, mmap_mode="r", allow_pickle=False)
+    shape = (len(index), *first.shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
+    zeros = 0
+    # Not through a memory map: where the disk is full, that ends the process without a word.
+    with writing(out / ARRAY) as path, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            block = np.load(part / ARRAY, allow_pickle=False)
+            file.write(block.tobytes())
+            zeros += int(block.size - np.count_nonzero(block))
+    Features.save_index(out, index, meta)
+    clips = index.clip_id.nunique()
+    return {
+        "clips": int(clips),
+        "persons": int(index.valid.sum()),
+        "without_person": int(clips - index[index.valid].clip_id.nunique()),
+        "bytes_per_clip": round(2 * prod(shape) / clips),
+        "zeros": zeros / max(1, prod(shape)),
+    }

@@ -1,0 +1,410 @@
+"""What is installed, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..params import Params
+
+# Nothing but the standard library is imported before it is needed: what is not installed here is to be said, not met.
+
+BUILT_IN_BYTES = 2_000_000_000
+BASE_BYTES = 100_000_000
+PEOPLE_PER_CLIP = 1.2
+USUAL_FRAMES = 90.0
+BUNDLED_CLIP = (8, 120, 160, 3)
+"""Frames (T, H, W, 3) of the packaged clip, one second of a rendered person."""
+
+CARDS = {
+    "mannequin-yolo": "mannequin-yolo.json",
+    "mannequin-simcc": "mannequin-simcc.json",
+    "mannequin-xclip": "mannequin-xclip/card.json",
+}
+"""Packaged weights and the cards beside them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``needed``: the project cannot run without it."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def examine(root: Path = Path()) -> list[Check]:
+    """Every check, in the order a person would make them; those of a project where ``root`` has a params.yaml."""
+    found = [_python()]
+    found += _guarded("packages", lambda: [_requirements()])
+    found += _guarded("torch", lambda: [_torch()])
+    if found[-1].ok:
+        found += _devices()
+    checks = {"mmpose": _mmpose, "ultralytics": _ultralytics, "transformers": _transformers, "dvc": _dvc}
+    for name, check in (checks | {"video": _video}).items():
+        found += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
+    found += _guarded("weights", _packaged_weights)
+    return [*found, *_guarded("params.yaml", lambda: _project(root))]
+
+
+def _guarded(name: str, checks: Callable[[], list[Check]]) -> list[Check]:
+    """The findings of ``checks``, or one that says which package it lacked."""
+    try:
+        return checks()
+    except ImportError as error:
+        module = (error.name or name).partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError)
+        remedy = f"pip install {PACKAGE_OF.get(module, module)}" if absent else f"pip install -U {name}"
+        return [Check(name, False, _first_line(error), remedy)]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _project(root: Path) -> list[Check]:
+    """What the project of ``root`` needs; without one, what the built-in project would."""
+    if not (root / "params.yaml").is_file():
+        return [_disk(root, BUILT_IN_BYTES, "the built-in project")]
+    from ..params import load_params
+
+    try:
+        params = load_params(root / "params.yaml")
+    except (ValueError, OSError) as error:
+        return [Check("params.yaml", False, _first_line(error), "mend that line")]
+    found = [Check("params.yaml", True, "every name and value is known"), *_data(root, params)]
+    found += [*_project_weights(params), _cache_links(root)]
+    need = max(0, needed_bytes(root, params) - _made_bytes(root))
+    return [*found, _disk(root, need, "what params.yaml still has to make")]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", (3, 10) <= sys.version_info[:2] <= (3, 12), version, "use Python 3.10, 3.11 or 3.12")
+
+
+PACKAGE_OF = {"cv2": "opencv-python", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Modules that are called otherwise than what installs them."""
+
+
+def _requirements() -> Check:
+    """Whether every package that hpnet declares is installed, in a version that it can use."""
+    from packaging.requirements import Requirement
+
+    wrong, packages = [], []
+    for line in importlib.metadata.requires("hpnet") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": "mmpose"}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        if not version or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version or 'is missing'}")
+            packages.append(f"'{requirement.name}{requirement.specifier}'")
+    if wrong:
+        return Check("packages", False, ", ".join(wrong), f"pip install {' '.join(packages)}")
+    return Check("packages", True, "all that hpnet declares, in versions that it can use")
+
+
+def _torch() -> Check:
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as error:
+        remedy = "install torch and torchvision of one release: pip install -U torch torchvision"
+        return Check("torch", False, _first_line(error), remedy)
+    total = float((torch.ones(64, 64) @ torch.ones(64, 64)).sum())
+    found = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    return Check("torch", total == 64.0**3, found, "reinstall torch")
+
+
+def _devices() -> list[Check]:
+    """A small computation on the CPU and on every GPU, in every precision."""
+    torch = importlib.import_module("torch")
+    found = [_device("cpu", "CPU")]
+    if not torch.cuda.is_available():
+        return [*found, Check("GPU", True, "none: everything runs on the CPU", needed=False)]
+    for number in range(torch.cuda.device_count()):
+        found.append(_device(f"cuda:{number}", torch.cuda.get_device_name(number)))
+    return found
+
+
+def _device(name: str, called: str) -> Check:
+    from ..core.device import PRECISIONS, has_fast_bfloat16
+
+    torch = importlib.import_module("torch")
+    works: list[str] = []
+    broken: list[str] = []
+    for precision, dtype in PRECISIONS.items():
+        try:
+            x = torch.ones(8, 8, device=name, dtype=dtype)
+            right = float((x @ x).float().sum()) == 8.0**3
+        except RuntimeError:
+            right = False
+        (works if right else broken).append(precision)
+    slow = "" if has_fast_bfloat16(torch.device(name)) else " (bfloat16 is slow here)"
+    text = f"{called}: {', '.join(works) or 'nothing'} computed right{slow}"
+    remedy = "reinstall torch for this driver, or use --device cpu"
+    return Check(f"device {name}", "float32" in works, text + (f"; not {', '.join(broken)}" if broken else ""), remedy)
+
+
+BREAKAGES = {
+    "chumpy": "pip install --no-deps mmpose==1.1.0   (hpnet never imports chumpy)",
+    "xtcocotools": "pip install -U hpnet   (it brings a stand-in for xtcocotools)",
+    "mmcv._ext": "pip install mmcv-lite==2.1.0 && pip install --no-deps mmpose==1.1.0   (1.2 needs compiled ops)",
+    "mmcv": "pip install mmcv-lite==2.1.0 mmengine==0.10.7",
+    "mmengine": "pip install mmengine==0.10.7",
+    "json_tricks": "pip install json-tricks munkres",
+    "munkres": "pip install json-tricks munkres",
+}
+"""What an import of mmpose is known to stumble over -> the command that mends it; the first match counts."""
+
+
+def mmpose_remedy(message: str, otherwise: str) -> str:
+    """The command for an error message of mmpose's import."""
+    return next((command for word, command in BREAKAGES.items() if word in message), otherwise)
+
+
+def _mmpose() -> Check:
+    from ..estimate.mmpose_import import INSTALL, mmpose_classes
+
+    try:
+        mmpose_classes()
+    except (ImportError, AttributeError, AssertionError) as error:
+        return Check("mmpose", False, _first_line(error), mmpose_remedy(str(error), INSTALL))
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("mmpose", "mmengine", "mmcv-lite"))
+    return Check("mmpose", True, versions)
+
+
+def _package(name: str, use: Callable[[], object]) -> Check:
+    """Whether a package is installed, and what hpnet uses of it can be imported."""
+    try:
+        version = importlib.metadata.version(name)
+        use()
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", f"pip install {name}")
+    except (ImportError, AttributeError, RuntimeError, OSError) as error:
+        return Check(name, False, f"cannot be used: {_first_line(error)}", f"pip install --force-reinstall {name}")
+    return Check(name, True, version)
+
+
+def _ultralytics() -> Check:
+    def use() -> object:
+        from ..detect.detector import ultralytics
+
+        return ultralytics()  # nothing else may import it: see there
+
+    return _package("ultralytics", use)
+
+
+def _transformers() -> Check:
+    return _package("transformers", lambda: importlib.import_module("transformers.models.x_clip.modeling_x_clip"))
+
+
+def _dvc() -> Check:
+    return _package("dvc", lambda: importlib.import_module("dvc.repo"))
+
+
+def _video() -> Check:
+    import numpy as np
+
+    from ..core.video import VideoError, load_clip, write_video
+    from ..weights.checkpoint import ASSETS
+
+    clip = np.zeros((4, 48, 64, 3), np.uint8)
+    clip[..., 0] = 200
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            bundled = load_clip(ASSETS / "clip.mp4")
+            write_video(Path(folder) / "x.mp4", clip, fps=10)
+            back = load_clip(Path(folder) / "x.mp4")
+        except (VideoError, OSError, ValueError) as error:
+            return Check("video", False, str(error), "pip install -U av")
+    whole = bundled.shape == BUNDLED_CLIP and bundled.std() > 10
+    same = back.shape == clip.shape and abs(int(back[0, 24, 32, 0]) - 200) < 20
+    return Check("video", whole and same, "the packaged clip read, H.264 written and read back", "pip install -U av")
+
+
+def _packaged_weights() -> list[Check]:
+    from ..artifacts.formats import read_json
+    from ..weights.checkpoint import ASSETS, digest
+
+    remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
+    found = []
+    for name, card in CARDS.items():
+        if not (ASSETS / card).is_file():
+            found.append(Check(f"weights {name}", False, "missing", remedy))
+            continue
+        facts = read_json(ASSETS / card)
+        file = (ASSETS / card).parent / facts["file"]
+        whole = file.is_file() and digest(file) == facts["sha256"]
+        text = f"{file.stat().st_size / 1e6:.1f} MB, whole" if whole else "missing, or not the file its card describes"
+        found.append(Check(f"weights {name}", whole, text, remedy))
+    return found
+
+
+def _project_weights(params: Params) -> list[Check]:
+    """What params.yaml of a project names beside the packaged weights: there, and whole as far as can be told."""
+    from ..weights.catalogue import by_hand, needed, where
+    from ..weights.fetch import problem
+
+    found = []
+    for entry in needed(params):
+        if entry.packaged:
+            continue
+        check = Check(f"weights {entry.name}", True, "there and whole")
+        for file in entry.files:
+            path = where(file)
+            if path is None:
+                command = f"hpnet weights fetch {entry.name}, or " if file.url else ""
+                check = Check(check.name, False, f"{file.path} is missing", command + by_hand(entry, file))
+                break
+            wrong = problem(path, file.digest_start)
+            if wrong:
+                remedy = f"remove it, then hpnet weights fetch {entry.name}, or {by_hand(entry, file)}"
+                check = Check(check.name, False, f"{path} {wrong}", remedy)
+                break
+        found.append(check)
+    return [*found, *_own_weights(params)]
+
+
+def _own_weights(params: Params) -> list[Check]:
+    """Checkpoints that are named by a path, or that no catalogue lists."""
+    from ..detect.detector import checkpoint_file, parse_model
+    from ..weights.catalogue import CATALOGUE
+
+    found = []
+    if params.estimate.weights:
+        file = Path(params.estimate.weights)
+        text = f"{file} is {'there' if file.is_file() else 'missing'}"
+        found.append(
+            Check("estimate.weights", file.is_file(), text, "set it to the checkpoint's path, or leave it empty")
+        )
+    if params.detect.enabled and params.detect.model.removesuffix(".pt") not in CATALOGUE:
+        try:
+            kind, source = parse_model(params.detect.model)
+            text = str(checkpoint_file(source)) if kind == "ultralytics" else params.detect.model
+        except (FileNotFoundError, ValueError) as error:
+            return [*found, Check("detect.model", False, _first_line(error), "put it there, or name another model")]
+        found.append(Check("detect.model", True, text))
+    return found
+
+
+def _data(root: Path, params: Params) -> list[Check]:
+    """Whether the videos, their table or the poses are where params.yaml and dvc.yaml say."""
+    if not (root / "dvc.yaml").is_file():
+        return []
+    graph = (root / "dvc.yaml").read_text(encoding="utf-8")
+    if "hpnet data" not in graph:
+        poses = re.search(r"hpnet import [\w-]+ (\S+)", graph)
+        if poses is None:
+            return []
+        there = (root / poses[1]).exists()
+        found = f"{poses[1]} {'is there' if there else 'is missing'}"
+        return [Check("poses", there, found, "put it back, or change its place in dvc.yaml")]
+    if params.data.source != "folder":
+        return []
+    folder = root / params.data.videos
+    count = len(_videos(folder))
+    checks = [Check("videos", count > 0, f"{count} in {folder}", "set data.videos to the folder of the videos")]
+    if params.data.table:
+        there = (root / params.data.table).is_file()
+        found = f"{params.data.table} {'is there' if there else 'is missing'}"
+        checks.append(Check("table", there, found, "set data.table to the CSV of actions, or leave it empty"))
+    return checks
+
+
+def _videos(folder: Path) -> list[Path]:
+    from ..data.walk import find_videos
+
+    try:
+        return find_videos(folder).files
+    except FileNotFoundError:
+        return []
+
+
+def _cache_links(root: Path) -> Check:
+    """How DVC puts cached files into the project: by links, or as second copies."""
+    config = root / ".dvc" / "config"
+    if not config.is_file():
+        return Check("DVC cache", True, "no DVC project here", needed=False)
+    parser = configparser.ConfigParser()
+    parser.read_string(config.read_text(encoding="utf-8"))
+    kinds = parser.get("cache", "type", fallback="reflink,copy").strip("\"' ")
+    remedy = "dvc config cache.type reflink,hardlink,symlink,copy"
+    if "link" not in kinds.replace("reflink", ""):
+        return Check("DVC cache", False, f"cache.type {kinds}: files may be stored twice", remedy, needed=False)
+    with tempfile.TemporaryDirectory(dir=config.parent) as folder:
+        first, second = Path(folder) / "a", Path(folder) / "b"
+        first.write_bytes(b"x")
+        try:
+            second.hardlink_to(first)
+        except OSError:
+            return Check("DVC cache", True, f"cache.type {kinds}; this disk makes no hard links", needed=False)
+    return Check("DVC cache", True, f"cache.type {kinds}; hard links work here", needed=False)
+
+
+def needed_bytes(root: Path, params: Params) -> int:
+    """About how much room the stages of params.yaml take, from the number of clips and the cached windows.
+
+    Clips and frames come from clips.csv where it is there, else from the folder of videos or the plan of the benchmark;
+    channels from the estimate stage's own notes, else 96 as in the paper's network.
+    """
+    clips, frames = _clip_counts(root, params)
+    joints, channels = 17, dict.fromkeys(params.estimate.taps, 96)
+    meta = root / "artifacts" / "estimate" / "meta.json"
+    if meta.is_file():
+        stored = json.loads(meta.read_text(encoding="utf-8"))
+        joints = len(stored["skeleton"]["joints"])
+        channels = {tap: stored["taps"].get(tap, [96])[0] for tap in params.estimate.taps}
+    samples = frames * joints * params.estimate.window**2
+    windows = samples * sum(channels.values()) * 2
+    pooled = params.pool.frames * joints * max(channels.values(), default=3) * 2
+    jpegs = (params.detect.frames or frames) * 20_000
+    return round(clips * (windows + pooled + jpegs) * PEOPLE_PER_CLIP) + BASE_BYTES
+
+
+def _clip_counts(root: Path, params: Params) -> tuple[int, float]:
+    """Clips and mean frames per clip."""
+    from ..artifacts.formats import Clips
+
+    if (root / "artifacts" / "data" / "clips.csv").is_file():
+        table = Clips.load(root / "artifacts" / "data").table
+        return len(table), float(table.frames.mean()) if len(table) else 0.0
+    if params.data.source == "folder":
+        return len(_videos(root / params.data.videos)), USUAL_FRAMES
+    section = params.data
+    return section.subjects * section.cameras * section.repetitions * 18, float(section.frames)
+
+
+def _made_bytes(root: Path) -> int:
+    """What the stages have made here already."""
+    return sum(file.stat().st_size for file in (root / "artifacts").rglob("*") if file.is_file())
+
+
+def _disk(root: Path, need: int, what: str) -> Check:
+    if not os.access(root, os.W_OK):
+        return Check("disk", False, f"{root.resolve()} cannot be written to", "work in a folder of your own")
+    free = shutil.disk_usage(root).free
+    text = f"{free / 1e9:.0f} GB free here, {what} takes about {need / 1e9:.1f} GB"
+    return Check("disk", free > need, text, "make room, or lower estimate.window (1 takes least)")

@@ -1,0 +1,135 @@
+"""Making a project folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..data.index import Labelled, label_folder
+from ..data.table import refuse_copies
+from ..data.walk import find_videos
+from ..params import DataParams, validate
+from . import render
+from .presets import Preset, Values, get
+
+
+def make_project(
+    folder: Path, name: str, videos: Path | None = None, table: Path | None = None, poses: Path | None = None
+) -> dict[str, str]:
+    """Write the files of a new project and return them by name.
+
+    Args:
+        folder: made where it is missing; files in it that are in the way stop everything before anything is written.
+        name: a preset.
+        videos: folder of videos, for presets that read videos.
+        table: CSV of their actions, for preset ``folder``.
+        poses: .npz of 3-D poses, for presets of poses.
+
+    Raises:
+        ValueError: unknown preset, or something given that the preset does not read, or the table does not fit.
+        FileNotFoundError: what must be given is missing.
+        FileExistsError: a file of the project is there already.
+    """
+    preset = get(name)
+    values = _values(folder, name, preset, videos, table, poses)
+    validate(values, f"preset {name}")
+    npz = "" if poses is None else _reach(poses, folder)
+    files = {
+        "params.yaml": render.render_params(preset, values),
+        "dvc.yaml": render.render_dvc(preset, values, npz),
+        "README.md": render.render_readme(name, preset, values, in_git(folder)),
+        ".gitignore": render.GITIGNORE,
+        ".dvcignore": render.DVCIGNORE,
+        ".dvc/config": render.DVC_CONFIG.format(scm="" if in_git(folder) else "    no_scm = true\n"),
+        ".dvc/.gitignore": render.DVC_GITIGNORE,
+    }
+    there = [file for file in files if (folder / file).exists()]
+    if there:
+        raise FileExistsError(
+            f"{folder / there[0]} is there already, and nothing is overwritten: name a new folder, or move it away"
+        )
+    for file, text in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    (folder / "weights").mkdir(exist_ok=True)
+    return files
+
+
+def in_git(folder: Path) -> bool:
+    """Whether the folder is, or will be, inside a git work tree."""
+    place = folder.absolute()
+    return any((parent / ".git").exists() for parent in (place, *place.parents))
+
+
+def _values(
+    folder: Path, name: str, preset: Preset, videos: Path | None, table: Path | None, poses: Path | None
+) -> Values:
+    values: Values = {key: dict(section) for key, section in preset.values.items()}
+    if preset.poses:
+        if videos is not None or table is not None:
+            raise ValueError(f"preset {name} reads 3-D poses: give --poses FILE.npz instead of --videos or --table")
+        if poses is None:
+            raise FileNotFoundError(f"preset {name} needs --poses FILE.npz: {preset.data}")
+        if not poses.is_file():
+            raise FileNotFoundError(f"--poses {poses} is missing; expected {preset.data}")
+        return values
+    if poses is not None:
+        raise ValueError(f"preset {name} reads videos, not --poses")
+    data = values["data"]
+    if data.get("source") != "folder":
+        if videos is not None or table is not None:
+            raise ValueError(f"preset {name} renders its clips: leave --videos and --table out, or take preset folder")
+        return values
+    if table is not None and name != "folder":
+        raise ValueError(f"preset {name} reads actions and splits from the clips' names: leave --table out")
+    if videos is None:
+        raise FileNotFoundError(f"preset {name} needs --videos DIR: {preset.data}")
+    find_videos(videos)
+    if name == "folder":
+        _refuse_leaks_and_one_class(videos, table)
+    data["videos"] = _reach(videos, folder)
+    if table is not None:
+        data["table"] = _reach(table, folder)
+    return values
+
+
+def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
+    """The videos of a project of a preset, with the labels and splits that ``hpnet data`` will give them."""
+    data = get(name).values["data"]
+    return label_folder(videos, DataParams.model_validate({**data, "table": str(table or "")}))
+
+
+def missing_weights(folder: Path, name: str) -> list[str]:
+    """Networks that a project of a preset needs and whose weights are not where it will look for them."""
+    preset = get(name)
+    if preset.poses or not preset.values.get("estimate", {}).get("model"):
+        return []  # none, or packaged
+    from ..weights import catalogue as weights_catalogue
+    from ..weights import checkpoint as weights
+
+    places = [folder / place for place in weights.search_folders()]
+    return [
+        entry.name
+        for entry in weights_catalogue.of_preset(name)
+        if not all(any((place / file.path).is_file() for place in places) for file in entry.files)
+    ]
+
+
+def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:
+    labelled = label_videos("folder", videos, table)
+    files, rows = labelled.files, labelled.table
+    found = sorted(set(rows.class_name) - {""})
+    if len(found) < 2:
+        what = f"are all of action {found[0]!r}" if found else "have no action"
+        raise ValueError(f"the videos below {videos} {what}: expected a sub-folder per action, or --table")
+    if not (rows.split == "train").any():
+        raise ValueError(f"no video below {videos} trains: expected a folder train beside those of the other splits")
+    refuse_copies(files, rows.split.tolist())
+
+
+def _reach(path: Path, folder: Path) -> str:
+    """How the project names a path: relative when it lies in the project, absolute otherwise."""
+    target, base = path.absolute(), folder.absolute()
+    return os.path.relpath(target, base) if target.is_relative_to(base) else str(target)

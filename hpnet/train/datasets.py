@@ -1,0 +1,244 @@
+"""Pooled features as batches for networks: people in slots, missing people masked, statistics from training clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..artifacts.formats import Clips, FeatureMeta, Features
+from ..models.streams import joints_at, transform
+from .loop import Indices, LabelledClips
+
+GPU_RESIDENT_SHARE = 0.5
+_SIDE = re.compile(
+    r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
+)
+"""A side in a class name: a word of its own, also in snake_case and CamelCase; not the "right" of "upright"."""
+MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
+
+
+def labelled_clips(clips: Clips) -> LabelledClips:
+    """The usable clips of a table, in its order."""
+    table = clips.usable()
+    return LabelledClips(
+        tuple(str(c) for c in table.clip_id),
+        tuple(str(s) for s in table.split),
+        table.label.to_numpy(dtype=np.int64, copy=True),
+        clips.num_classes,
+        mirror_partners(clips.class_names),
+    )
+
+
+def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> NDArray[np.int64]:
+    """Row of every clip's people in the feature array: (N, M), -1 where there is nobody.
+
+    Args:
+        known: clip ids of the whole clip table, also of clips that could not be used.
+
+    Raises:
+        ValueError: a clip without features, features of an unknown clip, or two rows for one person; names the clip.
+    """
+    index = features.index
+    strange = sorted(set(index.clip_id) - known)
+    if strange:
+        raise ValueError(
+            f"features hold clip {strange[0]!r}, which clips.csv does not ({len(strange)} such): run `hpnet pool` again"
+        )
+    missing = sorted(set(clips.clip_ids) - set(index.clip_id))
+    if missing:
+        raise ValueError(
+            f"clip {missing[0]!r} of clips.csv has no features ({len(missing)} such): run detect, estimate, pool again"
+        )
+    twice = index[index.duplicated(["clip_id", "person"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise ValueError(f"features index: clip {row.clip_id!r} has two rows for person {row.person}")
+    outside = index[(index.row < 0) | (index.row >= len(features.array))]
+    if len(outside):
+        row = outside.iloc[0]
+        raise ValueError(
+            f"features index: clip {row.clip_id!r} is at row {row.row}, features have {len(features.array)} rows"
+        )
+    position = {clip_id: n for n, clip_id in enumerate(clips.clip_ids)}
+    rows = np.full((len(clips.clip_ids), int(index.person.max()) + 1), -1, dtype=np.int64)
+    for clip_id, person, row, valid in zip(index.clip_id, index.person, index.row, index.valid, strict=True):
+        if valid and clip_id in position:
+            rows[position[clip_id], person] = row
+    return rows
+
+
+@dataclass(frozen=True)
+class PersonBatch:
+    """A batch for a topology network, on the device but for the mask.
+
+    Attributes:
+        features: (N, C, T, V, M) float32, zeros where nobody is.
+        valid: (N, M) bool, on the host: how many people there are is then known without waiting for a GPU.
+        labels: (N,) int64, -1 where unknown.
+        targets: (N, K) class probabilities of mixed training clips; None: the labels.
+    """
+
+    features: Tensor
+    valid: Tensor
+    labels: Tensor
+    targets: Tensor | None = None
+
+
+class PersonFeatures:
+    """Pooled features (P, T, V, C) as (N, C, T, V, M) batches of clips.
+
+    They are copied to a GPU as float16 when they fit into half of its free memory. Otherwise, and on a CPU, they are
+    read through the memory map batch by batch, so that processes side by side share one copy.
+
+    Args:
+        array: (P, T, V, C) float16.
+        rows: (N, M), see :func:`person_rows`.
+        labels: (N,) int64.
+    """
+
+    def __init__(
+        self, array: NDArray[np.float16], rows: NDArray[np.int64], labels: Indices, device: torch.device
+    ) -> None:
+        self.device = device
+        self.rows = torch.from_numpy(rows)
+        self.labels = torch.from_numpy(labels)
+        self._mapped = array
+        self._resident: Tensor | None = None
+        if array.nbytes <= _room(device):
+            self._resident = torch.from_numpy(np.array(array)).to(device)
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return int(self._mapped.shape[1])
+
+    def batch(self, clips: Indices) -> PersonBatch:
+        """The clips at ``clips`` (n,), not augmented."""
+        chosen = torch.from_numpy(clips)
+        rows = self.rows[chosen]  # (N, M)
+        valid = rows >= 0
+        if self._resident is not None:
+            people = self._resident[self._sent(rows.clamp(min=0))].float()
+        else:
+            people = self._sent(torch.from_numpy(self._mapped[rows.clamp(min=0).numpy()])).float()
+        people = people * self._sent(valid)[:, :, None, None, None]
+        # (N, M, T, V, C) -> (N, C, T, V, M)
+        return PersonBatch(people.permute(0, 4, 2, 3, 1), valid, self._sent(self.labels[chosen]))
+
+    def _sent(self, array: Tensor) -> Tensor:
+        """``array`` on the device, without waiting until it is there."""
+        return array.to(self.device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean and standard deviation (C,) float32 of a stream's channels over people, frames and joints."""
+
+    mean: Tensor
+    sd: Tensor
+
+
+def measure(
+    array: NDArray[np.float16],
+    rows: NDArray[np.int64],
+    clips: LabelledClips,
+    *,
+    stream: str,
+    parents: tuple[int, ...],
+) -> ChannelStatistics:
+    """Statistics of what ``stream`` sees, over the valid people of the *training* clips alone; checks every clip.
+
+    A constant channel gets sd 1, so that it stays zero after the mean is taken.
+
+    Raises:
+        ValueError: a feature is NaN or infinite (names the clip), or no training clip has a person.
+    """
+    channels = array.shape[3]
+    total, square, count = np.zeros(channels), np.zeros(channels), 0
+    for number, split in enumerate(clips.splits):
+        own = rows[number][rows[number] >= 0]
+        people = array[own].astype(np.float32)  # (m, T, V, C)
+        if not np.isfinite(people).all():
+            raise ValueError(
+                f"features of clip {clips.clip_ids[number]!r} are not finite: run estimate and pool again for this clip"
+            )
+        if split == "train" and clips.labels[number] >= 0 and len(own):
+            # (m, T, V, C) -> (1, C, T, V, m)
+            seen = transform(stream, people.transpose(3, 1, 2, 0)[None], parents).astype(np.float64)
+            total += seen.sum((0, 2, 3, 4))
+            square += (seen**2).sum((0, 2, 3, 4))
+            count += seen.size // channels
+    if not count:
+        raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
+    mean = total / count
+    sd = np.sqrt(np.maximum(square / count - mean**2, 0))
+    sd[sd < 1e-6] = 1.0
+    return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
+
+
+def mirror_partners(names: Sequence[str]) -> Indices:
+    """The class (K,) that each class becomes in a mirror; -1 where it becomes none of them.
+
+    A class whose name holds no side stays what it is. One that names a side becomes the class with the same name on
+    the other side ("turn left", "turn right"); where there is no such class, its clips have no mirror image.
+    """
+    exact = {name: label for label, name in enumerate(names)}
+    folded = {name.casefold(): label for name, label in exact.items()}
+    found = []
+    for label, name in enumerate(names):
+        other = _SIDE.sub(_other_side, name)
+        found.append(label if other == name else exact.get(other, folded.get(other.casefold(), -1)))
+    return np.array(found, dtype=np.int64)
+
+
+def _other_side(match: re.Match[str]) -> str:
+    word = match[0]
+    other = {"left": "right", "right": "left"}[word.lower()]
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+
+def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[Tensor, Tensor]:
+    """Which clips of a batch are mirrored, and what they then show.
+
+    Args:
+        labels: (N,), -1 where unknown.
+        chosen: (N,) bool, drawn; a clip whose class has no mirror image is not mirrored.
+        partners: (K,), of :func:`mirror_partners`.
+
+    Returns:
+        (N,) bool and (N,) labels.
+    """
+    table = torch.from_numpy(partners).to(labels.device, non_blocking=True)
+    other = torch.where(labels >= 0, table[labels.clamp(min=0)], labels)
+    chosen = chosen & ((other >= 0) | (labels < 0))
+    return chosen, torch.where(chosen, other, labels)
+
+
+def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
+    """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
+
+    Joints swap their places; of 2-D and 3-D poses, whose origin is the person's, x changes its sign too.
+
+    Raises:
+        ValueError: features of this kind have no mirror image.
+    """
+    if meta.kind not in MIRRORED_KINDS:
+        raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
+    mirrored = features[:, :, :, joints_at(meta.skeleton.mirror, features)]
+    if meta.kind in ("pose2d", "pose3d"):
+        mirrored[:, 0] = -mirrored[:, 0]
+    return torch.where(chosen[:, None, None, None, None], mirrored, features)
+
+
+def _room(device: torch.device) -> int:
+    """How many bytes of features may be copied to a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * GPU_RESIDENT_SHARE)
+    return 0

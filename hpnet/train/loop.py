@@ -1,0 +1,616 @@
+"""The training loop of every stream: plain epochs, a checkpoint after each, the epoch chosen on validation.
+
+A *task* knows the data and the loss; :func:`fit` knows epochs, device, precision, several GPUs (accelerate), resuming
+and the choice of the epoch. Nothing here sees the test split before that: ask for it with :func:`predict`
+or :func:`finish` after :func:`fit` returned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from math import ceil, cos, pi
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..artifacts.formats import LABELLING, Labelling, Scores, TrainedFeatures, write_json, writing
+from ..core.metrics import mean_class_accuracy, top_k
+from ..models.synchronised import synchronise
+from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
+
+Indices: TypeAlias = NDArray[np.int64]
+Schedule: TypeAlias = Callable[[float], float]
+"""Epoch progress, 0..epochs (fractional) -> factor of every parameter group's learning rate."""
+
+CHECK_EVERY_STEPS = 50
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
+
+    Attributes:
+        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
+    """
+
+    clip_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: Indices
+    num_classes: int
+    partners: Indices | None = None
+
+    def __post_init__(self) -> None:
+        if self.partners is not None and len(self.partners) != self.num_classes:
+            raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
+        if not len(self.clip_ids) == len(self.splits) == len(self.labels):
+            raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
+
+    def of(self, split: str, *, labelled: bool = False) -> Indices:
+        """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
+        known = self.labels >= 0
+        return np.array(
+            [i for i, s in enumerate(self.splits) if s == split and (known[i] or not labelled)], dtype=np.int64
+        )
+
+    def require_training(self) -> None:
+        """Refuse a table without a single labelled training clip."""
+        if not len(self.of("train", labelled=True)):
+            raise ValueError(
+                f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
+            )
+
+    def mirror_partners(self) -> Indices:
+        """(K,) :attr:`partners`, or every class itself."""
+        return np.arange(self.num_classes) if self.partners is None else self.partners
+
+    def labelling(self, class_names: Sequence[str]) -> Labelling:
+        """What a run is made from: labelled training clips to learn, validation and test clips to score."""
+        used = {
+            clip_id: (int(label), split)
+            for clip_id, label, split in zip(self.clip_ids, self.labels, self.splits, strict=True)
+            if split in ("val", "test") or (split == "train" and label >= 0)
+        }
+        return Labelling(tuple(class_names), used)
+
+    def untrained_classes(self) -> list[int]:
+        """Classes that no training clip shows; the network cannot learn them."""
+        return sorted(set(range(self.num_classes)) - set(self.labels[self.of("train", labelled=True)].tolist()))
+
+
+class Task(Protocol):
+    """What :func:`fit` and :func:`predict` need to know of a stream.
+
+    ``train_batches`` and ``eval_batches`` give (clip indices (n,), batch) of *this process's* share, on the device: use
+    :func:`shuffled_batches` and :func:`ordered_batches`. Batches are opaque here. Randomness of an epoch comes from
+    the seed and the epoch alone, so that a resumed run repeats it.
+    """
+
+    clips: LabelledClips
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches ``train_batches`` gives."""
+        ...
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Indices, Any]]:
+        """Augmented training batches of one epoch (0-based)."""
+        ...
+
+    def eval_batches(self, split: str) -> Iterator[tuple[Indices, Any]]:
+        """Batches of a split, not augmented."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Scalar training loss."""
+        ...
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(n, K) scores."""
+        ...
+
+    def trained_features(self, model: nn.Module, batch: Any) -> Tensor | None:
+        """(n, D) what the classifier sees, for Fig. 6; None where scores are not made by a classifier."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What :func:`fit` did. The model holds the weights of ``chosen``."""
+
+    chosen: Epoch
+    chosen_by: str
+    history: tuple[Epoch, ...]
+    resumed_from: int
+
+
+@dataclass
+class Clock:
+    """Seconds of training so far, and of them how many were spent waiting for batches."""
+
+    data_s: float = 0.0
+    total_s: float = 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time, 0..1."""
+        return self.data_s / self.total_s if self.total_s else 0.0
+
+    def timed(self, batches: Iterator[tuple[Indices, Any]]) -> Iterator[tuple[Indices, Any]]:
+        """The same batches; what passes between asking for one and having it counts as waiting."""
+        while True:
+            asked = time.perf_counter()
+            found = next(batches, None)
+            self.data_s += (had := time.perf_counter()) - asked
+            if found is not None:
+                yield found
+            self.total_s += time.perf_counter() - asked if found is not None else had - asked
+            if found is None:
+                return
+
+
+class WeightAverage:
+    """Exponential moving average of a model's floating-point state (Polyak and Juditsky, 1992).
+
+    The average starts at weights that nothing has been learned in, so update n keeps at most (1 + n) / (10 + n) of it.
+
+    Args:
+        decay: share of the old average that an :meth:`update` keeps in the long run.
+        updates: how many there have been.
+    """
+
+    def __init__(self, model: nn.Module, decay: float, updates: int = 0) -> None:
+        self.decay = decay
+        self.updates = updates
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards the model's weights; call it after every step."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, value in model.state_dict().items():
+            if name in self.state:
+                self.state[name].lerp_(value, 1 - decay)
+
+    @contextmanager
+    def used(self, model: nn.Module) -> Iterator[None]:
+        """The model has the averaged weights inside, its own again after."""
+        own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        model.load_state_dict({**own, **self.state})
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+
+def lr_scale(batch_size: int, accumulate: int, lr_batch: int | None) -> float:
+    """Factor of the learning rate: linear in the clips per step (Goyal et al., 2017), all processes together.
+
+    ``batch_size`` is of all processes; ``lr_batch`` is the clips per step that the rate is meant for, None: a batch.
+    """
+    return batch_size * accumulate / (lr_batch or batch_size)
+
+
+def make_accelerator(device: torch.device, precision: str = "float32", deterministic: bool = False) -> Accelerator:
+    """accelerate's view of the device and precision (float32, bfloat16, float16).
+
+    Under ``accelerate launch`` every process takes its own GPU. One process can make only one kind.
+
+    Args:
+        deterministic: refuse every operation that may give other bits in another run; on CPU none that is used here
+            does, and cuDNN is deterministic always.
+
+    Raises:
+        ValueError: unknown precision, or float16 without a GPU.
+    """
+    modes = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+    if precision not in modes:
+        raise ValueError(f"--precision {precision!r} is unknown; choose from {', '.join(modes)}")
+    if precision == "float16" and device.type == "cpu":
+        raise ValueError("--precision float16 needs a GPU to train; use bfloat16 or float32 here")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    torch.backends.cudnn.deterministic = True
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
+
+
+def run_key(**parts: Any) -> str:
+    """The name of a run's checkpoint folder: a hash of everything that decides its result, given as JSON values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def fit(
+    task: Task,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    schedule: Schedule,
+    epochs: int,
+    seed: int,
+    folder: Path,
+    accelerator: Accelerator,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    ema: float = 0.0,
+    clock: Clock | None = None,
+) -> FitResult:
+    """Train ``model`` in place and leave the weights of the chosen epoch in it.
+
+    After every epoch ``folder`` holds a whole checkpoint (written beside, then renamed); a run that was killed goes on
+    after its last finished epoch and ends with the weights of an unbroken one. ``on_epoch`` is called for every epoch,
+    also for those that an earlier run had finished.
+
+    Args:
+        schedule: see :data:`Schedule`; :func:`warmup_schedule` makes one. Each parameter group keeps its own base rate.
+        folder: checkpoints of exactly this configuration; the caller derives its name from everything that decides it.
+        clip_norm: largest gradient norm, or None.
+        accumulate: batches per step of the optimiser; the last step of an epoch may have fewer.
+        ema: decay of a :class:`WeightAverage` that is validated and kept in the weights' place; 0: none.
+        clock: is told how long training took.
+
+    With several processes, batch norm sees the batches of all (:mod:`hpnet.models.synchronised`), and the loss is the
+    mean over all their clips: without dropout, noise and mixing the result is that of one process, up to rounding.
+
+    Raises:
+        ValueError: no training clip.
+        FloatingPointError: the loss was not finite; names the step and its clips. The last checkpoint is kept.
+    """
+    task.clips.require_training()
+    folder.mkdir(parents=True, exist_ok=True)
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    if accelerator.num_processes > 1:
+        synchronise(model)
+    network, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    average = WeightAverage(model, ema) if ema else None
+    averaged = average.state if average else None
+    history = resume(folder, accelerator, model, wrapped_optimizer, averaged)
+    start = len(history)
+    if average:
+        average.updates = start * ceil(task.steps_per_epoch / accumulate)
+    loop = _Loop(task, model, network, wrapped_optimizer, rates, schedule, accelerator, clip_norm, accumulate, average)
+    clock = clock or Clock()
+    for finished in history:
+        if on_epoch:
+            on_epoch(finished)
+
+    for epoch in range(start, epochs):
+        seed_epoch(seed, epoch, accelerator.process_index)
+        network.train()
+        train_loss = _train_epoch(loop, epoch, clock)
+        lr = float(wrapped_optimizer.param_groups[0]["lr"])
+        with average.used(model) if average else nullcontext():
+            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator)))
+            if accelerator.is_main_process:
+                save_best(folder, model, history)
+        if accelerator.is_main_process:
+            save_last(folder, accelerator, model, wrapped_optimizer, history, averaged)
+        accelerator.wait_for_everyone()
+        if on_epoch:
+            on_epoch(history[-1])
+
+    chosen = best_epoch(history)
+    model.load_state_dict(load_file(whole_best(folder, chosen)))
+    return FitResult(chosen, chosen_by(chosen), tuple(history), start)
+
+
+def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) -> tuple[Indices, NDArray[np.float32]]:
+    """Scores of a split in evaluation mode: clip indices (n,) in ascending order, logits (n, K) float32."""
+    found = _evaluate(task, model, split, accelerator, task.logits)
+    return found or (np.zeros(0, np.int64), np.zeros((0, task.clips.num_classes), np.float32))
+
+
+def trained_features(
+    task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")
+) -> TrainedFeatures | None:
+    """What the classifier sees of the clips of ``splits``; None where there is no classifier, or no clip."""
+    parts = [_evaluate(task, model, split, accelerator, task.trained_features) for split in splits]
+    found = [part for part in parts if part]
+    if not found:
+        return None
+    clip_ids = tuple(task.clips.clip_ids[i] for indices, _ in found for i in indices)
+    return TrainedFeatures(clip_ids, np.concatenate([features for _, features in found]))
+
+
+def _evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    accelerator: Accelerator,
+    look: Callable[[nn.Module, Any], Tensor | None],
+) -> tuple[Indices, NDArray[np.float32]] | None:
+    """What ``look`` makes of a split in evaluation mode, clips in ascending order; None if it makes nothing."""
+    model.to(accelerator.device).eval()
+    found: list[tuple[Indices, NDArray[np.float32]]] = []
+    with torch.inference_mode():
+        for indices, batch in task.eval_batches(split):
+            with accelerator.autocast():
+                values = look(model, batch)
+            if values is None:
+                break  # not return: a process without batches is waiting for the others below
+            found.append((indices, values.float().cpu().numpy()))
+    if accelerator.num_processes > 1:
+        found = gather_object(found)
+    if not found:
+        return None
+    indices = np.concatenate([i for i, _ in found])
+    order = np.argsort(indices, kind="stable")
+    return indices[order], np.concatenate([x for _, x in found])[order]
+
+
+def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")) -> Scores:
+    """Scores of the clips of ``splits``, split by split, for ``scores.parquet``. Call it once the epoch is chosen.
+
+    Raises:
+        FloatingPointError: a score is not finite; names the clip.
+    """
+    parts = [predict(task, model, split, accelerator) for split in splits]
+    indices = np.concatenate([i for i, _ in parts])
+    logits = np.concatenate([x for _, x in parts])
+    broken = np.flatnonzero(~np.isfinite(logits).all(1))
+    if len(broken):
+        clip_id = task.clips.clip_ids[indices[broken[0]]]
+        raise FloatingPointError(f"clip {clip_id!r} has a score that is not finite: {_remedy(accelerator)}")
+    return Scores(
+        tuple(task.clips.clip_ids[i] for i in indices),
+        tuple(task.clips.splits[i] for i in indices),
+        task.clips.labels[indices],
+        logits,
+    )
+
+
+def finish(
+    task: Task, model: nn.Module, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]
+) -> dict[str, Any]:
+    """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went),
+    ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (what it sees) into ``out``.
+
+    Args:
+        card: with ``classes``, the class names; all three note them, labels and splits as what they were made from.
+
+    Returns:
+        ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
+        and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1.
+    """
+    labelling = task.clips.labelling(card["classes"])
+    scores = replace(score(task, model, accelerator), labelling=labelling)
+    features = trained_features(task, model, accelerator)
+    metrics: dict[str, Any] = {
+        split: split_metrics(scores.split(split), task.clips.num_classes)
+        for split in ("val", "test")
+        if len(task.clips.of(split, labelled=True))
+    }
+    metrics["epoch"] = result.chosen.epoch
+    metrics["parameters"] = sum(p.numel() for p in model.parameters())
+    if accelerator.is_main_process:
+        state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        with writing(out / "model.safetensors") as file:
+            save_file(state, file, {LABELLING: labelling.without_test().to_text()})
+        scores.save(out / "scores.parquet")
+        if features is not None:
+            features.save(out / "trained_features.parquet")
+        training = {
+            "chosen": result.chosen.__dict__,
+            "chosen_by": result.chosen_by,
+            "epochs": len(result.history),
+            "parameters": metrics["parameters"],
+            "untrained_classes": task.clips.untrained_classes(),
+            LABELLING: labelling.without_test().digest,
+        }
+        write_json(out / "config.json", {**card, **training})
+    return metrics
+
+
+def split_metrics(scores: Scores, num_classes: int) -> dict[str, float]:
+    """clips, top1, top5 (with more than 5 classes) and mean_class_accuracy of the labelled clips of one split."""
+    known = scores.labels >= 0
+    logits, labels = scores.logits[known], scores.labels[known]
+    found = {"clips": int(known.sum()), "top1": top_k(logits, labels, 1)}
+    if num_classes > 5:
+        found["top5"] = top_k(logits, labels, 5)
+    return {**found, "mean_class_accuracy": mean_class_accuracy(logits, labels)}
+
+
+def warmup_schedule(
+    kind: str, epochs: int, warmup_epochs: int, steps: Sequence[int] = (), decay: float = 0.1
+) -> Schedule:
+    """Linear warm-up from zero, then ``step`` (times ``decay`` at each epoch of ``steps``) or ``cosine`` (to zero)."""
+
+    def step(progress: float) -> float:
+        return float(decay ** sum(progress >= at for at in steps))
+
+    def cosine(progress: float) -> float:
+        return 0.5 * (1 + cos(pi * min(1.0, (progress - warmup_epochs) / max(1, epochs - warmup_epochs))))
+
+    kinds = {"step": step, "cosine": cosine}
+    if kind not in kinds:
+        raise ValueError(f"unknown schedule {kind!r}: choose from {', '.join(kinds)}")
+    after = kinds[kind]
+
+    def schedule(progress: float) -> float:
+        return progress / warmup_epochs if progress < warmup_epochs else after(progress)
+
+    return schedule
+
+
+def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
+    """Seed torch for one epoch (dropout, noise): a resumed run draws the numbers of an unbroken one."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, process]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def batch_count(clips: int, batch_size: int) -> int:
+    """How many batches :func:`shuffled_batches` gives: a last batch of one clip joins the one before it."""
+    count = ceil(clips / batch_size)
+    return count - 1 if batch_size > 1 and clips > batch_size and clips % batch_size == 1 else count
+
+
+def shuffled_batches(
+    indices: Indices, batch_size: int, *, seed: int, epoch: int, process: int = 0, processes: int = 1
+) -> Iterator[Indices]:
+    """One epoch's batches of clip indices, shuffled by (seed, epoch); each process takes its slice of every batch.
+
+    A last batch of a single clip, which batch statistics cannot use, joins the batch before it. Where a batch has fewer
+    clips than there are processes, clips repeat, so that all processes take the same number of steps.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    count = batch_count(len(order), batch_size)
+    for number in range(count):
+        stop = len(order) if number == count - 1 else (number + 1) * batch_size
+        batch = order[number * batch_size : stop]
+        if len(batch) < processes:
+            batch = np.resize(batch, processes)
+        yield batch[process::processes]
+
+
+def ordered_batches(indices: Indices, batch_size: int, *, process: int = 0, processes: int = 1) -> Iterator[Indices]:
+    """Batches in the given order; each process takes every ``processes``-th batch."""
+    starts = range(0, len(indices), batch_size)
+    return (indices[s : s + batch_size] for s in starts[process::processes])
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from epoch to epoch. ``network`` is ``model`` as accelerate wraps it."""
+
+    task: Task
+    model: nn.Module
+    network: nn.Module
+    optimizer: Any
+    rates: Sequence[float]
+    schedule: Schedule
+    accelerator: Accelerator
+    clip_norm: float | None
+    accumulate: int
+    average: WeightAverage | None
+
+
+def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
+    """One pass over the training batches; the mean loss over all batches."""
+    task, accelerator, count = loop.task, loop.accelerator, loop.task.steps_per_epoch
+    losses: list[Tensor] = []
+    unchecked: list[tuple[int, Indices]] = []
+    for step, (indices, batch) in enumerate(clock.timed(task.train_batches(epoch))):
+        first = step - step % loop.accumulate
+        together = min(loop.accumulate, count - first)
+        stepping = step == first + together - 1
+        if step == first:
+            loop.optimizer.zero_grad()
+        with nullcontext() if stepping else accelerator.no_sync(loop.network):
+            with accelerator.autocast():
+                loss = task.loss(loop.network, batch) * _share(indices, accelerator)
+            accelerator.backward(loss / together)
+        if stepping:
+            _step(loop, epoch + (first + together / 2) / count)
+        losses.append(loss.detach().float())
+        unchecked.append((step, indices))
+        # Reading a loss waits for the device, so they are read some steps at a time.
+        if len(unchecked) == CHECK_EVERY_STEPS:
+            _require_finite(losses[-len(unchecked) :], unchecked, epoch, loop)
+            unchecked = []
+    _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, loop)
+    _require_finite_weights(loop, epoch, count - 1, indices)
+    return float(accelerator.gather(torch.stack(losses)).mean())
+
+
+def _step(loop: _Loop, progress: float) -> None:
+    """Take the optimiser's step at a learning rate of this progress (epochs, the middle of the step)."""
+    factor = loop.schedule(progress)
+    for group, rate in zip(loop.optimizer.param_groups, loop.rates, strict=True):
+        group["lr"] = rate * factor
+    if loop.clip_norm is not None:
+        loop.accelerator.clip_grad_norm_(loop.network.parameters(), loop.clip_norm)
+    loop.optimizer.step()
+    if loop.average is not None:
+        loop.average.update(loop.model)
+
+
+def _share(indices: Indices, accelerator: Accelerator) -> float:
+    """Weight of this process's mean loss, so that the mean over processes is the mean over all clips."""
+    if accelerator.num_processes == 1:
+        return 1.0
+    everyone = accelerator.reduce(torch.tensor(float(len(indices)), device=accelerator.device), "sum")
+    return len(indices) * accelerator.num_processes / float(everyone)
+
+
+def _require_finite(losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices]], epoch: int, loop: _Loop) -> None:
+    if not losses:
+        return
+    broken = np.flatnonzero(~np.isfinite(torch.stack(list(losses)).cpu().numpy()))
+    if len(broken):
+        step, indices = steps[broken[0]]
+        raise diverged("loss", epoch, step, loop.task.clips, indices, loop.accelerator)
+
+
+def _require_finite_weights(loop: _Loop, epoch: int, step: int, indices: Indices) -> None:
+    """Refuse an epoch whose last steps broke the weights: no loss was computed with them yet."""
+    kept = [loop.model.state_dict(), loop.average.state if loop.average else {}]
+    if not all_finite([value for state in kept for value in state.values()]):
+        raise diverged("weights", epoch, step, loop.task.clips, indices, loop.accelerator)
+
+
+def all_finite(values: Sequence[Tensor]) -> bool:
+    """Whether no number of the floating-point ones is infinite or NaN; waits for their device once."""
+    return bool(torch.stack([value.isfinite().all() for value in values if value.is_floating_point()]).all())
+
+
+def diverged(
+    what: str, epoch: int, step: int, clips: LabelledClips, indices: Indices, accelerator: Accelerator
+) -> FloatingPointError:
+    """What is raised when the loss of a step, over the clips at ``indices``, or the weights after it are not finite.
+
+    Args:
+        what: ``loss`` or ``weights``.
+    """
+    names = ", ".join(clips.clip_ids[i] for i in indices[:4]) + (", ..." if len(indices) > 4 else "")
+    where = f"{'loss of' if what == 'loss' else 'weights after'} epoch {epoch}, step {step}"
+    return FloatingPointError(
+        f"the {where} {'is' if what == 'loss' else 'are'} not finite (clips {names}): {_remedy(accelerator)}. "
+        f"Finished epochs are kept; with other settings training starts anew"
+    )
+
+
+def _remedy(accelerator: Accelerator) -> str:
+    narrow = accelerator.mixed_precision != "no"
+    return "lower lr, raise warmup_epochs or use --precision float32" if narrow else "lower lr or raise warmup_epochs"
+
+
+def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[float | None, float | None]:
+    """Cross-entropy and accuracy on the validation clips; (None, None) without any."""
+    if not len(task.clips.of("val", labelled=True)):
+        return None, None
+    indices, logits = predict(task, model, "val", accelerator)
+    return validation(logits, task.clips.labels[indices])
+
+
+def validation(logits: NDArray[np.float32], labels: Indices) -> tuple[float, float]:
+    """Cross-entropy and accuracy of scores (n, K) and labels (n,), of those whose class is known."""
+    known = labels >= 0
+    targets, scores = torch.from_numpy(labels[known]), torch.from_numpy(logits[known])
+    loss = float(F.cross_entropy(scores, targets))
+    accuracy = float((scores.argmax(1) == targets).float().mean())
+    # A diverging network may overflow to NaN on validation clips alone: such an epoch is the worst of all.
+    return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
+
+
+def chosen_by(chosen: Epoch) -> str:
+    """Why this epoch, in words."""
+    validated = chosen.val_accuracy is not None
+    return "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"

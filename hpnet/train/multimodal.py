@@ -1,0 +1,490 @@
+"""The multimodal stream (hpnet): person frames, label texts and pooled features to classes, by HP-Net.
+
+Axes: N clips, F frames, S pixels, T time, M persons, V joints, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import XCLIPConfig
+
+from ..artifacts.formats import Clips, FeatureMeta, Features, PersonFrames, load_meta
+from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
+from ..models.xclip import video_state, with_drop_path
+from ..params import MultimodalParams
+from ..weights.checkpoint import load_into, load_tensors
+from ..weights.hub_folder import offline, plain_config
+from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
+from .checkpoints import Epoch
+from .datasets import (
+    MIRRORED_KINDS,
+    ChannelStatistics,
+    PersonFeatures,
+    labelled_clips,
+    measure,
+    mirror,
+    mirrored_labels,
+    person_rows,
+)
+from .loop import (
+    Clock,
+    Indices,
+    LabelledClips,
+    batch_count,
+    finish,
+    fit,
+    lr_scale,
+    ordered_batches,
+    shuffled_batches,
+    warmup_schedule,
+)
+from .text import label_features, prompts
+from .topology import graph_skeleton
+from .xclip import XCLIPCheckpoint, load_xclip
+
+BETAS = (0.9, 0.98)
+MESSAGE_PARTS = ("message_", "mit.", "prompts_")
+RESIDENT_BYTES = 1 << 30
+CLIP_NORM = 5.0
+
+
+# --- person frames ----------------------------------------------------------------------------------------------------
+
+
+def sample_frames(count: int, wanted: int, draw: np.random.Generator | None = None) -> NDArray[np.int64]:
+    """Which of ``count`` frames: one from each of ``wanted`` equal segments, ascending.
+
+    Args:
+        draw: takes a random frame of each segment (training); None: the middle one.
+
+    Returns:
+        (wanted,) indices in 0..count - 1; frames repeat where count < wanted.
+    """
+    if count < 1 or wanted < 1:
+        raise ValueError(f"cannot take {wanted} of {count} frames")
+    within = np.full(wanted, 0.5) if draw is None else draw.random(wanted)
+    chosen = ((np.arange(wanted) + within) * count / wanted).astype(np.int64)
+    return np.minimum(chosen, count - 1)
+
+
+class FrameBank:
+    """Person frames of many clips at the network's image size, RGB uint8.
+
+    Decoded once and kept when all of them fit into ``resident_bytes``, decoded when asked for otherwise.
+
+    Args:
+        store: the JPEG files; a clip that it does not hold (nobody was seen, or the clip failed) is black frames.
+        image_size: S; frames of another size are scaled.
+    """
+
+    def __init__(
+        self,
+        store: PersonFrames,
+        clip_ids: Sequence[str],
+        *,
+        frames: int,
+        image_size: int,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
+        self.store = store
+        self.clip_ids = tuple(clip_ids)
+        self.frames = frames
+        self.image_size = image_size
+        self.missing = tuple(clip_id for clip_id in clip_ids if clip_id not in store)
+        self._pool = ThreadPoolExecutor(2)
+        self._resident: list[NDArray[np.uint8]] | None = None
+        kept: list[NDArray[np.uint8]] = []
+        for clip in self._pool.map(self._decode, range(len(self.clip_ids))):
+            resident_bytes -= clip.nbytes
+            if resident_bytes < 0:
+                break
+            kept.append(clip)
+        else:
+            self._resident = kept
+
+    def __call__(self, clips: Indices, draws: Sequence[np.random.Generator] | None = None) -> Tensor:
+        """(n, F, 3, S, S) uint8 of clips (n,); ``draws`` (one per clip) jitters the choice of frames."""
+        found = [self._resident[i] for i in clips] if self._resident else list(self._pool.map(self._decode, clips))
+        rows = [
+            clip[sample_frames(len(clip), self.frames, None if draws is None else draws[n])]
+            for n, clip in enumerate(found)
+        ]
+        # (n, F, S, S, 3) -> (n, F, 3, S, S)
+        return torch.from_numpy(np.stack(rows)).permute(0, 1, 4, 2, 3)
+
+    def _decode(self, index: int) -> NDArray[np.uint8]:
+        """All frames of a clip, (frames, S, S, 3); one black frame for a clip that has none."""
+        clip_id = self.clip_ids[index]
+        stored = self.store.load(clip_id)
+        if not stored:
+            return np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
+        return np.stack([decode_jpeg(data, self.image_size, f"{clip_id}, frame {frame}") for frame, data in stored])
+
+
+def decode_jpeg(data: bytes, size: int, what: str) -> NDArray[np.uint8]:
+    """A square JPEG as RGB (size, size, 3) uint8; ``what`` names it in the error."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"person frame of clip {what} cannot be decoded: run `hpnet detect` again")
+    if image.shape[:2] != (size, size):
+        method = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+        image = cv2.resize(image, (size, size), interpolation=method)
+    rgb: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return rgb
+
+
+def augment_clip(frames: Tensor, draw: np.random.Generator, jitter: float) -> Tensor:
+    """One random crop, brightness and contrast for all frames of a clip.
+
+    Args:
+        frames: (F, 3, S, S) uint8 or float in 0..255.
+        jitter: strength; at 0.2 the crop's side is 0.8 to 1 of the frame's, brightness and contrast 0.8 to 1.2 times.
+
+    Returns:
+        (F, 3, S, S) float32 in 0..255.
+    """
+    size = frames.shape[-1]
+    side = max(1, round(size * float(draw.uniform(1 - jitter, 1))))
+    top, left = (int(draw.integers(0, size - side + 1)) for _ in range(2))
+    brightness, contrast = (float(draw.uniform(1 - jitter, 1 + jitter)) for _ in range(2))
+    crop = frames[:, :, top : top + side, left : left + side].float()
+    if side != size:
+        crop = F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False)
+    mean = crop.mean()
+    return (((crop - mean) * contrast + mean) * brightness).clamp(0, 255)
+
+
+# --- batches and loss -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MultimodalBatch:
+    """A batch on the device but for the mask.
+
+    Attributes:
+        pooled: (N, C, T, V, M) float32, zeros where nobody is.
+        valid: (N, M) bool, on the host.
+        frames: (N, F, 3, S, S) uint8, or float32 in 0..255.
+        targets: (N, K) class probabilities; zeros where the class is unknown.
+    """
+
+    pooled: Tensor
+    valid: Tensor
+    frames: Tensor
+    targets: Tensor
+
+
+def mix(batch: MultimodalBatch, mixture: Mixture) -> MultimodalBatch:
+    """Mix frames, pooled features and targets alike."""
+    pooled, valid = mixture.people(batch.pooled, batch.valid)
+    return MultimodalBatch(
+        pooled, valid, mixture.values(batch.frames.float(), time_axis=1), mixture.values(batch.targets)
+    )
+
+
+class MultimodalTask:
+    """Batches and loss of the multimodal stream; see :class:`hpnet.train.loop.Task`.
+
+    Training: segment-wise jitter of the frames, one flip of frames and joints together, crop and colour jitter, mixup.
+    Randomness is drawn per clip from (seed, epoch, clip), so that it does not depend on the number of processes.
+    """
+
+    def __init__(
+        self,
+        clips: LabelledClips,
+        features: PersonFeatures,
+        frames: FrameBank,
+        params: MultimodalParams,
+        meta: FeatureMeta,
+        *,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if params.flip and params.pooled and meta.kind not in MIRRORED_KINDS:
+            raise ValueError(
+                f"train.hpnet.flip is {params.flip}, but features of kind {meta.kind!r} cannot be mirrored: set it to 0"
+            )
+        self.clips = clips
+        self.features = features
+        self.frames = frames
+        self.params = params
+        self.meta = meta
+        self.seed = seed
+        self.process, self.processes = process, processes
+        self._train = clips.of("train", labelled=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches per epoch."""
+        return batch_count(len(self._train), self.params.batch_size)
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Indices, MultimodalBatch]]:
+        """Shuffled, augmented batches."""
+        batches = shuffled_batches(
+            self._train,
+            self.params.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            process=self.process,
+            processes=self.processes,
+        )
+        for indices in batches:
+            yield indices, self._augmented(indices, epoch)
+
+    def eval_batches(self, split: str) -> Iterator[tuple[Indices, MultimodalBatch]]:
+        """Every clip of the split, labelled or not; the middle frame of each segment."""
+        indices = self.clips.of(split)
+        for part in ordered_batches(indices, self.params.batch_size, process=self.process, processes=self.processes):
+            yield part, self._batch(part, self.frames(part))
+
+    def loss(self, model: nn.Module, batch: MultimodalBatch) -> Tensor:
+        """Eq. (14)."""
+        outputs = model(batch.pooled, batch.valid, batch.frames)
+        return multimodal_loss(outputs, batch.targets, self.params.lambdas, self.params.label_smoothing)
+
+    def logits(self, model: nn.Module, batch: MultimodalBatch) -> Tensor:
+        """S of Eq. (12), (N, K)."""
+        logits: Tensor = model(batch.pooled, batch.valid, batch.frames)["logits"]
+        return logits
+
+    def trained_features(self, model: nn.Module, batch: MultimodalBatch) -> None:
+        """None: scores are similarities of texts and videos."""
+
+    def _batch(self, indices: Indices, frames: Tensor) -> MultimodalBatch:
+        people = self.features.batch(indices)
+        targets = one_hot_targets(people.labels, self.clips.num_classes)
+        return MultimodalBatch(people.features, people.valid, frames.to(people.features.device), targets)
+
+    def _augmented(self, indices: Indices, epoch: int) -> MultimodalBatch:
+        draws = clip_draws(self.seed, epoch, indices, 2)
+        flipped = torch.tensor([draw.random() < self.params.flip for draw in draws])
+        frames = self.frames(indices, draws)
+        device = self.features.device
+        if device.type != "cpu":
+            frames = frames.to(device)
+        jittered = torch.stack(
+            [augment_clip(clip, draw, self.params.jitter) for clip, draw in zip(frames, draws, strict=True)]
+        )
+        labels = self.features.labels[torch.from_numpy(indices)]
+        flipped, shown = mirrored_labels(labels, flipped, self.clips.mirror_partners())
+        flipped = flipped.to(device)
+        jittered = torch.where(flipped[:, None, None, None, None], jittered.flip(-1), jittered)
+        batch = self._batch(indices, jittered)
+        pooled = mirror(batch.pooled, flipped, self.meta) if flipped.any() else batch.pooled
+        targets = one_hot_targets(shown, self.clips.num_classes).to(device)
+        batch = MultimodalBatch(pooled, batch.valid, batch.frames, targets)
+        draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])
+        mixture = draw_mixture(draw, len(indices), self.params.mixup, self.params.cutmix, self.params.frames)
+        return batch if mixture is None else mix(batch, mixture)
+
+
+# --- the network and its optimiser ------------------------------------------------------------------------------------
+
+
+def build_model(
+    checkpoint: XCLIPCheckpoint,
+    label_text: Tensor,
+    params: MultimodalParams,
+    meta: FeatureMeta,
+    *,
+    in_channels: int,
+    num_persons: int,
+    statistics: ChannelStatistics,
+) -> HPNet:
+    """HP-Net with X-CLIP's pretrained video side, its label features (K, D) and new graph networks."""
+    graph = params.graph.model_dump(exclude={"skeleton"})
+    config = HPNetConfig(
+        num_classes=len(label_text),
+        video=with_drop_path(checkpoint.model.config, params.drop_path),
+        in_channels=in_channels,
+        num_persons=num_persons,
+        skeleton=graph_skeleton(params.graph.skeleton, meta.skeleton),
+        graph=graph,
+        smclm=params.smclm,
+        pooled=params.pooled,
+        fusion=params.fusion,
+        refine=params.refine,
+        mean=checkpoint.mean,
+        sd=checkpoint.sd,
+    )
+    model = HPNet(config)
+    load_into(model.video, video_state(checkpoint.model.state_dict()), checkpoint.name)
+    model.label_text.copy_(label_text)
+    model.pooled_mean.copy_(statistics.mean)
+    model.pooled_sd.copy_(statistics.sd)
+    model.video.freeze_layers(params.frozen_layers)
+    if params.checkpointing:
+        model.video.checkpoint_layers()
+    return model
+
+
+def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
+    """AdamW with the released groups: CLIP parts at ``lr``, message and MIT parts and graph and fusion parts scaled.
+
+    The fusion module can have a factor of its own: its projections are two plain linear layers of F_c, without the
+    batch norms that let graph networks bear large steps. Vectors (biases, norms, positions) and the logit scale have no
+    weight decay.
+    """
+    lr = params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch)
+    fusion_scale = params.graph_scale if params.fusion_scale is None else params.fusion_scale
+    rates = {
+        "clip": lr,
+        "message": lr * params.message_scale,
+        "graph": lr * params.graph_scale,
+        "fusion": lr * fusion_scale,
+    }
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((_part(name), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": rates[part], "weight_decay": params.weight_decay if decays else 0.0}
+            for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        betas=BETAS,
+        eps=params.adam_epsilon,
+        fused=True,
+    )
+
+
+def _part(name: str) -> str:
+    if not name.startswith("video."):
+        return "fusion" if name.startswith("fusion.") else "graph"
+    return "message" if any(part in name for part in MESSAGE_PARTS) else "clip"
+
+
+# --- the whole stream -------------------------------------------------------------------------------------------------
+
+
+def train_multimodal(
+    clips: Clips,
+    features: Features,
+    frames: PersonFrames,
+    params: MultimodalParams,
+    *,
+    seed: int,
+    out: Path,
+    work: Path,
+    accelerator: Accelerator,
+    card: dict[str, Any],
+    text_cache: Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    clock: Clock | None = None,
+) -> dict[str, Any]:
+    """Train the stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
+    ``scores.parquet`` into ``out``.
+
+    Args:
+        work: folder of this configuration's checkpoints.
+        card: what the model card also says (digests, versions).
+        text_cache: folder of label features, by content; None: compute them.
+
+    Returns:
+        The metrics of :func:`hpnet.train.loop.finish`, and ``clips_without_frames``.
+
+    Raises:
+        FileNotFoundError: X-CLIP's weights are missing.
+        ValueError: clips and features disagree, features are not finite, or there is nothing to train on, such as
+            frames.
+        FloatingPointError: training diverged.
+    """
+    table = labelled_clips(clips)
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    statistics = measure(features.array, rows, table, stream="hpj", parents=skeleton.parents)
+    checkpoint = load_xclip(params.video, params.frames)
+    texts = prompts(clips.class_names, [str(p) for p in clips.classes["prompt"]])
+    label_text = label_features(checkpoint.model, checkpoint.tokenizer, texts, text_cache)
+    torch.manual_seed(seed)
+    model = build_model(
+        checkpoint,
+        label_text,
+        params,
+        features.meta,
+        in_channels=int(features.array.shape[3]),
+        num_persons=int(rows.shape[1]),
+        statistics=statistics,
+    )
+    bank = FrameBank(frames, table.clip_ids, frames=params.frames, image_size=model.video.image_size)
+    training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
+    if set(training) <= set(bank.missing):
+        raise ValueError(
+            f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
+            f"frames of other clips? Run `hpnet detect` again"
+        )
+    task = MultimodalTask(
+        table,
+        PersonFeatures(features.array, rows, table.labels, accelerator.device),
+        bank,
+        params,
+        features.meta,
+        seed=seed,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    result = fit(
+        task,
+        model,
+        optimizer_for(model, params),
+        schedule=warmup_schedule("cosine", params.epochs, params.warmup_epochs),
+        epochs=params.epochs,
+        seed=seed,
+        folder=work,
+        accelerator=accelerator,
+        on_epoch=on_epoch,
+        clip_norm=CLIP_NORM,
+        accumulate=params.accumulate,
+        ema=params.ema,
+        clock=clock,
+    )
+    card = {
+        **card,
+        "stream": "hpnet",
+        "params": params.model_dump(mode="json"),
+        "seed": seed,
+        "network": model.config.to_json(),
+        "frames": int(features.array.shape[1]),
+        "features": features.meta.to_json(),
+        "classes": clips.class_names,
+        "prompts": texts,
+        "video_digest": checkpoint.digest,
+    }
+    metrics = finish(task, model, result, out=out, accelerator=accelerator, card=card)
+    return {**metrics, "clips_without_frames": len(bank.missing)}
+
+
+def load_multimodal(folder: Path) -> HPNet:
+    """A trained stream (``model.safetensors`` and ``config.json``), on the CPU and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the stream was not trained.
+        ValueError: config.json lacks something, or the weights are of another network.
+    """
+    for name in ("model.safetensors", "config.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+    with offline():
+        model = load_meta(folder / "config.json", lambda card: HPNet(_plain(card["network"], folder / "config.json")))
+    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    return model.eval()
+
+
+def _plain(network: dict[str, Any], source: Path) -> HPNetConfig:
+    """The configuration of a card, with X-CLIP's part checked as that of a stranger's folder is."""
+    config = HPNetConfig.from_json(network)
+    return replace(config, video=plain_config(config.video, XCLIPConfig, f"{source}: network.video").to_dict())

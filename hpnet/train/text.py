@@ -1,0 +1,148 @@
+"""Label texts: prompts, tokens and their features from the frozen text encoder of X-CLIP, computed once.
+
+F_text of HP-Net, Eq. (6). Axes: K texts, L tokens, D channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+from ..artifacts.formats import writing
+from ..work.shards import seal, sealed
+
+START_TOKEN = "<|startoftext|>"
+END_TOKEN = "<|endoftext|>"
+
+
+def prompt(name: str) -> str:
+    """The caption of an action from its class name, for data sets whose ``classes.csv`` has no prompt.
+
+    Only separators and capitals are undone (``brush_teeth``, ``takeOffHat``); no word is guessed.
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    words = " ".join(re.sub(r"[^\w']+|_+", " ", words).lower().split())
+    if not words:
+        raise ValueError(f"class name {name!r} holds no letter or digit to make a prompt of")
+    return f"a person performing the action {words}"
+
+
+def prompts(names: Sequence[str], given: Sequence[str]) -> list[str]:
+    """One prompt per class: the one of ``classes.csv`` where it has one, else :func:`prompt` of the name."""
+    return [str(text).strip() or prompt(str(name)) for name, text in zip(names, given, strict=True)]
+
+
+def train_tokenizer(captions: Iterable[str], vocab_size: int = 1000) -> Tokenizer:
+    """A small lower-case byte-pair tokenizer of CLIP's make: any text can be spelled, the end token has the highest id.
+
+    X-CLIP's text encoder reads a text at its highest token id, so the end token must be that; it is also the padding.
+
+    Args:
+        captions: texts to learn the merges from; the order does not matter.
+        vocab_size: at most so many tokens, start and end included; at least 300.
+    """
+    if vocab_size < 300:
+        raise ValueError(
+            f"vocab_size is {vocab_size}, expected at least 300 (256 bytes, the two special tokens and merges)"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(sorted(captions), trainer)
+    tokenizer.add_special_tokens([START_TOKEN, END_TOKEN])
+    ids = {token: tokenizer.token_to_id(token) for token in (START_TOKEN, END_TOKEN)}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START_TOKEN} $A {END_TOKEN}", special_tokens=list(ids.items())
+    )
+    return tokenizer
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+    """Token ids (K, L) int64 and attention mask (K, L) int64, padded to the longest text with the end token.
+
+    Args:
+        max_tokens: the text encoder's longest text. A longer one is an error, since cutting it could make two labels
+            the same.
+
+    Raises:
+        ValueError: a text is too long, or there is none.
+    """
+    if not texts:
+        raise ValueError("there is no text to tokenize")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    longest = max(range(len(rows)), key=lambda i: len(rows[i]))
+    width = len(rows[longest])
+    if width > max_tokens:
+        raise ValueError(
+            f"prompt {texts[longest]!r} has {width} tokens, the text encoder reads {max_tokens}: "
+            f"shorten it in classes.csv"
+        )
+    end = tokenizer.token_to_id(END_TOKEN)
+    if end is None:
+        raise ValueError(f"the tokenizer has no {END_TOKEN} token, which X-CLIP reads a text at")
+    ids = torch.full((len(rows), width), end, dtype=torch.int64)
+    mask = torch.zeros(len(rows), width, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def text_features(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Projected text features (K, D) of transformers' ``XCLIPModel``, not normalised."""
+    features: Tensor = model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+    return features
+
+
+def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache: Path | None = None) -> Tensor:
+    """F_text (K, D) float32, Eq. (6), from the frozen text encoder.
+
+    Args:
+        model: an ``XCLIPModel``.
+        cache: folder of features by content: the file's name is a hash of the encoder's weights, the tokenizer and the
+            texts; a damaged one is computed again. None: compute.
+
+    Raises:
+        ValueError: a text is longer than the encoder reads.
+    """
+    ids, mask = tokenize(tokenizer, texts, int(model.config.text_config.max_position_embeddings))
+    stem = "" if cache is None else _content_hash(model, tokenizer, texts)
+    known = None if cache is None else sealed(cache, stem)
+    if known is not None:
+        return torch.from_numpy(np.load(known, allow_pickle=False))
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        features = text_features(model, ids.to(model.device), mask.to(model.device)).float().cpu().numpy()
+    model.train(was_training)
+    if cache is not None:
+        with writing(cache / f"{stem}.{os.getpid()}.npy.part") as part, part.open("wb") as out:
+            np.save(out, features)
+        seal(part, stem)
+    return torch.from_numpy(features)
+
+
+def _content_hash(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> str:
+    value = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.startswith(("text_model.", "text_projection.")):
+            value.update(name.encode() + b"\0")
+            value.update(tensor.detach().float().cpu().numpy().tobytes())
+    value.update(json.dumps([model.config.text_config.to_json_string(), tokenizer.to_str(), list(texts)]).encode())
+    return value.hexdigest()[:32]

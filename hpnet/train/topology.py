@@ -1,0 +1,512 @@
+"""The topology streams (hpj, hpb, hpjm, hpbm): pooled features of people -> classes, by one graph network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..artifacts.formats import Clips, FeatureMeta, Features, load_meta
+from ..core.cuda_graphs import record
+from ..core.skeleton import RELEASED17, Skeleton
+from ..models import HEATMAP_NETWORKS, build, require_network
+from ..models.streams import transform
+from ..params import TopologyParams
+from ..weights.checkpoint import load_into, load_tensors
+from .augmentation import (
+    clip_draws,
+    draw_mixture,
+    even_places,
+    from_behind,
+    one_hot_targets,
+    random_places,
+    resample_time,
+    rotate,
+)
+from .checkpoints import Epoch
+from .datasets import (
+    ChannelStatistics,
+    PersonBatch,
+    PersonFeatures,
+    labelled_clips,
+    measure,
+    mirror,
+    mirrored_labels,
+    person_rows,
+)
+from .loop import (
+    Clock,
+    FitResult,
+    Indices,
+    LabelledClips,
+    Schedule,
+    batch_count,
+    finish,
+    fit,
+    lr_scale,
+    ordered_batches,
+    shuffled_batches,
+    warmup_schedule,
+)
+
+MOMENTUM = 0.9
+
+
+def moves(params: TopologyParams) -> bool:
+    """Whether clips are turned, sized, cropped or read at random places at all."""
+    turned = params.rotation or params.scale or params.behind
+    return bool(turned or params.crop < 1 or params.places == "random")
+
+
+def draw_size(params: TopologyParams, frames: int) -> int:
+    """How many random numbers :func:`move` takes for a clip of ``frames`` frames."""
+    return 6 + (frames if params.places == "random" else 0) + (1 if params.behind else 0)
+
+
+def move(features: Tensor, numbers: Tensor, params: TopologyParams, mirror: tuple[int, ...]) -> Tensor:
+    """A span of each clip at even or random places, turned and sized.
+
+    Args:
+        features: (N, C, T, V, M).
+        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three turns, the size; with
+            random places one number per frame; with ``behind`` whether it is.
+        mirror: for each joint its counterpart on the other side.
+
+    Returns:
+        (N, C, T, V, M).
+    """
+    random = params.places == "random"
+    if params.crop < 1 or random:
+        lengths = params.crop + (1 - params.crop) * numbers[:, 0]
+        starts = numbers[:, 1] * (1 - lengths)
+        frames = features.shape[2]
+        drawn = numbers[:, 6 : 6 + frames]
+        places = random_places(starts, lengths, drawn) if random else even_places(starts, lengths, frames)
+        features = resample_time(features, places)
+    if params.behind:
+        features = from_behind(features, numbers[:, -1] < params.behind, mirror)
+    if params.rotation:
+        features = rotate(features, (2 * numbers[:, 2:5] - 1) * np.deg2rad(params.rotation))
+    return features * (1 + (2 * numbers[:, 5] - 1) * params.scale)[:, None, None, None, None]
+
+
+class TopologyModel(nn.Module):
+    """A stream's transform, the standardisation measured on training clips, and its graph network.
+
+    Takes pooled features as they are on disk; all that is needed to classify a new clip is in its state dict and
+    ``config.json``.
+
+    Args:
+        params: ``noise`` and what :func:`move` needs.
+    """
+
+    mean: Tensor
+    sd: Tensor
+    draws: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stream: str,
+        skeleton: Skeleton,
+        statistics: ChannelStatistics,
+        params: TopologyParams | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.stream = stream
+        self.parents, self.mirror = skeleton.parents, skeleton.mirror
+        self.params = params or TopologyParams()
+        self.register_buffer("mean", statistics.mean.clone())
+        self.register_buffer("sd", statistics.sd.clone())
+        self.register_buffer("draws", torch.zeros(0), persistent=False)
+
+    def average_draws(self, frames: int) -> None:
+        """From now on, logits in evaluation mode are the mean over ``test_draws`` draws for clips of ``frames`` frames.
+
+        The draws are the same for every clip, so that scores do not depend on the batch. With ``test_draws: 1`` a clip
+        is read as it is, as it is before this is called.
+        """
+        count, size = self.params.test_draws, draw_size(self.params, frames)
+        if count > 1:
+            rows = [np.random.default_rng([draw, 5]).random(size) for draw in range(count)]
+            self.draws = torch.tensor(np.stack(rows), dtype=torch.float32, device=self.mean.device)  # (draws, size)
+
+    def prepare(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, nobody is zero."""
+        x = transform(self.stream, features, self.parents)
+        x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
+        if self.training and self.params.noise:
+            x = x + self.params.noise * torch.randn_like(x)
+        return x * valid.to(x.device, non_blocking=True)[:, None, None, None, :]
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """(N, C, T, V, M) float32 and mask (N, M) bool, best on the host -> logits (N, K)."""
+        if self.training or not len(self.draws):
+            logits: Tensor = self.network(self.prepare(features, valid), valid)
+            return logits
+        readings = []
+        for numbers in self.draws:
+            # (size,) -> (N, size), the same for every clip
+            moved = move(features, numbers.expand(features.shape[0], -1), self.params, self.mirror)
+            readings.append(self.network(self.prepare(moved, valid), valid))
+        return torch.stack(readings).mean(0)  # (draws, N, K) -> (N, K)
+
+
+class TopologyTask:
+    """Batches and loss of a topology stream; see :class:`hpnet.train.loop.Task`."""
+
+    def __init__(
+        self,
+        clips: LabelledClips,
+        features: PersonFeatures,
+        params: TopologyParams,
+        meta: FeatureMeta,
+        *,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if meta.kind != "pose3d" and (params.rotation or params.scale or params.behind):
+            raise ValueError(
+                f"train.topology.rotation, scale and behind are for 3-D poses, the features are {meta.kind!r}: "
+                "set them to 0"
+            )
+        if params.test_draws > 1 and not moves(params):
+            raise ValueError(
+                f"train.topology.test_draws is {params.test_draws}, but every draw would be the same: "
+                "set crop below 1, places to 'random', rotation, scale or behind, or test_draws to 1"
+            )
+        self.clips = clips
+        self.features = features
+        self.params = params
+        self.meta = meta
+        self.seed = seed
+        self.process, self.processes = process, processes
+        self._train = clips.of("train", labelled=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches per epoch."""
+        return batch_count(len(self._train), self.params.batch_size)
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[Indices, PersonBatch]]:
+        """Shuffled batches, augmented: mirrored with probability ``flip``, turned, scaled, cropped and mixed."""
+        draw = np.random.default_rng([self.seed, epoch, 0, 1])
+        whole = shuffled_batches(self._train, self.params.batch_size, seed=self.seed, epoch=epoch)
+        own = shuffled_batches(
+            self._train,
+            self.params.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            process=self.process,
+            processes=self.processes,
+        )
+        for everyone, indices in zip(whole, own, strict=True):
+            batch = self.features.batch(indices)
+            if self.params.flip:
+                flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
+                chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
+                chosen = chosen.to(batch.features.device, non_blocking=True)
+                chosen, labels = mirrored_labels(batch.labels, chosen, self.clips.mirror_partners())
+                batch = replace(batch, features=mirror(batch.features, chosen, self.meta), labels=labels)
+            batch = replace(batch, features=self._moved(batch.features, indices, epoch))
+            yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
+
+    def _moved(self, features: Tensor, indices: Indices, epoch: int) -> Tensor:
+        """Each clip turned, sized and cropped as drawn from (seed, epoch, clip); see :func:`move`."""
+        if not moves(self.params):
+            return features
+        size = draw_size(self.params, features.shape[2])
+        drawn = np.stack([draw.random(size) for draw in clip_draws(self.seed, epoch, indices, 4)])
+        numbers = torch.tensor(drawn, dtype=torch.float32).to(features.device, non_blocking=True)
+        return move(features, numbers, self.params, self.meta.skeleton.mirror)
+
+    def _mixed(self, batch: PersonBatch, draw: np.random.Generator) -> PersonBatch:
+        frames = batch.features.shape[2]
+        mixture = draw_mixture(draw, len(batch.labels), self.params.mixup, self.params.cutmix, frames)
+        if mixture is None:
+            return batch
+        features, valid = mixture.people(batch.features, batch.valid)
+        targets = mixture.values(one_hot_targets(batch.labels, self.clips.num_classes))
+        return PersonBatch(features, valid, batch.labels, targets)
+
+    def eval_batches(self, split: str) -> Iterator[tuple[Indices, PersonBatch]]:
+        """Every clip of the split, labelled or not."""
+        indices = self.clips.of(split)
+        for part in ordered_batches(indices, self.params.batch_size, process=self.process, processes=self.processes):
+            yield part, self.features.batch(part)
+
+    def loss(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """Cross-entropy with label smoothing."""
+        logits = model(batch.features, batch.valid)
+        targets = batch.labels if batch.targets is None else batch.targets
+        return F.cross_entropy(logits, targets, label_smoothing=self.params.label_smoothing)
+
+    def logits(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """(N, K)."""
+        logits: Tensor = model(batch.features, batch.valid)
+        return logits
+
+    def trained_features(self, model: nn.Module, batch: PersonBatch) -> Tensor:
+        """(N, D), what the network's linear classifier sees."""
+        assert isinstance(model, TopologyModel)
+        features: Tensor = model.network.forward_features(  # type: ignore[operator]
+            model.prepare(batch.features, batch.valid), batch.valid
+        )
+        return features
+
+
+@dataclass(frozen=True)
+class TopologyRun:
+    """A stream and a seed, ready to be trained.
+
+    Attributes:
+        sizes: what :func:`hpnet.models.build` is given.
+        skeleton: of the graph.
+    """
+
+    stream: str
+    seed: int
+    model: TopologyModel
+    task: TopologyTask
+    sizes: dict[str, int]
+    skeleton: Skeleton
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
+        """SGD with Nesterov's momentum, at the learning rate of the run's batch."""
+        params = self.task.params
+        return torch.optim.SGD(
+            parameters,
+            lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
+            momentum=MOMENTUM,
+            nesterov=True,
+            weight_decay=params.weight_decay,
+            fused=True,
+        )
+
+    def schedule(self) -> Schedule:
+        """The learning rate's course."""
+        params = self.task.params
+        return warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
+
+    def finish(self, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]) -> dict[str, Any]:
+        """Score with the weights that the model now has, and write the run's files; :func:`hpnet.train.loop.finish`.
+
+        Args:
+            card: what ``config.json`` says besides the run itself.
+        """
+        frames = self.task.features.frames
+        card = {
+            **card,
+            "stream": self.stream,
+            "params": self.task.params.model_dump(mode="json"),
+            "seed": self.seed,
+            "sizes": self.sizes,
+            "frames": frames,
+            "skeleton": self.skeleton.to_json(),
+            "features": self.task.meta.to_json(),
+        }
+        self.model.average_draws(frames)  # epochs were validated on clips as they are
+        return finish(self.task, self.model, result, out=out, accelerator=accelerator, card=card)
+
+
+def prepare_runs(
+    which: Sequence[tuple[str, int]],
+    clips: Clips,
+    features: Features,
+    params: TopologyParams,
+    accelerator: Accelerator,
+) -> list[TopologyRun]:
+    """A run for every (stream, seed) of ``which``, all of one copy of the features.
+
+    Raises:
+        ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
+            not finite, or there is nothing to train on.
+    """
+    for stream, _ in which:
+        require_input(params.graph.model, stream, features.meta)
+    table = labelled_clips(clips)
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    sizes = {
+        "in_channels": int(features.array.shape[3]),
+        "num_classes": clips.num_classes,
+        "num_joints": int(features.array.shape[2]),
+        "num_persons": int(rows.shape[1]),
+    }
+    people = PersonFeatures(features.array, rows, table.labels, accelerator.device)
+    share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
+    statistics: dict[str, ChannelStatistics] = {}
+    runs = []
+    for stream, seed in which:
+        if stream not in statistics:
+            found = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
+            if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
+                found = ChannelStatistics(torch.zeros_like(found.mean), torch.ones_like(found.sd))
+            statistics[stream] = found
+        torch.manual_seed(seed)
+        model = _assemble(stream, params, sizes, skeleton, statistics[stream])
+        task = TopologyTask(table, people, params, features.meta, seed=seed, **share)
+        runs.append(TopologyRun(stream, seed, model, task, sizes, skeleton))
+    return runs
+
+
+def train_topology(
+    stream: str,
+    clips: Clips,
+    features: Features,
+    params: TopologyParams,
+    *,
+    seed: int,
+    out: Path,
+    work: Path,
+    accelerator: Accelerator,
+    card: dict[str, Any],
+    on_epoch: Callable[[Epoch], None] | None = None,
+    clock: Clock | None = None,
+    cuda_graphs: bool = True,
+    compiled: bool = False,
+) -> dict[str, Any]:
+    """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
+    ``scores.parquet`` into ``out``.
+
+    Args:
+        work: folder of this configuration's checkpoints.
+        card: what the model card also says (digests, versions).
+        cuda_graphs: train with them where :func:`graphs_suit`; the card says whether it was so.
+        compiled: put the network through ``torch.compile``.
+
+    Returns:
+        The metrics of :func:`hpnet.train.loop.finish`.
+
+    Raises:
+        ValueError: as :func:`prepare_runs`.
+        FloatingPointError: training diverged.
+    """
+    (run,) = prepare_runs([(stream, seed)], clips, features, params, accelerator)
+    model, task = run.model, run.task
+    if compiled:
+        model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
+    recorded = cuda_graphs and graphs_suit(task, accelerator)
+    if recorded:
+        record_graphs(model.to(accelerator.device).train(), task, accelerator)
+    result = fit(
+        task,
+        model,
+        run.optimizer(model.parameters()),
+        schedule=run.schedule(),
+        epochs=params.epochs,
+        seed=seed,
+        folder=work,
+        accelerator=accelerator,
+        on_epoch=on_epoch,
+        accumulate=params.accumulate,
+        ema=params.ema,
+        clock=clock,
+    )
+    card = {**card, "cuda_graphs": recorded, "compiled": compiled, "classes": clips.class_names}
+    return run.finish(result, out=out, accelerator=accelerator, card=card)
+
+
+def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
+    """Whether CUDA graphs can carry a training: one process on a GPU, a step for every batch, at least one whole batch,
+    a network of graphs, and nobody missing in a training clip, so that batches have the same shape."""
+    params = task.params
+    everyone = bool((task.features.rows[task.clips.of("train", labelled=True)] >= 0).all())
+    return (
+        accelerator.device.type == "cuda"
+        and accelerator.num_processes == 1
+        and params.accumulate == 1
+        and params.graph.model not in HEATMAP_NETWORKS
+        and len(task.clips.of("train", labelled=True)) >= params.batch_size
+        and everyone
+    )
+
+
+def record_graphs(model: TopologyModel, task: TopologyTask, accelerator: Accelerator) -> None:
+    """Let the network of a model that is being trained replay CUDA graphs for whole batches."""
+    batch = task.features.batch(task.clips.of("train", labelled=True)[: task.params.batch_size])
+    with torch.no_grad():
+        sample = model.prepare(batch.features, batch.valid)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    record(model.network, sample, autocast_dtype(accelerator), deterministic=deterministic)
+
+
+def autocast_dtype(accelerator: Accelerator) -> torch.dtype:
+    """What products are computed in."""
+    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+
+
+def load_topology(folder: Path) -> TopologyModel:
+    """A trained stream (``model.safetensors`` and ``config.json``), on the CPU and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the stream was not trained.
+        ValueError: config.json lacks something, or the weights are of another network.
+    """
+    for name in ("model.safetensors", "config.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+    model, frames = load_meta(folder / "config.json", _of_card)
+    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    model.average_draws(frames)
+    return model.eval()
+
+
+def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
+    """The network that a config.json is of, with new weights, and the frames of its clips."""
+    channels = int(card["sizes"]["in_channels"])
+    blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
+    params = TopologyParams.model_validate(card["params"])
+    model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    return model, int(card["frames"])
+
+
+def graph_skeleton(name: str, model: Skeleton) -> Skeleton:
+    """``model``: the pose model's own skeleton; ``released``: the released bones and graph of COCO's 17 joints."""
+    if name == "model":
+        return model
+    if model.joints != RELEASED17.joints:
+        raise ValueError(
+            f"graph.skeleton is 'released', which needs COCO's 17 joints; the features have {model.name!r}. Use 'model'"
+        )
+    return RELEASED17
+
+
+def require_input(model: str, stream: str, meta: FeatureMeta) -> None:
+    """Refuse a network that does not exist or cannot be trained on such features.
+
+    Raises:
+        ValueError: unknown network (lists the choices), or a heatmap network on anything but the joints of 2-D poses.
+    """
+    require_network(model)
+    if model in HEATMAP_NETWORKS and meta.kind != "pose2d":
+        raise ValueError(
+            f"graph.model {model!r} draws 2-D keypoints, the features are {meta.kind!r}: set pool.kind to 'pose2d'"
+        )
+    if model in HEATMAP_NETWORKS and stream != "hpj":
+        raise ValueError(f"graph.model {model!r} draws joints, not the {stream!r} stream's view of them: train 'hpj'")
+
+
+def _assemble(
+    stream: str, params: TopologyParams, sizes: dict[str, int], skeleton: Skeleton, statistics: ChannelStatistics
+) -> TopologyModel:
+    graph = params.graph
+    network = build(
+        graph.model,
+        **sizes,
+        skeleton=skeleton,
+        base_channels=graph.base_channels,
+        blocks=graph.blocks,
+        dropout=graph.dropout,
+    )
+    return TopologyModel(network, stream, skeleton, statistics, params)

@@ -1,0 +1,156 @@
+"""dvc.yaml: what it lists is what the stages use; and the whole graph on a handful of tiny clips."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from hpnet.artifacts.formats import Clips, Features, Scores, read_json
+from hpnet.params import STREAMS, Params, dotted_names
+from tests.closure import closure
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "report")
+pytestmark = pytest.mark.timeout(900)  # the graph runs twice, fifteen commands each
+
+
+def body(stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = GRAPH[stage].get("do", GRAPH[stage])
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_modules_that_it_imports(stage: str) -> None:
+    listed = {d for d in body(stage)["deps"] if d.startswith(("hpnet/", "stages/")) and d.endswith(".py")}
+    imported = closure(ROOT / "stages" / f"{stage}.py")
+    assert imported - listed == set(), f"dvc.yaml: stage {stage} lacks deps"
+    assert listed - imported == set(), f"dvc.yaml: stage {stage} lists modules that it does not import"
+
+
+def test_streams_and_sections_match_the_code() -> None:
+    assert tuple(GRAPH["train"]["foreach"]) == STREAMS
+    names = set(dotted_names())
+    fields = set(Params.model_fields)
+    for stage in STAGES:
+        for name in body(stage)["params"]:
+            base = name.split(".${item")[0].split(".${key")[0]
+            assert base in names or base.startswith("compare.variants"), f"{stage}: {name}"
+    used = {name.split(".")[0] for stage in STAGES for name in body(stage)["params"]}
+    assert used == fields
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert set(GRAPH["compare"]["foreach"]) == set(params["compare"]["variants"])
+
+
+def test_caches_are_ignored() -> None:
+    assert {"__pycache__", ".work"} <= set((ROOT / ".dvcignore").read_text().split())
+
+
+TINY = {
+    "data": {"subjects": 4, "cameras": 1, "setups": 1, "frames": 6, "width": 160, "height": 120},
+    "detect": {"image_size": 160, "stride": 2, "frames": 4},
+    "estimate": {"window": 3},
+    "pool": {"frames": 8},
+    "train": {
+        "topology": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "warmup_epochs": 0},
+        "hpnet": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
+    },
+    "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "region3": {"region": 3}, "region5": {"region": 3}}},
+    "report": {"examples": 1, "bootstrap": 20},
+}  # fmt: skip
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with nested ``changes``."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if nested else value
+    return result
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project on tiny clips, after one `dvc repro`."""
+    return reproduced(tmp_path_factory.mktemp("project"))
+
+
+def reproduced(folder: Path) -> Path:
+    """A project on tiny clips in an empty folder, with a cache of its own, after one `dvc repro`."""
+    for name in ("hpnet", "stages"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY)))
+    dvc(folder, "init", "--no-scm", "-q")
+    dvc(folder, "config", "core.analytics", "false")
+    dvc(folder, "repro")
+    return folder
+
+
+def dvc(folder: Path, *args: str) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *args], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"dvc {' '.join(args)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def test_the_whole_graph_runs_and_every_clip_is_accounted_for(project: Path) -> None:
+    artifacts = project / "artifacts"
+    clips = Clips.load(artifacts / "data")
+    assert len(clips.table) == 72
+    features = Features.load(artifacts / "pool")
+    assert set(features.index.clip_id) == set(clips.table.clip_id)
+    scored = set(clips.table.clip_id[clips.table.split.isin(["val", "test"])])
+    for stream in STREAMS:
+        assert set(Scores.load(artifacts / "train" / stream / "scores.parquet").clip_ids) == scored
+    fused = Scores.load(artifacts / "fuse" / "scores.parquet")
+    test = fused.split("test")
+    accuracy = float((test.logits.argmax(1) == test.labels).mean())
+    assert read_json(project / "metrics" / "fuse.json")["top1"] == pytest.approx(accuracy)
+    page = (project / "report" / "index.html").read_text()
+    assert len(page) < 15_000_000
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert isinstance(pd.read_csv(project / "report" / "plots" / "confusion.csv"), pd.DataFrame)
+
+
+def test_a_second_run_gives_the_same_outputs_metrics_and_tables(project: Path, tmp_path: Path) -> None:
+    """So that git has nothing to say after it: seconds, bytes on disk and revisions are in no output of DVC."""
+    second = reproduced(tmp_path)
+    for out in sorted({out for stage in lock(project).values() for out in stage}):
+        for file in [f for f in (project / out).rglob("*") if f.is_file()]:  # a file says more than a folder's md5
+            assert (second / file.relative_to(project)).read_bytes() == file.read_bytes(), file
+    assert lock(second) == lock(project)
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    for folder in ("metrics", "report"):
+        for file in [f for f in (project / folder).rglob("*") if f.is_file()]:
+            name = file.relative_to(project)
+            if not {str(name), *(str(parent) for parent in name.parents)} & ignored:
+                assert (second / name).read_bytes() == file.read_bytes(), name
+    for page in (project, second):
+        assert "Wall time of each command" in (page / "report" / "index.html").read_text()
+        assert set(pd.read_csv(page / "report" / "run" / "seconds.csv").command) >= {"hpnet data", "hpnet train hpj"}
+
+
+def lock(project: Path) -> dict[str, dict[str, str]]:
+    """Stage -> output -> md5."""
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
+
+
+def test_nothing_changed_nothing_runs_and_a_region_reruns_only_what_follows(project: Path) -> None:
+    assert "Running stage" not in dvc(project, "repro")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["pool"]["region"] = 3
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    plan = dvc(project, "repro", "--dry")
+    for stage in ("data", "detect", "estimate"):
+        assert f"Running stage '{stage}'" not in plan
+    assert "Running stage 'pool'" in plan

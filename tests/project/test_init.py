@@ -1,0 +1,309 @@
+"""hpnet init: every preset gives a project that loads; nothing is overwritten; nothing leaks between splits."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpnet.artifacts.formats import Clips, Scores, read_json
+from hpnet.core.skeleton import UCLA20
+from hpnet.core.video import write_video
+from hpnet.data import protocols
+from hpnet.data.table import read_table, split_table
+from hpnet.params import Params, load_params
+from hpnet.project import presets
+from hpnet.project.make import make_project
+from hpnet.stages import init
+from hpnet.stages.cli import cli
+from hpnet.weights import catalogue as weights_catalogue
+from hpnet.work import identity as code
+from tests.closure import closure
+from tests.trained import inside, run_graph, shrink
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
+
+
+def videos(folder: Path, names: tuple[str, ...] = ("wave/a.mp4", "wave/b.mp4", "clap/c.mp4")) -> Path:
+    for number, name in enumerate(names):
+        write_video(folder / name, np.full((2, 16, 16, 3), 9 * number, np.uint8), fps=5)
+    return folder
+
+
+def poses_file(file: Path) -> Path:
+    draw = np.random.default_rng(3)
+    names = [f"a{a:02d}_s{s:02d}_e00_v{v:02d}" for a in (1, 2) for s in range(1, 8) for v in (1, 2, 3)]
+    joints = draw.normal(size=(4 * len(names), UCLA20.num_joints, 3)).astype(np.float32)
+    np.savez(file, names=np.array(names), offsets=np.arange(len(names) + 1) * 4, joints=joints)
+    return file
+
+
+def needed(name: str, folder: Path) -> dict[str, Path]:
+    preset = presets.get(name)
+    if preset.poses:
+        return {"poses": poses_file(folder / "poses.npz")}
+    return {"videos": videos(folder / "videos")} if preset.values["data"].get("source") == "folder" else {}
+
+
+def test_every_list_of_presets_is_the_same() -> None:
+    assert set(presets.PRESETS) == set(init.PRESETS) == set(weights_catalogue.PRESETS)
+    for name, preset in presets.PRESETS.items():
+        protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
+        assert protocol in protocols.NAMES
+        if name in protocols.NAMES:
+            assert protocol == name
+        models = [w.name for w in weights_catalogue.needed(Params.model_validate(preset.values))]
+        if not preset.poses:
+            assert set(models) == {w.name for w in weights_catalogue.of_preset(name)}
+
+
+@pytest.mark.parametrize("name", list(presets.PRESETS))
+def test_a_preset_makes_a_project_that_loads(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    make_project(folder, name, **needed(name, tmp_path))
+    params = load_params(folder / "params.yaml")
+    values = dict(presets.get(name).values)
+    if values.get("data", {}).get("source") == "folder":
+        values["data"] = values["data"] | {"videos": str(tmp_path / "videos")}
+    assert params == Params.model_validate(values)
+    text = (folder / "params.yaml").read_text()
+    assert text.count("  # ") > 5
+    graph: dict[str, Any] = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    raw = yaml.safe_load(text)
+    codes = {Path(next(iter(out))).stem for out in graph["code"]["outs"]}
+    assert codes == set(graph) - {"code"}
+    for stage, entry in graph.items():
+        body = entry.get("do", entry)
+        for dotted in body.get("params", []):
+            top = dotted.split(".${item")[0]
+            found: Any = raw
+            for part in top.split("."):
+                found = found[part]
+        if stage != "code":
+            assert f"code/{stage}.txt" in body["deps"]
+    assert "hpnet" in (folder / "README.md").read_text()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"README.md is there already, and nothing is overwritten"):
+        make_project(folder, "mannequin")
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md"]
+    assert (folder / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--preset", "folder"), "needs --videos"),
+        (("--preset", "folder", "--videos", "nowhere"), "folder nowhere is missing"),
+        (("--preset", "nw-ucla"), "needs --poses"),
+        (("--preset", "nw-ucla", "--videos", "."), "give --poses"),
+        (("--preset", "mannequin", "--videos", "."), "renders its clips"),
+        (("--preset", "ntu60-xsub", "--videos", "videos", "--table", "t.csv"), "leave --table out"),
+        (("--preset", "folder", "--videos", "videos", "--table", "nowhere.csv"), "nowhere.csv is missing"),
+    ],
+)
+def test_what_is_missing_or_too_much_is_said(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    videos(tmp_path / "videos")
+    with inside(tmp_path):
+        done = CliRunner().invoke(cli, ["init", "new", *arguments])
+    assert done.exit_code != 0
+    assert message in str(done.exception)
+    assert not (tmp_path / "new").exists()
+
+
+def test_nw_ucla_trains_four_streams_from_the_npz(tmp_path: Path) -> None:
+    folder = tmp_path / "ucla"
+    make_project(folder, "nw-ucla", poses=poses_file(tmp_path / "poses.npz"))
+    small = {"graph": {"base_channels": 8, "blocks": 1}, "epochs": 1, "warmup_epochs": 0}
+    shrink(folder, {"train": {"topology": small}})
+    run_graph(folder)
+    fused = Scores.load(folder / "artifacts" / "fuse" / "scores.parquet")
+    assert len(fused.split("test").clip_ids) == 14  # camera 3
+    assert fused.logits.shape[1] == 10
+    assert set(read_json(folder / "artifacts/fuse/weights.json")["weighted"]["weights"]) == {
+        "hpj",
+        "hpb",
+        "hpjm",
+        "hpbm",
+    }
+    done = CliRunner().invoke(cli, ["predict", str(videos(tmp_path / "v") / "wave/a.mp4"), "--project", str(folder)])
+    assert "which were imported" in str(done.exception)
+
+
+# --- code digests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["data", "pool", "train", "fuse"])
+def test_the_digest_covers_what_the_stage_imports(stage: str) -> None:
+    assert {str(file.relative_to(ROOT)) for file in code.closure(stage).values()} == closure(
+        ROOT / "stages" / f"{stage}.py"
+    )
+
+
+def test_a_changed_module_changes_the_digests_of_its_stages_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hpnet", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    monkeypatch.setattr(code, "source_folder", lambda package: tmp_path / package.rpartition(".")[2])
+
+    def digests() -> dict[str, str]:
+        code.source_file.cache_clear()
+        code.direct_imports.cache_clear()
+        return code.write_digests(tmp_path / "code")
+
+    try:
+        before = digests()
+        (tmp_path / "hpnet" / "pooling.py").open("a").write("\n# changed\n")
+        after = digests()
+    finally:
+        code.source_file.cache_clear()
+        code.direct_imports.cache_clear()
+    assert {stage for stage in before if before[stage] != after[stage]} == {"pool", "compare", "import_"}
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_dvc_takes_the_project(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    make_project(folder, "folder", videos=videos(tmp_path / "videos"))
+    dvc(folder, "repro", "data")
+    assert len(Clips.load(folder / "artifacts" / "data").table) == 3
+    again = dvc(folder, "repro", "data")
+    assert "Running stage 'code'" in again
+    assert "Running stage 'data'" not in again
+    assert "Running stage 'detect'" in dvc(folder, "repro", "--dry", "detect")
+    listed = dvc(folder, "stage", "list", "--name-only").split()
+    assert {"estimate", "pool", "train@hpj", "train@hpnet", "compare@region3", "fuse", "report"} <= set(listed)
+    videos(tmp_path / "videos", ("clap/c.mp4", "clap/new.mp4"))
+    assert "Running stage 'data'" in dvc(folder, "repro", "--dry", "data")
+
+
+@pytest.mark.skipif(not LONG, reason="minutes: set HPNET_LONG_TESTS=1")
+def test_the_walk_through_dvc(tmp_path: Path) -> None:
+    from tests.trained import five_folders
+
+    clips = five_folders(tmp_path / "videos")
+    folder = tmp_path / "actions"
+    make_project(folder, "folder", videos=clips)
+    shrink(folder)
+    dvc(folder, "repro")
+    assert (folder / "report" / "index.html").is_file()
+    assert read_json(folder / "metrics" / "fuse.json")["clips"] >= 10
+    done = CliRunner().invoke(cli, ["predict", str(clips / "wave" / "01.mp4"), "--project", str(folder)])
+    assert "person 0" in done.output
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["p1", "p2", "p3", "p4", "p5"])), min_size=5)
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(0, 5))
+def test_a_source_is_never_on_two_sides(pairs: list[tuple[str, str]], seed: int) -> None:
+    rows = pd.DataFrame([(f"v{n}.mp4", a, s, "") for n, (a, s) in enumerate(pairs)])
+    rows.columns = pd.Index(["video", "action", "source", "split"])
+    found = split_table(rows, seed=seed)
+    sides = found.groupby(rows.source.to_numpy()).split.nunique()
+    assert (sides == 1).all()
+    if rows.source.nunique() >= 3:
+        assert set(found.split) == {"train", "val", "test"}
+    assert list(found.class_name) == list(rows.action)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("video,split\na.mp4,train\n", "no column 'action'"),
+        ("video,action\na.mp4,x\na.mp4,y\n", "lists video 'a.mp4' twice"),
+        ("video,action\na.mp4,\n", "line 2: video or action is empty"),
+        ("video,action,split\na.mp4,x,trian\n", "split 'trian' is none of"),
+        ("video,action,source,split\na.mp4,x,p,train\nb.mp4,x,p,test\n", "source 'p' is in train and in test"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        split_table(read_table(tmp_path / "t.csv"))
+
+
+def test_init_says_what_it_found(tmp_path: Path) -> None:
+    names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(5))
+    videos(tmp_path / "videos", (*names, "loose.mp4"))
+    with inside(tmp_path):
+        done = CliRunner().invoke(cli, ["init", "p", "--videos", "videos"])
+    assert done.exit_code == 0, done.output
+    assert "11 videos, 2 actions: 6 train, 2 val, 2 test" in done.stdout
+    assert "1 of them have no action or split" in done.stderr
+    with inside(tmp_path / "p"):
+        assert "1 clips have no class" in CliRunner().invoke(cli, ["data"]).stderr
+
+
+def test_one_action_is_no_project(tmp_path: Path) -> None:
+    for names, said in ((("a.mp4", "b.mp4"), "all of action 'flat'"), (("x/a.mp4",), "all of action 'x'")):
+        folder = videos(tmp_path / str(len(names)) / "flat", names)
+        with pytest.raises(ValueError, match=said):
+            make_project(tmp_path / "p", "folder", videos=folder)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("by_table", [False, True])
+def test_a_copy_of_a_video_may_not_be_on_another_side(tmp_path: Path, by_table: bool) -> None:
+    names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(5))
+    folder = videos(tmp_path / "videos", names)
+    table = None
+    if by_table:
+        table = tmp_path / "t.csv"
+        rows = [f"{name},{name[:4]},{'test' if name[5] == '0' else 'train'}" for name in names]
+        table.write_text("\n".join(["video,action,split", *rows]))
+    make_project(tmp_path / "before", "folder", videos=folder, table=table)
+    with inside(tmp_path / "before"):
+        assert CliRunner().invoke(cli, ["data"]).exit_code == 0
+    for n in range(1, 5):
+        shutil.copy(folder / "wave" / "0.mp4", folder / "wave" / f"{n}.mp4")
+    with pytest.raises(ValueError, match=r"0\.mp4 and .*\.mp4 are the same video, in \w+ and in \w+"):
+        make_project(tmp_path / "p", "folder", videos=folder, table=table)
+    assert not (tmp_path / "p").exists()
+    with inside(tmp_path / "before"):
+        done = CliRunner().invoke(cli, ["data"])
+    assert "are the same video" in str(done.exception)
+
+
+def test_a_project_by_table(tmp_path: Path) -> None:
+    names = tuple(f"{n}.mp4" for n in range(6))
+    folder = videos(tmp_path / "videos", names)
+    lines = ["video,action,subject", *(f"{n},{'wave' if i % 2 else 'clap'},p{i // 2}" for i, n in enumerate(names))]
+    (tmp_path / "t.csv").write_text("\n".join([*lines, "missing.mp4,wave,p0"]))
+    project = tmp_path / "p"
+    make_project(project, "folder", videos=folder, table=tmp_path / "t.csv")
+    with inside(project):
+        done = CliRunner().invoke(cli, ["data", "--max-failed", "0.5"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    clips = Clips.load(project / "artifacts" / "data")
+    assert clips.class_names == ["clap", "wave"]
+    assert clips.table.set_index("clip_id").error["missing"] == "file is missing"
+    assert set(clips.usable().split) == {"train", "val", "test"}
+    assert "${data.table}" in (project / "dvc.yaml").read_text()

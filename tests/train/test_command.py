@@ -1,0 +1,255 @@
+"""``hpnet train`` among other processes: stopped and killed, twice at once, and in a user's git repository."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+from hpnet.artifacts.formats import Scores, read_json
+from hpnet.stages.common import locked_file
+from hpnet.stages.train import command, epoch_log, seed_folder
+from hpnet.train.checkpoints import Epoch
+from hpnet.train.loop import Clock
+
+from .test_loop import SPLITS, make_clips, make_features
+from .test_stacked import of_one_person
+
+SMALL = ("--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-warmup-epochs", "0")
+TRAIN_ALL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
+from hpnet.stages import cli, train_all
+train_all.default_workers = lambda: 2
+cli.main()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    clips = make_clips(SPLITS)
+    clips.save(tmp_path / "artifacts/data")
+    make_features(clips).save(tmp_path / "artifacts/pool")
+    return tmp_path
+
+
+def train(*arguments: str) -> Result:
+    return CliRunner().invoke(command, [*arguments, *SMALL, "--topology-epochs", "1", "--device", "cpu"])
+
+
+# --- stopped and killed ----------------------------------------------------------------------------------------------
+
+
+def until(met: Callable[[], Any], seconds: float) -> bool:
+    """Whether a condition came true in time."""
+    end = time.monotonic() + seconds
+    while not met():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def start_all(project: Path) -> subprocess.Popen[str]:
+    """``hpnet train all`` with two workers and more epochs than it can do while a test lasts."""
+    arguments = ["train", "all", *SMALL, "--topology-epochs", "100000", "--device", "cpu", "--threads", "1"]
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN_ALL, *arguments],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> None:
+    running = start_all(project)
+    assert until(lambda: len({f.parent for f in project.glob(".work/train/*/last.*.pt")}) == 2, 60)
+    processes = psutil.Process(running.pid).children(recursive=True)
+    assert len(processes) >= 3  # who forks, and two workers
+    os.kill(running.pid, number)
+    ended = until(lambda: all(map(has_ended, processes)), 20)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()  # if it is still there it would train for hours
+    assert ended
+    said = running.communicate()[1]
+    if number == signal.SIGTERM:
+        assert running.returncode == 1
+        assert [line for line in said.splitlines() if line] == [
+            "no params.yaml in this folder: every parameter has its default",
+            "Error: interrupted; what was finished is kept, the same command goes on from there",
+        ]
+
+
+def test_ctrl_c_while_the_workers_are_prepared_leaves_no_traceback(project: Path) -> None:
+    running = start_all(project)
+
+    def preparing() -> bool:
+        children = psutil.Process(running.pid).children()
+        return any("multiprocessing.forkserver" in " ".join(child.cmdline()) for child in children)
+
+    assert until(preparing, 60)
+    time.sleep(0.3)  # it imports for longer than that
+    os.killpg(running.pid, signal.SIGINT)
+    try:
+        said = running.communicate(timeout=60)[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)  # if it is still there it would train for hours
+    assert running.returncode == 1
+    assert "Error: interrupted" in said
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+
+
+# --- at once ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_command_of_the_same_configuration_waits(project: Path) -> None:
+    assert train("hpj", "--out", "first").exit_code == 0
+    (folder,) = Path(".work/train").iterdir()
+    done: list[Result] = []
+    second = threading.Thread(target=lambda: done.append(train("hpj", "--out", "second")))
+    with locked_file(folder / ".lock"):
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        assert not Path("second").exists()
+    second.join(60)
+    assert done[0].exit_code == 0, done[0].output
+    assert re.search(
+        rf"another process is training the same configuration \({folder}\): waiting for it \(process {os.getpid()}\)",
+        done[0].output,
+    )
+    logits = [Scores.load(Path(out) / "scores.parquet").logits for out in ("first", "second")]
+    np.testing.assert_array_equal(logits[1], logits[0])
+
+
+def test_runs_that_are_trained_as_one_hold_their_checkpoints(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpnet.stages.train_all.on_one_gpu", lambda device: True)
+    monkeypatch.setattr("hpnet.train.stacked.why_not_stacked", lambda *given: None)
+    of_one_person(make_clips(SPLITS)).save(project / "artifacts/pool")
+    held: list[Path] = []
+
+    def look(stack: Any, *given: Any) -> None:
+        for each in stack:
+            with (each.folder / ".lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(each.folder)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr("hpnet.train.stacked.fit_stacked", look)
+    done = train("all", "--seed", "[3, 4]")
+    assert str(done.exception) == "seen", done.output
+    assert len(set(held)) == 8
+
+
+def test_other_seeds_of_another_out_are_kept_apart(project: Path) -> None:
+    for out, noise in (("one", "0.1"), ("two", "0.5")):
+        done = train("hpj", "--seed", "[3, 4]", "--out", out, "--topology-noise", noise)
+        assert done.exit_code == 0, done.output
+    for out, noise in (("one", 0.1), ("two", 0.5)):
+        card = read_json(Path(".work/seeds") / out / "4" / "config.json")
+        assert (card["seed"], card["params"]["noise"]) == (4, noise)
+
+
+def test_the_folder_of_another_seed_is_that_of_its_out(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("elsewhere") / "hpj"
+    outs = [Path("hpj"), Path("a/hpj"), Path("a/../b/hpj"), outside, outside.parent / "x" / "hpj"]
+    folders = {seed_folder(seed, (3, 4, 5), out) for out in outs for seed in (4, 5)}
+    assert len(folders) == 10
+    assert all(".." not in folder.parts and folder.is_relative_to(".work/seeds") for folder in folders)
+    assert seed_folder(4, (3, 4), Path("hpj").absolute()) == seed_folder(4, (3, 4), Path("hpj"))
+    assert seed_folder(3, (3, 4), outside) == outside
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+def log_epochs(folder: Path) -> None:
+    with epoch_log(folder, "hpj", 2, Clock(), None) as on_epoch:
+        for number in range(2):
+            on_epoch(Epoch(number, 0.1, 1.0, 1.0, 0.5))
+
+
+def git(*arguments: str) -> str:
+    who = ("-c", "user.name=x", "-c", "user.email=x@x")
+    return subprocess.run(["git", *who, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+@pytest.mark.parametrize("with_dvc", [False, True])
+def test_curves_in_a_git_repository_leave_git_and_dvc_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int, with_dvc: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    for number in range(commits):
+        git("commit", "-q", "--allow-empty", "-m", str(number))
+    if with_dvc:
+        subprocess.run([sys.executable, "-m", "dvc", "-q", "init"], check=True)
+        git("reset", "-q")
+    place = tmp_path / "inner"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    before = {path.name for path in tmp_path.iterdir()}
+    log_epochs(place / "history")
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert git("diff", "--cached", "--name-only") == ""
+    table = (place / "history/plots/metrics/val/accuracy.tsv").read_text().splitlines()
+    assert table == ["step\taccuracy", "0\t0.5", "1\t0.5"]
+    assert read_json(place / "history/metrics.json") == {
+        "lr": 0.1,
+        "step": 1,
+        "train": {"loss": 1.0},
+        "val": {"loss": 1.0, "accuracy": 0.5},
+    }
+
+
+def test_curves_wait_for_no_thread_and_go_to_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a queue's work is what Ctrl-C waited for, for ever where it came while an epoch was put in."""
+    asked: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STUDIO_TOKEN", "isat_x")
+    monkeypatch.setenv("DVC_STUDIO_REPO_URL", "https://example.invalid/x.git")
+    monkeypatch.setattr("queue.Queue.join", lambda self: asked.append("join"))
+    monkeypatch.setattr("dvclive.studio.post_live_metrics", lambda event, *_, **__: asked.append(event))
+    log_epochs(tmp_path / "history")
+    assert asked == []
+
+
+# --- what a trial run would rather know -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("warmup", "said"), [("1", True), ("0", False)])
+def test_a_warm_up_as_long_as_the_training_is_remarked_on(project: Path, warmup: str, said: bool) -> None:
+    done = CliRunner().invoke(
+        command, ["hpj", *SMALL[:4], "--topology-warmup-epochs", warmup, "--topology-epochs", "1", "--device", "cpu"]
+    )
+    assert done.exit_code == 0, done.output
+    assert ("the learning rate never reaches lr = " in done.output) is said

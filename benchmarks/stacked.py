@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hpnet.artifacts.formats import Clips, Features
 from hpnet.core.device import resolve_device
-from hpnet.params import TOPOLOGY_STREAMS, load_params
+from hpnet.core.streams import TOPOLOGY_STREAMS
+from hpnet.params import load_params
 from hpnet.train.loop import fit, make_accelerator
 from hpnet.train.stacked import StackedRun, fit_stacked
 from hpnet.train.topology import graphs_suit, prepare_runs, record_graphs

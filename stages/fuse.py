@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpnet.params import STREAMS, Params
+from hpnet.core.streams import STREAMS
+from hpnet.params import Params
 
 from .common import PROJECT, section_options
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpnet.params import EstimateParams, Params
+from hpnet.estimate.params import EstimateParams
+from hpnet.params import Params
 
 from .common import PROJECT, device_option, section_options
 

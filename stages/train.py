@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpnet.params import STREAMS, Params
+from hpnet.core.streams import STREAMS
+from hpnet.params import Params
 
 from .common import PROJECT, device_option, hold, locked_file, progress, section_options
 

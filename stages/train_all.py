@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpnet.params import TOPOLOGY_STREAMS, Params
+from hpnet.core.streams import TOPOLOGY_STREAMS
+from hpnet.params import Params
 
 from .common import PROJECT, default_workers, progress
 from .train import (

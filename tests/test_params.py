@@ -7,7 +7,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from hpnet.params import LARGEST_SEED, STREAMS, Params, dotted_names, load_params, validate
+from hpnet.core.section import LARGEST_SEED
+from hpnet.core.streams import STREAMS
+from hpnet.params import Params, dotted_names, load_params, validate
 
 ROOT = Path(__file__).resolve().parents[1]
 

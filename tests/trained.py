@@ -15,9 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from hpnet.core.streams import STREAMS
+from hpnet.data.params import DataParams
 from hpnet.mannequin.actions import ACTIONS
 from hpnet.mannequin.benchmark import ClipSpec, write_clip
-from hpnet.params import STREAMS, DataParams
 from hpnet.stages.cli import cli
 
 README = Path(__file__).resolve().parents[1] / "README.md"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts.formats import Clips, Scores
+from ..core.streams import STREAMS
 from ..data.protocols import class_table
-from ..params import STREAMS
 from . import plan, running, writing
 from .paper import Overrides, PaperTable
 from .plan import Experiment, Planned

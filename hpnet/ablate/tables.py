@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..params import STREAMS, TOPOLOGY_STREAMS
+from ..core.streams import STREAMS, TOPOLOGY_STREAMS
 from .paper import Claim, Note, Overrides, PaperTable, Row, measure_of
 
 POOLED = {"pool.kind": "pooled"}

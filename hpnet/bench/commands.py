@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.formats import Clips
-from ..params import TOPOLOGY_STREAMS
+from ..core.streams import TOPOLOGY_STREAMS
 from .machine import describe_machine, machine_line
 
 Commands = tuple[tuple[str, ...], ...]

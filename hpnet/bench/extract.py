@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from ..core.device import has_fast_bfloat16, resolve_device
 from ..core.video import probe, read_frames
+from ..data.params import DataParams
 from ..data.walk import find_videos
 from ..estimate import networks
 from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..estimate.params import EstimateParams
 from ..mannequin.benchmark import plan, write_clip
-from ..params import DataParams, EstimateParams, PoolParams
+from ..pool.params import PoolParams
 from ..pool.step import clip_features
 from ..work.shards import gpu_workers
 from .machine import describe_machine, machine_line, peak_memory_mb

@@ -34,9 +34,10 @@ from ..artifacts.formats import (
 from ..core.skeleton import COCO17
 from ..core.video import write_video
 from ..data.index import index_folder
+from ..data.params import DataParams
 from ..detect import step as detection
 from ..estimate.step import SHARD, clip_items, clip_paths, collect_shards
-from ..params import DataParams, PoolParams
+from ..pool.params import PoolParams
 from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
 from ..pool.step import merge as merge_pooled
 from ..work.shards import ShardItem, file_digest, run_shards

@@ -12,8 +12,8 @@ import pandas as pd
 from ..artifacts.formats import Clips
 from ..core.clip_ids import normal_form, text_fault
 from ..core.video import VideoError, VideoInfo, probe
-from ..params import DataParams
 from .folders import read_layout
+from .params import DataParams
 from .protocols import class_table, label_and_split
 from .table import read_table, split_table
 from .walk import find_videos

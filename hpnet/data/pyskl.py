@@ -215,7 +215,8 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
     """One annotation -> normalised poses (T, M, V, 3) and mask (T, M).
 
     2-D keypoints become x, y, score exactly as :func:`hpnet.pool.pooling.pose2d` makes them of our own estimates; 3-D
-    ones are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not there.
+    ones are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not
+    there.
     A 2-D joint was not seen where its score is 0, or where it lies at exactly (0, 0), which is how pose networks write
     a joint down that they leave out; a person none of whose joints was seen in a frame is not there.
     """

@@ -21,8 +21,8 @@ from ..core import video
 from ..core.cuda_graphs import Replay
 from ..core.device import resolve_device, resolve_precision, tune_allocator
 from ..core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
-from ..params import EstimateParams
 from . import crops, decode, networks
+from .params import EstimateParams
 from .reading import Weighed, read_streams_ahead
 from .taps import TapReader, sample_windows
 

@@ -17,12 +17,12 @@ from ..artifacts.formats import Boxes, ClipPoses, Clips, PoseMeta, PoseStore, re
 from ..core import video
 from ..data.walk import find_videos
 from ..detect.tracking import uniform_indices
-from ..params import EstimateParams
 from ..weights import checkpoint as weights
 from ..work import shards
 from . import networks
 from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from .evaluate import compare_with_truth
+from .params import EstimateParams
 
 CODE = (
     "hpnet.artifacts.formats", "hpnet.core.geometry", *video.CODE, "hpnet.weights.checkpoint", "hpnet.estimate.step",

@@ -20,7 +20,7 @@ import pandas as pd
 
 from ..artifacts.formats import CLIP_COLUMNS, fresh
 from ..core.video import write_video
-from ..params import DataParams
+from ..data.params import DataParams
 from .actions import ACTIONS, TWO_PERSON, Act
 from .corruption import corrupt
 from .people import PARTNER_OFFSET, person, stream

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.formats import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore, writing
-from ..params import PoolParams
 from ..work import shards
 from . import pooling
+from .params import PoolParams
 
 CODE = ("hpnet.artifacts.formats", "hpnet.pool.pooling", "hpnet.pool.step")
 """Modules whose source decides what a pool shard holds."""

@@ -38,8 +38,8 @@ from ..estimate import networks
 from ..estimate.crops import bilinear_crops, normalise, warp_crops
 from ..estimate.estimator import PoseEstimator
 from ..estimate.evaluate import pose_figures
+from ..estimate.params import EstimateParams
 from ..estimate.taps import TapReader, sample_windows
-from ..params import EstimateParams
 from ..weights.checkpoint import load_into, load_state
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from ..data.index import Labelled, label_folder
+from ..data.params import DataParams
 from ..data.table import refuse_copies
 from ..data.walk import find_videos
-from ..params import DataParams, validate
+from ..params import validate
 from . import render
 from .presets import Preset, Values, get
 

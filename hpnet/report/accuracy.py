@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..artifacts.formats import Scores
+from ..core.streams import STREAMS
 from ..fuse import fusion
-from ..params import STREAMS
 from .collect import Project
 from .figures import (
     Mark,

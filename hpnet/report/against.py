@@ -18,7 +18,7 @@ import yaml
 
 from ..artifacts.formats import Clips, Scores, read_json, require_labelling
 from ..core.statistics import per_class_changes
-from ..params import STREAMS
+from ..core.streams import STREAMS
 from .collect import Project, flatten
 from .naming import STREAM_TITLES
 from .output import Files

@@ -28,7 +28,8 @@ from ..artifacts.formats import (
     read_json,
     require_labelling,
 )
-from ..params import STREAMS, Params
+from ..core.streams import STREAMS
+from ..params import Params
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
 STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts.formats import Scores
-from ..params import STREAMS
+from ..core.streams import STREAMS
 from .collect import Project, Run, flatten
 from .figures import (
     percent,

@@ -23,7 +23,6 @@ from transformers import XCLIPConfig
 from ..artifacts.formats import Clips, FeatureMeta, Features, PersonFrames, load_meta
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.xclip import video_state, with_drop_path
-from ..params import MultimodalParams
 from ..weights.checkpoint import load_into, load_tensors
 from ..weights.hub_folder import offline, plain_config
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
@@ -50,6 +49,7 @@ from .loop import (
     shuffled_batches,
     warmup_schedule,
 )
+from .params import MultimodalParams
 from .text import label_features, prompts
 from .topology import graph_skeleton
 from .xclip import XCLIPCheckpoint, load_xclip

@@ -29,10 +29,10 @@ from torch.func import functional_call
 from ..artifacts.formats import Clips, Features
 from ..core.cuda_graphs import record
 from ..models.fused import stacked_weights
-from ..params import TopologyParams
 from .checkpoints import Epoch, best_epoch, resume, save_last, save_weights, whole_best
 from .datasets import PersonBatch, PersonFeatures, labelled_clips, person_rows
 from .loop import CHECK_EVERY_STEPS, Clock, FitResult, Indices, chosen_by, diverged, ordered_batches, validation
+from .params import TopologyParams
 from .topology import TopologyRun, TopologyTask, graphs_suit
 
 NETWORKS = ("ctrgcn",)

@@ -18,7 +18,6 @@ from ..core.cuda_graphs import record
 from ..core.skeleton import RELEASED17, Skeleton
 from ..models import HEATMAP_NETWORKS, build, require_network
 from ..models.streams import transform
-from ..params import TopologyParams
 from ..weights.checkpoint import load_into, load_tensors
 from .augmentation import (
     clip_draws,
@@ -55,6 +54,7 @@ from .loop import (
     shuffled_batches,
     warmup_schedule,
 )
+from .params import TopologyParams
 
 MOMENTUM = 0.9
 

@@ -20,7 +20,8 @@ from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
 from hpnet.artifacts.formats import Scores
-from hpnet.params import STREAMS, Params, validate
+from hpnet.core.streams import STREAMS
+from hpnet.params import Params, validate
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = Params().model_dump(mode="json")

@@ -13,7 +13,8 @@ from hpnet.artifacts.formats import ClipPoses, Features
 from hpnet.bench import extract, scale
 from hpnet.bench.plain import PlainExtractor
 from hpnet.estimate.estimator import PoseEstimator
-from hpnet.params import EstimateParams, PoolParams
+from hpnet.estimate.params import EstimateParams
+from hpnet.pool.params import PoolParams
 from hpnet.pool.step import clip_features
 
 

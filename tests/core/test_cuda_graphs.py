@@ -11,8 +11,8 @@ import torch
 
 from hpnet.core.cuda_graphs import record
 from hpnet.estimate.estimator import PoseEstimator
+from hpnet.estimate.params import EstimateParams
 from hpnet.models import TOPOLOGY_NETWORKS, build
-from hpnet.params import EstimateParams
 from hpnet.train.loop import LabelledClips
 from hpnet.train.topology import graphs_suit
 

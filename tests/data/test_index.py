@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from hpnet.artifacts.formats import Clips, read_json
 from hpnet.core.video import write_video
 from hpnet.data.index import failures, find_videos, index_folder
+from hpnet.data.params import DataParams
 from hpnet.data.table import BEGINNING, copies
-from hpnet.params import DataParams
 from hpnet.stages.data import command
 
 

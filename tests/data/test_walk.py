@@ -18,11 +18,11 @@ from hpnet.core.video import VIDEO_SUFFIXES, write_video
 from hpnet.data.folders import read_layout, split_name
 from hpnet.data.holdout import by_source, hold_out_order, sizes
 from hpnet.data.index import label_folder
+from hpnet.data.params import DataParams
 from hpnet.data.protocols import class_table, label_and_split
 from hpnet.data.table import split_table
 from hpnet.data.walk import find_videos
 from hpnet.estimate.step import clip_paths
-from hpnet.params import DataParams
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import find_files

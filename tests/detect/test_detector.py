@@ -37,9 +37,9 @@ from hpnet.detect.detector import (
     ultralytics,
     weights_digest,
 )
+from hpnet.detect.params import DetectParams
 from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square
 from hpnet.detect.tracking import Track
-from hpnet.params import DetectParams
 from hpnet.pretrain.detector import augment, load_images, train_detector
 from hpnet.pretrain.scenes import (
     TRAIN_SEED,

@@ -18,9 +18,9 @@ from hpnet.core.video import VideoError, write_video
 from hpnet.estimate import networks
 from hpnet.estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from hpnet.estimate.evaluate import compare_with_truth, pose_figures
+from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_ahead
 from hpnet.estimate.step import EstimateWork, boxes_by_clip, clip_items, clip_paths, collect_shards, estimate_key
-from hpnet.params import EstimateParams
 from hpnet.pretrain.pose import save_weights
 from hpnet.work.shards import MANIFEST, ShardItem, run_shards
 

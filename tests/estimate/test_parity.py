@@ -10,7 +10,7 @@ import torch
 from hpnet.core.geometry import apply_affine
 from hpnet.core.video import read_frames
 from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
-from hpnet.params import EstimateParams
+from hpnet.estimate.params import EstimateParams
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PARITY = SHARED / "data/parity"

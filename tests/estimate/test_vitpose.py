@@ -14,9 +14,9 @@ from transformers import VitPoseForPoseEstimation
 from hpnet.core.skeleton import HAND21
 from hpnet.estimate import networks
 from hpnet.estimate.estimator import PoseEstimator
+from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.taps import TapReader, resnet_aliases, resolve_tap
 from hpnet.models.vitpose import VitPoseNetwork
-from hpnet.params import EstimateParams
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2}
 EXPERTS = {"num_experts": 6, "part_features": 8}

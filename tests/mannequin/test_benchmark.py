@@ -11,6 +11,7 @@ import pytest
 
 from hpnet.artifacts.formats import CLIP_COLUMNS
 from hpnet.core.video import load_clip, probe
+from hpnet.data.params import DataParams
 from hpnet.mannequin import benchmark, pretraining
 from hpnet.mannequin.actions import ACTIONS, NAMES, OBJECT_PAIRS, ORDER_PAIRS
 from hpnet.mannequin.benchmark import TRUTH_COLUMNS, ClipSpec, build_scene, plan, write_benchmark
@@ -18,7 +19,6 @@ from hpnet.mannequin.posture import Clock
 from hpnet.mannequin.props import KINDS
 from hpnet.mannequin.render import project
 from hpnet.mannequin.scene import Scene
-from hpnet.params import DataParams
 
 BENCHMARK_KINDS = {
     "cup", "phone", "apple", "sandwich", "toothbrush", "book", "tablet", "hat", "chair", "watch",

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hpnet.core.skeleton import COCO17, RELEASED17
+from hpnet.core.streams import TOPOLOGY_STREAMS
 from hpnet.models.streams import STREAM_TRANSFORMS, bone, bone_motion, joint, joint_motion, transform
-from hpnet.params import TOPOLOGY_STREAMS
 
 PARENTS = COCO17.parents
 

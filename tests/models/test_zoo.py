@@ -27,8 +27,8 @@ from hpnet.models.stgcn import SpatialGraphConv
 from hpnet.models.synchronised import synchronise
 from hpnet.models.tdgcn import TDGCN, TemporalDecouplingGraphConv
 from hpnet.models.transformer import SelfAttention, frame_encoding, graph_distances
-from hpnet.params import TopologyParams
 from hpnet.train.loop import make_accelerator
+from hpnet.train.params import TopologyParams
 from hpnet.train.topology import load_topology, require_input, train_topology
 
 from ..train.test_loop import make_clips, make_features

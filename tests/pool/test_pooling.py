@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hpnet.artifacts.formats import ClipPoses, Features, PoseMeta, PoseStore
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.released import export_features, to_released
-from hpnet.params import PoolParams
 from hpnet.pool import pooling
+from hpnet.pool.params import PoolParams
 from hpnet.pool.step import PoolWork, clip_features, feature_meta, merge, people_valid, pool_items, pool_key
 from hpnet.work.shards import run_shards
 

@@ -19,10 +19,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from hpnet.artifacts.formats import Clips, Scores, read_json, write_json
+from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.tracking import Track, uniform_indices
 from hpnet.fuse.fusion import fuse, fuse_as_fitted
-from hpnet.params import STREAMS
 from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou
 from hpnet.predict.project import TrainedProject

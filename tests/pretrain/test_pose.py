@@ -5,7 +5,7 @@ import torch
 from hpnet.artifacts.formats import read_json
 from hpnet.core.skeleton import COCO_MIRROR
 from hpnet.estimate.estimator import PoseEstimator
-from hpnet.params import EstimateParams
+from hpnet.estimate.params import EstimateParams
 from hpnet.pretrain import pose
 from hpnet.pretrain.scenes import RenderedScene, SceneShard, write_shard
 

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 
 from hpnet.artifacts.formats import FeatureMeta, Features
 from hpnet.core.skeleton import COCO17
-from hpnet.params import GraphParams, TopologyParams
 from hpnet.project import export as onnx_export
 from hpnet.stages.export import command
 from hpnet.train.datasets import ChannelStatistics
+from hpnet.train.params import GraphParams, TopologyParams
 from hpnet.train.topology import _assemble, load_topology
 
 SIZES = {"in_channels": 6, "num_classes": 4, "num_joints": 17, "num_persons": 2}

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from hpnet.artifacts.formats import Clips, Features, Scores, read_json
-from hpnet.params import STREAMS, Params, dotted_names
+from hpnet.core.streams import STREAMS
+from hpnet.params import Params, dotted_names
 from tests.closure import closure
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -31,9 +31,10 @@ from hpnet.artifacts.formats import (
     write_json,
 )
 from hpnet.core.skeleton import COCO17
+from hpnet.core.streams import STREAMS
 from hpnet.core.video import write_video
 from hpnet.mannequin import actions
-from hpnet.params import STREAMS, Params, validate
+from hpnet.params import Params, validate
 from hpnet.report import examples, figures, results
 from hpnet.report.collect import Project, collect, read_history
 from hpnet.report.overview import weights_in_words

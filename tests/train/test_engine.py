@@ -23,9 +23,10 @@ from safetensors.torch import load_file, save_file
 
 from hpnet.artifacts.formats import Scores
 from hpnet.core.skeleton import COCO17
-from hpnet.params import TopologyParams, validate
+from hpnet.params import validate
 from hpnet.train.datasets import labelled_clips
 from hpnet.train.loop import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator, shuffled_batches
+from hpnet.train.params import TopologyParams
 from hpnet.train.topology import load_topology
 from tests.train.test_loop import PARAMS, SPLITS, make_clips, make_features, train
 

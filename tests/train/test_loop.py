@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from hpnet.artifacts.formats import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores, TrainedFeatures
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.protocols import PROTOCOLS, class_table
-from hpnet.params import TopologyParams
 from hpnet.train import loop as training
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.datasets import PersonFeatures, labelled_clips, measure, mirror, mirror_partners, person_rows
@@ -33,6 +32,7 @@ from hpnet.train.loop import (
     shuffled_batches,
     warmup_schedule,
 )
+from hpnet.train.params import TopologyParams
 from hpnet.train.topology import TopologyModel, TopologyTask, load_topology, train_topology
 
 CLASSES = 3

@@ -16,7 +16,6 @@ from transformers import XCLIPModel
 from hpnet.artifacts.formats import Clips, FeatureMeta, Features, PersonFrames, Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.models.xclip import reduced_config
-from hpnet.params import MultimodalParams
 from hpnet.train.augmentation import Mixture
 from hpnet.train.multimodal import (
     FrameBank,
@@ -29,6 +28,7 @@ from hpnet.train.multimodal import (
     sample_frames,
     train_multimodal,
 )
+from hpnet.train.params import MultimodalParams
 from hpnet.train.text import train_tokenizer
 from hpnet.train.xclip import save_xclip
 

@@ -17,10 +17,10 @@ from torch import nn
 
 from hpnet.artifacts.formats import Clips, Features, read_json
 from hpnet.models import TOPOLOGY_NETWORKS, build
-from hpnet.params import GraphParams, TopologyParams
 from hpnet.stages.train import command
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.loop import FitResult, fit
+from hpnet.train.params import GraphParams, TopologyParams
 from hpnet.train.stacked import StackedNetworks, StackedRun, fit_stacked, why_not_stacked
 from hpnet.train.topology import TopologyRun, load_topology, prepare_runs
 

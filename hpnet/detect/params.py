@@ -1,0 +1,21 @@
+"""Section ``detect`` of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..core.section import Section
+
+
+class DetectParams(Section):
+    """Frames -> person boxes and tracks."""
+
+    enabled: bool = Field(True, description="false: the whole frame is the only box (Table XIII)")
+    model: str = Field("mannequin-yolo", description="packaged detector, or an ultralytics model name or .pt path")
+    image_size: int = Field(320, ge=32)
+    confidence: float = Field(0.25, ge=0, le=1)
+    iou: float = Field(0.45, ge=0, le=1)
+    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate tracks between")
+    persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
+    frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
+    frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")

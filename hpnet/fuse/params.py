@@ -1,0 +1,30 @@
+"""Section ``fuse`` of params.yaml."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from ..core.section import Section
+
+
+class FuseParams(Section):
+    """Scores of the streams -> one score."""
+
+    rule: Literal["weighted", "balanced"] = "weighted"
+    weights: dict[str, float] | Literal["validation"] = Field(
+        "validation", description="weight per stream, or 'validation' to fit them on the validation split"
+    )
+    tau: float = Field(1.0, ge=0, description="balanced: strength of the logit adjustment")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _readable(cls, weights: Any) -> Any:
+        numbers = isinstance(weights, dict) and all(
+            isinstance(w, int | float) and abs(w) < math.inf for w in weights.values()
+        )
+        if weights != "validation" and not (numbers and weights):
+            raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,hpnet=11")
+        return weights

@@ -1,0 +1,16 @@
+"""Section ``report`` of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..core.section import Section, Seed
+
+
+class ReportParams(Section):
+    """The page."""
+
+    title: str = "hpnet"
+    examples: int = Field(6, ge=0, description="clips drawn with boxes, skeletons, maps and pooled features")
+    bootstrap: int = Field(1000, ge=10, description="resamples behind every interval")
+    seed: Seed = 0

@@ -1,0 +1,128 @@
+"""Sections ``train`` and ``compare`` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+
+from ..core.section import LARGEST_SEED, Section, Seed
+
+
+class GraphParams(Section):
+    """Size of a topology network."""
+
+    model: str = "ctrgcn"
+    base_channels: int = Field(64, ge=4)
+    blocks: int = Field(10, ge=1, le=10)
+    skeleton: Literal["model", "released"] = Field("model", description="graph of the pose model, or the released one")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class TopologyParams(Section):
+    """Training of hpj, hpb, hpjm and hpbm."""
+
+    graph: GraphParams = GraphParams()
+    epochs: int = Field(65, ge=1)
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(4e-4, ge=0)
+    warmup_epochs: int = Field(5, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    steps: tuple[int, ...] = (35, 55)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the joints of a training sample")
+    noise: float = Field(0.0, ge=0, description="sd of Gaussian noise on normalised training features")
+    standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
+    rotation: float = Field(0.0, ge=0, le=180, description="3-D poses: largest random turn about each axis, degrees")
+    scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of size, as a share")
+    behind: float = Field(
+        0.0, ge=0, le=1, description="3-D poses: probability of a half turn with left and right swapped, as from behind"
+    )
+    crop: float = Field(1.0, gt=0, le=1, description="shortest random span of a training clip, as a share of it")
+    places: Literal["even", "random"] = Field(
+        "even", description="frames of a training clip: evenly spaced in the span, or at random places in order"
+    )
+    test_draws: int = Field(
+        1, ge=1, description="a clip's scores: mean over so many draws of what moves training clips; 1: as it is"
+    )
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")
+    accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
+    lr_batch: int | None = Field(
+        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+    )
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
+
+
+class MultimodalParams(Section):
+    """Training of the hpnet stream."""
+
+    graph: GraphParams = GraphParams()
+    video: str = Field("mannequin-xclip", description="packaged X-CLIP, or a transformers hub name or folder")
+    frames: int = Field(8, ge=1, description="RGB frames per clip")
+    smclm: bool = True
+    pooled: bool = Field(True, description="false: RGB and text alone, the baseline of Table XII")
+    fusion: Literal["trmm", "film", "cross_attention", "none"] = "trmm"
+    refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
+    lambdas: tuple[float, float, float] = Field(
+        (1.0, 1.0, 1.0), description="weights of the auxiliary losses, Eq. (14)"
+    )
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(16, ge=1)
+    lr: float = Field(8e-6, gt=0)
+    message_scale: float = Field(10.0, gt=0, description="learning-rate factor of message and MIT parts")
+    graph_scale: float = Field(1e4, gt=0, description="learning-rate factor of the graph networks")
+    fusion_scale: float | None = Field(
+        None, gt=0, description="learning-rate factor of the fusion module; graph_scale by default, as released"
+    )
+    weight_decay: float = Field(1e-3, ge=0)
+    adam_epsilon: float = Field(
+        1e-3, gt=0, description="AdamW's epsilon; as released it bounds the steps, a small network needs less"
+    )
+    warmup_epochs: int = Field(5, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; applied to every modality alike")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time, all modalities alike")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
+    jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
+    frozen_layers: int = Field(0, ge=0, description="first layers of the vision network that are not trained")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping a vision layer's message path")
+    checkpointing: bool = Field(False, description="compute the vision layers again in the backward pass, for memory")
+    accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
+    lr_batch: int | None = Field(
+        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+    )
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
+
+
+class TrainParams(Section):
+    """Training of every stream."""
+
+    seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
+    topology: TopologyParams = TopologyParams()
+    hpnet: MultimodalParams = MultimodalParams()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One or more."""
+        return (self.seed,) if isinstance(self.seed, int) else self.seed
+
+    @field_validator("seed", mode="wrap")
+    @classmethod
+    def _distinct(cls, seed: Any, check: ValidatorFunctionWrapHandler) -> int | tuple[int, ...]:
+        try:
+            found: int | tuple[int, ...] = check(seed)
+        except ValidationError:  # one per kind that it could have been
+            found = ()
+        if not isinstance(found, int) and (not found or len(set(found)) < len(found)):
+            raise ValueError(f"expected a whole number from 0 to {LARGEST_SEED}, or a list of different ones")
+        return found
+
+
+class CompareParams(Section):
+    """The joint stream again with other features, for the report's comparison (Tables III and IX)."""
+
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="name -> overrides of section pool; region is 1 where a variant names none"
+    )

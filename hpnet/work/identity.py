@@ -1,91 +1,221 @@
-"""Which source files of hpnet a stage runs, and their digest: what a project outside the repository depends on."""
+"""The identity of code: one digest of everything that a step runs, for DVC, shards, training runs and ablations.
+
+A module counts by its *meaning*: its syntax tree without comments, docstrings and layout, written in a form that is
+the same on every supported Python. A step counts by the modules that it can import, directly or through others. Three
+things are left out on purpose:
+
+- what is imported for type checkers alone (``if TYPE_CHECKING:``);
+- modules named ``params``: a step's parameters are values, and their defaults are handed to :func:`digest`;
+- entries of dicts that name a module of hpnet (``{"ctrgcn": "hpnet.models.ctrgcn"}``): they are loaded on demand, so
+  only the entry that the parameters choose counts. A network that nobody chose is no one's code.
+
+Nothing is imported here, and nothing of a project is read.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "report", "import_")
-PACKAGED = {
-    "detect": "mannequin-yolo*",
-    "estimate": "mannequin-simcc*",
-    "train": "mannequin-xclip/*",
-}
-"""Stage -> the packaged weights that it may read."""
+PACKAGE = "hpnet"
+NAMES_A_MODULE = re.compile(rf"{PACKAGE}(\.\w+)+(:\w+)?")
+"""What a value of a dict of modules looks like: ``hpnet.models.ctrgcn``, or with an attribute behind a colon."""
+PARAMETERS = "params"
+"""Last part of the names of modules that hold parameters."""
 
 
 @cache
-def source_folder(package: str) -> Path:
-    """Where ``hpnet`` or ``hpnet.stages`` is installed; neither imports anything."""
-    found = importlib.util.find_spec(package)
-    assert found is not None
-    return Path(str(found.origin)).parent
+def source_folder() -> Path:
+    """Where the package is installed. Its modules are not imported."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise FileNotFoundError(f"the source files of {PACKAGE} are not installed: identity of code needs them")
+    return Path(found.origin).parent
 
 
 @cache
 def source_file(module: str) -> Path | None:
-    """The file of a module of hpnet, or None where there is no such module. It is not imported."""
+    """The file of a module of the package; None where there is no such module."""
     parts = module.split(".")
-    if parts[0] != "hpnet":
+    if parts[0] != PACKAGE:
         return None
-    in_stages = parts[1:2] == ["stages"]
-    base = source_folder("hpnet.stages") if in_stages else source_folder("hpnet")
-    path = base.joinpath(*parts[2 if in_stages else 1 :])
-    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    path = source_folder().joinpath(*parts[1:])
+    candidates = (path / "__init__.py", path.with_suffix(".py")) if len(parts) > 1 else (path / "__init__.py",)
     return next((file for file in candidates if file.is_file()), None)
 
 
-@cache
-def direct_imports(module: str) -> frozenset[str]:
-    """Modules of hpnet that ``module`` imports anywhere, also inside functions."""
-    file = source_file(module)
-    if file is None:
-        return frozenset()
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+def meaning(source: str) -> str:
+    """A module's syntax tree as text, without comments, docstrings, layout and entries of dicts of modules.
+
+    Equal for two sources exactly when Python runs the same program; the same text on Python 3.10 to 3.13.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    return json.dumps(_canonical(ast.parse(source)), separators=(",", ":"))
+
+
+def imports(source: str, module: str, is_package: bool = False) -> set[str]:
+    """Names that a module imports from the package, anywhere, also inside functions.
+
+    Args:
+        module: its own dotted name, for relative imports.
+        is_package: it is a package's ``__init__``.
+
+    Returns:
+        Candidates: for ``from hpnet.a import b`` both ``hpnet.a`` and ``hpnet.a.b``, whichever is a module.
+    """
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names: list[str] = []
+    for node in _running(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            levels = package.split(".")
-            base = levels[: len(levels) - node.level + 1] if node.level else []
+            package = module.split(".") if is_package else module.split(".")[:-1]
+            base = package[: len(package) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
-        found |= {name for name in names if source_file(name) is not None}
-    return frozenset(found - {module})
+            found |= {stem, *(f"{stem}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.partition(".")[0] == PACKAGE}
 
 
-def closure(stage: str) -> dict[str, Path]:
-    """Module -> file of everything that a stage imports, itself included; empty files are left out."""
-    waiting, seen = [f"hpnet.stages.{stage}"], set[str]()
+def closure(roots: Iterable[str]) -> dict[str, Path]:
+    """Module -> file of everything that ``roots`` can import, themselves included, sorted by name.
+
+    Raises:
+        ModuleNotFoundError: a root is no module of the package.
+    """
+    waiting, files = list(roots), dict[str, Path]()
+    for root in waiting:
+        if source_file(root) is None:
+            raise ModuleNotFoundError(f"{root} is no module of {PACKAGE}")
     while waiting:
         module = waiting.pop()
-        if module not in seen:
-            seen.add(module)
-            waiting += direct_imports(module)
-    files = {module: source_file(module) for module in sorted(seen)}
-    return {module: file for module, file in files.items() if file is not None and file.stat().st_size}
+        file = source_file(module)
+        if file is None or module in files or module.rpartition(".")[2] == PARAMETERS:
+            continue
+        files[module] = file
+        waiting += _imported(module, file)
+    return {module: files[module] for module in sorted(files)}
 
 
-def code_digest(stage: str) -> str:
-    """32 hexadecimal digits of the source of a stage and of the packaged weights that it may read."""
-    digest = hashlib.blake2b(digest_size=16)
-    for module, file in closure(stage).items():
-        digest.update(module.encode() + b"\0" + file.read_bytes())
-    assets = source_folder("hpnet") / "assets"
-    for weights in sorted(assets.glob(PACKAGED[stage])) if stage in PACKAGED else []:
-        digest.update(weights.name.encode() + b"\0" + weights.read_bytes())
-    return digest.hexdigest()
+def digest(
+    step: str,
+    *,
+    chosen: Iterable[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    packaged: Iterable[Path] = (),
+) -> str:
+    """The identity of a step's code, 32 hexadecimal digits.
+
+    Args:
+        step: the module that does the work, such as ``hpnet.detect.step``.
+        chosen: the modules that the parameters name, from dicts of modules.
+        defaults: the defaults of the step's parameters, as JSON values.
+        packaged: files of the package that the step reads: weights, class tables, templates.
+
+    Raises:
+        ModuleNotFoundError: ``step`` or one of ``chosen`` is no module of the package.
+        FileNotFoundError: a packaged file is missing.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    modules = closure([step, *(name.partition(":")[0] for name in chosen)])
+    for module, file in modules.items():
+        found.update(f"{module}\0{_meaning_digest(file)}\0".encode())
+    found.update(json.dumps(defaults or {}, sort_keys=True).encode())
+    for path in sorted(packaged):
+        found.update(f"\0{path.name}\0{_file_digest(path)}".encode())
+    return found.hexdigest()
 
 
-def write_digests(folder: Path) -> dict[str, str]:
-    """Write ``folder/<stage>.txt`` for every stage; a file whose digest is the same stays as it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {stage: code_digest(stage) for stage in STAGES}
-    for stage, digest in found.items():
-        (folder / f"{stage.rstrip('_')}.txt").write_text(f"{digest}\n", encoding="utf-8")
+def packaged_files(*patterns: str) -> list[Path]:
+    """Files of the package by patterns relative to it, such as ``assets/mannequin-yolo*``."""
+    return sorted(file for pattern in patterns for file in source_folder().glob(pattern) if file.is_file())
+
+
+@cache
+def _imported(module: str, file: Path) -> frozenset[str]:
+    names = imports(file.read_text(encoding="utf-8"), module, file.name == "__init__.py")
+    parents = {name.rpartition(".")[0] for name in names}  # importing hpnet.a.b runs hpnet.a first
+    return frozenset(name for name in names | parents if name and source_file(name) is not None)
+
+
+@cache
+def _meaning_digest(file: Path) -> str:
+    return hashlib.blake2b(meaning(file.read_text(encoding="utf-8")).encode(), digest_size=16).hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that can run: blocks under ``if TYPE_CHECKING`` are left out."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _canonical(node: Any) -> Any:
+    """A node as nested lists: its kind, then each field that holds something, by name.
+
+    Fields that are empty are left out, because newer versions of Python add some (``type_params``).
+    """
+    if isinstance(node, list):
+        return [_canonical(item) for item in node if not _is_note(item)]
+    if not isinstance(node, ast.AST):
+        return _constant(node)
+    if isinstance(node, ast.If) and _is_type_checking(node.test):
+        return ["If", *map(_canonical, node.orelse)]
+    if isinstance(node, ast.JoinedStr):
+        return ["JoinedStr", _joined(node.values)]
+    if isinstance(node, ast.Dict):
+        kept = [pair for pair in zip(node.keys, node.values, strict=True) if not _names_a_module(pair[1])]
+        return ["Dict", [[_canonical(key), _canonical(value)] for key, value in kept]]
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return [type(node).__name__, *([name, _canonical(v)] for name, v in fields if name not in ("kind", "type_comment"))]
+
+
+def _joined(parts: list[ast.expr]) -> list[Any]:
+    """Parts of an f-string: neighbouring texts as one and no empty ones, which Python's versions cut differently."""
+    found: list[Any] = []
+    for part in parts:
+        if not isinstance(part, ast.Constant):
+            found.append(_canonical(part))
+        elif part.value and found and isinstance(found[-1], str):
+            found[-1] += str(part.value)
+        elif part.value:
+            found.append(str(part.value))
     return found
+
+
+def _is_note(item: Any) -> bool:
+    """A docstring, or any other text that stands alone as a statement."""
+    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+
+
+def _names_a_module(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and bool(NAMES_A_MODULE.fullmatch(str(value.value)))
+
+
+def _constant(value: Any) -> Any:
+    """A constant as JSON can hold it, with its kind, because 1, 1.0, True and "1" are different programs."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return ["bytes", value.hex()]
+    return [type(value).__name__, repr(value)]

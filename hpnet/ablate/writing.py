@@ -288,7 +288,7 @@ def cost_table(paper: PaperTable) -> Written:
     import torch
 
     from ..core.skeleton import COCO17
-    from ..models import build
+    from ..models.build import build
     from ..models.counting import count
     from .tables import TABLE10
 

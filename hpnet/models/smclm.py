@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, cat, nn
 
 from ..core.skeleton import Skeleton
-from . import build
+from .build import build
 from .streams import bone, joint, joint_motion
 
 FEATURES = {"p": joint, "s": bone, "m": joint_motion}

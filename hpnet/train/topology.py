@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..artifacts.formats import Clips, FeatureMeta, Features, load_meta
 from ..core.cuda_graphs import record
 from ..core.skeleton import RELEASED17, Skeleton
-from ..models import HEATMAP_NETWORKS, build, require_network
+from ..models import HEATMAP_NETWORKS
+from ..models.build import build, require_network
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors
 from .augmentation import (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..artifacts.formats import writing
 from ..core.skeleton import from_tree
 from ..estimate import networks
-from ..models import build
+from ..models.build import build
 from .checkpoint import convert_ctrgcn, convert_pose, load_into, load_state, require_fit
 
 CTRGCN = "ctrgcn"

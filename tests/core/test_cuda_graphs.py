@@ -12,7 +12,8 @@ import torch
 from hpnet.core.cuda_graphs import record
 from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
-from hpnet.models import TOPOLOGY_NETWORKS, build
+from hpnet.models import TOPOLOGY_NETWORKS
+from hpnet.models.build import build
 from hpnet.train.loop import LabelledClips
 from hpnet.train.topology import graphs_suit
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hpnet.core.skeleton import COCO17
-from hpnet.models import build, fused
+from hpnet.models import fused
+from hpnet.models.build import build
 from hpnet.models.persons import who_is_there
 
 

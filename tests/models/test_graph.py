@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, Skeleton, adjacency, from_tree, spatial_subsets
-from hpnet.models import CTRGCN, GCN, TOPOLOGY_NETWORKS, build
-from hpnet.models.ctrgcn import ChannelTopologyGraphConv, block_plan
-from hpnet.models.gcn import GraphConv
+from hpnet.models import TOPOLOGY_NETWORKS
+from hpnet.models.build import build
+from hpnet.models.ctrgcn import CTRGCN, ChannelTopologyGraphConv, block_plan
+from hpnet.models.gcn import GCN, GraphConv
 from hpnet.models.persons import PersonNorm, mean_over_persons
 from hpnet.weights.checkpoint import convert_ctrgcn
 

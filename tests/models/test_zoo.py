@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from hpnet.artifacts.formats import FeatureMeta
+from hpnet.core.choices import load
 from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, Skeleton, from_tree
-from hpnet.models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS, Network, build
+from hpnet.models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from hpnet.models.build import build
 from hpnet.models.classifier import PeopleNetwork
 from hpnet.models.counting import Cost, count, count_parameters
 from hpnet.models.ctrgcn import CTRGCN, normed
@@ -43,12 +46,14 @@ def chain(joints: int) -> Skeleton:
     return from_tree(f"chain{joints}", names, tuple(max(n - 1, 0) for n in range(joints)), tuple(range(joints)))
 
 
-def small(name: str, *, joints: int = 17, num_persons: int = 2, num_classes: int = 4) -> Network:
+def small(name: str, *, joints: int = 17, num_persons: int = 2, num_classes: int = 4) -> nn.Module:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"in_channels": 3, "num_classes": num_classes, "num_persons": num_persons}
     if name in HEATMAP_NETWORKS:  # smaller images than a project has
         images = {"size": 16} if name == "heatmap_volume" else {"size": 16, "image_size": 32}
-        return HEATMAP_NETWORKS[name](skeleton=chain(joints), base_channels=8, blocks=3, **images, **sizes)
+        return load(HEATMAP_NETWORKS, name, "network")(
+            skeleton=chain(joints), base_channels=8, blocks=3, **images, **sizes
+        )
     return build(name, num_joints=joints, skeleton=chain(joints), base_channels=8, blocks=3, **sizes)
 
 
@@ -532,6 +537,6 @@ def test_built_by_name(name: str) -> None:
     sizes = {"in_channels": 3, "num_classes": 2, "num_joints": 17, "num_persons": 1}
     with torch.device("meta"):
         model = build(name, **sizes, skeleton=COCO17, base_channels=8, blocks=2, dropout=0.5)
-    assert type(model) is {**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}[name]
+    assert type(model) is load({**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}, name, "network")
     assert not isinstance(model, CTRGCN)
     assert any(isinstance(module, torch.nn.Dropout) and module.p == 0.5 for module in model.modules())

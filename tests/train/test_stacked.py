@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from torch import nn
 
 from hpnet.artifacts.formats import Clips, Features, read_json
-from hpnet.models import TOPOLOGY_NETWORKS, build
+from hpnet.models import TOPOLOGY_NETWORKS
+from hpnet.models.build import build
 from hpnet.stages.train import command
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.loop import FitResult, fit

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 TOPOLOGY_STREAMS: tuple[str, ...] = ("hpj", "hpb", "hpjm", "hpbm")
 """Joint, bone, joint motion and bone motion of the pooled features."""
-STREAMS: tuple[str, ...] = (*TOPOLOGY_STREAMS, "hpnet")
-"""And the stream that adds RGB frames and text."""
+MULTIMODAL = "hpnet"
+"""The stream that adds RGB frames and text."""
+STREAMS: tuple[str, ...] = (*TOPOLOGY_STREAMS, MULTIMODAL)

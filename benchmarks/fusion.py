@@ -22,7 +22,7 @@ from hpnet.artifacts.formats import Scores
 from hpnet.core.metrics import mean_class_accuracy
 from hpnet.core.statistics import mcnemar, paired_bootstrap
 from hpnet.data.importers import load_frequencies
-from hpnet.fuse import fusion
+from hpnet.fuse import alignment, fusion
 
 Floats = NDArray[np.float64]
 REFERENCE = "**balanced: pool − log f (τ = 1)**"
@@ -79,7 +79,7 @@ def ranked(logs: dict[str, Floats], weights: dict[str, float]) -> Floats:
 
 def candidates(streams: dict[str, Floats], f: Floats, counts: NDArray[np.int64]) -> dict[str, Callable[[], Floats]]:
     """Every rule that was tried, by name; ``f``: training shares (K,)."""
-    logs = {n: fusion.log_probabilities(v, fusion.score_kind(v)) for n, v in streams.items()}
+    logs = {n: alignment.log_probabilities(v, alignment.score_kind(v)) for n, v in streams.items()}
     base = pooled(logs, CONSTANT)
     names = list(streams)
     log_f = np.log(f)
@@ -145,7 +145,7 @@ def main(folder: Path) -> None:
     """Print the table."""
     files = {f.parent.name: f for f in folder.glob("*/scores.parquet")} or {f.stem: f for f in folder.glob("*.parquet")}
     scores = {name: Scores.load(files[name]).split("test") for name in CONSTANT}
-    aligned = fusion.align(scores)
+    aligned = alignment.align(scores)
     counts = load_frequencies(folder / "frequencies.csv")
     log_f, _ = fusion.log_frequency(counts, aligned.num_classes)
     rules = candidates(aligned.values, np.exp(log_f), counts)

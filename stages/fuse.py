@@ -54,16 +54,9 @@ def command(
 ) -> None:
     """Join the streams' scores by clip, under both rules, and tabulate every combination."""
     from hpnet.artifacts.formats import fresh, write_json
-    from hpnet.fuse.fusion import (
-        RULES,
-        FusionResult,
-        Weights,
-        absent_classes,
-        ensemble_table,
-        evaluate,
-        fuse,
-        subset_weights,
-    )
+    from hpnet.fuse.ensembles import absent_classes, ensemble_table, evaluate, subset_weights
+    from hpnet.fuse.fusion import FusionResult, Options, Weights, fuse
+    from hpnet.fuse.rules import RULES
 
     streams = load_streams(source)
     require_agreement(source, streams)
@@ -86,10 +79,8 @@ def command(
             weights,
             params.fuse.tau,
             counts,
-            allow_missing=allow_missing,
             protocol=protocol,
-            seed=SEED,
-            resamples=resamples,
+            options=Options(allow_missing=allow_missing, seed=SEED, resamples=resamples),
         )
 
     results = {by: fuse_with(streams, by, RESAMPLES_OF_WEIGHTS) for by in RULES}

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..artifacts.formats import LABELLING, Clips, FeatureMeta, PoseMeta, check_trained, read_json
 from ..core.device import resolve_device
-from ..fuse.fusion import fuse_as_fitted, subset_weights
+from ..fuse.ensembles import subset_weights
+from ..fuse.fusion import fuse_as_fitted
 from ..models.multimodal import HPNet
 from ..params import Params, load_params
 from ..pool.step import feature_meta

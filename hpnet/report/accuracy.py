@@ -8,7 +8,8 @@ import numpy as np
 
 from ..artifacts.formats import Scores
 from ..core.streams import STREAMS
-from ..fuse import fusion
+from ..fuse import ensembles, fusion
+from ..fuse.rules import RULES
 from .collect import Project
 from .figures import (
     Mark,
@@ -143,14 +144,20 @@ def _combinations(project: Project) -> list[tuple[str, str, tuple[str, ...], Sco
     params = project.params.fuse
     frequency = _training_frequency(project)
     rows = []
-    for rule in fusion.RULES:
-        for members in fusion.combinations(streams).values():
+    for rule in RULES:
+        for members in ensembles.combinations(streams).values():
             weights: fusion.Weights = "validation"
             if rule == params.rule and params.weights != "validation":
-                weights = fusion.subset_weights(params.weights, tuple(streams), members)
+                weights = ensembles.subset_weights(params.weights, tuple(streams), members)
             part = {name: streams[name] for name in members}
             result = fusion.fuse(
-                part, rule, weights, params.tau, frequency, allow_missing=True, protocol=project.params.data.protocol
+                part,
+                rule,
+                weights,
+                params.tau,
+                frequency,
+                protocol=project.params.data.protocol,
+                options=fusion.Options(allow_missing=True),
             )
             scores = evaluated(result.scores)
             if scores is not None:

@@ -20,7 +20,8 @@ from scipy.special import log_softmax, softmax
 from hpnet.artifacts.formats import Clips, Labelling, Scores
 from hpnet.core.statistics import bootstrap_interval
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
-from hpnet.fuse import fusion
+from hpnet.fuse import alignment, ensembles, fitting, fusion, rules
+from hpnet.fuse.fusion import Options
 from hpnet.report.results import select
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -75,7 +76,7 @@ def test_weighted_gives_the_published_figures(
 ) -> None:
     parts = {s: smarthome.streams[s] for s in streams}
     result = fusion.fuse(parts, "weighted", {s: RELEASED[s] for s in streams})
-    assert round(100 * fusion.evaluate(result.scores)["mean_class_accuracy"], 2) == expected
+    assert round(100 * ensembles.evaluate(result.scores)["mean_class_accuracy"], 2) == expected
 
 
 def test_balanced_gives_its_figure_with_constants_and_with_the_same_weights_given(smarthome: ImportedScores) -> None:
@@ -89,7 +90,7 @@ def test_balanced_gives_its_figure_with_constants_and_with_the_same_weights_give
             class_frequency=counts,
             protocol="smarthome-cs",
         )
-        measured = fusion.evaluate(result.scores)
+        measured = ensembles.evaluate(result.scores)
         assert round(100 * measured["mean_class_accuracy"], 2) == 85.43
         assert round(100 * measured["top1"], 2) == 89.95
         assert result.fit is None
@@ -101,7 +102,7 @@ def test_fallback_says_so_and_equals_the_published_ensemble(smarthome: ImportedS
     assert result.weights == RELEASED
     assert result.origin == "released"
     assert any("the released weights of smarthome-cs are used" in note for note in result.notes)
-    assert round(100 * fusion.evaluate(result.scores)["mean_class_accuracy"], 2) == 81.56
+    assert round(100 * ensembles.evaluate(result.scores)["mean_class_accuracy"], 2) == 81.56
 
 
 def test_fuse_command_on_the_authors_scores(smarthome: ImportedScores, tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_balanced_is_refused_where_nothing_tells_the_training_clips_per_class(tm
 # --- joining --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", fusion.RULES)
+@pytest.mark.parametrize("rule", rules.RULES)
 @pytest.mark.parametrize("validation", [0, 100])
 def test_row_order_does_not_matter(rule: str, validation: int) -> None:
     first, second = make(noisy(1, 1, LABELS), LABELS, validation), make(noisy(2, 2, LABELS), LABELS, validation)
@@ -200,7 +201,7 @@ def test_missing_clips_are_named_counted_and_refused() -> None:
     weights = {"hpj": 1.0, "hpb": 1.0}
     with pytest.raises(ValueError, match=r"stream hpb lacks 2 of 8 clips: c6, c7 .*--allow-missing"):
         fusion.fuse({"hpj": whole, "hpb": part}, "weighted", weights)
-    result = fusion.fuse({"hpj": whole, "hpb": part}, "weighted", weights, allow_missing=True)
+    result = fusion.fuse({"hpj": whole, "hpb": part}, "weighted", weights, options=Options(allow_missing=True))
     np.testing.assert_allclose(result.scores.logits[6:], whole.logits[6:], rtol=1e-6)
     assert "stream hpb lacks 2 of 8 clips: c6, c7" in result.notes
 
@@ -208,13 +209,13 @@ def test_missing_clips_are_named_counted_and_refused() -> None:
 def test_streams_that_do_not_belong_together_are_refused() -> None:
     one = make(noisy(1, 1, LABELS), LABELS)
     with pytest.raises(ValueError, match=r"'hpb' scores 5 classes but 'hpj' 6"):
-        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS)[:, :5], np.minimum(LABELS, 4))})
+        alignment.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS)[:, :5], np.minimum(LABELS, 4))})
     with pytest.raises(ValueError, match=r"clip 'c0000' has label .* do not belong together"):
-        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), (LABELS + 1) % 6)})
+        alignment.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), (LABELS + 1) % 6)})
     with pytest.raises(ValueError, match="split 'val' in stream 'hpb'"):
-        fusion.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), LABELS, 1)})
+        alignment.align({"hpj": one, "hpb": make(noisy(1, 1, LABELS), LABELS, 1)})
     with pytest.raises(ValueError, match="no stream"):
-        fusion.align({})
+        alignment.align({})
 
 
 def test_duplicates_and_nan_never_reach_fusion() -> None:
@@ -244,7 +245,7 @@ def test_bad_weights(weights: dict[str, float], message: str) -> None:
 
 def test_unknown_rule_and_wrong_frequencies() -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
-    with pytest.raises(ValueError, match="choose one of weighted, balanced"):
+    with pytest.raises(ValueError, match="choose from weighted, balanced"):
         fusion.fuse(streams, "mean")
     for counts in (np.ones(5), np.zeros(6), np.array([1, 1, 1, 1, 1, -1])):
         with pytest.raises(ValueError, match="6 non-negative numbers"):
@@ -256,23 +257,23 @@ def test_unknown_rule_and_wrong_frequencies() -> None:
 
 def test_score_kind() -> None:
     logits = noisy(1, 1, LABELS)
-    assert fusion.score_kind(logits) == "logits"
-    assert fusion.score_kind(abs(logits)) == "logits"
-    assert fusion.score_kind(softmax(logits, axis=1).astype(np.float32)) == "probabilities"
-    assert fusion.score_kind(log_softmax(logits, axis=1)) == "logits"
+    assert alignment.score_kind(logits) == "logits"
+    assert alignment.score_kind(abs(logits)) == "logits"
+    assert alignment.score_kind(softmax(logits, axis=1).astype(np.float32)) == "probabilities"
+    assert alignment.score_kind(log_softmax(logits, axis=1)) == "logits"
 
 
 def test_logits_promised_as_probabilities_are_refused() -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
     with pytest.raises(ValueError, match="'hpj' was promised as probabilities"):
-        fusion.fuse(streams, "balanced", {"hpj": 1.0}, kinds={"hpj": "probabilities"})
+        fusion.fuse(streams, "balanced", {"hpj": 1.0}, options=Options(kinds={"hpj": "probabilities"}))
 
 
 def test_zero_probabilities_stay_finite() -> None:
     hard = np.eye(6)[LABELS]
     result = fusion.fuse({"hpj": make(hard, LABELS)}, "balanced", {"hpj": 1.0})
     assert np.isfinite(result.scores.logits).all()
-    assert fusion.evaluate(result.scores)["top1"] == 1.0
+    assert ensembles.evaluate(result.scores)["top1"] == 1.0
 
 
 # --- fitting --------------------------------------------------------------------------------------------------------
@@ -282,8 +283,8 @@ def test_temperature_is_recovered() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(6000, 6)) * 2
     labels = np.array([rng.choice(6, p=p) for p in softmax(logits, axis=1)])
-    assert fusion.fit_temperature(logits * 3, labels) == pytest.approx(3.0, rel=0.1)
-    assert fusion.fit_temperature(logits / 2, labels) == pytest.approx(0.5, rel=0.1)
+    assert fitting.fit_temperature(logits * 3, labels) == pytest.approx(3.0, rel=0.1)
+    assert fitting.fit_temperature(logits / 2, labels) == pytest.approx(0.5, rel=0.1)
 
 
 def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
@@ -293,19 +294,19 @@ def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
         "hpb": make(noisy(2, 0.0, labels), labels, 600),  # noise
         "hpnet": make(noisy(3, 2.5, labels), labels, 600),
     }
-    alone = max(fusion.evaluate(s)["top1"] for s in streams.values())
-    for rule in fusion.RULES:
-        result = fusion.fuse(streams, rule, class_frequency=np.ones(6), resamples=5, seed=1)
+    alone = max(ensembles.evaluate(s)["top1"] for s in streams.values())
+    for rule in rules.RULES:
+        result = fusion.fuse(streams, rule, class_frequency=np.ones(6), options=Options(resamples=5, seed=1))
         assert result.fit is not None
         assert (result.fit.split, result.fit.clips, result.fit.seed) == ("val", 600, 1)
         assert all(error > 0 for error in result.fit.standard_error.values())
-        assert fusion.evaluate(result.scores)["top1"] > alone + 0.01
+        assert ensembles.evaluate(result.scores)["top1"] > alone + 0.01
     weights = fusion.fuse(streams, "weighted").weights
     assert weights["hpb"] < 0.15 * weights["hpj"]
     assert weights["hpnet"] > weights["hpj"]
 
 
-@pytest.mark.parametrize("rule", fusion.RULES)
+@pytest.mark.parametrize("rule", rules.RULES)
 def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpnet": make(noisy(2, 2, LABELS), LABELS, 200)}
     fitted = fusion.fuse(streams, rule, class_frequency=np.arange(1, 7))
@@ -313,7 +314,7 @@ def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
     np.testing.assert_allclose(again.scores.logits, fitted.scores.logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", fusion.RULES)
+@pytest.mark.parametrize("rule", rules.RULES)
 def test_nothing_is_fitted_on_test(rule: str) -> None:
     first, second = make(noisy(1, 1, LABELS), LABELS, 200), make(noisy(2, 2, LABELS), LABELS, 200)
     spoiled = second.logits.copy()
@@ -332,7 +333,7 @@ def test_nothing_is_fitted_on_test(rule: str) -> None:
 
 def test_separable_validation_keeps_weights_finite() -> None:
     perfect = make(np.eye(6)[LABELS] * 50.0 - 25.0, LABELS, 200)
-    for rule in fusion.RULES:
+    for rule in rules.RULES:
         result = fusion.fuse({"hpj": perfect, "hpnet": perfect}, rule)
         assert all(0 <= w < 100 for w in result.weights.values())
         assert np.isfinite(result.scores.logits).all()
@@ -344,9 +345,9 @@ def test_the_adjustment_helps_rare_classes() -> None:
     labels = rng.integers(0, 6, 3000)
     logits = noisy(5, 2.0, labels) + np.log(counts / counts.sum())  # a classifier that learned the training prior
     streams = {"hpj": make(logits, labels)}
-    plain = fusion.evaluate(streams["hpj"])["mean_class_accuracy"]
+    plain = ensembles.evaluate(streams["hpj"])["mean_class_accuracy"]
     adjusted = fusion.fuse(streams, "balanced", {"hpj": 1.0}, class_frequency=counts)
-    assert fusion.evaluate(adjusted.scores)["mean_class_accuracy"] > plain + 0.1
+    assert ensembles.evaluate(adjusted.scores)["mean_class_accuracy"] > plain + 0.1
 
 
 def test_classes_without_training_clips_are_noted() -> None:
@@ -385,7 +386,7 @@ def small_problem() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 def test_fitted_weights_are_the_minimum_of_the_objective(adjusted: bool) -> None:
     scores, labels = small_problem()
     adjustment = np.log([0.4, 0.3, 0.2, 0.05, 0.05]) if adjusted else None
-    weights, errors, loss = fusion.fit_weights(scores, labels, adjustment)
+    weights, errors, loss = fitting.fit_weights(scores, labels, adjustment)
     given = 0.0 if adjustment is None else adjustment
     best = minimize(objective, np.full(3, 0.5), args=(scores, labels, given), bounds=[(0, None)] * 3, tol=1e-12)
     np.testing.assert_allclose(weights, best.x, atol=2e-3)
@@ -396,7 +397,7 @@ def test_fitted_weights_are_the_minimum_of_the_objective(adjusted: bool) -> None
 
 def test_one_clip_pulls_as_much_as_the_prior() -> None:
     scores = np.array([[[1.0, 0.0]]])  # one stream, one clip of class 0
-    weight = float(fusion.fit_weights(scores, [0])[0][0])
+    weight = float(fitting.fit_weights(scores, [0])[0][0])
     # derivative: -(1 - p) + (w - 1) = 0 with p = sigmoid(w)
     assert weight - 1 == pytest.approx(1 - 1 / (1 + np.exp(-weight)), abs=1e-4)
 
@@ -404,7 +405,7 @@ def test_one_clip_pulls_as_much_as_the_prior() -> None:
 def test_a_stream_that_hurts_gets_no_weight() -> None:
     scores, labels = small_problem()
     scores[2] = -3 * scores[0]
-    weights, _, _ = fusion.fit_weights(scores, labels)
+    weights, _, _ = fitting.fit_weights(scores, labels)
     assert weights[2] == 0
     assert (weights[:2] > 0).all()
 
@@ -412,20 +413,20 @@ def test_a_stream_that_hurts_gets_no_weight() -> None:
 @pytest.mark.parametrize("resamples", [2, 4])
 def test_standard_errors_are_those_of_refits_on_resampled_clips(resamples: int) -> None:
     scores, labels = small_problem()
-    _, errors, _ = fusion.fit_weights(scores, labels, seed=5, resamples=resamples)
+    _, errors, _ = fitting.fit_weights(scores, labels, seed=5, resamples=resamples)
     rng, refits = np.random.default_rng(5), []
     for _ in range(resamples):
         rows = rng.integers(0, len(labels), len(labels))
-        refits.append(fusion.fit_weights(scores[:, rows], labels[rows])[0])
+        refits.append(fitting.fit_weights(scores[:, rows], labels[rows])[0])
     np.testing.assert_allclose(errors, np.std(refits, axis=0, ddof=1), atol=2e-3)
     assert (errors > 0).any()
-    assert np.isnan(fusion.fit_weights(scores, labels, resamples=1)[1]).all()
-    by_default = fusion.fit_weights(scores, labels, resamples=2)[1]
-    np.testing.assert_array_equal(by_default, fusion.fit_weights(scores, labels, seed=0, resamples=2)[1])
+    assert np.isnan(fitting.fit_weights(scores, labels, resamples=1)[1]).all()
+    by_default = fitting.fit_weights(scores, labels, resamples=2)[1]
+    np.testing.assert_array_equal(by_default, fitting.fit_weights(scores, labels, seed=0, resamples=2)[1])
 
 
 def test_every_class_that_occurs_counts_the_same() -> None:
-    weights = fusion.balanced_clip_weights([0, 0, 0, 2])
+    weights = fitting.balanced_clip_weights([0, 0, 0, 2])
     np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
@@ -438,21 +439,21 @@ def test_temperature_minimises_cross_entropy_with_its_prior(scale: float) -> Non
         -log_softmax(logits / np.exp(t), axis=1)[np.arange(len(labels)), labels].mean() + t**2 / (2 * len(labels))
         for t in grid
     ]
-    found = fusion.fit_temperature(logits, labels)
+    found = fitting.fit_temperature(logits, labels)
     assert np.log(found) == pytest.approx(grid[np.argmin(losses)], abs=2e-3)
 
 
 def test_temperature_stays_within_its_bounds() -> None:
     labels = small_problem()[1]
     many = np.tile(labels, 200)  # so many that the prior is nothing beside them: only the bounds hold
-    assert np.log(fusion.fit_temperature(np.eye(5)[many] * -400.0, many)) == pytest.approx(4, abs=0.01)
-    assert np.log(fusion.fit_temperature(np.eye(5)[many] * 0.01, many)) == pytest.approx(-4, abs=0.01)
+    assert np.log(fitting.fit_temperature(np.eye(5)[many] * -400.0, many)) == pytest.approx(4, abs=0.01)
+    assert np.log(fitting.fit_temperature(np.eye(5)[many] * 0.01, many)) == pytest.approx(-4, abs=0.01)
 
 
 def test_the_floor_under_probabilities() -> None:
-    found = fusion.log_probabilities([[0.0, 1.0]], "probabilities")
+    found = alignment.log_probabilities([[0.0, 1.0]], "probabilities")
     np.testing.assert_allclose(found, [[np.log(1e-8 / (1 + 1e-8)), np.log(1 / (1 + 1e-8))]], rtol=1e-7)
-    np.testing.assert_allclose(fusion.log_probabilities([[1.0, 3.0]], "logits"), log_softmax([[1.0, 3.0]], axis=1))
+    np.testing.assert_allclose(alignment.log_probabilities([[1.0, 3.0]], "logits"), log_softmax([[1.0, 3.0]], axis=1))
 
 
 @pytest.mark.parametrize(
@@ -469,8 +470,8 @@ def test_the_floor_under_probabilities() -> None:
     ],
 )
 def test_rows_are_probabilities_up_to_a_thousandth(rows: list[list[float]], kind: str) -> None:
-    assert fusion.score_kind(rows) == kind
-    assert fusion.score_kind(np.zeros((0, 2))) == "logits"
+    assert alignment.score_kind(rows) == kind
+    assert alignment.score_kind(np.zeros((0, 2))) == "logits"
 
 
 def test_frequencies_are_shares_and_an_empty_class_is_as_rare_as_the_rarest() -> None:
@@ -555,23 +556,23 @@ def test_clips_without_a_label_or_a_stream_are_not_fitted_on() -> None:
     streams = {s: replace(scores, labels=labels) for s, scores in streams.items()}
     part = streams["hpb"]
     streams["hpb"] = Scores(part.clip_ids[12:], part.splits[12:], part.labels[12:], part.logits[12:])
-    fit = fusion.fuse(streams, allow_missing=True).fit
+    fit = fusion.fuse(streams, options=Options(allow_missing=True)).fit
     assert fit is not None
     assert fit.clips == 40 - 12
 
 
-@pytest.mark.parametrize("rule", fusion.RULES)
+@pytest.mark.parametrize("rule", rules.RULES)
 def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpb": make(noisy(2, 2, LABELS), LABELS, 200)}
     counts = np.array([1, 2, 3, 4, 5, 6])
-    result = fusion.fuse(streams, rule, tau=0.7, class_frequency=counts, seed=3, resamples=2)
+    result = fusion.fuse(streams, rule, tau=0.7, class_frequency=counts, options=Options(seed=3, resamples=2))
     held_out = {s: scores.logits[:200].astype(float) for s, scores in streams.items()}
     if rule == "balanced":
         held_out = {s: log_softmax(values, axis=1) for s, values in held_out.items()}
-    temperatures = {s: fusion.fit_temperature(values, LABELS[:200]) for s, values in held_out.items()}
+    temperatures = {s: fitting.fit_temperature(values, LABELS[:200]) for s, values in held_out.items()}
     adjustment = 0.7 * np.log(counts / 21) if rule == "balanced" else np.zeros(6)
     stacked = np.stack([held_out[s] / temperatures[s] for s in streams])
-    weights, errors, loss = fusion.fit_weights(stacked, LABELS[:200], adjustment, 3, 2)
+    weights, errors, loss = fitting.fit_weights(stacked, LABELS[:200], adjustment, 3, 2)
     assert result.fit is not None
     assert result.fit.loss == pytest.approx(loss)
     divided = temperatures if rule == "weighted" else dict.fromkeys(streams, 1.0)
@@ -585,7 +586,7 @@ def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
     expected = sum(result.weights[s] * whole[s] for s in streams) - adjustment
     np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), expected, atol=1e-4)
-    assert fusion.fuse(streams, rule, resamples=1).fit.standard_error == {}  # type: ignore[union-attr]
+    assert fusion.fuse(streams, rule, options=Options(resamples=1)).fit.standard_error == {}  # type: ignore[union-attr]
 
 
 def whole_logits(streams: dict[str, Scores]) -> dict[str, NDArray[np.float64]]:
@@ -618,20 +619,20 @@ def test_tau_from_zero_on() -> None:
 def test_given_kinds_hold() -> None:
     probabilities = softmax(noisy(1, 1, LABELS), axis=1)
     streams = {"hpj": make(probabilities, LABELS)}
-    told = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, kinds={"hpj": "logits"})
+    told = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, options=Options(kinds={"hpj": "logits"}))
     np.testing.assert_allclose(told.scores.logits, log_softmax(probabilities, axis=1), atol=1e-5)
-    known = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, kinds={"hpj": "probabilities"})
+    known = fusion.fuse(streams, "balanced", {"hpj": 1.0}, tau=0.0, options=Options(kinds={"hpj": "probabilities"}))
     np.testing.assert_allclose(known.scores.logits, np.log(probabilities), atol=1e-4)
     assert "stored as probabilities: hpj; their logarithm is used" in known.notes
     with pytest.raises(ValueError, match="kind for unknown stream 'hpx'; the streams are hpj"):
-        fusion.fuse(streams, kinds={"hpx": "logits"})
+        fusion.fuse(streams, options=Options(kinds={"hpx": "logits"}))
 
 
 def test_a_label_beyond_the_classes_is_refused() -> None:
     labels = LABELS.copy()
     labels[3] = 6
     with pytest.raises(ValueError, match="clip 'c0003' has label 6, but there are 6 classes"):
-        fusion.align({"hpj": make(noisy(1, 1, LABELS), labels)})
+        alignment.align({"hpj": make(noisy(1, 1, LABELS), labels)})
 
 
 def test_at_most_five_missing_clips_are_named() -> None:
@@ -640,7 +641,7 @@ def test_at_most_five_missing_clips_are_named() -> None:
         part = Scores(whole.clip_ids[left:], whole.splits[left:], whole.labels[left:], whole.logits[left:])
         more = f" and {left - 5} more" if left > 5 else ""
         with pytest.raises(ValueError) as said:
-            fusion.align({"hpj": whole, "hpb": part})
+            alignment.align({"hpj": whole, "hpb": part})
         assert f"lacks {left} of 400 clips: {', '.join(names)}{more} (" in str(said.value)
 
 
@@ -650,12 +651,12 @@ def test_evaluation_by_hand() -> None:
     order = [[0, 1], [1, 0], [2, 3, 4, 5, 6, 1], [2], [3], [0, 1, 2, 3, 5]]
     for row, ranked in enumerate(order):
         logits[row, ranked] = np.arange(9, 9 - len(ranked), -1)
-    measured = fusion.evaluate(make(logits, labels))
+    measured = ensembles.evaluate(make(logits, labels))
     assert measured["clips"] == 5
     assert measured["top1"] == pytest.approx(2 / 5)
     assert measured["top5"] == pytest.approx(4 / 5)
     assert measured["mean_class_accuracy"] == pytest.approx((0.5 + 0 + 1 + 0) / 4)
-    assert fusion.absent_classes(make(logits, labels)) == [3, 4, 6]
+    assert ensembles.absent_classes(make(logits, labels)) == [3, 4, 6]
 
 
 def test_rows_of_the_table_by_hand() -> None:
@@ -663,7 +664,7 @@ def test_rows_of_the_table_by_hand() -> None:
     labels = LABELS.copy()
     labels[150] = -1
     streams = {s: replace(scores, labels=labels) for s, scores in streams.items()}
-    table = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=40, seed=2)
+    table = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=40, seed=2)
     row = table.iloc[0]
     part = streams["hpj"].split("test")
     known = part.labels >= 0
@@ -673,15 +674,15 @@ def test_rows_of_the_table_by_hand() -> None:
     assert (row.top1_low, row.top1_high) == (top1.low, top1.high)
     assert (row.mean_class_accuracy_low, row.mean_class_accuracy_high) == (balanced.low, balanced.high)
     assert row.clips == 299
-    plain = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule))
+    plain = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule))
     assert "top1_low" not in plain
 
 
 def test_parts_without_weight_count_the_same() -> None:
     weights = {"hpj": 0.0, "hpb": 0.0, "hpnet": 2.0}
-    assert fusion.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
+    assert ensembles.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
     halves = {"hpj": 0.5, "hpb": 0.25, "hpnet": 2.0}
-    assert fusion.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
+    assert ensembles.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -689,7 +690,7 @@ def test_parts_without_weight_count_the_same() -> None:
 
 def test_table_has_every_stream_and_combination_under_both_rules() -> None:
     streams = {s: make(noisy(i, 1 + i, LABELS), LABELS) for i, s in enumerate(RELEASED)}
-    table = fusion.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=50)
+    table = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=50)
     combined = ["hpj+hpnet", "hpb+hpnet", "hpj+hpb", "hpj+hpb+hpnet", "all"]
     assert list(table.name[table.rule == "stream"]) == list(RELEASED)
     assert list(table.name[table.rule == "weighted"]) == combined
@@ -701,8 +702,8 @@ def test_table_has_every_stream_and_combination_under_both_rules() -> None:
 
 def test_other_peoples_streams_join_the_ensemble() -> None:
     pair = ("hpj", "hpnet")
-    assert fusion.combinations(pair) == {"hpj+hpnet": pair, "all": pair}
-    assert fusion.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
+    assert ensembles.combinations(pair) == {"hpj+hpnet": pair, "all": pair}
+    assert ensembles.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "poseconv3d": make(noisy(2, 1, LABELS), LABELS)}
     assert fusion.fuse(streams).weights == {"hpj": 1.0, "poseconv3d": 1.0}
     assert fusion.fuse(streams, "balanced").weights == {"hpj": 0.5, "poseconv3d": 0.5}
@@ -710,17 +711,17 @@ def test_other_peoples_streams_join_the_ensemble() -> None:
 
 def test_subset_weights_keep_the_largest_weight() -> None:
     streams = tuple(RELEASED)
-    assert fusion.subset_weights(RELEASED, streams, ("hpj", "hpnet")) == {"hpj": 0.1, "hpnet": 11.0}
-    assert fusion.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
-    assert fusion.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
+    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "hpnet")) == {"hpj": 0.1, "hpnet": 11.0}
+    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
+    assert ensembles.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
     with pytest.raises(ValueError, match="unknown stream 'c'"):
-        fusion.subset_weights({"a": 1.0, "b": 2.0, "c": 1.0}, ("a", "b"), ("a",))
+        ensembles.subset_weights({"a": 1.0, "b": 2.0, "c": 1.0}, ("a", "b"), ("a",))
 
 
 def test_evaluate_needs_labelled_clips() -> None:
     unlabelled = make(noisy(1, 1, LABELS), np.full(len(LABELS), -1))
     with pytest.raises(ValueError, match="no labelled clip"):
-        fusion.evaluate(unlabelled)
+        ensembles.evaluate(unlabelled)
 
 
 # --- the command in a project ---------------------------------------------------------------------------------------

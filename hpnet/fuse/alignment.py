@@ -1,0 +1,146 @@
+"""Reading the scores of several streams and joining them by clip. Axes: N clips, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
+
+from ..artifacts.formats import Labelling, Scores
+
+Floats = NDArray[np.float64]
+Kind = Literal["probabilities", "logits"]
+"""What stored scores are."""
+PROBABILITY_FLOOR = 1e-8
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Streams joined by clip_id.
+
+    Attributes:
+        clip_ids, splits: N, ordered by clip_id.
+        labels: (N,), -1 where unknown.
+        values: stream -> (N, K) scores as stored; rows of zeros where the stream lacks the clip.
+        present: stream -> (N,) bool.
+        notes: what was missing.
+        labelling: what the streams were made from, where all of them say.
+    """
+
+    clip_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: NDArray[np.int64]
+    values: dict[str, Floats]
+    present: dict[str, NDArray[np.bool_]]
+    notes: tuple[str, ...] = field(default=())
+    labelling: Labelling | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return next(iter(self.values.values())).shape[1]
+
+
+def score_kind(scores: ArrayLike) -> Kind:
+    """What stored scores (N, K) are: ``probabilities`` if every row is >= 0 and sums to 1, else ``logits``."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.size == 0:
+        return "logits"
+    return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else "logits"
+
+
+def log_probabilities(scores: ArrayLike, kind: Kind) -> Floats:
+    """Normalised log-probabilities (N, K) of stored scores.
+
+    Probabilities are floored at 1e-8 before their logarithm.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if kind == "probabilities":
+        values = np.log(np.maximum(values, PROBABILITY_FLOOR))
+    return np.asarray(log_softmax(values, axis=1), dtype=np.float64)
+
+
+def _some(names: Iterable[str], shown: int = 5) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:shown]) + (f" and {len(listed) - shown} more" if len(listed) > shown else "")
+
+
+def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned:
+    """Join streams by clip_id.
+
+    Raises:
+        ValueError: no stream; streams with different classes, labels or splits for a clip; clips that some
+            stream lacks, unless ``allow_missing`` (the stream then adds nothing for that clip).
+    """
+    if not streams:
+        raise ValueError("there is no stream to fuse")
+    first = next(iter(streams))
+    num_classes = streams[first].logits.shape[1]
+    facts: dict[str, tuple[str, int]] = {}
+    owner: dict[str, str] = {}
+    for stream, scores in streams.items():
+        if scores.logits.shape[1] != num_classes:
+            raise ValueError(
+                f"stream {stream!r} scores {scores.logits.shape[1]} classes but {first!r} {num_classes}: "
+                "they were made for different class lists"
+            )
+        for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):
+            if label >= num_classes:
+                raise ValueError(
+                    f"stream {stream!r}: clip {clip!r} has label {label}, but there are {num_classes} classes"
+                )
+            if facts.setdefault(clip, (split, label)) != (split, label):
+                known = facts[clip]
+                raise ValueError(
+                    f"clip {clip!r} has label {label} and split {split!r} in stream {stream!r}, "
+                    f"label {known[1]} and split {known[0]!r} in {owner[clip]!r}: the streams do not belong together"
+                )
+            owner.setdefault(clip, stream)
+    labelling = _joined_labelling(streams)
+    order = sorted(facts)
+    place = {clip: row for row, clip in enumerate(order)}
+    values: dict[str, Floats] = {}
+    present: dict[str, NDArray[np.bool_]] = {}
+    notes: list[str] = []
+    for stream, scores in streams.items():
+        rows = np.array([place[clip] for clip in scores.clip_ids], dtype=np.int64)
+        values[stream] = np.zeros((len(order), num_classes))
+        values[stream][rows] = scores.logits
+        present[stream] = np.zeros(len(order), dtype=bool)
+        present[stream][rows] = True
+        lacking = [order[row] for row in np.flatnonzero(~present[stream])]
+        if lacking:
+            notes.append(f"stream {stream} lacks {len(lacking)} of {len(order)} clips: {_some(lacking)}")
+    if notes and not allow_missing:
+        raise ValueError("; ".join(notes) + " (--allow-missing fuses what there is)")
+    splits = tuple(facts[clip][0] for clip in order)
+    labels = np.array([facts[clip][1] for clip in order], dtype=np.int64)
+    return Aligned(tuple(order), splits, labels, values, present, tuple(notes), labelling)
+
+
+def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:
+    """What all streams together were made from; None where one does not say.
+
+    Raises:
+        ValueError: two of them were made from other class names, or another label or split of a clip.
+    """
+    joined: Labelling | None = None
+    before: list[str] = []
+    for stream, scores in streams.items():
+        made = scores.labelling
+        if made is None:
+            return None
+        change = "" if joined is None else joined.of(made.clips).change(made)
+        if change:
+            raise ValueError(
+                f"streams {' + '.join(before)} and {stream} do not belong together, they were made from other labels: "
+                f"{change} in {stream}; run `hpnet train {stream}` or `dvc repro`"
+            )
+        joined = made if joined is None else joined.joined(made)
+        before.append(stream)
+    return joined

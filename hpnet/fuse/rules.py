@@ -1,0 +1,115 @@
+"""The rules of fusion, one object each: sum over streams of w_s term(x_s), less an adjustment.
+
+``weighted``
+    The paper's weighted sum, sum_s w_s x_s(k) (Section IV-E, Tables XVII and XVIII), of the scores x **as they are
+    stored**, whether weights are given or fitted: the authors sum the softmax probabilities of the multimodal stream
+    with the raw logits of the four topology streams, and exactly that comes out for such files.
+``balanced``
+    sum_s w_s log p_s(k) - tau log f(k), with f the training frequency of class k: a log-linear pool with logit
+    adjustment (Menon et al. 2021, Eq. 9), for data sets judged by mean class accuracy.
+
+A new rule is an entry in :data:`RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import log_softmax
+
+from ..core.streams import MULTIMODAL
+from .alignment import Floats, Kind, log_probabilities
+
+Origin = Literal["validation", "given", "released", "equal"]
+"""Where weights come from."""
+RELEASED_MULTIMODAL_WEIGHT: dict[str, float] = {
+    "ntu60-xsub": 4.0, "ntu60-xview": 3.0, "ntu120-xsub": 6.0, "ntu120-xset": 6.0,
+    "smarthome-cs": 11.0, "smarthome-cv1": 4.0, "smarthome-cv2": 8.0,
+}  # fmt: skip
+"""Protocol -> the weight of the multimodal stream's probabilities in the released ensembles (HPNet-Action)."""
+RELEASED_TOPOLOGY_WEIGHT = 0.1
+"""The weight of every other stream's logits there."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Weights where there is nothing to fit them on.
+
+    Attributes:
+        weights: per stream.
+        origin: released or equal.
+        softmaxed: streams whose logits are turned into probabilities first.
+    """
+
+    weights: dict[str, float]
+    origin: Origin
+    softmaxed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        prepare: stored scores (N, K) and what they are -> what temperatures and weights are fitted on.
+        term: prepared scores (N, K) and their temperature -> what is multiplied by the weight.
+        constants: (stream -> what its scores are, protocol) -> weights where there is nothing to fit them on.
+        tempered: every stream keeps a temperature of its own, fitted also where weights are given; otherwise a fitted
+            temperature becomes part of the weight.
+        adjusted: tau * log training frequency is subtracted.
+    """
+
+    prepare: Callable[[Floats, Kind], Floats]
+    term: Callable[[Floats, float], Floats]
+    constants: Callable[[Mapping[str, Kind], str], Constants]
+    tempered: bool
+    adjusted: bool
+
+
+def weighted_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
+    """The released weights of a protocol of the paper; elsewhere 1 for every stream's probabilities.
+
+    The released weight of the multimodal stream is for its probabilities. Elsewhere all logits become probabilities,
+    because logits of different networks have different scales.
+    """
+    if protocol not in RELEASED_MULTIMODAL_WEIGHT:
+        return Constants(dict.fromkeys(kinds, 1.0), "equal", tuple(s for s, kind in kinds.items() if kind == "logits"))
+    weights = dict.fromkeys(kinds, RELEASED_TOPOLOGY_WEIGHT)
+    if MULTIMODAL in weights:
+        weights[MULTIMODAL] = RELEASED_MULTIMODAL_WEIGHT[protocol]
+    return Constants(weights, "released", (MULTIMODAL,) if kinds.get(MULTIMODAL) == "logits" else ())
+
+
+def balanced_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
+    """1 for the multimodal stream and 0.1 for the others in a protocol of the paper, elsewhere 1 / S for each.
+
+    The largest released weight is 1, and equal weights sum to 1, so that tau means the same for any set of streams.
+    """
+    if protocol not in RELEASED_MULTIMODAL_WEIGHT:
+        return Constants(dict.fromkeys(kinds, 1.0 / len(kinds)), "equal")
+    weights = {stream: 1.0 if stream == MULTIMODAL else RELEASED_TOPOLOGY_WEIGHT for stream in kinds}
+    return Constants({stream: weight / max(weights.values()) for stream, weight in weights.items()}, "released")
+
+
+def as_stored(scores: Floats, kind: Kind) -> Floats:
+    """Stored scores as they are."""
+    return scores
+
+
+def divided(values: Floats, temperature: float) -> Floats:
+    """Scores at a temperature; 1 leaves them as they are."""
+    return values / temperature
+
+
+def log_probabilities_at(values: Floats, temperature: float) -> Floats:
+    """Log-probabilities (N, K) at a temperature, normalised again."""
+    return np.asarray(log_softmax(values / temperature, axis=1), dtype=np.float64)
+
+
+RULES: dict[str, Rule] = {
+    "weighted": Rule(as_stored, divided, weighted_constants, tempered=False, adjusted=False),
+    "balanced": Rule(log_probabilities, log_probabilities_at, balanced_constants, tempered=True, adjusted=True),
+}

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpnet.core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
+from tests import golden
 
 SIZE = (96, 128)
 
@@ -39,6 +40,12 @@ def test_released_form_uses_the_frame_aspect_and_rounds():
     # w = 500, h = 800, aspect 1080 / 1920: 500 against 800 * 0.5625 = 450, so the width stays.
     assert affine[0, 0] == pytest.approx(192 / (500 * 1.25))
     np.testing.assert_allclose(apply_affine(affine, [[950, 600]]), [[96, 128]])
+
+
+def test_released_affines_to_the_number():
+    released = golden.load("pooling")
+    affines = released_crop_affine(released["box_xyxy_px"], (1920, 1080), (192, 256))
+    np.testing.assert_allclose(affines, released["affine_frame_to_crop"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("boxes", [[1, 2, 3, 4], [[1, 2, 3]]])

@@ -4,6 +4,7 @@ from torch import nn
 
 from hpnet.estimate import networks
 from hpnet.estimate.taps import TapReader, hrnet_aliases, resolve_tap, sample_windows
+from tests import golden
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,20 @@ def test_released_reading_is_grid_sample_with_aligned_corners():
     expected = nn.functional.grid_sample(feature_map, grid, align_corners=True)[..., 0].transpose(1, 2)
     got = sample_windows(feature_map, points, (192, 256), 1, released=True)[:, :, 0, 0]
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_released_pooled_values_come_from_the_four_cells_around_a_joint():
+    """Each joint in a map that holds the released cells around it and nonsense elsewhere."""
+    released = {key: torch.from_numpy(value) for key, value in golden.load("pooling").items()}
+    people, joints, channels = released["pooled"].shape
+    feature_map = torch.full((people * joints, channels, 32, 24), 1e4)
+    for own, (x, y), cells in zip(
+        feature_map, released["corners"].flatten(0, 1), released["cells"].flatten(0, 1), strict=True
+    ):
+        own[:, y : y + 2, x : x + 2] = cells.permute(2, 0, 1)  # (2, 2, C) -> (C, 2, 2)
+    points = released["points_crop_px"].reshape(-1, 1, 2)
+    got = sample_windows(feature_map, points, (192, 256), 1, released=True).reshape(people, joints, channels)
+    torch.testing.assert_close(got, released["pooled"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("window", [0, 2, 4])

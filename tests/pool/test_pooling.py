@@ -11,6 +11,7 @@ from hpnet.pool import pooling
 from hpnet.pool.params import PoolParams
 from hpnet.pool.step import PoolWork, clip_features, feature_meta, merge, people_valid, pool_items, pool_key
 from hpnet.work.shards import run_shards
+from tests import golden
 
 
 def test_region_is_the_centre_of_the_window():
@@ -38,6 +39,14 @@ def test_resampling_is_linear_interpolation_without_aligned_corners(count, frame
     series = np.random.default_rng(count).standard_normal((count, 3)).astype(np.float32)
     expected = torch.nn.functional.interpolate(torch.from_numpy(series.T[None]), size=frames, mode="linear")[0].T
     np.testing.assert_allclose(pooling.resample(series, frames), expected.numpy(), atol=1e-5)
+
+
+def test_released_features_are_16_frames_resampled_so_to_64():
+    released = golden.load("pooling")["over_time"].transpose(1, 0, 2).reshape(64, -1).astype(np.float64)
+    weights = pooling.resample(np.eye(16), 64).astype(np.float64)  # (64, 16): resampling is linear
+    frames = np.linalg.lstsq(weights, released, rcond=None)[0]  # 64 equations for each 16 frames: they agree or not
+    np.testing.assert_allclose(weights @ frames, released, rtol=0, atol=1e-4)
+    assert np.abs(np.diff(frames, axis=0)).mean() > 1  # they move: another resampling does not fit by chance
 
 
 def test_same_length_is_the_same():

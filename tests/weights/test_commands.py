@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,8 +23,7 @@ from hpnet.weights import catalogue
 from hpnet.weights.checkpoint import ASSETS
 from hpnet.weights.convert import convert
 from hpnet.weights.fetch import OfflineError, fetch, problem
-
-PARITY = Path(__file__).resolve().parents[3] / "shared" / "data" / "parity"
+from tests import golden
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -303,11 +301,10 @@ def test_convert_pose_weights(project: Path) -> None:
 
 def released_ctrgcn() -> dict[str, torch.Tensor]:
     """The keys and shapes of a released checkpoint: 17 joints, 96 channels, 60 classes, two people."""
-    keys = json.loads((PARITY / "ctrgcn_keys.json").read_text())
-    return {key: torch.zeros(shape, dtype=torch.long if "num_batches" in key else None) for key, shape in keys.items()}
+    shapes = golden.released_shapes("ctrgcn").items()
+    return {key: torch.zeros(shape, dtype=torch.long if "num_batches" in key else None) for key, shape in shapes}
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="the released outputs are not beside this checkout")
 def test_convert_ctrgcn_refuses_what_is_garbled_or_of_other_sizes(project: Path) -> None:
     state = released_ctrgcn()
     torch.save(state, "whole.pth")

@@ -1,4 +1,3 @@
-import json
 import os
 from pathlib import Path
 
@@ -8,8 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hpnet.weights import checkpoint as weights
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+from tests import golden
 
 
 class Evil:
@@ -93,17 +91,16 @@ def test_openmmlab_names_stay_and_old_heads_are_renamed():
     assert set(weights.convert_pose(old)) == {"backbone.a", "head.final_layer.bias"}
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared parity data")
 def test_released_checkpoint_converts_one_to_one():
+    """Our keys, in the released words, are the released ones with the released shapes, and conversion leads back."""
     from hpnet.estimate import networks
 
-    shapes = json.loads((SHARED / "data/parity/keys.json").read_text())
-    assert len(shapes) == 1758
-    state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     with torch.device("meta"):
-        expected = networks.build("hrnet-w48-simcc").state_dict()
-    converted = weights.convert_pose(state)
-    assert {k: v.shape for k, v in converted.items()} == {k: v.shape for k, v in expected.items()}
+        ours = networks.build("hrnet-w48-simcc").state_dict()
+    released = {key.partition(".")[2]: value for key, value in ours.items()}  # without "backbone." and "head."
+    assert len(released) == golden.HRNET_TENSORS
+    assert golden.digest_of_shapes({key: value.shape for key, value in released.items()}) == golden.HRNET_DIGEST
+    assert weights.convert_pose(released) == ours
 
 
 def test_misfit_names_missing_unexpected_and_shapes():

@@ -201,18 +201,17 @@ def test_several_readers_change_nothing(estimator, monkeypatch):
         np.testing.assert_array_equal(one.keypoints_px, other.keypoints_px)
 
 
-def test_a_full_gpu_halves_the_batches_and_says_so(weights, monkeypatch):
+def test_a_full_gpu_halves_the_batches_and_says_so(weights):
     estimator = PoseEstimator(EstimateParams(weights=weights, window=1), device="cpu", batch_size=8)
     crop_batch = _frames(7, size=(128, 96))
     expected = estimator(crop_batch)
-    launch, room = estimator._launch, [2]
+    room = [2]
 
-    def crowded(batch):
-        if len(batch) > room[0]:
+    def crowded(network, inputs):
+        if len(inputs[0]) > room[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return launch(batch)
 
-    monkeypatch.setattr(estimator, "_launch", crowded)
+    estimator.network.register_forward_pre_hook(crowded)
     with pytest.warns(UserWarning, match="out of memory: batches are halved to 3 crops"):
         poses = estimator(crop_batch)
     assert 1 <= estimator.batch_size <= 2, "later batches start at the size that fits"

@@ -15,6 +15,7 @@ from hpnet.data.params import DataParams
 from hpnet.mannequin import benchmark, pretraining
 from hpnet.mannequin.actions import ACTIONS, NAMES, OBJECT_PAIRS, ORDER_PAIRS
 from hpnet.mannequin.benchmark import TRUTH_COLUMNS, ClipSpec, build_scene, plan, write_benchmark
+from hpnet.mannequin.people import person
 from hpnet.mannequin.posture import Clock
 from hpnet.mannequin.props import KINDS
 from hpnet.mannequin.render import project
@@ -210,7 +211,7 @@ def test_pretraining_is_disjoint_from_the_benchmark() -> None:
 def test_every_deed(name: str) -> None:
     for seed, frames in ((0, 1), (1, 12), (2, 24)):
         rng = np.random.default_rng(seed)
-        who = pretraining._somebody(rng, seed).person
+        who = person(pretraining.FIRST_SUBJECT + seed, 0, seed)
         deed = pretraining.DEEDS[name](who, Clock(frames, 12), rng)
         assert len(deed.performer.joints_m) == frames
         assert deed.performer.joints_m[..., 2].min() > -0.08
@@ -223,7 +224,7 @@ def test_every_deed(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(pretraining.DEEDS_OF_TWO))
 def test_every_deed_of_two(name: str) -> None:
     rng = np.random.default_rng(3)
-    pair = (pretraining._somebody(rng, 3).person, pretraining._somebody(rng, 3).person)
+    pair = (person(pretraining.FIRST_SUBJECT, 0, 3), person(pretraining.FIRST_SUBJECT + 1, 0, 3))
     deed = pretraining.DEEDS_OF_TWO[name](pair, Clock(12, 12), rng)
     pelvis = [p.joints_m[:, 17, :2] for p in deed.performers]
     assert 0.2 < np.linalg.norm(pelvis[0] - pelvis[1], axis=-1).min() < 1.7

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from hpnet.artifacts.formats import Clips, Scores, read_json, write_json
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
+from hpnet.detect.params import DetectParams
 from hpnet.detect.tracking import Track, uniform_indices
 from hpnet.fuse.fusion import fuse, fuse_as_fitted
 from hpnet.predict.live import LiveReader, live_windows
@@ -175,7 +176,7 @@ def test_iou_of_tracks_counts_shared_frames_alone() -> None:
     assert box_iou(boxes, boxes + 20).tolist() == [0] * 4
 
 
-def test_frames_that_windows_share_are_detected_on_once(recogniser: Recogniser) -> None:
+def test_frames_that_windows_share_are_detected_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     class Counting:
@@ -183,8 +184,8 @@ def test_frames_that_windows_share_are_detected_on_once(recogniser: Recogniser) 
             asked.extend(int(f[0, 0, 0]) for f in frames)
             return [(np.array([[2, 2, 30, 40]], np.float32), np.array([0.9], np.float32)) for _ in frames]
 
-    finder = PeopleFinder(recogniser.project.params.detect, 2, "cpu")
-    finder._detector = Counting()  # type: ignore[assignment]
+    monkeypatch.setattr("hpnet.predict.people.build_detector", lambda *_, **__: Counting())
+    finder = PeopleFinder(DetectParams(stride=2), 2, "cpu")
     timed = [(n / 8, np.full((48, 64, 3), n, np.uint8)) for n in range(12)]
     for number, first in enumerate((0, 4)):
         finder.find(Window("x", number, first, 8.0, HeldFrames(tuple(timed[first : first + 8])), (64, 48)))
@@ -486,6 +487,7 @@ def test_two_people_are_answered_together_and_each(project: Path) -> None:
 
 
 def test_live_drops_frames_instead_of_falling_behind(long_video: Path) -> None:
+    threads = set(threading.enumerate())
     cutting = Cutting(0.6, 0.6, 0.5, max_fps=8)
     with LiveReader(str(long_video), cutting.window_s, cutting.max_fps) as reader:
         found = []
@@ -498,7 +500,7 @@ def test_live_drops_frames_instead_of_falling_behind(long_video: Path) -> None:
     shown = {w.first + n for w in found for n in range(len(list(w.frames)))}
     captured = found[-1].first + len(list(found[-1].frames))
     assert sum(w.dropped for w in found) + len(shown) == captured <= 24
-    assert not [t for t in threading.enumerate() if t is reader._thread]
+    assert set(threading.enumerate()) <= threads
 
 
 def test_live_command_reports_latency(project: Path, long_video: Path) -> None:
@@ -554,7 +556,7 @@ def test_what_does_not_fit_is_refused_in_words(project: Path, tmp_path: Path, da
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".work", "estimate", "pool", "detect"))
     damage(copy)
     done = invoke(str(project.parent / "videos/wave/01.mp4"), "--streams", "hpj", project=copy)
-    assert done.exit_code == 1 or isinstance(done.exception, ValueError | OSError), done.output
+    assert isinstance(done.exception, ValueError | OSError), done.output
     assert message in str(done.exception), done.exception
 
 

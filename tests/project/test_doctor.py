@@ -27,6 +27,11 @@ def run(folder: Path) -> tuple[int, dict[str, dict[str, object]]]:
     return done.exit_code, {check["name"]: check for check in checks}
 
 
+def checks_of(project: Path) -> dict[str, doctor.Check]:
+    with inside(project):
+        return {check.name: check for check in doctor.examine()}
+
+
 def test_a_whole_project_passes(tmp_path: Path) -> None:
     make_project(tmp_path / "p", "folder", videos=videos(tmp_path / "videos"))
     status, found = run(tmp_path / "p")
@@ -121,16 +126,16 @@ def test_what_is_missing_or_broken_is_said_with_its_command_and_nothing_crashes(
 
 
 def test_the_packaged_clip_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor._video().ok
+    assert checks_of(tmp_path)["video"].ok
     monkeypatch.setattr("hpnet.project.doctor.BUNDLED_CLIP", (9, 120, 160, 3))
-    assert not doctor._video().ok
+    assert not checks_of(tmp_path)["video"].ok
     monkeypatch.setattr("hpnet.weights.checkpoint.ASSETS", tmp_path)
-    found = doctor._video()
+    found = checks_of(tmp_path)["video"]
     assert not found.ok
     assert "missing" in found.found
 
 
-def test_declared_packages_are_compared_with_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_packages_are_compared_with_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.metadata.version
 
     def version(name: str) -> str:
@@ -138,18 +143,13 @@ def test_declared_packages_are_compared_with_what_is_installed(monkeypatch: pyte
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0" if name == "numpy" else real(name)
 
-    assert doctor._requirements().ok
+    assert checks_of(tmp_path)["packages"].ok
     monkeypatch.setattr(importlib.metadata, "version", version)
-    found = doctor._requirements()
+    found = checks_of(tmp_path)["packages"]
     assert not found.ok
     assert "lap is missing" in found.found
     assert "numpy 1.0" in found.found
     assert "'numpy>=1.26'" in found.remedy
-
-
-def checks_of(project: Path) -> dict[str, doctor.Check]:
-    with inside(project):
-        return {check.name: check for check in doctor._project(Path())}
 
 
 def test_weights_that_are_not_whole_are_found(tmp_path: Path) -> None:

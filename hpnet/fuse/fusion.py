@@ -215,9 +215,8 @@ def fuse(
     for s in names:
         term = chosen.term(values[s], temperatures[s])
         fused = fused + used[s] * np.where(aligned.present[s][:, None], term, 0.0)
-    scores = Scores(
-        aligned.clip_ids, aligned.splits, aligned.labels, np.asarray(fused, dtype=np.float32), aligned.labelling
-    )
+    logits = np.asarray(fused, dtype=np.float32)
+    scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, logits, aligned.labelling)
     return FusionResult(
         scores,
         rule,

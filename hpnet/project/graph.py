@@ -1,7 +1,7 @@
 """The graph of a project as data: its stages, what they read and write, and which parameters decide them.
 
-The repository's dvc.yaml and those of ``hpnet init`` are renderings of it (:func:`render`), and ``hpnet ablate`` plans on
-it. Every stage depends on the identity of its own code alone, ``code/NAME.txt``, which the stage ``code`` writes.
+The repository's dvc.yaml and those of ``hpnet init`` are renderings of it (:func:`render`), and ``hpnet ablate`` plans
+on it. Every stage depends on the identity of its own code alone, ``code/NAME.txt``, which the stage ``code`` writes.
 """
 
 from __future__ import annotations

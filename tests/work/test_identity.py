@@ -10,6 +10,7 @@ import pytest
 
 from hpnet.work import identity
 
+TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
 SAME = [
     ("x = 1\n", "x = 1  # one\n"),
     ("x = 1\n", "\n\nx = (1)\n"),
@@ -18,7 +19,7 @@ SAME = [
     ("from a import (b, c)\n", "from a import b, c\n"),
     ("N = {}\n", 'N = {"ctrgcn": "hpnet.models.ctrgcn"}\n'),
     ('N = {"a": "hpnet.models.a"}\n', 'N = {"a": "hpnet.models.a", "b": "hpnet.models.b:Network"}\n'),
-    ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\n", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import b\n"),
+    (TYPES + "    import a\n", TYPES + "    import b\n"),
     ("x = 'a' 'b'\n", 'x = "ab"\n'),
 ]  # fmt: skip
 DIFFERENT = [

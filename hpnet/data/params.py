@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..core.section import Section, Seed
+from ..work.identity import Code
 
 
 class DataParams(Section):
@@ -31,3 +32,7 @@ class DataParams(Section):
     corruption: Literal["none", "night", "overexposure", "occlusion", "blur", "noise"] = Field(
         "none", description="mannequins: corruption of the test clips alone"
     )
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code("hpnet.data.index", (), ("data/*.csv", "data/*.txt"), type(self)().model_dump(mode="json"))

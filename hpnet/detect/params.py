@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..core.section import Section
+from ..work.identity import Code
 
 
 class DetectParams(Section):
@@ -19,3 +20,12 @@ class DetectParams(Section):
     persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
     frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
     frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code(
+            "hpnet.detect.step",
+            (),
+            ("assets/mannequin-yolo*",) if self.model == "mannequin-yolo" else (),
+            type(self)().model_dump(mode="json"),
+        )

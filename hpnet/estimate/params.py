@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..core.section import Section
+from ..work.identity import Code
 
 
 class EstimateParams(Section):
@@ -20,3 +21,12 @@ class EstimateParams(Section):
     box_scale: float = Field(1.25, gt=0, description="crop padding around a box")
     frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code(
+            "hpnet.estimate.step",
+            (),
+            ("assets/mannequin-simcc*",) if self.model.startswith("mannequin-") else (),
+            type(self)().model_dump(mode="json"),
+        )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ..core.section import Section
+from ..work.identity import Code
 
 
 class FuseParams(Section):
@@ -28,3 +29,7 @@ class FuseParams(Section):
         if weights != "validation" and not (numbers and weights):
             raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,hpnet=11")
         return weights
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code("hpnet.fuse.fusion", (), (), type(self)().model_dump(mode="json"))

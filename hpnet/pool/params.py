@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..core.section import Section
+from ..work.identity import Code
 
 
 class PoolParams(Section):
@@ -17,3 +18,7 @@ class PoolParams(Section):
     region: int = Field(1, ge=1, description="odd; R of Eq. (3), in cells of the tapped map")
     operator: Literal["mean", "max"] = "mean"
     frames: int = Field(24, ge=1, description="T after linear resampling")
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code("hpnet.pool.step", (), (), type(self)().model_dump(mode="json"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..core.section import Section, Seed
+from ..work.identity import Code
 
 
 class ReportParams(Section):
@@ -14,3 +15,12 @@ class ReportParams(Section):
     examples: int = Field(6, ge=0, description="clips drawn with boxes, skeletons, maps and pooled features")
     bootstrap: int = Field(1000, ge=10, description="resamples behind every interval")
     seed: Seed = 0
+
+    def code(self) -> Code:
+        """What the stage runs under these parameters."""
+        return Code(
+            "hpnet.report.page",
+            (),
+            ("report/*.html", "report/*.css", "report/*.js"),
+            type(self)().model_dump(mode="json"),
+        )

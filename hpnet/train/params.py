@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from ..core.section import LARGEST_SEED, Section, Seed
+from ..models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from ..work.identity import Code
 
 
 class GraphParams(Section):
@@ -17,6 +19,11 @@ class GraphParams(Section):
     blocks: int = Field(10, ge=1, le=10)
     skeleton: Literal["model", "released"] = Field("model", description="graph of the pose model, or the released one")
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    def chosen(self) -> tuple[str, ...]:
+        """The module of the network; nothing for a name that is none, which is refused elsewhere."""
+        found = {**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}.get(self.model)
+        return () if found is None else (found,)
 
 
 class TopologyParams(Section):
@@ -53,6 +60,10 @@ class TopologyParams(Section):
         None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
+
+    def code(self) -> Code:
+        """What a topology stream runs under these parameters."""
+        return Code("hpnet.train.topology", self.graph.chosen(), (), type(self)().model_dump(mode="json"))
 
 
 class MultimodalParams(Section):
@@ -94,6 +105,11 @@ class MultimodalParams(Section):
         None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
+
+    def code(self) -> Code:
+        """What the multimodal stream runs under these parameters."""
+        packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
+        return Code("hpnet.train.multimodal", self.graph.chosen(), packaged, type(self)().model_dump(mode="json"))
 
 
 class TrainParams(Section):

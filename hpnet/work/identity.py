@@ -20,6 +20,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,28 @@ NAMES_A_MODULE = re.compile(rf"{PACKAGE}(\.\w+)+(:\w+)?")
 """What a value of a dict of modules looks like: ``hpnet.models.ctrgcn``, or with an attribute behind a colon."""
 PARAMETERS = "params"
 """Last part of the names of modules that hold parameters."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a stage runs: the section of its parameters says so (``code()`` in every room's ``params.py``).
+
+    Attributes:
+        step: the module that does the work.
+        chosen: the modules that the parameters name, entries of dicts of modules.
+        packaged: files of the package that it reads, as patterns relative to it (``assets/mannequin-yolo*``).
+        defaults: the defaults of its parameters, as JSON values.
+    """
+
+    step: str
+    chosen: tuple[str, ...] = ()
+    packaged: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Its identity, 32 hexadecimal digits; see :func:`digest`."""
+        files = packaged_files(*self.packaged)
+        return digest(self.step, chosen=self.chosen, defaults=self.defaults, packaged=files)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The identity of the code of every stage of a project: what the stage ``code`` writes and ``hpnet ablate`` plans with."""
+"""The identity of the code of every stage: what the stage ``code`` writes and ``hpnet ablate`` plans with."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     Writes clips.csv and classes.csv (and for the mannequins videos/ and truth.parquet). With --videos the folder is
     indexed, by the protocol `folder` (a class per sub-folder, or as --table says) unless --protocol names another.
     """
-    from hpnet.artifacts.formats import write_json
+    from hpnet.artifacts.files import write_json
     from hpnet.data.index import failures, label_folder, probe_videos, render_mannequins
     from hpnet.data.table import copies, refuse_copies
 

@@ -49,7 +49,8 @@ def command(
     """
     import pandas as pd
 
-    from hpnet.artifacts.formats import Clips, read_json, write_json
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.files import read_json, write_json
     from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
     from hpnet.work.shards import ShardItem, content_digest, run_shards
 

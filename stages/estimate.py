@@ -66,7 +66,8 @@ def command(
     """
     import pandas as pd
 
-    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.artifacts.files import write_json
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.estimate.step import (
         EstimateWork,
         clip_items,

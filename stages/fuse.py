@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy import int64
     from numpy.typing import NDArray
 
-    from hpnet.artifacts.formats import Scores
+    from hpnet.artifacts.scores import Scores
 
 SEED = 0
 RESAMPLES_OF_WEIGHTS = 20
@@ -53,7 +53,7 @@ def command(
     allow_missing: bool,
 ) -> None:
     """Join the streams' scores by clip, under both rules, and tabulate every combination."""
-    from hpnet.artifacts.formats import fresh, write_json
+    from hpnet.artifacts.files import delete_old, write_json
     from hpnet.fuse.ensembles import absent_classes, ensemble_table, evaluate, subset_weights
     from hpnet.fuse.fusion import FusionResult, Options, Weights, fuse
     from hpnet.fuse.rules import RULES
@@ -102,7 +102,7 @@ def command(
         summary: dict[str, object] = {"clips": 0}
     else:
         table = ensemble_table(streams, fuse_with, RESAMPLES_OF_ACCURACY, SEED)
-        table.to_csv(fresh(folder / "table.csv"), index=False)
+        table.to_csv(delete_old(folder / "table.csv"), index=False)
         summary = dict(evaluate(chosen.scores))
         for row in table.to_dict("records"):
             values = {key: float(row[key]) for key in ("top1", "top5", "mean_class_accuracy")}
@@ -140,7 +140,7 @@ def load_streams(source: Path | None) -> dict[str, Scores]:
     Raises:
         FileNotFoundError: there are none.
     """
-    from hpnet.artifacts.formats import Scores
+    from hpnet.artifacts.scores import Scores
 
     if source is None:
         files = {s: PROJECT.artifacts / "train" / s / "scores.parquet" for s in STREAMS}
@@ -172,7 +172,8 @@ def require_agreement(source: Path | None, streams: Mapping[str, Scores]) -> Non
     Raises:
         ValueError: a score file was made from others, or does not say from which.
     """
-    from hpnet.artifacts.formats import Clips, require_labelling
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.labelling import require_labelling
 
     folder = PROJECT.artifacts / "train" if source is None else source
     tables = folder.absolute().parent / "data"
@@ -194,7 +195,7 @@ def training_frequencies(source: Path | None, frequencies: Path | None) -> NDArr
     """Training clips per class (K,), or None where nothing tells them."""
     import numpy as np
 
-    from hpnet.artifacts.formats import Clips
+    from hpnet.artifacts.clips import Clips
     from hpnet.data.importers import load_frequencies
 
     if frequencies is not None:
@@ -217,7 +218,7 @@ def imported_protocol(source: Path) -> str:
 
 def unscored_clips(scores: Scores) -> list[str]:
     """Usable test clips of the project's clip table that were not scored."""
-    from hpnet.artifacts.formats import Clips
+    from hpnet.artifacts.clips import Clips
 
     usable = Clips.load(PROJECT.artifacts / "data").usable()
     return sorted(set(usable.clip_id[usable.split == "test"]) - set(scores.clip_ids))

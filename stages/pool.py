@@ -33,7 +33,8 @@ def command(
 
     Reads an estimate folder; writes features.npy (one row per person), index.parquet and meta.json.
     """
-    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.artifacts.files import write_json
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
     from hpnet.work.shards import run_shards
 

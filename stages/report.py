@@ -32,7 +32,7 @@ def command(
     params: Params, project: Path | None, out: Path | None, metrics: Path | None, against: str | None, device: str
 ) -> None:
     """Write the report: one self-contained page, with its figures and tables beside it as files."""
-    from hpnet.artifacts.formats import write_json
+    from hpnet.artifacts.files import write_json
     from hpnet.report.against import read_other
     from hpnet.report.collect import collect
     from hpnet.report.page import write_report

@@ -121,7 +121,7 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     Args:
         options: of :func:`train_seed`.
     """
-    from hpnet.artifacts.formats import write_json
+    from hpnet.artifacts.files import write_json
 
     seeds = params.train.seeds
     runs = [train_seed(stream, params, seed, out=seed_folder(seed, seeds, out), **options) for seed in seeds]
@@ -180,7 +180,8 @@ def train_seed(
     """
     import torch
 
-    from hpnet.artifacts.formats import Clips, Features
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.features import Features
     from hpnet.core.device import resolve_device, tune_allocator
     from hpnet.train.loop import Clock, make_accelerator
     from hpnet.train.topology import train_topology
@@ -220,7 +221,7 @@ def train_seed(
         if not multimodal:
             common |= {"cuda_graphs": cuda_graphs, "compiled": compiled}
             return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
-        from hpnet.artifacts.formats import PersonFrames
+        from hpnet.artifacts.frames import PersonFrames
         from hpnet.train.multimodal import train_multimodal
 
         return train_multimodal(

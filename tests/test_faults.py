@@ -21,7 +21,11 @@ import numpy as np
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import Boxes, Clips, Features, PoseStore, read_json, writing
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json, writing
+from hpnet.artifacts.poses import PoseStore
 from hpnet.stages.cli import main
 from hpnet.stages.common import locked
 from hpnet.work.shards import MISSING, ShardItem, content_digest, run_shards, seal, sealed

@@ -22,7 +22,10 @@ from typing import Any
 
 import yaml
 
-from ..artifacts.formats import Clips, Features, Scores, read_json, write_json
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.files import read_json, write_json
+from ..artifacts.scores import Scores
 from ..report.results import total_fisher
 from .plan import Experiment, GraphStage, Planned, apply, file_digests, locked, needed, read_graph, signatures
 

@@ -20,17 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts.formats import (
-    BOX_COLUMNS,
-    Boxes,
-    ClipPoses,
-    Clips,
-    Features,
-    PersonFrames,
-    PoseMeta,
-    PoseStore,
-    write_json,
-)
+from ..artifacts.boxes import BOX_COLUMNS, Boxes
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.files import write_json
+from ..artifacts.frames import PersonFrames
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..core.skeleton import COCO17
 from ..core.video import write_video
 from ..data.index import index_folder

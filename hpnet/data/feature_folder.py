@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import CLIP_COLUMNS, Clips, FeatureMeta, Features
+from ..artifacts.clips import CLIP_COLUMNS, Clips
+from ..artifacts.features import FeatureMeta, Features
 from ..core.clip_ids import check_clip_ids, refuse_alike
 from ..core.csv_text import write_csv
 from ..core.skeleton import Skeleton

@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import Labelling, Scores, fresh, read_json, write_json
+from ..artifacts.files import delete_old, read_json, write_json
+from ..artifacts.labelling import Labelling
+from ..artifacts.scores import Scores
 from ..core.clip_ids import check_clip_ids
 from ..core.csv_text import read_csv_text, write_csv
 from . import protocols
@@ -65,9 +67,9 @@ class ImportedScores:
             made = Labelling(tuple(names or own), dict(zip(scores.clip_ids, facts, strict=True)))
             replace(scores, labelling=made).save(folder / stream / "scores.parquet")
         if names is None:
-            write_csv(self.classes[["label", "name", "prompt"]], fresh(folder / "classes.csv"))
+            write_csv(self.classes[["label", "name", "prompt"]], delete_old(folder / "classes.csv"))
         if self.frequencies is not None:
-            write_csv(self.frequencies, fresh(folder / "frequencies.csv"))
+            write_csv(self.frequencies, delete_old(folder / "frequencies.csv"))
         if self.protocol:
             write_json(folder / PROTOCOL_FILE, {"protocol": self.protocol})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..artifacts.formats import Clips
+from ..artifacts.clips import Clips
 from ..core.clip_ids import normal_form, text_fault
 from ..core.video import VideoError, VideoInfo, probe
 from .folders import read_layout

@@ -15,7 +15,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ..artifacts.formats import BOX_COLUMNS, Boxes, PersonFrames, read_json, write_json
+from ..artifacts.boxes import BOX_COLUMNS, Boxes
+from ..artifacts.files import read_json, write_json
+from ..artifacts.frames import PersonFrames
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
 from ..core.video import CODE as VIDEO_CODE
@@ -101,7 +103,7 @@ class _Clip:
 class DetectWork:
     """Work for :func:`hpnet.work.shards.run_shards`: people, boxes and person frames of a shard of clips.
 
-    Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.formats.Boxes`), frames.parquet, and people.json:
+    Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.boxes.Boxes`), frames.parquet, and people.json:
     the number of persistent tracks of each clip before it is cut to ``params.persons``.
 
     Args:
@@ -278,7 +280,9 @@ def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, An
             tracking_module,
             __name__,
             *VIDEO_CODE,
-            "hpnet.artifacts.formats",
+            "hpnet.artifacts.files",
+            "hpnet.artifacts.boxes",
+            "hpnet.artifacts.frames",
             "hpnet.detect.yolo_checkpoint",
         ),
     }

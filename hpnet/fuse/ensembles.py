@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.metrics import mean_class_accuracy, predictions, top_k
 from ..core.statistics import bootstrap_interval
 from .fusion import FusionResult, given_weights

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.choices import require
 from .alignment import Aligned, Floats, Kind, align, score_kind
 from .fitting import fit_temperature, fit_weights

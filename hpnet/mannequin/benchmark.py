@@ -18,7 +18,8 @@ import numba
 import numpy as np
 import pandas as pd
 
-from ..artifacts.formats import CLIP_COLUMNS, fresh
+from ..artifacts.clips import CLIP_COLUMNS
+from ..artifacts.files import delete_old
 from ..core.video import write_video
 from ..data.params import DataParams
 from .actions import ACTIONS, TWO_PERSON, Act
@@ -209,7 +210,7 @@ def write_benchmark(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     truth = pd.concat(parts, ignore_index=True)
-    truth.to_parquet(fresh(folder / "truth.parquet"), index=False)
+    truth.to_parquet(delete_old(folder / "truth.parquet"), index=False)
     rows = [
         {
             "clip_id": spec.clip_id,

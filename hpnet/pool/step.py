@@ -12,12 +12,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore, writing
+from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.files import writing
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..work import shards
 from . import pooling
 from .params import PoolParams
 
-CODE = ("hpnet.artifacts.formats", "hpnet.pool.pooling", "hpnet.pool.step")
+CODE = (
+    "hpnet.artifacts.files",
+    "hpnet.artifacts.poses",
+    "hpnet.artifacts.features",
+    "hpnet.pool.pooling",
+    "hpnet.pool.step",
+)
 """Modules whose source decides what a pool shard holds."""
 INDEX = "index.parquet"
 ARRAY = "features.npy"

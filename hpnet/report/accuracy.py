@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
 from ..fuse import ensembles, fusion
 from ..fuse.rules import RULES

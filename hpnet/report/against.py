@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..artifacts.formats import Clips, Scores, read_json, require_labelling
+from ..artifacts.clips import Clips
+from ..artifacts.files import read_json
+from ..artifacts.labelling import require_labelling
+from ..artifacts.scores import Scores
 from ..core.statistics import per_class_changes
 from ..core.streams import STREAMS
 from .collect import Project, flatten

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.metrics import expected_calibration_error, reliability
 from .collect import Project
 from .figures import reliability_plot

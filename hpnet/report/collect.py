@@ -15,19 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from ..artifacts.formats import (
-    Boxes,
-    Clips,
-    Features,
-    Labelling,
-    PersonFrames,
-    PoseStore,
-    Scores,
-    TrainedFeatures,
-    check_trained,
-    read_json,
-    require_labelling,
-)
+from ..artifacts.boxes import Boxes
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.files import read_json
+from ..artifacts.frames import PersonFrames
+from ..artifacts.labelling import Labelling, check_trained, require_labelling
+from ..artifacts.poses import PoseStore
+from ..artifacts.scores import Scores
+from ..artifacts.trained_features import TrainedFeatures
 from ..core.streams import STREAMS
 from ..params import Params
 

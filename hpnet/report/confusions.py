@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.metrics import confusion, most_confused, per_class_accuracy
 from .collect import Project
 from .figures import (

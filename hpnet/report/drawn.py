@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from .analysis import example_rows
 from .collect import Project
 from .examples import Example, FullMaps, Vote, draw_example

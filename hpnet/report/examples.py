@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.formats import ClipPoses
+from ..artifacts.poses import ClipPoses
 from ..core.video import VideoError, read_frames
 from .collect import Project
 from .figures import Image, data_uri, feature_picture, map_picture, motion_picture, people_picture

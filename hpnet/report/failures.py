@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from .analysis import confident_mistakes
 from .collect import Project, people_per_clip
 from .naming import clip_places

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
 from .collect import Project, Run, flatten
 from .figures import (

@@ -15,7 +15,8 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from ..artifacts.formats import Scores, write_json
+from ..artifacts.files import write_json
+from ..artifacts.scores import Scores
 from .accuracy import accuracy_section
 from .against import Other, against_section
 from .calibration import calibration_section

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.formats import ClipPoses, Scores
+from ..artifacts.poses import ClipPoses
+from ..artifacts.scores import Scores
 from ..core.video import VideoError, probe, read_frames
 from .collect import Project
 from .figures import PERSON_COLOURS, Image

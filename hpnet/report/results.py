@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.formats import Clips, Features, Scores
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.scores import Scores
 from ..core.statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
 from ..mannequin import actions
 from ..params import Params

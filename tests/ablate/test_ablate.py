@@ -19,7 +19,7 @@ from hpnet.ablate.fit import Project, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params, validate
 

@@ -6,19 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpnet.artifacts.formats import (
-    BOX_COLUMNS,
-    Boxes,
-    ClipPoses,
-    Clips,
-    FeatureMeta,
-    Features,
-    PersonFrames,
-    PoseMeta,
-    PoseStore,
-    Scores,
-    TrainedFeatures,
-)
+from hpnet.artifacts.boxes import BOX_COLUMNS, Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.skeleton import COCO17
 
 

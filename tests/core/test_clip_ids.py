@@ -10,18 +10,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import (
-    BOX_COLUMNS,
-    CLIP_COLUMNS,
-    Boxes,
-    Clips,
-    Features,
-    PoseMeta,
-    PoseStore,
-    Scores,
-    TrainedFeatures,
-    write_json,
-)
+from hpnet.artifacts.boxes import BOX_COLUMNS, Boxes
+from hpnet.artifacts.clips import CLIP_COLUMNS, Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import write_json
+from hpnet.artifacts.poses import PoseMeta, PoseStore
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.clip_ids import check_clip_ids, clip_id_fault, path_inside, refuse_alike
 from hpnet.core.csv_text import read_csv_text, write_csv
 from hpnet.core.skeleton import COCO17

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from hpnet.artifacts.formats import Clips, Features
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
 from hpnet.core.skeleton import COCO17, NTU25, UCLA20, Skeleton
 from hpnet.data import kinect, pose3d, pyskl, ucla
 from hpnet.data.released import export_features, import_features, to_released

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hpnet.artifacts.formats import Clips, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
 from hpnet.core.video import write_video
 from hpnet.data.index import failures, find_videos, index_folder
 from hpnet.data.params import DataParams

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import Clips
+from hpnet.artifacts.clips import Clips
 from hpnet.core.video import VIDEO_SUFFIXES, write_video
 from hpnet.data.folders import read_layout, split_name
 from hpnet.data.holdout import by_source, hold_out_order, sizes

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from hpnet.artifacts.formats import Clips, Labelling, Scores
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.labelling import Labelling
+from hpnet.artifacts.scores import Scores
 from hpnet.core.statistics import bootstrap_interval
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
 from hpnet.fuse import alignment, ensembles, fitting, fusion, rules

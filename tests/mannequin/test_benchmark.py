@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpnet.artifacts.formats import CLIP_COLUMNS
+from hpnet.artifacts.clips import CLIP_COLUMNS
 from hpnet.core.video import load_clip, probe
 from hpnet.data.params import DataParams
 from hpnet.mannequin import benchmark, pretraining

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import ClipPoses, Features, PoseMeta, PoseStore
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.released import export_features, to_released
 from hpnet.pool import pooling
@@ -341,7 +342,7 @@ def test_release_format(store, tmp_path):
 
 
 def test_command(store, tmp_path, monkeypatch):
-    from hpnet.artifacts.formats import read_json
+    from hpnet.artifacts.files import read_json
     from hpnet.stages.cli import main
 
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import Clips, Features, Scores, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params, dotted_names
 from tests.closure import closure

@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import Clips, Scores, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import UCLA20
 from hpnet.core.video import write_video
 from hpnet.data import protocols

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import ClipPoses, Scores
+from hpnet.artifacts.poses import ClipPoses
+from hpnet.artifacts.scores import Scores
 from hpnet.params import Params
 from hpnet.report import against, previews
 from hpnet.report.collect import Project

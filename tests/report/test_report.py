@@ -17,19 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from hpnet.artifacts.formats import (
-    LABELLING,
-    Boxes,
-    ClipPoses,
-    Clips,
-    FeatureMeta,
-    Features,
-    PoseMeta,
-    PoseStore,
-    Scores,
-    read_json,
-    write_json,
-)
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.files import read_json, write_json
+from hpnet.artifacts.labelling import LABELLING
+from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import write_video

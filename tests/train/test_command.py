@@ -20,7 +20,8 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from hpnet.artifacts.formats import Scores, read_json
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.stages.common import locked_file
 from hpnet.stages.train import command, epoch_log, seed_folder
 from hpnet.train.checkpoints import Epoch

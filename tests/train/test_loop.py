@@ -15,7 +15,10 @@ import torch
 from accelerate import Accelerator
 from click.testing import CliRunner
 
-from hpnet.artifacts.formats import CLIP_COLUMNS, Clips, FeatureMeta, Features, Scores, TrainedFeatures
+from hpnet.artifacts.clips import CLIP_COLUMNS, Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.protocols import PROTOCOLS, class_table
 from hpnet.train import loop as training

@@ -1,0 +1,88 @@
+"""What the clips mean: ``clips.csv``, and ``classes.csv`` beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.clip_ids import check_clip_ids, refuse_alike
+from ..core.csv_text import write_csv
+from .files import delete_old, require_columns
+from .labelling import Labelling
+
+CLIP_COLUMNS = (
+    "clip_id", "path", "label", "subject", "camera", "setup", "repetition", "split", "width", "height", "fps", "frames",
+    "error",
+)  # fmt: skip
+SPLITS = ("train", "val", "test", "")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clip table (``clips.csv``) and the class names (``classes.csv``: label,name,prompt).
+
+    ``label`` is -1 where unknown; ``split`` is train, val, test or empty; ``error`` is empty, or why the clip cannot be
+    used. Paths are relative to the working directory of the project.
+    """
+
+    table: pd.DataFrame
+    classes: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        require_columns(self.table, CLIP_COLUMNS, "clips.csv")
+        require_columns(self.classes, ("label", "name", "prompt"), "classes.csv")
+        check_clip_ids(self.table.clip_id, "clips.csv")
+        refuse_alike(self.table.clip_id, "clips.csv")
+        repeated = self.table.clip_id[self.table.clip_id.duplicated()]
+        if len(repeated):
+            raise ValueError(f"clips.csv: clip {repeated.iloc[0]!r} is listed twice")
+        unknown = set(self.table.split) - set(SPLITS)
+        if unknown:
+            raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+        if list(self.classes.label) != list(range(len(self.classes))):
+            raise ValueError("classes.csv: labels must be 0, 1, ... in order")
+        outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
+        if len(outside):
+            row = outside.iloc[0]
+            raise ValueError(
+                f"clips.csv: clip {row.clip_id!r} has label {row.label}, classes.csv has {self.num_classes}"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """K names in label order."""
+        return [str(n) for n in self.classes["name"]]
+
+    def labelling(self) -> Labelling:
+        """Classes, labels and splits of the whole table."""
+        table = self.table
+        facts = zip(map(int, table.label), map(str, table.split), strict=True)
+        return Labelling(tuple(self.class_names), dict(zip(map(str, table.clip_id), facts, strict=True)))
+
+    def usable(self) -> pd.DataFrame:
+        """The rows without an error."""
+        return self.table[self.table.error == ""].reset_index(drop=True)
+
+    def save(self, folder: Path) -> None:
+        """Write clips.csv and classes.csv."""
+        write_csv(self.table[list(CLIP_COLUMNS)], delete_old(folder / "clips.csv"))
+        write_csv(self.classes[["label", "name", "prompt"]], delete_old(folder / "classes.csv"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Clips:
+        """Read clips.csv and classes.csv of a data folder."""
+        for name in ("clips.csv", "classes.csv"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
+        text = {"clip_id": str, "path": str, "split": str, "error": str, "subject": str}
+        table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False, na_values={"fps": [""]})
+        # a class may be called 01, and is not 1
+        classes = pd.read_csv(folder / "classes.csv", dtype={"name": str, "prompt": str}, keep_default_na=False)
+        return cls(table, classes)

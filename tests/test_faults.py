@@ -23,7 +23,7 @@ import yaml
 
 from hpnet.artifacts.formats import Boxes, Clips, Features, PoseStore, read_json, writing
 from hpnet.stages.cli import main
-from hpnet.stages.common import locked
+from hpnet.work.locks import locked
 from hpnet.work.shards import MISSING, ShardItem, content_digest, run_shards, seal, sealed
 from tests.trained import hpnet, inside, merged, shared_project
 
@@ -255,11 +255,11 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixt
     order: list[str] = []
 
     def other() -> None:
-        with locked("x", "waiting"):
+        with locked(Path("x"), "waiting"):
             order.append("other")
 
     with inside(tmp_path):
-        with locked("x"):
+        with locked(Path("x")):
             thread = threading.Thread(target=other)
             thread.start()
             thread.join(0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ class Clips:
 
     ``label`` is -1 where unknown; ``split`` is train, val, test or empty; ``error`` is empty, or why the clip cannot be
     used. Paths are relative to the working directory of the project.
+
+    Classes may have a column ``pair`` for look-alike actions: the kind of their likeness and a number, such as
+    ``object 1``, which the two classes of a pair share; empty elsewhere.
     """
 
     table: pd.DataFrame
@@ -41,6 +45,7 @@ class Clips:
         unknown = set(self.table.split) - set(SPLITS)
         if unknown:
             raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+        _pairs(self.classes)
         if list(self.classes.label) != list(range(len(self.classes))):
             raise ValueError("classes.csv: labels must be 0, 1, ... in order")
         outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
@@ -60,6 +65,13 @@ class Clips:
         """K names in label order."""
         return [str(n) for n in self.classes["name"]]
 
+    def pairs(self) -> dict[str, list[tuple[int, int]]]:
+        """Pairs of labels of look-alike actions, by kind of likeness, as the class table names them."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for pair, first, second in _pairs(self.classes):
+            found.setdefault(pair.rpartition(" ")[0], []).append((first, second))
+        return found
+
     def labelling(self) -> Labelling:
         """Classes, labels and splits of the whole table."""
         table = self.table
@@ -73,7 +85,8 @@ class Clips:
     def save(self, folder: Path) -> None:
         """Write clips.csv and classes.csv."""
         write_csv(self.table[list(CLIP_COLUMNS)], delete_old(folder / "clips.csv"))
-        write_csv(self.classes[["label", "name", "prompt"]], delete_old(folder / "classes.csv"))
+        pair = ["pair"] if "pair" in self.classes.columns and (self.classes.pair != "").any() else []
+        write_csv(self.classes[["label", "name", "prompt", *pair]], delete_old(folder / "classes.csv"))
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
@@ -84,5 +97,27 @@ class Clips:
         text = {"clip_id": str, "path": str, "split": str, "error": str, "subject": str}
         table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False, na_values={"fps": [""]})
         # a class may be called 01, and is not 1
-        classes = pd.read_csv(folder / "classes.csv", dtype={"name": str, "prompt": str}, keep_default_na=False)
+        classes = pd.read_csv(
+            folder / "classes.csv", dtype={"name": str, "prompt": str, "pair": str}, keep_default_na=False
+        )
         return cls(table, classes)
+
+
+def _pairs(classes: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """The look-alike pairs of a class table: kind and number, and both labels; none without a column ``pair``.
+
+    Raises:
+        ValueError: one is not of two classes, or has no kind and number.
+    """
+    if "pair" not in classes.columns:
+        return []
+    found = []
+    for pair, rows in classes[classes.pair != ""].groupby("pair", sort=False):
+        labels = [int(label) for label in rows.label]
+        if len(labels) != 2 or not re.fullmatch(r"\S.* \d+", str(pair)):
+            raise ValueError(
+                f"classes.csv: pair {pair!r} is of {len(labels)} classes; expected two classes, and a name such as "
+                "'object 1'"
+            )
+        found.append((str(pair), labels[0], labels[1]))
+    return found

@@ -175,10 +175,10 @@ def missing_skeletons() -> frozenset[str]:
 
 
 def _mannequin_classes() -> pd.DataFrame:
-    from ..mannequin.actions import ACTIONS  # late: choreography is not needed to read real data
+    from ..mannequin.actions import ACTIONS, PAIRS  # late: choreography is not needed to read real data
 
-    rows = [(label, action.name, action.prompt) for label, action in enumerate(ACTIONS.values())]
-    return pd.DataFrame(rows, columns=["label", "name", "prompt"])
+    rows = [(label, action.name, action.prompt, PAIRS.get(label, "")) for label, action in enumerate(ACTIONS.values())]
+    return pd.DataFrame(rows, columns=["label", "name", "prompt", "pair"])
 
 
 def _classes(name: str) -> pd.DataFrame:
@@ -271,7 +271,8 @@ def get(protocol: str) -> Protocol:
 
 
 def class_table(protocol: str, clips: pd.DataFrame | Iterable[str] | None = None) -> pd.DataFrame:
-    """Classes of a protocol: columns label (0..K-1), name, prompt (the text that a language model reads).
+    """Classes of a protocol: columns label (0..K-1), name, prompt (the text that a language model reads), and for the
+    mannequins pair (of look-alike actions).
 
     Args:
         protocol: one of :data:`NAMES`.

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, device_option, hold, progress, section_options
+from .common import PROJECT, device_option, hold, section_options
 from .train import precision_option, train_stream
 
 

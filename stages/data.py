@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, default_workers, hold, progress, section_options, was_given
+from .common import PROJECT, default_workers, hold, section_options, was_given
 from .needs import require_weights
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from .common import PROJECT, progress
+from hpnet.work.console import progress
+
+from .common import PROJECT
 
 FORMATS = ("features-hpnet", "onnx")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import progress
+from hpnet.work.console import progress
 
 if TYPE_CHECKING:
     from hpnet.data.feature_folder import ImportSummary

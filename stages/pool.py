@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, engine_option, hold, progress, section_options, workers_option
+from .common import PROJECT, engine_option, hold, section_options, workers_option
 
 
 @click.command("pool")

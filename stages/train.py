@@ -14,8 +14,10 @@ import click
 
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params
+from hpnet.work.console import progress
+from hpnet.work.locks import locked
 
-from .common import PROJECT, device_option, hold, locked_file, progress, section_options
+from .common import PROJECT, device_option, hold, section_options
 
 if TYPE_CHECKING:
     from hpnet.train.checkpoints import Epoch
@@ -148,7 +150,7 @@ def training(work: Path) -> AbstractContextManager[None]:
 
     The process that writes there takes it, not the command that started it: it is free once nothing writes any more.
     """
-    return locked_file(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
+    return locked(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
 
 
 def together(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str, Any]:

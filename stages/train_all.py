@@ -19,8 +19,9 @@ import click
 
 from hpnet.core.streams import TOPOLOGY_STREAMS
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, default_workers, progress
+from .common import PROJECT, default_workers
 from .train import (
     epoch_log,
     epoch_note,

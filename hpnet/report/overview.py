@@ -176,7 +176,7 @@ def facts_section(project: Project) -> list[tuple[str, str]]:
     if project.clips is not None:
         table = project.clips.table
         for split in ("train", "val", "test"):
-            subjects = sorted(set(table.subject[table.split == split].astype(str)) - {""})
+            subjects = sorted(set(table.source[table.split == split].astype(str)) - {""})
             if subjects:
                 facts.append(
                     (

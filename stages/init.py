@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpnet.project.presets import PRESETS
+
 if TYPE_CHECKING:
     from hpnet.data.index import Labelled
 
 SPLITS = ("train", "val", "test")
-PRESETS = (
-    "ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "smarthome-cs", "smarthome-cv1", "smarthome-cv2",
-    "uav-human-v1", "uav-human-v2", "nw-ucla", "folder", "mannequin",
-)  # fmt: skip
 
 
 @click.command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--preset", type=click.Choice(PRESETS), default="folder", show_default=True, help="What kind of project.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="folder", show_default=True, help="What kind of project."
+)
 @click.option("--videos", type=click.Path(file_okay=False, path_type=Path), help="Folder of the videos.")
 @click.option(
     "--table",

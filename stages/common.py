@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,30 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hpnet.params import Params, load_params, option_flag, validate
+from hpnet.project.folder import Project
 from hpnet.work.locks import held
-
-
-@dataclass(frozen=True)
-class Project:
-    """Where a project keeps things, relative to the working directory."""
-
-    root: Path = Path()
-
-    @property
-    def artifacts(self) -> Path:
-        """Outputs of the stages."""
-        return self.root / "artifacts"
-
-    @property
-    def metrics(self) -> Path:
-        """Small JSON files for ``dvc metrics``."""
-        return self.root / "metrics"
-
-    @property
-    def work(self) -> Path:
-        """Finished shards and checkpoints, ignored by git and DVC."""
-        return self.root / ".work"
-
 
 PROJECT = Project()
 

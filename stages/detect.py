@@ -44,23 +44,19 @@ def command(
 ) -> None:
     """Find people: boxes and tracks of every clip, and person frames for the RGB stream.
 
-    Reads clips.csv and its videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
+    Reads videos.csv and the videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
     whole frame is the only box.
     """
     import pandas as pd
 
-    from hpnet.artifacts.clips import Clips
     from hpnet.artifacts.files import read_json, write_json
-    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
-    from hpnet.work.shards import ShardItem, content_digest, run_shards
+    from hpnet.artifacts.videos import Videos
+    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge, video_items
+    from hpnet.work.shards import run_shards
 
     require_weights(params, "detector")
     hold(out)
-    clips = Clips.load(source).usable()
-    paths = [Path(path) for path in clips.path]
-    items = [
-        ShardItem(str(clip_id), path, content_digest(path)) for clip_id, path in zip(clips.clip_id, paths, strict=True)
-    ]
+    items = video_items(Videos.load(source))
     with progress("detecting", len(items)) as advance:
         parts = run_shards(
             items,

@@ -105,7 +105,7 @@ def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False
 
     Args:
         folder: the authors' files.
-        protocol: gives labels and class order, see :data:`hpnet.data.protocols.NAMES`.
+        protocol: gives labels and class order, see :data:`hpnet.data.sets.SETS`.
         allow_missing: accept listed test clips that a stream does not score.
 
     Raises:
@@ -175,7 +175,7 @@ def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind
     Args:
         file: the table.
         stream: what to call it.
-        protocol: see :data:`hpnet.data.protocols.NAMES`; None: the file says it all.
+        protocol: see :data:`hpnet.data.sets.SETS`; None: the file says it all.
         kind: ``probabilities`` to insist that rows are >= 0 and sum to 1.
 
     Raises:

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from ..artifacts.boxes import BOX_COLUMNS, Boxes
 from ..artifacts.files import read_json, write_json
 from ..artifacts.frames import PersonFrames
+from ..artifacts.videos import Videos
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
 from ..core.video import CODE as VIDEO_CODE
 from ..core.video import VideoError, probe, read_frames
-from ..work.shards import ShardItem, code_version, link_tree
+from ..work.console import note
+from ..work.shards import ShardItem, code_version, content_digest, link_tree
 from . import detector as detector_module
 from . import tracking as tracking_module
 from .detector import LOW_SCORE, Detection, Detector, build_detector, track, weights_digest
@@ -263,6 +265,20 @@ def _table(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 # --- all shards -------------------------------------------------------------------------------------------------------
+
+
+def video_items(videos: Videos) -> list[ShardItem]:
+    """One shard item for each usable video, with the digest of its file as it is now.
+
+    Files that are not what they were when videos.csv was made are told in one line.
+    """
+    usable = videos.usable()
+    paths = {str(clip_id): Path(str(path)) for clip_id, path in zip(usable.clip_id, usable.path, strict=True)}
+    items = [ShardItem(clip_id, path, content_digest(path)) for clip_id, path in paths.items()]
+    changed = videos.changed({item.clip_id: item.digest for item in items})
+    if changed:
+        note(f"{len(changed)} videos changed since `hpnet data`, such as {paths[changed[0]]}: run it again")
+    return items
 
 
 def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, Any]:

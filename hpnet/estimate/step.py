@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.boxes import Boxes
-from ..artifacts.clips import Clips
 from ..artifacts.files import read_json, write_json
 from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..artifacts.videos import Videos
 from ..core import video
 from ..data.walk import find_videos
 from ..detect.tracking import uniform_indices
@@ -193,7 +193,7 @@ def clip_paths(folder: Path, boxes: Path, indexed: bool) -> dict[str, Path]:
         ValueError: boxes are of a clip that the folder does not have, or two files have one name.
     """
     if indexed:
-        table = Clips.load(folder).usable()
+        table = Videos.load(folder).usable()
         return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
     found = find_videos(folder)
     found.refuse_unusable()

@@ -29,12 +29,13 @@ def run_title(collected: Collected, run: Run) -> str:
 
 
 def clip_places(collected: Collected) -> dict[str, str]:
-    """Subject and camera of each clip, as words."""
+    """Subject (or source, where there is no subject) and camera of each clip, as words."""
     assert collected.clips is not None
     words = {}
-    for row in collected.clips.table[["clip_id", "subject", "camera"]].to_dict("records"):
-        subject, camera = str(row["subject"]).strip(), str(row["camera"]).strip()
-        parts = [f"subject {subject}" if subject else "", f"camera {camera}" if camera and camera != "-1" else ""]
+    for row in collected.clips.table[["clip_id", "subject", "source", "camera"]].to_dict("records"):
+        subject, source, camera = (str(row[column]).strip() for column in ("subject", "source", "camera"))
+        who = f"subject {subject}" if subject else f"source {source}" if source else ""
+        parts = [who, f"camera {camera}" if camera and camera != "-1" else ""]
         words[str(row["clip_id"])] = ", ".join(part for part in parts if part) + ("," if any(parts) else "")
     return words
 

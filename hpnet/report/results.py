@@ -105,7 +105,7 @@ class Judge:
         self.resamples, self.seed = params.bootstrap, params.seed
         table = clips.table if clips is not None else None
         self.subject_of: dict[str, str] = (
-            {} if table is None else dict(zip(table.clip_id, table.subject.astype(str), strict=True))
+            {} if table is None else dict(zip(table.clip_id, table.source.astype(str), strict=True))
         )
 
     def subjects(self, clip_ids: Sequence[str]) -> list[str] | None:

@@ -18,8 +18,8 @@ from hpnet.core.skeleton import COCO17
 
 def clip_table(*clip_ids: str, **columns: object) -> pd.DataFrame:
     base = {
-        "path": "x.mp4", "label": 0, "subject": "1", "camera": 1, "setup": 1, "repetition": 1, "split": "train",
-        "width": 64, "height": 48, "fps": 12.0, "frames": 3, "error": "",
+        "path": "x.mp4", "label": 0, "subject": "1", "source": "1", "camera": 1, "setup": 1, "repetition": 1,
+        "split": "train", "width": 64, "height": 48, "fps": 12.0, "frames": 3, "error": "",
     }  # fmt: skip
     return pd.DataFrame([{"clip_id": c, **base, **columns} for c in clip_ids])
 

@@ -95,18 +95,18 @@ def test_a_file_named_after_a_clip_stays_in_its_folder_or_is_refused(tmp_path: P
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PATHS, min_size=1, max_size=4, unique=True), TEXT)
 def test_a_clip_table_reads_back_equal_or_is_refused(tmp_path: Path, names: list[str], text: str) -> None:
-    values = {"clip_id": names, "path": text, "label": 0, "subject": text, "camera": 0, "setup": 0, "repetition": 0}
-    values |= {"split": "", "width": 1, "height": 1, "fps": 1.5, "frames": 2, "error": text}
+    values = {"clip_id": names, "label": 0, "subject": text, "source": text, "camera": 0, "setup": 0, "repetition": 0}
+    values |= {"split": "", "path": text, "width": 1, "height": 1, "fps": 1.5, "frames": 2, "error": text}
     try:
         made = Clips(
-            pd.DataFrame(values, columns=list(CLIP_COLUMNS), dtype=object),
+            pd.DataFrame(values, dtype=object),
             pd.DataFrame({"label": [0], "name": [text], "prompt": [text]}, dtype=object),
         )
         made.save(tmp_path)
     except ValueError:
         return
     back = Clips.load(tmp_path)
-    for column in ("clip_id", "path", "subject", "error"):
+    for column in ("clip_id", "path", "subject", "source", "error"):
         assert back.table[column].tolist() == made.table[column].tolist()
     assert back.class_names == [text]
 
@@ -135,7 +135,7 @@ def test_names_that_look_the_same_are_one_too_many() -> None:
 
 
 def a_table(clip_id: str) -> pd.DataFrame:
-    values = dict.fromkeys(CLIP_COLUMNS, 0) | {"clip_id": clip_id, "path": "x", "split": "", "error": "", "subject": ""}
+    values = dict.fromkeys(CLIP_COLUMNS, 0) | {"clip_id": clip_id, "split": "", "subject": "", "source": ""}
     return pd.DataFrame([values])
 
 

@@ -118,7 +118,7 @@ def build_facts(collected: Collected) -> list[tuple[str, str]]:
     if collected.clips is not None:
         table = collected.clips.table
         for split in ("train", "val", "test"):
-            subjects = sorted(set(table.subject[table.split == split].astype(str)) - {""})
+            subjects = sorted(set(table.source[table.split == split].astype(str)) - {""})
             if subjects:
                 facts.append(
                     (

@@ -59,13 +59,13 @@ def show_splits(labelled: Labelled) -> None:
     """Print clips, and sources where they are known, of each action and split; what is left out; and the notes."""
     rows = labelled.table
     used = rows[(rows.class_name != "") & (rows.split != "")]
-    known = bool((used.subject != "").any())
+    known = bool((used.source != "").any())
     lines = [("action", *SPLITS)]
     for action, own in [*used.groupby("class_name", sort=True), *([("all", used)] if len(used) else [])]:
         cells = []
         for split in SPLITS:
             here = own[own.split == split]
-            cells.append(f"{len(here)} ({here.subject[here.subject != ''].nunique()})" if known else str(len(here)))
+            cells.append(f"{len(here)} ({here.source[here.source != ''].nunique()})" if known else str(len(here)))
         lines.append((str(action), *cells))
     print_table(lines)
     counts = used.split.value_counts()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..data import protocols
 from ..estimate.networks import NETWORKS, NetworkSpec, network_spec
 from ..estimate.taps import RGB
 from ..project.dvc_yaml import lookup
@@ -17,14 +18,6 @@ from ..project.graph import Stage
 from ..weights import catalogue as weights_catalogue
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 
-DATA_SETS: dict[str, tuple[str, ...]] = {
-    "NTU RGB+D 60": ("ntu60-xsub", "ntu60-xview"),
-    "NTU RGB+D 120": ("ntu120-xsub", "ntu120-xset"),
-    "Toyota-Smarthome": ("smarthome-cs", "smarthome-cv1", "smarthome-cv2"),
-    "UAV-Human": ("uav-human-v1", "uav-human-v2"),
-    "the mannequins": ("mannequin-xsub", "mannequin-xview", "mannequin-xset"),
-}
-"""Data sets with several protocols, which one set of videos serves."""
 MANNEQUIN = "mannequin-"
 IMPORTED_3D = ("kinect", "nw-ucla")
 """What `hpnet import` brings 3-D poses in from."""
@@ -70,7 +63,7 @@ class Setup:
     @property
     def siblings(self) -> tuple[str, ...]:
         """The protocols of the same data set, the project's own among them."""
-        return next((names for names in DATA_SETS.values() if self.protocol in names), (self.protocol,))
+        return protocols.siblings(self.protocol) if self.protocol else ("",)
 
     @property
     def mannequins(self) -> bool:
@@ -177,8 +170,8 @@ def _setting(row: Row, setting: Overrides, setup: Setup) -> dict[str, Any]:
     found = dict(setting)
     protocol = _protocol(row, setup)
     if protocol is None:
-        data_set, presets = next(item for item in DATA_SETS.items() if row.benchmark in item[1])
-        raise NotHere(f"needs the videos of {data_set} (`hpnet init DIR --preset {presets[0]}`)")
+        data_set, preset = protocols.get(row.benchmark).data_set, protocols.siblings(row.benchmark)[0]
+        raise NotHere(f"needs the videos of {data_set} (`hpnet init DIR --preset {preset}`)")
     if protocol != setup.protocol:
         found["data.protocol"] = protocol
     if row.poses and setup.imports not in IMPORTED_3D:

@@ -22,7 +22,10 @@ from typing import Any
 
 import yaml
 
-from ..artifacts.formats import Clips, Features, Scores, read_json, write_json
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.files import read_json, write_json
+from ..artifacts.scores import Scores
 from ..params import validate
 from ..project.code import codes
 from ..project.folder import Project

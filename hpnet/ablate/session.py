@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..artifacts.formats import Clips, Scores
+from ..artifacts.clips import Clips
+from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
 from ..data.protocols import class_table
 from . import plan, running, writing

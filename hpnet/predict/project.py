@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..artifacts.formats import LABELLING, Clips, FeatureMeta, PoseMeta, check_trained, read_json
+from ..artifacts.clips import Clips
+from ..artifacts.features import FeatureMeta
+from ..artifacts.files import read_json
+from ..artifacts.labelling import LABELLING, check_trained
+from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted

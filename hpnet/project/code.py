@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..core.choices import require
 from ..core.streams import MULTIMODAL
+from ..data.sets import SETS
+from ..data.sources import IMPORTS
 from ..params import Params
 from ..work.identity import Code
 from . import dvc_yaml
@@ -38,13 +40,19 @@ def codes(params: Params) -> dict[str, Code]:
         "compare": Code(pool.step, (topology.step, *pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
         "fuse": params.fuse.code(),
         "report": params.report.code(),
-        IMPORT: Code("hpnet.data.importers"),
+        IMPORT: Code("hpnet.data.feature_folder", _importing(), ("data/sets/*.csv", "data/sets/*.txt")),
     }
     defaults = Params().model_dump(mode="json")
     return {
         name: replace(code, defaults={**code.defaults, **{read: dvc_yaml.lookup(defaults, read) for read in reads}})
         for (name, code), reads in ((item, _read_by(item[0])) for item in own.items())
     }
+
+
+def _importing() -> tuple[str, ...]:
+    """The modules behind ``hpnet import`` of poses and features: which one runs is not among the parameters."""
+    published = (module for module in SETS.values() if module not in (SETS["mannequin-xsub"], SETS["folder"]))
+    return tuple(dict.fromkeys((*IMPORTS.values(), *published)))
 
 
 @cache

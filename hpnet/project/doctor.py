@@ -245,7 +245,7 @@ def _video() -> Check:
 
 
 def _packaged_weights() -> list[Check]:
-    from ..artifacts.formats import read_json
+    from ..artifacts.files import read_json
     from ..weights.checkpoint import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
@@ -388,7 +388,7 @@ def needed_bytes(project: Project, params: Params) -> int:
 
 def _clip_counts(project: Project, params: Params) -> tuple[int, float]:
     """Clips and mean frames per clip."""
-    from ..artifacts.formats import Clips
+    from ..artifacts.clips import Clips
 
     if (project.data / "clips.csv").is_file():
         table = Clips.load(project.data).table

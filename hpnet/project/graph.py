@@ -147,7 +147,11 @@ CHOOSING = (
 CHOOSING_OF_POSES = ("train.topology.graph.model",)
 """Those of a project of 3-D poses."""
 DATA = "artifacts/data"
-"""What detect and estimate read of the clips."""
+"""The clips."""
+VIDEOS = "artifacts/data/videos.csv"
+"""What detect and estimate read of the clips; it has the digest of every video."""
+RENDERED = ("artifacts/data/videos", "artifacts/data/truth.parquet")
+"""What they read besides where the clips are rendered."""
 LABELS = ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
 """What training and what follows it read of the clips."""
 PAGE = "The page is no output of DVC: it shows git revisions, bytes and seconds, which the next run has others of."
@@ -170,13 +174,14 @@ def graph(kind: Kind) -> Graph:
 
 def _from_videos(kind: Kind) -> tuple[Stage, ...]:
     weights = ("weights",) if kind.weights else ()
+    videos = (VIDEOS, *([] if kind.videos else RENDERED))
     read = (*(["${data.videos}"] if kind.videos else []), *(["${data.table}"] if kind.table else []))
     stages = [
         _stage("data", read, ("data",)),
-        _stage("detect", (DATA, *weights), ("detect", "data.max_failed")),
+        _stage("detect", (*videos, *weights), ("detect", "data.max_failed")),
         _stage(
             "estimate",
-            (DATA, "artifacts/detect/boxes.parquet", *weights),
+            (*videos, "artifacts/detect/boxes.parquet", *weights),
             ("estimate", "detect.persons", "data.max_failed"),
         ),
         _stage("pool", ("artifacts/estimate",), ("pool",)),

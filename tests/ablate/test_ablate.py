@@ -20,7 +20,7 @@ from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params, validate
 from hpnet.project import dvc_yaml

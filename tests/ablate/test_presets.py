@@ -16,7 +16,8 @@ from hpnet.ablate import plan, running
 from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import PaperTable
 from hpnet.ablate.tables import TABLES
-from hpnet.artifacts.formats import Clips, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
 from hpnet.data.protocols import class_table
 from hpnet.params import validate
 from hpnet.project import presets

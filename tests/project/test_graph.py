@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import Clips, Features, Scores, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import MULTIMODAL, STREAMS, TOPOLOGY_STREAMS
-from hpnet.estimate.networks import NETWORKS
 from hpnet.models import TOPOLOGY_NETWORKS
 from hpnet.params import Params, dotted_names, validate
 from hpnet.project import dvc_yaml
@@ -85,7 +87,8 @@ def test_code_depends_on_every_parameter_that_chooses_a_module_or_weights() -> N
 
 def others(name: str) -> list[Any]:
     """Values for a parameter that it does not have by default; few of them fit."""
-    names = [*TOPOLOGY_NETWORKS, *NETWORKS, "folder", "ntu60-xsub", "balanced", "pose2d", "max", "yolov8n", "other"]
+    words = ("folder", "ntu60-xsub", "balanced", "pose2d", "max", "yolov8n", "vitpose-b", "hrnet-w48-simcc", "other")
+    names = [*TOPOLOGY_NETWORKS, *words]
     return [*names, True, False, 1, 2, 0.5]
 
 

@@ -15,10 +15,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import Clips, Scores, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import UCLA20
 from hpnet.core.video import write_video
-from hpnet.data import protocols
+from hpnet.data.sets import SETS
 from hpnet.data.table import read_table, split_table
 from hpnet.params import Params, load_params
 from hpnet.project import presets
@@ -57,8 +59,8 @@ def test_every_list_of_presets_is_the_same() -> None:
     assert set(presets.PRESETS) == set(weights_catalogue.PRESETS)
     for name, preset in presets.PRESETS.items():
         protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
-        assert protocol in protocols.NAMES
-        if name in protocols.NAMES:
+        assert protocol in SETS
+        if name in SETS:
             assert protocol == name
         models = [w.name for w in weights_catalogue.needed(Params.model_validate(preset.values))]
         if not preset.poses:

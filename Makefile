@@ -1,11 +1,11 @@
-# make demo | test | lint | setup
+# make demo | test | lint | setup | graph
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint setup wheel clean
+.PHONY: demo test lint setup graph wheel clean
 
 # Small trainings use one core each, so JOBS of them run side by side, the longest (train@hpnet) first; `dvc repro` then
 # finds them done and does the rest.
@@ -37,6 +37,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmpose,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt mmpose==1.1.0
 	@touch $(READY)
+
+# dvc.yaml is a rendering of hpnet/project/graph.py.
+graph: setup
+	$(BIN)/python -m hpnet.project.dvc_yaml > dvc.yaml
 
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

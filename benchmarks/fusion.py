@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp, softmax
 
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.metrics import mean_class_accuracy
 from hpnet.core.statistics import mcnemar, paired_bootstrap
 from hpnet.data.importers import load_frequencies

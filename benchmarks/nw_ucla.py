@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import UCLA20
 from hpnet.data import pose3d, protocols
 from hpnet.data.ucla import AXES

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hpnet.artifacts.formats import Clips, Features
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
 from hpnet.core.device import resolve_device
 from hpnet.core.streams import TOPOLOGY_STREAMS
 from hpnet.params import load_params

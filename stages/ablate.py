@@ -49,11 +49,10 @@ def command(
     Stopped, the same command resumes.
     """
     from hpnet.ablate import plan, running
-    from hpnet.ablate.fit import Project, fit
+    from hpnet.ablate.fit import Setup, fit
     from hpnet.ablate.paper import parse_name
     from hpnet.ablate.session import Session
     from hpnet.ablate.tables import TABLES
-    from hpnet.params import load_params
 
     try:
         numbers = list(TABLES) if "all" in tables else sorted({parse_name(table) for table in tables})
@@ -61,19 +60,19 @@ def command(
         wanted = tuple(int(part) for part in seeds.split(",") if part.strip())
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    bench = running.open_bench(PROJECT.root)
-    params = load_params(bench.root / "params.yaml")
+    study = running.open_study(PROJECT)
+    params = PROJECT.read_params()
     defaults = params.model_dump(mode="json")
     session = Session(
-        bench,
+        study,
         defaults,
         wanted or params.train.seeds,
         full,
-        frozenset(running.known_signatures(bench)),
-        running.seconds_known(bench),
+        frozenset(running.known_signatures(study)),
+        running.seconds_known(study),
     )
-    project = Project(defaults, bench.stages)
-    asked = session.ordered([fit(TABLES[number], project) for number in numbers])
+    setup = Setup(defaults, study.stages)
+    asked = session.ordered([fit(TABLES[number], setup) for number in numbers])
     planned = session.plan(asked)
     show_plan(session, asked, planned)
     if only_plan:
@@ -134,7 +133,7 @@ def run_planned(
         )
 
     return running.run_all(
-        session.bench,
+        session.study,
         planned,
         budget=budget,
         gpus=visible_gpus()[:jobs] or [None] * (jobs or 1),

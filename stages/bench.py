@@ -221,7 +221,7 @@ def _compare(
 
 def _write(out: Path, result: dict[str, Any], page: str) -> None:
     """Write ``out``.json and ``out``.md, and print the page."""
-    from hpnet.artifacts.formats import write_json
+    from hpnet.artifacts.files import write_json
 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_name(f"{out.name}.json"), result)

@@ -114,12 +114,13 @@ def _remember(arguments: Sequence[str], seconds: float) -> None:
     if not names or names[0] not in TIMED or "--help" in arguments or not os.path.isdir("artifacts"):
         return
     import json
+    from pathlib import Path
 
-    from .common import locked
+    from hpnet.work.locks import locked
 
     name = " ".join(names[: 2 if names[0] in ("train", "compare") else 1])
     facts = {"seconds": round(seconds, 1), "revisions": _git_revision()}
-    with locked("seconds"):  # two stages may end at once
+    with locked(Path(".work/locks/seconds")):  # two stages may end at once
         for what, value in facts.items():
             file = os.path.join(".work", f"{what}.json")
             known: object = None

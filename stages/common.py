@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
-import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,79 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hpnet.params import Params, load_params, option_flag, validate
-
-
-@dataclass(frozen=True)
-class Project:
-    """Where a project keeps things, relative to the working directory."""
-
-    root: Path = Path()
-
-    @property
-    def artifacts(self) -> Path:
-        """Outputs of the stages."""
-        return self.root / "artifacts"
-
-    @property
-    def metrics(self) -> Path:
-        """Small JSON files for ``dvc metrics``."""
-        return self.root / "metrics"
-
-    @property
-    def work(self) -> Path:
-        """Finished shards and checkpoints, ignored by git and DVC."""
-        return self.root / ".work"
-
+from hpnet.project.folder import Project
+from hpnet.work.locks import held
 
 PROJECT = Project()
 
 
-@contextmanager
-def locked(name: str, waiting: str = "") -> Iterator[None]:
-    """:func:`locked_file` of a name, in this project."""
-    with locked_file(PROJECT.work / "locks" / name, waiting):
-        yield
-
-
-@contextmanager
-def locked_file(path: Path, waiting: str = "") -> Iterator[None]:
-    """Let one process at a time in; it ends with the process that holds it, whose number the file has.
-
-    Where the file system has no locks this says so and lets everybody in.
-
-    Args:
-        waiting: what the others say before they wait, with the number behind; nothing if it is empty.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting:
-                    file.seek(0)
-                    click.echo(f"{waiting} (process {file.read() or 'unknown'})", err=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            click.echo(f"{file.name}: {error.strerror}: do not run one command twice at once here", err=True)
-        with contextlib.suppress(OSError):  # the number is a courtesy: a full disk must not end the command here
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), str(os.getpid()).encode())
-        yield
-
-
 def hold(*outs: Path) -> None:
-    """Keep other processes from writing these outputs until the command ends; wait for one that does now.
-
-    DVC locks what it runs; this is for commands run by hand beside it. Of the processes of ``accelerate launch`` the
-    first one holds for all.
-    """
-    if int(os.environ.get("RANK", "0")):
-        return
-    context = click.get_current_context()
-    for out in sorted(outs):
-        name = hashlib.blake2b(str(out.resolve()).encode(), digest_size=8).hexdigest()
-        context.with_resource(locked(name, f"another process is writing {out}: waiting for it"))
+    """:func:`hpnet.work.locks.held` until the command ends."""
+    click.get_current_context().with_resource(held(outs, PROJECT.work / "locks"))
 
 
 def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -200,36 +130,6 @@ def _read(text: str, value: str) -> Any:
         raise click.BadParameter(
             f"{value!r} cannot be read: expected a number, a text or a list such as 1,2,3"
         ) from None
-
-
-@contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show progress on a terminal, with rate and time left; yields ``advance(n=1, note="")``. Quiet elsewhere.
-
-    The note, such as the last epoch's metrics, stands behind the bar.
-    """
-    if not sys.stderr.isatty():
-        yield lambda n=1, note="": None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(TextColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total, note="")
-
-        def advance(n: int = 1, note: str = "") -> None:
-            bar.update(task, advance=n, note=note)
-
-        yield advance
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, device_option, hold, progress, section_options
+from .common import PROJECT, device_option, hold, section_options
 from .train import precision_option, train_stream
 
 
@@ -36,7 +37,7 @@ def command(
     The variant's overrides replace parameters of section pool (its region is 1 where it names none, whatever
     pool.region is); all else is as in `hpnet train hpj`.
     """
-    from hpnet.artifacts.formats import PoseStore
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
     from hpnet.work.shards import run_shards
 

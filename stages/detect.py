@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
 from .common import (
     PROJECT,
@@ -14,7 +15,6 @@ from .common import (
     device_workers,
     engine_option,
     hold,
-    progress,
     section_options,
     workers_option,
 )
@@ -44,22 +44,19 @@ def command(
 ) -> None:
     """Find people: boxes and tracks of every clip, and person frames for the RGB stream.
 
-    Reads clips.csv and its videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
+    Reads videos.csv and the videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
     whole frame is the only box.
     """
     import pandas as pd
 
-    from hpnet.artifacts.formats import Clips, read_json, write_json
-    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
-    from hpnet.work.shards import ShardItem, content_digest, run_shards
+    from hpnet.artifacts.files import read_json, write_json
+    from hpnet.artifacts.videos import Videos
+    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge, video_items
+    from hpnet.work.shards import run_shards
 
     require_weights(params, "detector")
     hold(out)
-    clips = Clips.load(source).usable()
-    paths = [Path(path) for path in clips.path]
-    items = [
-        ShardItem(str(clip_id), path, content_digest(path)) for clip_id, path in zip(clips.clip_id, paths, strict=True)
-    ]
+    items = video_items(Videos.load(source))
     with progress("detecting", len(items)) as advance:
         parts = run_shards(
             items,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
 from .common import (
     PROJECT,
@@ -14,7 +15,6 @@ from .common import (
     device_workers,
     engine_option,
     hold,
-    progress,
     section_options,
     workers_option,
 )
@@ -66,7 +66,8 @@ def command(
     """
     import pandas as pd
 
-    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.artifacts.files import write_json
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.estimate.step import (
         EstimateWork,
         clip_items,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from .common import PROJECT, progress
+from hpnet.work.console import progress
+
+from .common import PROJECT
 
 FORMATS = ("features-hpnet", "onnx")
 
@@ -30,7 +32,8 @@ def command(layout: str, source: Path | None, out: Path) -> None:
     if layout == "features-hpnet":
         _export_features(source or PROJECT.artifacts / "pool", out)
         return
-    from hpnet.artifacts.formats import Clips, check_trained
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.labelling import check_trained
     from hpnet.project.export import export_onnx
 
     stream = source or PROJECT.artifacts / "train" / "hpj"
@@ -42,7 +45,7 @@ def command(layout: str, source: Path | None, out: Path) -> None:
 
 
 def _export_features(source: Path, out: Path) -> None:
-    from hpnet.artifacts.formats import Features
+    from hpnet.artifacts.features import Features
     from hpnet.data.released import export_features
 
     features = Features.load(source)

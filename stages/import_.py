@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import progress
+from hpnet.core.choices import load
+from hpnet.data.sources import IMPORTS
+from hpnet.work.console import progress
 
 if TYPE_CHECKING:
     from hpnet.data.feature_folder import ImportSummary
 
 SCORES = ("scores-hpnet", "scores-csv", "scores-npz")
-FEATURES = ("features-hpnet", "pyskl", "kinect", "nw-ucla")
+FEATURES = tuple(IMPORTS)
 
 
 @click.command("import")
@@ -132,19 +134,9 @@ def command(
 def _import_features(
     layout: str, source: Path, out: Path, protocol: str | None, options: dict[str, Any]
 ) -> ImportSummary:
-    from hpnet.data.kinect import import_kinect
-    from hpnet.data.pyskl import import_pyskl
-    from hpnet.data.released import import_features
-    from hpnet.data.ucla import import_ucla
-
-    readers: dict[str, Any] = {
-        "features-hpnet": import_features,
-        "pyskl": import_pyskl,
-        "kinect": import_kinect,
-        "nw-ucla": import_ucla,
-    }
     with progress(f"importing {layout}", None) as advance:
-        summary: ImportSummary = readers[layout](source, out, protocol, on_progress=advance, **options)
+        read = load(IMPORTS, layout, "format")
+        summary: ImportSummary = read(source, out, protocol, on_progress=advance, **options)
     return summary
 
 

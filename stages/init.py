@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpnet.project.presets import PRESETS
+
 if TYPE_CHECKING:
     from hpnet.data.index import Labelled
 
 SPLITS = ("train", "val", "test")
-PRESETS = (
-    "ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "smarthome-cs", "smarthome-cv1", "smarthome-cv2",
-    "uav-human-v1", "uav-human-v2", "nw-ucla", "folder", "mannequin",
-)  # fmt: skip
 
 
 @click.command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--preset", type=click.Choice(PRESETS), default="folder", show_default=True, help="What kind of project.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="folder", show_default=True, help="What kind of project."
+)
 @click.option("--videos", type=click.Path(file_okay=False, path_type=Path), help="Folder of the videos.")
 @click.option(
     "--table",
@@ -59,13 +59,13 @@ def show_splits(labelled: Labelled) -> None:
     """Print clips, and sources where they are known, of each action and split; what is left out; and the notes."""
     rows = labelled.table
     used = rows[(rows.class_name != "") & (rows.split != "")]
-    known = bool((used.subject != "").any())
+    known = bool((used.source != "").any())
     lines = [("action", *SPLITS)]
     for action, own in [*used.groupby("class_name", sort=True), *([("all", used)] if len(used) else [])]:
         cells = []
         for split in SPLITS:
             here = own[own.split == split]
-            cells.append(f"{len(here)} ({here.subject[here.subject != ''].nunique()})" if known else str(len(here)))
+            cells.append(f"{len(here)} ({here.source[here.source != ''].nunique()})" if known else str(len(here)))
         lines.append((str(action), *cells))
     print_table(lines)
     counts = used.split.value_counts()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
 from hpnet.params import Params
 
 
 def require_weights(params: Params, *roles: str) -> None:
     """Stop before any work where weights that the parameters name are missing.
-
-    The catalogue is imported by name: it decides no result, so no stage of the graph depends on what it imports.
 
     Args:
         roles: detector, pose or video: the networks that count; by default all that the project will need.
@@ -21,5 +17,6 @@ def require_weights(params: Params, *roles: str) -> None:
     models = (params.detect.model, params.estimate.model, params.train.hpnet.video)
     if all(name.startswith("mannequin-") for name in models):
         return  # packaged
-    catalogue = importlib.import_module("hpnet.weights.catalogue")
+    from hpnet.weights import catalogue
+
     catalogue.require([entry for entry in catalogue.needed(params) if not roles or entry.role in roles])

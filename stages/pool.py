@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, engine_option, hold, progress, section_options, workers_option
+from .common import PROJECT, engine_option, hold, section_options, workers_option
 
 
 @click.command("pool")
@@ -33,7 +34,8 @@ def command(
 
     Reads an estimate folder; writes features.npy (one row per person), index.parquet and meta.json.
     """
-    from hpnet.artifacts.formats import PoseStore, write_json
+    from hpnet.artifacts.files import write_json
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
     from hpnet.work.shards import run_shards
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import device_option, progress
+from hpnet.work.console import progress
+
+from .common import device_option
 
 if TYPE_CHECKING:
     import numpy as np

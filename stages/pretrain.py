@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from .common import PROJECT, default_workers, device_option, progress, was_given
+from hpnet.work.console import progress
+
+from .common import PROJECT, default_workers, device_option, was_given
 
 KINDS = ("detector", "pose", "xclip")
 VALIDATION_SEEDS = 50_000_000

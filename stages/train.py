@@ -14,8 +14,10 @@ import click
 
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params
+from hpnet.work.console import progress
+from hpnet.work.locks import locked
 
-from .common import PROJECT, device_option, hold, locked_file, progress, section_options
+from .common import PROJECT, device_option, hold, section_options
 
 if TYPE_CHECKING:
     from hpnet.train.checkpoints import Epoch
@@ -121,7 +123,7 @@ def train_stream(stream: str, params: Params, *, out: Path, metrics: Path, **opt
     Args:
         options: of :func:`train_seed`.
     """
-    from hpnet.artifacts.formats import write_json
+    from hpnet.artifacts.files import write_json
 
     seeds = params.train.seeds
     runs = [train_seed(stream, params, seed, out=seed_folder(seed, seeds, out), **options) for seed in seeds]
@@ -148,7 +150,7 @@ def training(work: Path) -> AbstractContextManager[None]:
 
     The process that writes there takes it, not the command that started it: it is free once nothing writes any more.
     """
-    return locked_file(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
+    return locked(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
 
 
 def together(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -180,7 +182,8 @@ def train_seed(
     """
     import torch
 
-    from hpnet.artifacts.formats import Clips, Features
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.features import Features
     from hpnet.core.device import resolve_device, tune_allocator
     from hpnet.train.loop import Clock, make_accelerator
     from hpnet.train.topology import train_topology
@@ -220,7 +223,7 @@ def train_seed(
         if not multimodal:
             common |= {"cuda_graphs": cuda_graphs, "compiled": compiled}
             return train_topology(stream, clips, features, params.train.topology, on_epoch=on_epoch, **common)
-        from hpnet.artifacts.formats import PersonFrames
+        from hpnet.artifacts.frames import PersonFrames
         from hpnet.train.multimodal import train_multimodal
 
         return train_multimodal(

@@ -19,8 +19,9 @@ import click
 
 from hpnet.core.streams import TOPOLOGY_STREAMS
 from hpnet.params import Params
+from hpnet.work.console import progress
 
-from .common import PROJECT, default_workers, progress
+from .common import PROJECT, default_workers
 from .train import (
     epoch_log,
     epoch_note,
@@ -171,7 +172,9 @@ def _train_stacked(
     deterministic: bool, **_: Any,
 ) -> dict[str, dict[str, Any]] | None:  # fmt: skip
     """Every stream and seed as one network; None, having said why, where that cannot be."""
-    from hpnet.artifacts.formats import Clips, Features, write_json
+    from hpnet.artifacts.clips import Clips
+    from hpnet.artifacts.features import Features
+    from hpnet.artifacts.files import write_json
     from hpnet.core.device import resolve_device
     from hpnet.train.loop import Clock, make_accelerator
     from hpnet.train.stacked import StackedRun, fit_stacked, why_not_stacked
@@ -227,7 +230,7 @@ def _run(params: Params, out: Path, metrics: Path, options: dict[str, Any], stre
 
 def _workers(params: Params, pool: Path, device: str, threads: int | None) -> int:
     """How many streams run at a time."""
-    from hpnet.artifacts.formats import Features
+    from hpnet.artifacts.features import Features
     from hpnet.core.device import resolve_device
 
     if resolve_device(device).type != "cpu" or int(os.environ.get("WORLD_SIZE", "1")) > 1:

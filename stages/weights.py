@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import progress
+from hpnet.work.console import progress
 
 if TYPE_CHECKING:
     from hpnet.weights.catalogue import Weights, WeightsFile

@@ -21,7 +21,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from hpnet.artifacts.formats import Boxes, Clips, FeatureMeta, Features, PersonFrames, Scores, read_json
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.core.video import VideoError, probe, read_frames, read_timed, write_video
 from hpnet.data.pickles import load_pickle

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from hpnet import models
-from hpnet.data import protocols
 from hpnet.estimate import networks
 from hpnet.pool import pooling
 from hpnet.stages.cli import cli
@@ -118,7 +117,7 @@ def test_the_reference_is_current() -> None:
 
 def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry, holder in (
-        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("NETWORKS", networks), ("PROTOCOLS", protocols),
+        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("NETWORKS", networks),
     ):  # fmt: skip
         monkeypatch.setattr(holder, registry, dict(getattr(holder, registry)))
     names: dict[str, object] = {}

@@ -21,9 +21,13 @@ import numpy as np
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import Boxes, Clips, Features, PoseStore, read_json, writing
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json, writing
+from hpnet.artifacts.poses import PoseStore
 from hpnet.stages.cli import main
-from hpnet.stages.common import locked
+from hpnet.work.locks import locked
 from hpnet.work.shards import MISSING, ShardItem, content_digest, run_shards, seal, sealed
 from tests.trained import hpnet, inside, merged, shared_project
 
@@ -255,11 +259,11 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixt
     order: list[str] = []
 
     def other() -> None:
-        with locked("x", "waiting"):
+        with locked(Path("x"), "waiting"):
             order.append("other")
 
     with inside(tmp_path):
-        with locked("x"):
+        with locked(Path("x")):
             thread = threading.Thread(target=other)
             thread.start()
             thread.join(0.3)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, UCLA20
 from hpnet.data.protocols import label_and_split
 from hpnet.fuse.fusion import fuse, fuse_as_fitted

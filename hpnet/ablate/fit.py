@@ -10,20 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..data import protocols
 from ..estimate.networks import NETWORKS, NetworkSpec, network_spec
 from ..estimate.taps import RGB
+from ..project.dvc_yaml import lookup
+from ..project.graph import Stage
 from ..weights import catalogue as weights_catalogue
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
-from .plan import GraphStage, lookup
 
-DATA_SETS: dict[str, tuple[str, ...]] = {
-    "NTU RGB+D 60": ("ntu60-xsub", "ntu60-xview"),
-    "NTU RGB+D 120": ("ntu120-xsub", "ntu120-xset"),
-    "Toyota-Smarthome": ("smarthome-cs", "smarthome-cv1", "smarthome-cv2"),
-    "UAV-Human": ("uav-human-v1", "uav-human-v2"),
-    "the mannequins": ("mannequin-xsub", "mannequin-xview", "mannequin-xset"),
-}
-"""Data sets with several protocols, which one set of videos serves."""
 MANNEQUIN = "mannequin-"
 IMPORTED_3D = ("kinect", "nw-ucla")
 """What `hpnet import` brings 3-D poses in from."""
@@ -39,7 +33,7 @@ class NotHere(Exception):
 
 
 @dataclass(frozen=True)
-class Project:
+class Setup:
     """What decides how the tables look in a project.
 
     Attributes:
@@ -48,7 +42,7 @@ class Project:
     """
 
     params: Mapping[str, Any]
-    stages: Mapping[str, GraphStage]
+    stages: Mapping[str, Stage]
 
     def value(self, name: str) -> Any:
         """A parameter by its dotted name; None where the project has no stage that reads it."""
@@ -69,7 +63,7 @@ class Project:
     @property
     def siblings(self) -> tuple[str, ...]:
         """The protocols of the same data set, the project's own among them."""
-        return next((names for names in DATA_SETS.values() if self.protocol in names), (self.protocol,))
+        return protocols.siblings(self.protocol) if self.protocol else ("",)
 
     @property
     def mannequins(self) -> bool:
@@ -82,55 +76,55 @@ class Project:
         return "the built-in benchmark" if self.mannequins else f"this project ({self.protocol or self.imports})"
 
 
-def fit(table: PaperTable, project: Project) -> PaperTable:
+def fit(table: PaperTable, setup: Setup) -> PaperTable:
     """The table as it is in a project: every row has its parameters there, or says why it is unavailable.
 
     A table of several benchmarks gets rows for the project's own protocol where the paper has none of it, and, with
     real data, for the other protocols of the data set. The claims are then those of the project's own rows.
     """
-    rows = (*table.rows, *_rows_of_its_own(table, project))
-    fitted = tuple(_fit_row(row, project) for row in rows)
-    notes = [note.text for note in table.notes if str(project.value(note.parameter)).startswith(note.value)]
+    rows = (*table.rows, *_rows_of_its_own(table, setup))
+    fitted = tuple(_fit_row(row, setup) for row in rows)
+    notes = [note.text for note in table.notes if str(setup.value(note.parameter)).startswith(note.value)]
     return replace(
         table,
         rows=fitted,
-        claims=_claims(table, rows, project),
+        claims=_claims(table, rows, setup),
         differs="; ".join([*notes, *([table.differs] if table.differs else [])]),
         notes=(),
-        ours=project.name,
-        protocol=project.protocol,
+        ours=setup.name,
+        protocol=setup.protocol,
     )
 
 
-def _rows_of_its_own(table: PaperTable, project: Project) -> list[Row]:
+def _rows_of_its_own(table: PaperTable, setup: Setup) -> list[Row]:
     first = table.rows[0].benchmark
     if not first:
         return []
-    printed = {_protocol(row, project) for row in table.rows}
-    names = [name for name in (project.protocol, *project.siblings) if name not in printed]
-    if project.mannequins:  # the paper's benchmarks stand for their other protocols
-        names = [name for name in names if name == project.protocol]
+    printed = {_protocol(row, setup) for row in table.rows}
+    names = [name for name in (setup.protocol, *setup.siblings) if name not in printed]
+    if setup.mannequins:  # the paper's benchmarks stand for their other protocols
+        names = [name for name in names if name == setup.protocol]
     at = table.columns.index("Benchmark")
     rows = []
     for name in dict.fromkeys(names):
-        own = name == project.protocol
+        own = name == setup.protocol
         for row in table.rows:
             if row.benchmark == first:
                 labels = list(row.labels)
-                labels[at] = f"this project ({project.protocol or project.imports})" if own else name
+                labels[at] = f"this project ({setup.protocol or setup.imports})" if own else name
                 bound = "" if own else name
                 rows.append(replace(row, labels=tuple(labels), paper=None, benchmark=bound, measure=measure_of(name)))
     return rows
 
 
-def _claims(table: PaperTable, rows: tuple[Row, ...], project: Project) -> tuple[Claim, ...]:
+def _claims(table: PaperTable, rows: tuple[Row, ...], setup: Setup) -> tuple[Claim, ...]:
     """The table's claims, without those on other data sets; on the project's own rows too where those are others."""
     first = table.rows[0].benchmark
     if not first:
         return table.claims
-    found = [_protocol(row, project) for row in rows]
+    found = [_protocol(row, setup) for row in rows]
     kept = [claim for claim in table.claims if found[claim.better] is not None]
-    start = found.index(project.protocol)
+    start = found.index(setup.protocol)
     if start:
         at = table.columns.index("Benchmark")
         end = next(n for n, row in enumerate(table.rows) if row.benchmark != first)
@@ -143,76 +137,76 @@ def _claims(table: PaperTable, rows: tuple[Row, ...], project: Project) -> tuple
     return tuple(kept)
 
 
-def _protocol(row: Row, project: Project) -> str | None:
+def _protocol(row: Row, setup: Setup) -> str | None:
     """The protocol of a row here; None where the project's data set has none like it."""
     if not row.benchmark:
-        return project.protocol
-    name = row.mannequins if project.mannequins else row.benchmark
-    return name if name in project.siblings else None
+        return setup.protocol
+    name = row.mannequins if setup.mannequins else row.benchmark
+    return name if name in setup.siblings else None
 
 
-def _fit_row(row: Row, project: Project) -> Row:
+def _fit_row(row: Row, setup: Setup) -> Row:
     try:
-        settings = tuple(_setting(row, setting, project) for setting in row.settings)
+        settings = tuple(_setting(row, setting, setup) for setting in row.settings)
     except NotHere as reason:
         return replace(row, unavailable=str(reason))
-    protocols = {setting.get("data.protocol", project.protocol) for setting in settings}
-    ours = [name for name in protocols if name != project.protocol and project.mannequins]
-    ours += [str(setting["estimate.model"]) for setting in settings[:1] if row.head and not project.mannequins]
+    protocols = {setting.get("data.protocol", setup.protocol) for setting in settings}
+    ours = [name for name in protocols if name != setup.protocol and setup.mannequins]
+    ours += [str(setting["estimate.model"]) for setting in settings[:1] if row.head and not setup.mannequins]
     differs = f"ours: {ours[0]}" if ours else ""
-    if project.imports and row.streams and not row.poses:
-        differs = f"the features that `hpnet import {project.imports}` brings in instead of pooled ones"
+    if setup.imports and row.streams and not row.poses:
+        differs = f"the features that `hpnet import {setup.imports}` brings in instead of pooled ones"
     return replace(
-        row, settings=settings, extra=row.extra or protocols != {project.protocol}, differs=row.differs or differs
+        row, settings=settings, extra=row.extra or protocols != {setup.protocol}, differs=row.differs or differs
     )
 
 
-def _setting(row: Row, setting: Overrides, project: Project) -> dict[str, Any]:
+def _setting(row: Row, setting: Overrides, setup: Setup) -> dict[str, Any]:
     """A setting of a row with all that it needs in this project.
 
     Raises:
         NotHere: the project cannot run it.
     """
     found = dict(setting)
-    protocol = _protocol(row, project)
+    protocol = _protocol(row, setup)
     if protocol is None:
-        data_set, presets = next(item for item in DATA_SETS.items() if row.benchmark in item[1])
-        raise NotHere(f"needs the videos of {data_set} (`hpnet init DIR --preset {presets[0]}`)")
-    if protocol != project.protocol:
+        data_set, preset = protocols.get(row.benchmark).data_set, protocols.siblings(row.benchmark)[0]
+        raise NotHere(f"needs the videos of {data_set} (`hpnet init DIR --preset {preset}`)")
+    if protocol != setup.protocol:
         found["data.protocol"] = protocol
-    if row.poses and project.imports not in IMPORTED_3D:
-        subject = "the built-in benchmark" if project.mannequins else "this project"
+    if row.poses and setup.imports not in IMPORTED_3D:
+        subject = "the built-in benchmark" if setup.mannequins else "this project"
         raise NotHere(f"{subject} has no depth camera; `hpnet import kinect` brings real 3-D poses in")
-    _require_stages(row, found, project)
-    if "data.corruption" in found and project.value("data.source") != "mannequin":
+    _require_stages(row, found, setup)
+    if "data.corruption" in found and setup.value("data.source") != "mannequin":
         raise NotHere("only clips that hpnet renders itself can be rendered dark, over-exposed or occluded")
     if row.head:
-        found |= _network(row.head, project)
-    if found.get("pool.kind") == "pooled" and project.value("pool.tap") == RGB:
+        found |= _network(row.head, setup)
+    if found.get("pool.kind") == "pooled" and setup.value("pool.tap") == RGB:
         found.setdefault("pool.tap", "h2s3")
-    if "pool.kind" in found and "estimate" in project.stages:
-        found |= _estimate(found, project)
+    if "pool.kind" in found and "estimate" in setup.stages:
+        found |= _estimate(found, setup)
     return found
 
 
-def _require_stages(row: Row, setting: Overrides, project: Project) -> None:
+def _require_stages(row: Row, setting: Overrides, setup: Setup) -> None:
     sections = [name.split(".")[0] for name in setting] + (["estimate"] if row.head else [])
     wanted = [section for section in sections if section in STAGES] + [f"train@{stream}" for stream in row.streams]
-    lacking = next((name for name in wanted if name not in project.stages), None)
+    lacking = next((name for name in wanted if name not in setup.stages), None)
     if lacking is not None:
-        imports = f"this project imports its features (`hpnet import {project.imports}`)"
-        why = f"{imports} and has" if project.imports else "dvc.yaml has"
+        imports = f"this project imports its features (`hpnet import {setup.imports}`)"
+        why = f"{imports} and has" if setup.imports else "dvc.yaml has"
         raise NotHere(f"{why} no stage {lacking}")
 
 
-def _network(head: str, project: Project) -> dict[str, Any]:
+def _network(head: str, setup: Setup) -> dict[str, Any]:
     """Overrides for the project's own network, or the same one with the other head."""
-    own = network_spec(project.value("estimate.model"))
+    own = network_spec(setup.value("estimate.model"))
     if own.head == head:
         return {"estimate.model": own.name}
     if own.name.startswith(MANNEQUIN):
         other = f"{MANNEQUIN}{head}"
-        if not project.mannequins:
+        if not setup.mannequins:
             raise NotHere(
                 f"{other} is for mannequins; with estimate.model: hrnet-w48-simcc the heads of a real network are "
                 "compared (`hpnet weights list`)"
@@ -229,7 +223,7 @@ def _network(head: str, project: Project) -> dict[str, Any]:
     return {"estimate.model": other, "estimate.weights": None}
 
 
-def _estimate(setting: Overrides, project: Project) -> dict[str, Any]:
+def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
     """What the pose network has to cache for a row beside what it caches anyway.
 
     Raises:
@@ -237,7 +231,7 @@ def _estimate(setting: Overrides, project: Project) -> dict[str, Any]:
     """
 
     def wanted(name: str) -> Any:
-        return setting.get(name, project.value(name))
+        return setting.get(name, setup.value(name))
 
     spec, kind, tap = network_spec(wanted("estimate.model")), wanted("pool.kind"), wanted("pool.tap")
     if kind == "pose2d":
@@ -245,19 +239,19 @@ def _estimate(setting: Overrides, project: Project) -> dict[str, Any]:
     if kind == "simcc":
         if spec.head != "simcc":
             raise NotHere(f"{spec.name} gives heatmaps, no coordinate vectors")
-        return {} if project.value("estimate.vectors") else _every_map(spec, project)
+        return {} if setup.value("estimate.vectors") else _every_map(spec, setup)
     if "." not in tap and tap != RGB and tap not in spec.aliases:
         raise NotHere(f"{spec.name} has no map {tap}; it has {', '.join(spec.aliases)}")
-    if tap not in project.value("estimate.taps"):
-        return _every_map(spec, project)
+    if tap not in setup.value("estimate.taps"):
+        return _every_map(spec, setup)
     region = wanted("pool.region")
-    return {"estimate.window": max(region, WINDOW)} if region > project.value("estimate.window") else {}
+    return {"estimate.window": max(region, WINDOW)} if region > setup.value("estimate.window") else {}
 
 
-def _every_map(spec: NetworkSpec, project: Project) -> dict[str, Any]:
+def _every_map(spec: NetworkSpec, setup: Setup) -> dict[str, Any]:
     """One run of the pose network for every table that needs another map: all of them at the joints alone."""
     taps = [tap for tap in ALL_TAPS if tap == RGB or tap in spec.aliases]
-    own = project.value("pool.tap")
+    own = setup.value("pool.tap")
     taps += [] if own in taps or ("." not in own and own not in spec.aliases) else [own]
-    window = project.value("pool.region")
+    window = setup.value("pool.region")
     return {"estimate.taps": taps, "estimate.window": window, "estimate.vectors": spec.head == "simcc"}

@@ -1,7 +1,8 @@
 """What has to run for a set of experiments, and how long: arithmetic on dvc.yaml, dvc.lock and parameters.
 
-A stage's *signature* is a hash of its parameters, of the files that it depends on and of the signatures upstream. Two
-experiments share a stage exactly when its signatures are equal, and a stage whose signature is known needs no run.
+A stage's *signature* is a hash of its parameters, of the files that it depends on, of its code under the experiment's
+parameters and of the signatures upstream. Two experiments share a stage exactly when its signatures are equal, and a
+stage whose signature is known needs no run.
 """
 
 from __future__ import annotations
@@ -9,28 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..project.code import content
+from ..project.dvc_yaml import lookup
+from ..project.graph import CODE, Stage, code_file, needed, touches, upstream
 from .paper import Overrides, PaperTable
-
-
-@dataclass(frozen=True)
-class GraphStage:
-    """A stage of dvc.yaml, with its foreach item filled in."""
-
-    name: str
-    cmd: str
-    deps: tuple[str, ...]
-    outs: tuple[str, ...]
-    params: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        """Its name in seconds.json: 'train hpj' for train@hpj."""
-        return self.name.replace("@", " ")
 
 
 @dataclass(frozen=True)
@@ -82,77 +70,6 @@ class Planned:
         return tuple(name for name, value in self.seconds.items() if value is None)
 
 
-def read_graph(raw: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, GraphStage]:
-    """The stages of a parsed dvc.yaml, upstream first.
-
-    Args:
-        params: of params.yaml, nested, which ``${data.videos}`` and the like stand for.
-
-    Raises:
-        ValueError: the stages depend on each other in a circle.
-    """
-    stages: dict[str, GraphStage] = {}
-    named = {name: lookup(params or {}, name) for name in re.findall(r"\$\{([\w.]+)\}", json.dumps(raw["stages"]))}
-    values = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
-    for name, body in raw["stages"].items():
-        if "foreach" not in body:
-            stages[name] = _stage(name, body, values)
-            continue
-        items = body["foreach"]
-        for key in items:
-            known = {"item": key} if isinstance(items, list) else {"key": key}
-            known |= {} if isinstance(items, list) else {f"item.{k}": v for k, v in items[key].items()}
-            stages[f"{name}@{key}"] = _stage(f"{name}@{key}", body["do"], values | known)
-    ordered: dict[str, GraphStage] = {}
-    while len(ordered) < len(stages):
-        ready = [s for n, s in stages.items() if n not in ordered and set(upstream(s, stages)) <= set(ordered)]
-        if not ready:
-            raise ValueError(f"dvc.yaml: stages {', '.join(set(stages) - set(ordered))} depend on each other")
-        ordered |= {stage.name: stage for stage in ready}
-    return ordered
-
-
-def _stage(name: str, body: Mapping[str, Any], known: Mapping[str, Any]) -> GraphStage:
-    def filled(entries: Iterable[Any]) -> tuple[str, ...]:
-        found = []
-        for entry in entries:
-            text = next(iter(entry)) if isinstance(entry, Mapping) else str(entry)
-            for word, value in known.items():
-                text = text.replace(f"${{{word}}}", str(value))
-            found.append(text)
-        return tuple(found)
-
-    outs = filled([*body.get("outs", []), *body.get("metrics", [])])
-    (cmd,) = filled([body.get("cmd", "")])
-    return GraphStage(name, cmd, filled(body.get("deps", [])), outs, filled(body.get("params", [])))
-
-
-def upstream(stage: GraphStage, stages: Mapping[str, GraphStage]) -> list[str]:
-    """Names of the stages whose outputs ``stage`` reads."""
-
-    def touches(dep: str, out: str) -> bool:
-        return dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/")
-
-    return [
-        other.name
-        for other in stages.values()
-        if other.name != stage.name and any(touches(dep, out) for dep in stage.deps for out in other.outs)
-    ]
-
-
-def needed(targets: Iterable[str], stages: Mapping[str, GraphStage]) -> list[str]:
-    """The targets and everything upstream of them, upstream first."""
-    wanted, waiting = set(), list(targets)
-    while waiting:
-        name = waiting.pop()
-        if name not in stages:
-            raise ValueError(f"dvc.yaml has no stage {name!r}; it has {', '.join(stages)}")
-        if name not in wanted:
-            wanted.add(name)
-            waiting += upstream(stages[name], stages)
-    return [name for name in stages if name in wanted]
-
-
 def apply(params: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     """A copy of nested ``params`` with dotted ``overrides``."""
     result: dict[str, Any] = json.loads(json.dumps(params))
@@ -165,41 +82,42 @@ def apply(params: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     return result
 
 
-def lookup(params: Mapping[str, Any], dotted: str) -> Any:
-    """The value of a dotted name; None where it is not set."""
-    value: Any = params
-    for part in dotted.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
 def signatures(
-    stages: Mapping[str, GraphStage], params: Mapping[str, Any], digests: Mapping[str, str]
+    stages: Mapping[str, Stage], params: Mapping[str, Any], digests: Mapping[str, str], codes: Mapping[str, str]
 ) -> dict[str, str]:
-    """Signature of every stage under ``params``; ``digests``: of the files that are nobody's output."""
+    """Signature of every stage under ``params``.
+
+    Args:
+        digests: of the files that are nobody's output.
+        codes: identity of the code behind the stages under ``params``, by name. The stage that writes them has no part
+            in another's signature: what it reads decides them.
+    """
     found: dict[str, str] = {}
     for name, stage in stages.items():
         parts = {
             "name": name,
             "params": {p: lookup(params, p) for p in stage.params},
             "files": {dep: digests[dep] for dep in stage.deps if dep in digests},
+            "code": codes.get(stage.code, ""),
             "upstream": [found[other] for other in upstream(stage, stages)],
         }
         found[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return found
 
 
-def file_digests(root: Path, stages: Mapping[str, GraphStage], by_time: Iterable[str] = ()) -> dict[str, str]:
+def file_digests(root: Path, stages: Mapping[str, Stage], by_time: Iterable[str] = ()) -> dict[str, str]:
     """md5 of every dependency that no stage makes; a folder's is over its files' names and contents.
+
+    What the stage ``code`` reads is left out: the identities that it writes stand for it.
 
     Args:
         by_time: folders too large to read, whose files are told by their sizes and times of change.
     """
     unread = frozenset(by_time)
-    outs = [out for stage in stages.values() for out in stage.outs]
+    outs = [out for stage in stages.values() for out in stage.written]
     found = {}
-    for dep in sorted({dep for stage in stages.values() for dep in stage.deps}):
-        if any(dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/") for out in outs):
+    for dep in sorted({dep for stage in stages.values() if stage.name != CODE for dep in stage.deps}):
+        if any(touches(dep, out) for out in outs):
             continue
         path = root / dep
         if path.is_file():
@@ -219,15 +137,16 @@ def _told_by(file: Path, time: bool) -> str:
 
 
 def locked(
-    lock: Mapping[str, Any], stages: Mapping[str, GraphStage], params: Mapping[str, Any], digests: Mapping[str, str],
-    cached: frozenset[str] | None = None,
+    lock: Mapping[str, Any], stages: Mapping[str, Stage], params: Mapping[str, Any], digests: Mapping[str, str],
+    codes: Mapping[str, str], cached: frozenset[str] | None = None,
 ) -> set[str]:  # fmt: skip
-    """Stages that dvc.lock has under these very parameters and files, with everything upstream of them.
+    """Stages that dvc.lock has under these very parameters, files and code, with everything upstream of them.
 
     Args:
         lock: parsed dvc.lock.
         params: nested, as in params.yaml.
         digests: of :func:`file_digests`.
+        codes: as in :func:`signatures`.
         cached: md5 (with '.dir') of what lies in the cache; a stage with an output that does not is left out. None:
             everything does.
     """
@@ -240,10 +159,16 @@ def locked(
         same_params = all(stored.get(p) == lookup(params, p) for p in stage.params)
         files = {dep["path"]: dep.get("md5", "") for dep in entry.get("deps", [])}
         same_files = all(files.get(d) == digests[d] for d in stage.deps if d in digests and not _is_folder(files, d))
+        same_code = stage.code not in codes or files.get(code_file(stage.code)) == _md5(content(codes[stage.code]))
         outs = {out.get("md5", "") for out in entry.get("outs", []) if str(out["path"]).startswith("artifacts/")}
-        if same_params and same_files and (cached is None or outs <= cached):
+        if same_params and same_files and same_code and (cached is None or outs <= cached):
             known.add(name)
     return known
+
+
+def _md5(text: str) -> str:
+    """As DVC has it of a file."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _is_folder(files: Mapping[str, str], dep: str) -> bool:
@@ -281,24 +206,23 @@ def normal(setting: Overrides, params: Mapping[str, Any], seed: int) -> tuple[tu
 
 def plan(
     wanted: Sequence[Experiment],
-    stages: Mapping[str, GraphStage],
-    params: Mapping[str, Any],
-    digests: Mapping[str, str],
+    stages: Mapping[str, Stage],
+    signed: Callable[[Experiment], Mapping[str, str]],
     known: Iterable[str],
     seconds: Mapping[str, float],
 ) -> list[Planned]:
     """What each experiment runs when they are run in this order.
 
     Args:
-        params: the project's own, nested.
+        signed: signature of every stage under an experiment's parameters.
         known: signatures that need no run.
         seconds: command ('train hpj') -> wall time of its last run.
     """
     have, planned = set(known), []
     for experiment in wanted:
-        signed = signatures(stages, apply(params, experiment.values), digests)
-        runs = tuple(name for name in needed(experiment.targets, stages) if signed[name] not in have)
-        have |= {signed[name] for name in runs}
+        signs = signed(experiment)
+        runs = tuple(name for name in needed(experiment.targets, stages) if signs[name] not in have)
+        have |= {signs[name] for name in runs}
         planned.append(Planned(experiment, runs, {name: seconds.get(stages[name].command) for name in runs}))
     return planned
 

@@ -16,103 +16,117 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..artifacts.formats import Clips, Features, Scores, read_json, write_json
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
+from ..artifacts.files import read_json, write_json
+from ..artifacts.scores import Scores
+from ..params import validate
+from ..project.code import codes
+from ..project.folder import Project
+from ..project.graph import Stage, needed
 from ..report.results import total_fisher
-from .plan import Experiment, GraphStage, Planned, apply, file_digests, locked, needed, read_graph, signatures
+from .plan import Experiment, Planned, apply, file_digests, locked, signatures
 
 SHARED_WORK = ("data", "detect", "estimate", "pool", "train")
 """Folders of .work that experiments and the project use together: shards and checkpoints, named by what made them."""
 
 
 @dataclass(frozen=True)
-class Bench:
+class Study:
     """A project as experiments see it.
 
     Attributes:
-        root: its folder.
+        project: its folder.
         params: params.yaml, nested, as it stands.
         stages: of dvc.yaml, upstream first.
         digests: of the files that no stage makes.
         cache: DVC's cache folder.
     """
 
-    root: Path
+    project: Project
     params: dict[str, Any]
-    stages: dict[str, GraphStage]
+    stages: dict[str, Stage]
     digests: dict[str, str]
     cache: Path
+    _signed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
         """Where experiments live."""
-        return self.root / ".work" / "ablate"
+        return self.project.work / "ablate"
+
+    def codes(self, params: Mapping[str, Any]) -> dict[str, str]:
+        """Identity of the code behind the stages under these parameters (nested), by name."""
+        checked = validate(dict(params), str(self.project.params_file))
+        known = codes(checked)
+        return {name: known[name].digest() for name in {stage.code for stage in self.stages.values()} & set(known)}
 
     def signatures(self, experiment: Experiment) -> dict[str, str]:
         """Signature of every stage under an experiment's parameters."""
-        return signatures(self.stages, apply(self.params, experiment.values), self.digests)
+        if experiment.key not in self._signed:
+            values = apply(self.params, experiment.values)
+            self._signed[experiment.key] = signatures(self.stages, values, self.digests, self.codes(values))
+        return self._signed[experiment.key]
 
 
-def open_bench(root: Path) -> Bench:
+def open_study(project: Project) -> Study:
     """Read a project.
 
     Raises:
         FileNotFoundError: it has no dvc.yaml, or no DVC.
     """
-    for name, remedy in (("dvc.yaml", "run in a project folder"), (".dvc", "run `dvc init` there first")):
-        if not (root / name).exists():
-            raise FileNotFoundError(f"{root / name} is missing: {remedy}")
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
-    stages = read_graph(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")), params)
-    cache = Path(_dvc(root, "cache", "dir").strip().splitlines()[-1])
-    return Bench(root, params, stages, file_digests(root, stages, [_videos(params)]), cache)
+    stages = project.read_stages()
+    if not (project.root / ".dvc").exists():
+        raise FileNotFoundError(f"{project.root / '.dvc'} is missing: run `dvc init` there first")
+    params = project.read_values()
+    cache = Path(_dvc(project.root, "cache", "dir").strip().splitlines()[-1])
+    return Study(project, params, stages, file_digests(project.root, stages, [_videos(params)]), cache)
 
 
 def _videos(params: Mapping[str, Any]) -> str:
     return str((params.get("data") or {}).get("videos", "videos"))
 
 
-def known_signatures(bench: Bench) -> set[str]:
+def known_signatures(study: Study) -> set[str]:
     """Signatures of what needs no run: the project's own stages that are cached, and every finished experiment's."""
-    known: set[str] = set()
-    lock = bench.root / "dvc.lock"
-    if lock.is_file():
-        raw = yaml.safe_load(lock.read_text(encoding="utf-8")) or {}
-        own = signatures(bench.stages, bench.params, bench.digests)
-        known |= {own[name] for name in locked(raw, bench.stages, bench.params, bench.digests, _cached(bench, raw))}
-    for file in bench.folder.glob("*/result.json"):
+    lock, now = study.project.read_lock(), study.codes(study.params)
+    own = signatures(study.stages, study.params, study.digests, now)
+    cached = _cached(study, lock)
+    known = {own[name] for name in locked(lock, study.stages, study.params, study.digests, now, cached)}
+    for file in study.folder.glob("*/result.json"):
         known |= set(read_json(file)["signatures"].values())
     return known
 
 
-def _cached(bench: Bench, lock: Mapping[str, Any]) -> frozenset[str]:
+def _cached(study: Study, lock: Mapping[str, Any]) -> frozenset[str]:
     """Which of the lock's outputs lie in the cache."""
     listed = {out.get("md5", "") for entry in lock.get("stages", {}).values() for out in entry.get("outs", [])}
-    files = bench.cache / "files" / "md5"
+    files = study.cache / "files" / "md5"
     return frozenset(md5 for md5 in listed if md5 and (files / md5[:2] / md5[2:]).is_file())
 
 
-def seconds_known(bench: Bench) -> dict[str, float]:
+def seconds_known(study: Study) -> dict[str, float]:
     """Wall time of each command: of the project's last run here, else of an experiment's. Others are left out."""
     found: dict[str, float] = {}
-    for file in sorted(bench.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
+    for file in sorted(study.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
         found |= read_json(file)["seconds"]
-    own = bench.root / ".work" / "seconds.json"
+    own = study.project.work / "seconds.json"
     return found | (read_json(own) if own.is_file() else {})
 
 
-def finished(bench: Bench, experiment: Experiment) -> list[str]:
+def finished(study: Study, experiment: Experiment) -> list[str]:
     """The streams of an experiment whose scores are there and still belong to the code and parameters."""
-    file = bench.folder / experiment.key / "result.json"
+    file = study.folder / experiment.key / "result.json"
     if not file.is_file():
         return []
-    stored, now = read_json(file)["signatures"], bench.signatures(experiment)
-    folder = bench.folder / experiment.key / "scores"
+    stored, now = read_json(file)["signatures"], study.signatures(experiment)
+    folder = study.folder / experiment.key / "scores"
     return [
         stream
         for stream in experiment.streams
@@ -120,10 +134,10 @@ def finished(bench: Bench, experiment: Experiment) -> list[str]:
     ]
 
 
-def load_scores(bench: Bench, experiment: Experiment) -> dict[str, Scores]:
+def load_scores(study: Study, experiment: Experiment) -> dict[str, Scores]:
     """The scores of the finished streams."""
-    folder = bench.folder / experiment.key / "scores"
-    return {stream: Scores.load(folder / f"{stream}.parquet") for stream in finished(bench, experiment)}
+    folder = study.folder / experiment.key / "scores"
+    return {stream: Scores.load(folder / f"{stream}.parquet") for stream in finished(study, experiment)}
 
 
 def _fisher(place: Path) -> float | None:
@@ -134,30 +148,30 @@ def _fisher(place: Path) -> float | None:
     return score if score is not None and math.isfinite(score) else None
 
 
-def load_classes(bench: Bench, experiment: Experiment) -> list[str] | None:
+def load_classes(study: Study, experiment: Experiment) -> list[str] | None:
     """The names of the classes that an experiment told apart; None where it has not run."""
-    file = bench.folder / experiment.key / "result.json"
+    file = study.folder / experiment.key / "result.json"
     found: list[str] | None = read_json(file).get("classes") if file.is_file() else None
     return found
 
 
-def load_fisher(bench: Bench, experiment: Experiment) -> float | None:
+def load_fisher(study: Study, experiment: Experiment) -> float | None:
     """The Fisher score that was measured when the experiment ran."""
-    file = bench.folder / experiment.key / "result.json"
+    file = study.folder / experiment.key / "result.json"
     found: float | None = read_json(file).get("fisher") if file.is_file() else None
     return found
 
 
-def prepare(bench: Bench, experiment: Experiment) -> Path:
+def prepare(study: Study, experiment: Experiment) -> Path:
     """Make, or make up to date, the workspace of an experiment.
 
     Raises:
         ValueError: the project reads something by a path that leads out of it, which leads elsewhere from here.
     """
-    root, place = bench.root.resolve(), bench.folder.resolve() / experiment.key
+    root, place = study.project.root.resolve(), study.folder.resolve() / experiment.key
     place.mkdir(parents=True, exist_ok=True)
-    outs = {out.split("/")[0] for stage in bench.stages.values() for out in stage.outs}
-    read = [Path(dep) for stage in bench.stages.values() for dep in stage.deps] + [Path(_videos(bench.params))]
+    outs = {out.split("/")[0] for stage in study.stages.values() for out in stage.written}
+    read = [Path(dep) for stage in study.stages.values() for dep in stage.deps] + [Path(_videos(study.params))]
     away = next((path for path in read if path.parts[:1] == ("..",)), None)
     if away is not None:
         raise ValueError(f"{away} leads out of the project {root}: give it as an absolute path")
@@ -172,7 +186,7 @@ def prepare(bench: Bench, experiment: Experiment) -> Path:
         if not (work / name).is_symlink():
             (work / name).symlink_to(root / ".work" / name)
     (place / "params.yaml").write_text(
-        yaml.safe_dump(apply(bench.params, experiment.values), sort_keys=False), encoding="utf-8"
+        yaml.safe_dump(apply(study.params, experiment.values), sort_keys=False), encoding="utf-8"
     )
     for name in ("dvc.yaml", ".dvcignore"):
         if (root / name).is_file():
@@ -181,13 +195,13 @@ def prepare(bench: Bench, experiment: Experiment) -> Path:
         shutil.copyfile(root / "dvc.lock", place / "dvc.lock")
     (place / ".dvc").mkdir(exist_ok=True)
     config = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n    hardlink_lock = false\n"
-    config += f'[cache]\n    dir = {bench.cache}\n    type = "reflink,hardlink,symlink,copy"\n'
+    config += f'[cache]\n    dir = {study.cache}\n    type = "reflink,hardlink,symlink,copy"\n'
     (place / ".dvc" / "config").write_text(config, encoding="utf-8")
     return place
 
 
 def run_experiment(
-    bench: Bench, experiment: Experiment, gpu: str | None = None, on_stage: Callable[[str], None] = lambda name: None
+    study: Study, experiment: Experiment, gpu: str | None = None, on_stage: Callable[[str], None] = lambda name: None
 ) -> dict[str, Any]:
     """Reproduce an experiment's targets, keep its scores, and return what result.json holds.
 
@@ -198,7 +212,7 @@ def run_experiment(
     Raises:
         RuntimeError: a stage failed; names the log, which holds all it said.
     """
-    place = prepare(bench, experiment)
+    place = prepare(study, experiment)
     started = time.monotonic()
     if (place / "dvc.lock").is_file():  # what a `dvc pull` brought is in no run cache
         _dvc(place, "checkout", "-q", "--with-deps", *experiment.targets, check=False)
@@ -229,13 +243,13 @@ def run_experiment(
         shutil.copyfile(place / "artifacts" / "train" / stream / "scores.parquet", target)
     fisher = _fisher(place)
     data = place / "artifacts" / "data"
-    signed = bench.signatures(experiment)
+    signed = study.signatures(experiment)
     before = place / "result.json"
     stages = read_json(before)["signatures"] if before.is_file() else {}
     times = place / ".work" / "seconds.json"
     result = {
         "overrides": experiment.values,
-        "signatures": stages | {name: signed[name] for name in needed(experiment.targets, bench.stages)},
+        "signatures": stages | {name: signed[name] for name in needed(experiment.targets, study.stages)},
         "ran": ran,
         "wall_seconds": round(time.monotonic() - started, 1),
         "seconds": read_json(times) if times.is_file() else {},
@@ -248,7 +262,7 @@ def run_experiment(
 
 
 def run_all(
-    bench: Bench,
+    study: Study,
     planned: Sequence[Planned],
     *,
     budget: float | None = None,
@@ -274,13 +288,13 @@ def run_all(
     learned: dict[str, float] = {}
 
     def expected(item: Planned) -> float:
-        return item.total + sum(learned.get(bench.stages[name].command, 0.0) for name in item.untimed)
+        return item.total + sum(learned.get(study.stages[name].command, 0.0) for name in item.untimed)
 
     def busy() -> set[str]:
-        return {sign for item, _ in flying.values() for sign in _signs(bench, item, item.runs)}
+        return {sign for item, _ in flying.values() for sign in _signs(study, item, item.runs)}
 
     def clashes(item: Planned) -> bool:
-        return bool(_signs(bench, item, needed(item.experiment.targets, bench.stages)) & busy())
+        return bool(_signs(study, item, needed(item.experiment.targets, study.stages)) & busy())
 
     with ThreadPoolExecutor(len(free)) as pool:
         while waiting or flying:
@@ -294,7 +308,7 @@ def run_all(
                     waiting.remove(item)
                     gpu = free.pop()
                     on_start(item)
-                    flying[pool.submit(run_experiment, bench, item.experiment, gpu, on_stage)] = (item, gpu)
+                    flying[pool.submit(run_experiment, study, item.experiment, gpu, on_stage)] = (item, gpu)
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 item, gpu = flying.pop(future)
                 free.append(gpu)
@@ -307,8 +321,8 @@ def run_all(
     return left
 
 
-def _signs(bench: Bench, item: Planned, names: Iterable[str]) -> set[str]:
-    signed = bench.signatures(item.experiment)
+def _signs(study: Study, item: Planned, names: Iterable[str]) -> set[str]:
+    signed = study.signatures(item.experiment)
     return {signed[name] for name in names}
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..artifacts.formats import Clips, Scores
+from ..artifacts.clips import Clips
+from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
 from ..data.protocols import class_table
 from . import plan, running, writing
 from .paper import Overrides, PaperTable
 from .plan import Experiment, Planned
-from .running import Bench
+from .running import Study
 from .writing import Written
 
 UNTIMED_SECONDS = 60.0
@@ -24,7 +25,7 @@ class Session:
     """Everything that tables are planned and made from.
 
     Attributes:
-        bench: the project.
+        study: the project.
         defaults: its parameters, nested, with every default filled in.
         seeds: training seeds; several are averaged.
         everything: the rows of other protocols and variants too.
@@ -32,7 +33,7 @@ class Session:
         seconds: command -> wall time of its last run.
     """
 
-    bench: Bench
+    study: Study
     defaults: Mapping[str, Any]
     seeds: tuple[int, ...]
     everything: bool
@@ -44,10 +45,9 @@ class Session:
         left = [
             experiment
             for experiment in plan.experiments(tables, self.defaults, self.seeds, self.everything)
-            if set(running.finished(self.bench, experiment)) < set(experiment.streams)
+            if set(running.finished(self.study, experiment)) < set(experiment.streams)
         ]
-        bench = self.bench
-        return plan.plan(left, bench.stages, bench.params, bench.digests, self.known, self.seconds)
+        return plan.plan(left, self.study.stages, self.study.signatures, self.known, self.seconds)
 
     def ordered(self, tables: Sequence[PaperTable]) -> list[PaperTable]:
         """Tables by value per second of what is left of them; a stage that was never timed counts as an average one."""
@@ -60,11 +60,11 @@ class Session:
 
     def scores_of(self, setting: Overrides, seed: int) -> Mapping[str, Scores]:
         """Stream -> scores of a setting, as far as it has run."""
-        return running.load_scores(self.bench, self._experiment(setting, seed))
+        return running.load_scores(self.study, self._experiment(setting, seed))
 
     def fisher_of(self, setting: Overrides, seed: int) -> float | None:
         """Fisher score of a setting's features."""
-        return running.load_fisher(self.bench, self._experiment(setting, seed))
+        return running.load_fisher(self.study, self._experiment(setting, seed))
 
     def _experiment(self, setting: Overrides, seed: int) -> Experiment:
         return Experiment(plan.normal(setting, self.defaults, seed), STREAMS)
@@ -89,8 +89,8 @@ class Session:
 
         Empty for a folder of videos that nothing has indexed: then there are no scores either.
         """
-        found = running.load_classes(self.bench, self._experiment(table.rows[0].settings[0], self.seeds[0]))
-        folder = self.bench.root / "artifacts" / "data"
+        found = running.load_classes(self.study, self._experiment(table.rows[0].settings[0], self.seeds[0]))
+        folder = self.study.project.data
         if found is not None:
             return found
         if (folder / "clips.csv").is_file():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ttest_ind
 
-from ..artifacts.formats import Scores
+from ..artifacts.scores import Scores
 from ..core.statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
 from ..fuse import fusion
 from ..report.figures import FIGURE_STYLE, PALETTE, signed_points

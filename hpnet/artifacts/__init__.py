@@ -1,0 +1,1 @@
+"""The files that stages exchange: a dataclass for each, checked on construction, saved and loaded in its module."""

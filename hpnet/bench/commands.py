@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.formats import Clips
+from ..artifacts.clips import Clips
 from ..core.streams import TOPOLOGY_STREAMS
 from .machine import describe_machine, machine_line
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ..core.device import resolve_device
 from ..core.geometry import released_crop_affine
+from ..core.resampling import resample
 from ..estimate import decode, networks
 from ..estimate.crops import IMAGENET_MEAN, IMAGENET_STD
 from ..estimate.taps import TapReader, sample_windows
-from ..pool.pooling import resample
 
 
 class PlainExtractor:

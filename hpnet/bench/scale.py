@@ -20,17 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts.formats import (
-    BOX_COLUMNS,
-    Boxes,
-    ClipPoses,
-    Clips,
-    Features,
-    PersonFrames,
-    PoseMeta,
-    PoseStore,
-    write_json,
-)
+from ..artifacts.boxes import BOX_COLUMNS, Boxes
+from ..artifacts.features import Features
+from ..artifacts.files import write_json
+from ..artifacts.frames import PersonFrames
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..artifacts.videos import Videos
 from ..core.skeleton import COCO17
 from ..core.video import write_video
 from ..data.index import index_folder
@@ -40,7 +35,7 @@ from ..estimate.step import SHARD, clip_items, clip_paths, collect_shards
 from ..pool.params import PoolParams
 from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
 from ..pool.step import merge as merge_pooled
-from ..work.shards import ShardItem, file_digest, run_shards
+from ..work.shards import ShardItem, run_shards
 from .machine import peak_memory_mb
 
 FRAMES, CHANNELS, CLASSES = 4, 8, 20
@@ -112,8 +107,7 @@ def index(root: Path, workers: int) -> None:
 
 def detect(root: Path, workers: int) -> None:
     """``hpnet detect`` with fake shards."""
-    table = Clips.load(root / "artifacts/data").usable()
-    items = [ShardItem(str(c), Path(p), file_digest(Path(p))) for c, p in zip(table.clip_id, table.path, strict=True)]
+    items = detection.video_items(Videos.load(root / "artifacts/data"))
     parts = run_shards(items, FakeDetect(), stage_dir=root / ".work/detect", key={}, workers=workers)
     detection.merge(parts, root / "artifacts/detect")
 

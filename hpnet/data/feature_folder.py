@@ -1,8 +1,10 @@
 """Clips that were made elsewhere, one after the other -> a folder with features and clip table, in flat memory.
 
-The folder holds what ``hpnet data`` and ``hpnet pool`` write (clips.csv, classes.csv, features.npy, index.parquet,
-meta.json), so that it serves as both inputs of ``hpnet train``. Validation and test clips whose features are a training
-clip's, number for number, are listed in repeats.csv: a network that has learnt them by heart scores them right.
+The folder holds what ``hpnet data`` and ``hpnet pool`` write (videos.csv, clips.csv, classes.csv, features.npy,
+index.parquet, meta.json), so that it serves as both inputs of ``hpnet train``. It has no videos: videos.csv names the
+file that each clip was imported from, what that says of its video, and why a clip cannot be used. Validation and test
+clips whose features are a training clip's, number for number, are listed in repeats.csv: a network that has learnt them
+by heart scores them right.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import CLIP_COLUMNS, Clips, FeatureMeta, Features
+from ..artifacts.clips import CLIP_COLUMNS, Clips
+from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.videos import UNKNOWN, VIDEO_COLUMNS
 from ..core.clip_ids import check_clip_ids, refuse_alike
 from ..core.csv_text import write_csv
+from ..core.resampling import person_features
 from ..core.skeleton import Skeleton
-from ..pool import pooling
 from .corrections import AS_PUBLISHED, Corrections, relabelled
 
 
@@ -80,7 +84,7 @@ def pose_clip(
     found = np.flatnonzero(valid.any(0))
     if not len(found):
         return nobody(clip_id, (frames, *poses.shape[2:]), len(poses), video)
-    values = np.stack([pooling.person_features(poses[:, m], valid[:, m], frames) for m in found])
+    values = np.stack([person_features(poses[:, m], valid[:, m], frames) for m in found])
     return ImportedClip(clip_id, values, np.ones(len(found), bool), len(poses), *video)
 
 
@@ -103,7 +107,8 @@ def write_feature_folder(
 
     Args:
         clips: each is written before the next is asked for.
-        table: clip_id, path, label, split, subject, camera, setup, repetition of the same clips, in the same order.
+        table: clip_id, path, label, split, subject, source, camera, setup, repetition of the same clips, in the same
+            order.
         classes: label, name, prompt.
 
     Raises:
@@ -155,10 +160,12 @@ def write_feature_folder(
             (*fact[:4], fact[4] or (f"the same features as training clip {repeats[name]}" if name in repeats else ""))
             for name, fact in zip(names, facts, strict=True)
         ]
+    columns = ("width", "height", "fps", "frames", "error")
     described = table.reset_index(drop=True).assign(
-        **dict(zip(("width", "height", "fps", "frames", "error"), map(list, zip(*facts, strict=True)), strict=True))
+        **UNKNOWN | {"path": table.path.tolist()} | dict(zip(columns, map(list, zip(*facts, strict=True)), strict=True))
     )
-    Clips(described[list(CLIP_COLUMNS)], classes).save(out)
+    described = described.assign(seconds=(described.frames / described.fps).where(described.fps > 0, 0.0))
+    Clips(described[list(dict.fromkeys((*CLIP_COLUMNS, *VIDEO_COLUMNS)))], classes).save(out)
     found = index.groupby("clip_id").valid.any()
     return ImportSummary(len(names), int(index.valid.sum()), int((~found).sum()), failed, repeats)
 

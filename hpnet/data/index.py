@@ -1,7 +1,9 @@
-"""Folders of videos -> clip tables."""
+"""Folders of videos -> clip tables: the source ``folder`` of the stage data."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,13 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..artifacts.formats import Clips
+from ..artifacts.clips import Clips
+from ..artifacts.videos import UNKNOWN
 from ..core.clip_ids import normal_form, text_fault
-from ..core.video import VideoError, VideoInfo, probe
+from ..core.video import VideoError, probe
+from ..work.console import note, progress
+from ..work.shards import file_digest
 from .folders import read_layout
 from .params import DataParams
 from .protocols import class_table, label_and_split
-from .table import read_table, split_table
+from .table import copies, read_table, refuse_copies, split_table
 from .walk import find_videos
 
 SHOWN = 5
@@ -35,6 +40,31 @@ class Labelled:
     files: list[Path]
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+
+def make(params: DataParams, out: Path, workers: int) -> Clips:
+    """The clips of the folder ``params.videos``; says what a reader must know. ``out`` gets nothing.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`index_folder`; or one video is in two splits under two names, where the
+            splits are ours to choose.
+    """
+    labelled = label_folder(Path(params.videos), params)
+    for line in labelled.notes:
+        note(line)
+    with progress("indexing", len(labelled.files)) as advance:
+        clips = probe_videos(labelled, params, workers, advance)
+    files, splits = labelled.files, labelled.table.split.tolist()
+    if params.protocol == "folder":
+        refuse_copies(files, splits)
+    elif twins := copies(files, splits):  # the data set is as published, and so is its split
+        found = len({n for pair in twins for n in pair})
+        first, second = (files[n] for n in twins[0])
+        note(
+            f"{found} videos have a copy in another split, such as {first} and {second}: a network may know them by "
+            "heart"
+        )
+    return clips
 
 
 def index_folder(
@@ -57,17 +87,28 @@ def index_folder(
 def probe_videos(
     labelled: Labelled, params: DataParams, workers: int = 8, on_progress: Callable[[int], None] | None = None
 ) -> Clips:
-    """The clip table of labelled videos, with the size, rate and length of each; see :func:`index_folder`."""
-    infos = _probe_all(labelled.files, workers, on_progress)
-    rows = labelled.table.assign(
-        path=[str(p) for p in labelled.files],
-        width=[i.width if isinstance(i, VideoInfo) else 0 for i in infos],
-        height=[i.height if isinstance(i, VideoInfo) else 0 for i in infos],
-        fps=[i.fps if isinstance(i, VideoInfo) else 0.0 for i in infos],
-        frames=[i.frames if isinstance(i, VideoInfo) else 0 for i in infos],
-        error=[i if isinstance(i, str) else "" for i in infos],
-    )
+    """The clip table of labelled videos, with what each file holds; see :func:`index_folder`."""
+    facts: list[dict[str, object]] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for fact in pool.map(video_facts, labelled.files):
+            facts.append(fact)
+            if on_progress:
+                on_progress(1)
+    columns = pd.DataFrame(facts, columns=list(UNKNOWN))
+    rows = labelled.table.assign(**{name: columns[name].to_numpy() for name in columns})
     return Clips(rows, class_table(params.protocol, rows))
+
+
+def video_facts(file: Path) -> dict[str, object]:
+    """What videos.csv says of a video, its clip apart; of one that cannot be read the reason, in ``error``."""
+    facts: dict[str, object] = {**UNKNOWN, "path": str(file)}
+    with contextlib.suppress(OSError):  # probing says why
+        facts |= {"bytes": file.stat().st_size, "digest": file_digest(file)}
+    try:
+        info = probe(file)
+    except VideoError as error:
+        return facts | {"error": str(error)}
+    return facts | dataclasses.asdict(info)
 
 
 def label_folder(folder: Path, params: DataParams) -> Labelled:
@@ -98,7 +139,7 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
 def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
     """One line that says which actions have no clips in which split; none where all have."""
     actions = sorted(set(table.class_name) - {""})
-    by_source = (table.subject != "").any()
+    by_source = (table.source != "").any()
     parts = []
     for split, fewest in (("train", 1), ("test", 2), ("val", 3)):
         served = set(table.class_name[table.split == split])
@@ -120,43 +161,3 @@ def _on_disk(folder: Path, videos: Sequence[str]) -> list[Path]:
         for n in lacking:
             files[n] = by_name.get(normal_form(videos[n]), files[n])
     return files
-
-
-def render_mannequins(
-    params: DataParams, folder: Path, workers: int = 1, on_progress: Callable[[int], None] | None = None
-) -> Clips:
-    """Render the built-in benchmark into ``folder`` (videos/ and truth.parquet) and return its clip table.
-
-    ``params.corruption`` touches the test clips of ``params.protocol`` alone.
-    """
-    from ..mannequin.benchmark import plan, write_benchmark  # numba: only where something is rendered
-
-    names = [spec.clip_id for spec in plan(params)]
-    table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)
-    corrupt = frozenset(table.clip_id[table.split == "test"]) if params.corruption != "none" else frozenset()
-    files, _ = write_benchmark(params, folder, workers=workers, on_progress=on_progress, corrupt_ids=corrupt)
-    columns = ["clip_id", "path", "width", "height", "fps", "frames"]
-    rows = table.merge(files[columns], on="clip_id", validate="one_to_one").assign(error="")
-    return Clips(rows, class_table(params.protocol))
-
-
-def _probe_all(files: Sequence[Path], workers: int, on_progress: Callable[[int], None] | None) -> list[VideoInfo | str]:
-    def one(path: Path) -> VideoInfo | str:
-        try:
-            return probe(path)
-        except VideoError as error:
-            return str(error)
-
-    infos: list[VideoInfo | str] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for info in pool.map(one, files):
-            infos.append(info)
-            if on_progress:
-                on_progress(1)
-    return infos
-
-
-def failures(clips: Clips) -> dict[str, str]:
-    """clip_id -> reason of the clips that cannot be used."""
-    broken: pd.DataFrame = clips.table[clips.table.error != ""]
-    return {str(r.clip_id): str(r.error) for r in broken.itertuples()}

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from ..core.choices import entry, require
 from ..core.section import Section, Seed
 from ..work.identity import Code
+from .sets import SETS
+from .sources import SOURCES
 
 
 class DataParams(Section):
     """What the clips are, and which protocol labels and splits them."""
 
-    source: Literal["mannequin", "folder"] = "mannequin"
+    source: str = Field("mannequin", description="where the clips come from: mannequin (rendered) or folder")
     videos: str = Field("videos", description="folder of videos, read when source is 'folder'")
     table: str = Field("", description="CSV of video, action, source and split, instead of sub-folders; empty: none")
-    protocol: str = "mannequin-xsub"
+    protocol: str = Field("mannequin-xsub", description="labels and splits, see `hpnet protocol --help`")
     val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
     keep_missing: bool = Field(False, description="NTU: keep the clips that the published lists leave out")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
@@ -33,6 +36,18 @@ class DataParams(Section):
         "none", description="mannequins: corruption of the test clips alone"
     )
 
+    @field_validator("source", "protocol")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        require(SOURCES if info.field_name == "source" else SETS, name, str(info.field_name))
+        return name
+
     def code(self) -> Code:
         """What the stage runs under these parameters."""
-        return Code("hpnet.data.index", (), ("data/*.csv", "data/*.txt"), type(self)().model_dump(mode="json"))
+        data_set = entry(SETS, self.protocol, "data.protocol")
+        return Code(
+            "hpnet.data.step",
+            (entry(SOURCES, self.source, "data.source"), data_set),
+            (f"data/sets/{data_set.rpartition('.')[2]}_*",),
+            type(self)().model_dump(mode="json"),
+        )

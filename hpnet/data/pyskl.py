@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
+from ..core.poses import people_seen, pose2d
 from ..core.skeleton import COCO17, NTU25, Skeleton
-from ..pool import pooling
 from . import pose3d, protocols
 from .corrections import AS_PUBLISHED, Corrections
 from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
@@ -214,7 +214,7 @@ def person_order(valid: NDArray[np.bool_], scores: NDArray[np.floating]) -> list
 def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """One annotation -> normalised poses (T, M, V, 3) and mask (T, M).
 
-    2-D keypoints become x, y, score exactly as :func:`hpnet.pool.pooling.pose2d` makes them of our own estimates; 3-D
+    2-D keypoints become x, y, score exactly as :func:`hpnet.core.poses.pose2d` makes them of our own estimates; 3-D
     ones are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not
     there.
     A 2-D joint was not seen where its score is 0, or where it lies at exactly (0, 0), which is how pose networks write
@@ -228,14 +228,14 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
     if joints.shape[-1] == 2:
         scores = np.where(joints.any(-1), scores, 0)
         joints = np.where(scores[..., None] == 0, 0, joints)  # whatever stands there, not-a-number too
-        valid = pooling.people_seen(scores, valid)
+        valid = people_seen(scores, valid)
     if not np.isfinite(joints).all() or not np.isfinite(scores).all():
         raise ValueError(f"clip {annotation['frame_dir']!r} has keypoints or scores that are not finite")
     kept = person_order(valid, scores)[:persons]
     joints, scores, valid = joints[:, kept], scores[:, kept], valid[:, kept]
     if joints.shape[-1] == 3:
         return pose3d.normalise(joints, valid, AXES), valid
-    return pooling.pose2d(joints, scores, valid, SKELETONS[joints.shape[2], 2]), valid
+    return pose2d(joints, scores, valid, SKELETONS[joints.shape[2], 2]), valid
 
 
 def import_pyskl(
@@ -312,9 +312,8 @@ def _own_table(
         held_out = set(order[: round(val_fraction * len(order))])
         ours = ["val" if name in held_out else part for name, part in zip(names, ours, strict=True)]
     numbers = [str(k) for k in range(max(labels) + 1)]
-    table = pd.DataFrame(
-        {"clip_id": names, "label": labels, "split": ours, "subject": "", "camera": 0, "setup": 0, "repetition": 0}
-    )
+    unknown = {"subject": "", "source": "", "camera": 0, "setup": 0, "repetition": 0}
+    table = pd.DataFrame({"clip_id": names, "label": labels, "split": ours, **unknown})
     return table, pd.DataFrame({"label": range(len(numbers)), "name": numbers, "prompt": numbers})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.formats import FeatureMeta, Features
+from ..artifacts.features import FeatureMeta, Features
 from ..core.clip_ids import path_inside
 from ..core.skeleton import COCO17
 from . import protocols

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import hashlib
 import itertools
@@ -12,21 +13,22 @@ import pandas as pd
 
 from ..core.clip_ids import clip_id_fault, normal_form, text_fault
 from ..core.csv_text import read_csv_text
+from .grammar import COLUMNS, refuse_twins
 from .holdout import by_action, by_source
-from .protocols import COLUMNS, refuse_twins
 
 BEGINNING = 1 << 16
 """Bytes by which videos of one size are told apart before they are compared whole."""
 
 REQUIRED = ("video", "action")
-OPTIONAL = ("source", "split")
+OPTIONAL = ("source", "split", "subject")
 EXPECTED = "columns video and action, and optionally source (subject, camera or recording) and split (train, val, test)"
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """The rows of the CSV as text: video (path below the folder of videos), action, source and split.
+    """The rows of the CSV as text: video (path below the folder of videos), action, source, split and subject.
 
-    Backslashes in a video's path are taken for slashes.
+    The source is who or what a video comes from; where there is no such column, the subject is. Backslashes in a
+    video's path are taken for slashes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -36,22 +38,21 @@ def read_table(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise FileNotFoundError(f"data.table: {file} is missing; expected a CSV with {EXPECTED}")
     rows = read_csv_text(file, f"data.table: {file}")
-    rows = rows.rename(columns={"subject": "source"} if "source" not in rows.columns else {})
     for column in REQUIRED:
         if column not in rows.columns:
             raise ValueError(f"data.table: {file} has no column {column!r}; expected {EXPECTED}")
+    if "source" not in rows.columns and "subject" in rows.columns:
+        rows = rows.assign(source=rows.subject)
     rows = rows.assign(**{c: "" for c in OPTIONAL if c not in rows.columns})[[*REQUIRED, *OPTIONAL]]
     rows = rows.apply(lambda column: column.str.strip())
     rows = rows.assign(video=rows.video.str.replace("\\", "/", regex=False))
     unlabelled = rows.video[(rows.action == "") | (rows.video == "")]
     if len(unlabelled):
         raise ValueError(f"data.table: {file}, line {unlabelled.index[0] + 2}: video or action is empty")
-    for number, video, action, source in zip(rows.index, rows.video, rows.action, rows.source, strict=True):
+    for number, video, *texts in zip(rows.index, rows.video, rows.action, rows.source, rows.subject, strict=True):
         what, wrong = f"video {video!r}", clip_id_fault(video)
         if not wrong:
-            what, wrong = next(
-                ((f"{text!r}", fault) for text in (action, source) if (fault := text_fault(text))), ("", "")
-            )
+            what, wrong = next(((f"{text!r}", fault) for text in texts if (fault := text_fault(text))), ("", ""))
         if wrong:
             raise ValueError(f"data.table: {file}, line {number + 2}: {what} {wrong}; expected {EXPECTED}")
     twice = rows.video[rows.video.duplicated()]
@@ -89,11 +90,12 @@ def split_table(
     else:
         splits = by_action(videos, actions, val_fraction, test_fraction, seed)
     refuse_leaks(rows.source.tolist(), splits)
+    subjects = rows.subject.tolist() if "subject" in rows.columns else [""] * len(rows)
     ids = [normal_form(str(Path(video).with_suffix("").as_posix())) for video in videos]
     refuse_twins(ids, videos)
     table = [
-        (i, classes.index(a), a, split, source, 0, 0, 0)
-        for i, a, split, source in zip(ids, rows.action, splits, rows.source, strict=True)
+        (i, classes.index(a), a, split, subject, source, 0, 0, 0)
+        for i, a, split, subject, source in zip(ids, rows.action, splits, subjects, rows.source, strict=True)
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))
 
@@ -116,24 +118,41 @@ def refuse_leaks(sources: list[str], splits: list[str]) -> None:
 def copies(files: Sequence[Path], splits: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of files on two sides that are the same video under two names: places in ``files``, the earlier one first.
 
-    Files of one size and one beginning are compared byte by byte; missing and empty ones are left to those who read
-    them.
+    Files of one size and one beginning are compared byte by byte; those that are missing, empty or cannot be read are
+    left to those who read them, who say why.
     """
     sizes: dict[int, list[int]] = {}
     for n, file in enumerate(files):
-        if splits[n] and file.is_file() and file.stat().st_size:
-            sizes.setdefault(file.stat().st_size, []).append(n)
+        size = _size(file) if splits[n] else 0
+        if size:
+            sizes.setdefault(size, []).append(n)
     beginnings: dict[tuple[int, bytes], list[int]] = {}
     for size, group in sizes.items():
         for n in group if len(group) > 1 else ():
-            with files[n].open("rb") as video:
+            with contextlib.suppress(OSError), files[n].open("rb") as video:
                 beginnings.setdefault((size, hashlib.sha256(video.read(BEGINNING)).digest()), []).append(n)
     return [
         (a, b)
         for group in beginnings.values()
         for a, b in itertools.combinations(group, 2)
-        if splits[a] != splits[b] and filecmp.cmp(files[a], files[b], shallow=False)
+        if splits[a] != splits[b] and _equal(files[a], files[b])
     ]
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 where there is none that can be looked at."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _equal(first: Path, second: Path) -> bool:
+    """Whether two files hold the same bytes; not where one cannot be read to its end."""
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:
+        return False
 
 
 def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from ..artifacts.formats import writing
+from ..artifacts.files import writing
 from ..core.device import resolve_device, resolve_precision
 from ..weights.checkpoint import ASSETS, digest, find, load_into, load_state, packaged
 from .tracking import Track

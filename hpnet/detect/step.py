@@ -15,12 +15,16 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ..artifacts.formats import BOX_COLUMNS, Boxes, PersonFrames, read_json, write_json
+from ..artifacts.boxes import BOX_COLUMNS, Boxes
+from ..artifacts.files import read_json, write_json
+from ..artifacts.frames import PersonFrames
+from ..artifacts.videos import Videos
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
 from ..core.video import CODE as VIDEO_CODE
 from ..core.video import VideoError, probe, read_frames
-from ..work.shards import ShardItem, code_version, link_tree
+from ..work.console import note
+from ..work.shards import ShardItem, code_version, content_digest, link_tree
 from . import detector as detector_module
 from . import tracking as tracking_module
 from .detector import LOW_SCORE, Detection, Detector, build_detector, track, weights_digest
@@ -101,7 +105,7 @@ class _Clip:
 class DetectWork:
     """Work for :func:`hpnet.work.shards.run_shards`: people, boxes and person frames of a shard of clips.
 
-    Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.formats.Boxes`), frames.parquet, and people.json:
+    Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.boxes.Boxes`), frames.parquet, and people.json:
     the number of persistent tracks of each clip before it is cut to ``params.persons``.
 
     Args:
@@ -263,6 +267,20 @@ def _table(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
 # --- all shards -------------------------------------------------------------------------------------------------------
 
 
+def video_items(videos: Videos) -> list[ShardItem]:
+    """One shard item for each usable video, with the digest of its file as it is now.
+
+    Files that are not what they were when videos.csv was made are told in one line.
+    """
+    usable = videos.usable()
+    paths = {str(clip_id): Path(str(path)) for clip_id, path in zip(usable.clip_id, usable.path, strict=True)}
+    items = [ShardItem(clip_id, path, content_digest(path)) for clip_id, path in paths.items()]
+    changed = videos.changed({item.clip_id: item.digest for item in items})
+    if changed:
+        note(f"{len(changed)} videos changed since `hpnet data`, such as {paths[changed[0]]}: run it again")
+    return items
+
+
 def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, Any]:
     """Everything that, with the clips, decides the step's result: for :func:`hpnet.work.shards.run_shards`.
 
@@ -278,7 +296,9 @@ def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, An
             tracking_module,
             __name__,
             *VIDEO_CODE,
-            "hpnet.artifacts.formats",
+            "hpnet.artifacts.files",
+            "hpnet.artifacts.boxes",
+            "hpnet.artifacts.frames",
             "hpnet.detect.yolo_checkpoint",
         ),
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ..artifacts.formats import ClipPoses, PoseMeta
+from ..artifacts.poses import ClipPoses, PoseMeta
 from ..core import video
 from ..core.cuda_graphs import Replay
 from ..core.device import resolve_device, resolve_precision, tune_allocator

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ..artifacts.formats import ClipPoses
+from ..artifacts.poses import ClipPoses
 from ..core.metrics import iou_matrix, oks, oks_ap, pck
 from ..core.skeleton import COCO_JOINTS
 from ..detect.tracking import uniform_indices

@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import Boxes, ClipPoses, Clips, PoseMeta, PoseStore, read_json, write_json
+from ..artifacts.boxes import Boxes
+from ..artifacts.files import read_json, write_json
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..artifacts.videos import Videos
 from ..core import video
 from ..data.walk import find_videos
 from ..detect.tracking import uniform_indices
@@ -25,7 +28,8 @@ from .evaluate import compare_with_truth
 from .params import EstimateParams
 
 CODE = (
-    "hpnet.artifacts.formats", "hpnet.core.geometry", *video.CODE, "hpnet.weights.checkpoint", "hpnet.estimate.step",
+    "hpnet.artifacts.files", "hpnet.artifacts.poses", "hpnet.artifacts.boxes",
+    "hpnet.core.geometry", *video.CODE, "hpnet.weights.checkpoint", "hpnet.estimate.step",
     "hpnet.estimate.crops", "hpnet.estimate.decode", "hpnet.estimate.estimator", "hpnet.estimate.networks",
     "hpnet.estimate.reading", "hpnet.estimate.taps", "hpnet.models.vitpose", "hpnet.detect.tracking",
 )  # fmt: skip
@@ -189,7 +193,7 @@ def clip_paths(folder: Path, boxes: Path, indexed: bool) -> dict[str, Path]:
         ValueError: boxes are of a clip that the folder does not have, or two files have one name.
     """
     if indexed:
-        table = Clips.load(folder).usable()
+        table = Videos.load(folder).usable()
         return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
     found = find_videos(folder)
     found.refuse_unusable()

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 
-from ..artifacts.formats import Labelling, Scores
+from ..artifacts.labelling import Labelling
+from ..artifacts.scores import Scores
 
 Floats = NDArray[np.float64]
 Kind = Literal["probabilities", "logits"]

@@ -13,14 +13,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numba
 import numpy as np
 import pandas as pd
 
-from ..artifacts.formats import CLIP_COLUMNS, fresh
+from ..artifacts.files import delete_old
+from ..artifacts.videos import VIDEO_COLUMNS
 from ..core.video import write_video
-from ..data.params import DataParams
+from ..work.shards import file_digest
 from .actions import ACTIONS, TWO_PERSON, Act
 from .corruption import corrupt
 from .people import PARTNER_OFFSET, person, stream
@@ -33,6 +35,35 @@ CAMERA_ANGLES_DEG = (45.0, 0.0, -45.0)
 ROOM_SEEDS = 10_000
 """Rooms of the benchmark have seeds below this, rooms for pretraining above."""
 TRUTH_COLUMNS = ("clip_id", "frame", "person", "x1", "y1", "x2", "y2", "keypoints", "visible")
+
+
+class Sizes(Protocol):
+    """What decides the benchmark, such as :class:`hpnet.data.params.DataParams`.
+
+    ``subjects``, ``cameras``, ``setups``: how many; ``repetitions``: of each action by each subject; ``frames``,
+    ``fps``, ``width`` and ``height`` (pixels): of each clip; ``corruption``: see :mod:`hpnet.mannequin.corruption`.
+    """
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def subjects(self) -> int: ...
+    @property
+    def cameras(self) -> int: ...
+    @property
+    def setups(self) -> int: ...
+    @property
+    def repetitions(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def fps(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def corruption(self) -> str: ...
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +87,7 @@ def setup_of(subject: int, repetition: int, setups: int) -> int:
     return (subject + repetition) % setups + 1
 
 
-def plan(params: DataParams) -> list[ClipSpec]:
+def plan(params: Sizes) -> list[ClipSpec]:
     """Every clip of the benchmark; the cameras of one performance are neighbours."""
     return [
         ClipSpec(setup_of(subject, repetition, params.setups), camera, subject, repetition, label)
@@ -67,7 +98,7 @@ def plan(params: DataParams) -> list[ClipSpec]:
     ]
 
 
-def perform(spec: ClipSpec, params: DataParams) -> Act:
+def perform(spec: ClipSpec, params: Sizes) -> Act:
     """What the people do, placed in the room: the same for every camera."""
     name, action = list(ACTIONS.items())[spec.label]
     ids = (spec.subject, spec.repetition)
@@ -100,7 +131,7 @@ def camera_of(setup: int, camera: int, seed: int) -> Camera:
     )
 
 
-def build_scene(spec: ClipSpec, params: DataParams) -> Scene:
+def build_scene(spec: ClipSpec, params: Sizes) -> Scene:
     """Everything a clip shows, ready to render."""
     act = perform(spec, params)
     return Scene(
@@ -113,7 +144,7 @@ def build_scene(spec: ClipSpec, params: DataParams) -> Scene:
     )
 
 
-def _noise_seed(spec: ClipSpec, params: DataParams) -> int:
+def _noise_seed(spec: ClipSpec, params: Sizes) -> int:
     ids = (spec.setup, spec.camera, spec.subject, spec.repetition, spec.label)
     return int(stream(params.seed, "noise", *ids).integers(2**31))
 
@@ -136,7 +167,7 @@ def truth_rows(clip_id: str, truth: GroundTruth) -> pd.DataFrame:
     return table
 
 
-def write_clip(spec: ClipSpec, params: DataParams, folder: Path, corrupted: bool = False) -> pd.DataFrame:
+def write_clip(spec: ClipSpec, params: Sizes, folder: Path, corrupted: bool = False) -> pd.DataFrame:
     """Render one clip to ``folder/videos/<clip_id>.mp4`` and return its ground truth as rows."""
     scene = build_scene(spec, params)
     frames, truth = render_with_truth(scene, params.width, params.height)
@@ -151,12 +182,12 @@ def _one_thread() -> None:
     numba.set_num_threads(1)
 
 
-def _write(spec: ClipSpec, params: DataParams, folder: Path, corrupt_ids: frozenset[str]) -> pd.DataFrame:
+def _write(spec: ClipSpec, params: Sizes, folder: Path, corrupt_ids: frozenset[str]) -> pd.DataFrame:
     return write_clip(spec, params, folder, spec.clip_id in corrupt_ids)
 
 
 def write_benchmark(
-    params: DataParams,
+    params: Sizes,
     folder: Path,
     workers: int = 1,
     on_progress: Callable[[int], None] | None = None,
@@ -172,8 +203,7 @@ def write_benchmark(
         corrupt_ids: the clips that get ``params.corruption``; meant for those of the test split.
 
     Returns:
-        The clip rows (columns of clips.csv; ``split`` empty, ``label`` from 0) and the ground truth (see
-        :func:`truth_rows`).
+        The videos (columns of videos.csv) and the ground truth (see :func:`truth_rows`).
 
     Raises:
         ValueError: ``corrupt_ids`` names a clip that the benchmark does not have.
@@ -209,23 +239,22 @@ def write_benchmark(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     truth = pd.concat(parts, ignore_index=True)
-    truth.to_parquet(fresh(folder / "truth.parquet"), index=False)
-    rows = [
-        {
-            "clip_id": spec.clip_id,
-            "path": (folder / "videos" / f"{spec.clip_id}.mp4").as_posix(),
-            "label": spec.label,
-            "subject": str(spec.subject),
-            "camera": spec.camera,
-            "setup": spec.setup,
-            "repetition": spec.repetition,
-            "split": "",
-            "width": params.width,
-            "height": params.height,
-            "fps": float(params.fps),
-            "frames": params.frames,
-            "error": "",
-        }
-        for spec in specs
-    ]
-    return pd.DataFrame(rows, columns=list(CLIP_COLUMNS)), truth
+    truth.to_parquet(delete_old(folder / "truth.parquet"), index=False)
+    rows = [_described(folder / "videos" / f"{spec.clip_id}.mp4", spec, params) for spec in specs]
+    return pd.DataFrame(rows, columns=list(VIDEO_COLUMNS)), truth
+
+
+def _described(file: Path, spec: ClipSpec, params: Sizes) -> dict[str, object]:
+    """A row of videos.csv."""
+    return {
+        "clip_id": spec.clip_id,
+        "path": file.as_posix(),
+        "bytes": file.stat().st_size,
+        "digest": file_digest(file),
+        "width": params.width,
+        "height": params.height,
+        "fps": float(params.fps),
+        "frames": params.frames,
+        "seconds": params.frames / params.fps,
+        "error": "",
+    }

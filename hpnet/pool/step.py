@@ -12,12 +12,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.formats import ClipPoses, FeatureMeta, Features, PoseMeta, PoseStore, writing
+from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.files import writing
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..core.poses import people_seen, pose2d
+from ..core.resampling import person_features
 from ..work import shards
 from . import pooling
 from .params import PoolParams
 
-CODE = ("hpnet.artifacts.formats", "hpnet.pool.pooling", "hpnet.pool.step")
+CODE = (
+    "hpnet.artifacts.files",
+    "hpnet.artifacts.poses",
+    "hpnet.artifacts.features",
+    "hpnet.core.poses",
+    "hpnet.core.resampling",
+    "hpnet.pool.pooling",
+    "hpnet.pool.step",
+)
 """Modules whose source decides what a pool shard holds."""
 INDEX = "index.parquet"
 ARRAY = "features.npy"
@@ -59,7 +71,7 @@ def num_channels(params: PoolParams, poses: PoseMeta) -> int:
 
 def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
     """Where each person (T, M) has features of this kind: a 2-D pose needs a joint that was seen."""
-    return pooling.people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
+    return people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
 
 
 def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
@@ -67,15 +79,13 @@ def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArr
     if params.kind == "pooled":
         values = pooling.pool_windows(clip.windows[params.tap], params.region, params.operator)
     elif params.kind == "pose2d":
-        values = pooling.pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton)
+        values = pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton)
     else:
         assert clip.vectors is not None
         values = clip.vectors.astype(np.float32)
     smear = poses.parity != "none"
     valid = people_valid(clip, params)
-    return np.stack(
-        [pooling.person_features(values[:, m], valid[:, m], params.frames, smear) for m in range(valid.shape[1])]
-    )
+    return np.stack([person_features(values[:, m], valid[:, m], params.frames, smear) for m in range(valid.shape[1])])
 
 
 @dataclass(frozen=True)

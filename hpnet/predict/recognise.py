@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.formats import ClipPoses, PoseMeta
+from ..artifacts.poses import ClipPoses, PoseMeta
 from ..detect.step import cut_square, encode_jpeg, person_square
 from ..detect.tracking import Track, uniform_indices
 from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator

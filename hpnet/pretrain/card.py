@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..artifacts.formats import write_json
+from ..artifacts.files import write_json
 from ..weights.checkpoint import digest
 
 

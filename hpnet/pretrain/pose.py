@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..artifacts.formats import read_json, writing
+from ..artifacts.files import read_json, writing
 from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
 from ..core.geometry import apply_affine, crop_affine, invert_affine
 from ..core.skeleton import COCO_JOINTS, COCO_MIRROR

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ..artifacts.formats import readable, writing
+from ..artifacts.files import readable, writing
 
 TRAIN_SEED = 100_000_000
 VALIDATION_SEED = 900_000_000

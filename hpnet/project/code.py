@@ -1,38 +1,88 @@
-"""The identity of the code of every stage: what the stage ``code`` writes and ``hpnet ablate`` plans with."""
+"""The identity of the code behind every stage: what the stage ``code`` writes and ``hpnet ablate`` plans with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+from ..core.choices import require
 from ..core.streams import MULTIMODAL
+from ..data.sets import SETS
+from ..data.sources import IMPORTS
 from ..params import Params
 from ..work.identity import Code
+from . import dvc_yaml
+from .graph import Kind, graph
 
-IMPORT = "hpnet.data.importers"
+IMPORT = "import"
+"""Of projects of imported poses alone; it is written when it is named."""
+EVERY_STAGE = (Kind(variants=("one",)), Kind(poses="hpnet import"))
+"""Graphs that have every stage between them."""
 
 
 def codes(params: Params) -> dict[str, Code]:
-    """Name of a code file -> what it stands for, under these parameters."""
+    """Name of a code file -> what it stands for, under these parameters.
+
+    What a section of the parameters says of its stage (``code()``), and the defaults of the parameters of other
+    sections that the stage reads too.
+    """
     topology = params.train.topology.code()
-    return {
+    pool = params.pool.code()
+    own = {
         "data": params.data.code(),
         "detect": params.detect.code(),
         "estimate": params.estimate.code(),
-        "pool": params.pool.code(),
+        "pool": pool,
         "train-topology": topology,
         f"train-{MULTIMODAL}": params.train.hpnet.code(),
-        "compare": Code("hpnet.train.compare", topology.chosen, topology.packaged, topology.defaults),
+        "compare": Code(pool.step, (topology.step, *pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
         "fuse": params.fuse.code(),
         "report": params.report.code(),
-        "import": Code("hpnet.data.importers"),
+        IMPORT: Code("hpnet.data.feature_folder", _importing(), ("data/sets/*.csv", "data/sets/*.txt")),
+    }
+    defaults = Params().model_dump(mode="json")
+    return {
+        name: replace(code, defaults={**code.defaults, **{read: dvc_yaml.lookup(defaults, read) for read in reads}})
+        for (name, code), reads in ((item, _read_by(item[0])) for item in own.items())
     }
 
 
-def write_digests(folder: Path, params: Params, names: tuple[str, ...] = ()) -> dict[str, str]:
-    """Write ``folder/NAME.txt`` for every stage, or for those that are named; returns what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _importing() -> tuple[str, ...]:
+    """The modules behind ``hpnet import`` of poses and features: which one runs is not among the parameters."""
+    published = (module for module in SETS.values() if module not in (SETS["mannequin-xsub"], SETS["folder"]))
+    return tuple(dict.fromkeys((*IMPORTS.values(), *published)))
+
+
+@cache
+def _read_by(code: str) -> tuple[str, ...]:
+    """Parameters of the stages that run this code, without those that only a project names (a variant)."""
+    stages = (stage for kind in EVERY_STAGE for stage in graph(kind).each().values() if stage.code == code)
+    names = {name for stage in stages for name in stage.params if not name.startswith("compare.variants.")}
+    return tuple(sorted(names))
+
+
+def digests(params: Params, names: Iterable[str] = ()) -> dict[str, str]:
+    """Name of a code file -> identity of the code under these parameters; all but ``import`` where none is named.
+
+    Raises:
+        ValueError: an unknown name; lists the choices.
+    """
     known = codes(params)
-    found = {name: known[name].digest() for name in names or known}
+    wanted = tuple(names) or tuple(name for name in known if name != IMPORT)
+    for name in wanted:
+        require(known, name, "code of")
+    return {name: known[name].digest() for name in wanted}
+
+
+def content(digest: str) -> str:
+    """What a code file holds."""
+    return f"{digest}\n"
+
+
+def write_digests(folder: Path, found: Mapping[str, str]) -> None:
+    """Write ``folder/NAME.txt`` for every name of :func:`digests`."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, digest in found.items():
-        (folder / f"{name}.txt").write_text(f"{digest}\n", encoding="utf-8")
-    return found
+        (folder / f"{name}.txt").write_text(content(digest), encoding="utf-8")

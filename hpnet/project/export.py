@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..artifacts.formats import read_json
+from ..artifacts.files import read_json
 from ..train.topology import load_topology
 
 INSTALL = "pip install onnx onnxscript"

@@ -1,18 +1,26 @@
 """The graph of a project as data: its stages, what they read and write, and which parameters decide them.
 
-The repository's dvc.yaml and those of ``hpnet init`` are renderings of it (:func:`render`), and ``hpnet ablate`` plans
-on it. Every stage depends on the identity of its own code alone, ``code/NAME.txt``, which the stage ``code`` writes.
+The repository's dvc.yaml and those of ``hpnet init`` are renderings of it (:mod:`hpnet.project.dvc_yaml`), and
+``hpnet ablate`` plans on it. Every stage depends on the identity of its own code alone, ``code/NAME.txt``, which the
+stage ``code`` writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ..core.streams import MULTIMODAL, STREAMS, TOPOLOGY_STREAMS
 
 Each = Mapping[str, Mapping[str, str]] | tuple[str, ...]
 """The items of a stage that runs several times: names, with values for each or without."""
+CODE = "code"
+"""The stage that writes the identities of code."""
+
+
+def code_file(name: str) -> str:
+    """Where the identity of a stage's code stands in a project."""
+    return f"code/{name}.txt"
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,13 @@ class Stage:
     Attributes:
         deps: files and folders that it reads, its own code left out.
         outs: what it writes into the cache.
-        loose: what it writes beside the cache: small text that git keeps, and the page.
+        loose: what it writes beside the cache.
         params: parameters that decide it, by dotted name.
         metrics: metrics files, beside the cache.
         each: items, where it runs once for each; ``${item}``, ``${key}`` and ``${item.VALUE}`` stand for them.
-        code: whose code it runs, NAME of ``code/NAME.txt``; empty for its own name.
+        code: NAME of ``code/NAME.txt``, the identity of its code; empty where it depends on none.
         always: it runs at every ``dvc repro``, because DVC cannot see what it depends on.
+        note: a comment above it.
     """
 
     name: str
@@ -40,11 +49,53 @@ class Stage:
     each: Each = ()
     code: str = ""
     always: bool = False
+    note: str = ""
 
     @property
-    def code_file(self) -> str:
-        """Where the identity of its code stands."""
-        return f"code/{self.code or self.name}.txt"
+    def written(self) -> tuple[str, ...]:
+        """Everything that it writes."""
+        return (*self.outs, *self.loose, *self.metrics)
+
+    @property
+    def command(self) -> str:
+        """Its name in seconds.json: 'train hpj' for train@hpj."""
+        return self.name.replace("@", " ")
+
+    def for_each(self) -> Iterator[Stage]:
+        """Itself, or one stage for each of its items (``train@hpj``) with the item's values filled in."""
+        if not self.each:
+            yield self
+            return
+        for key in self.each:
+            known = {"item": key, "key": key}
+            known |= {f"item.{name}": value for name, value in _values(self.each, key).items()}
+            yield replace(self.filled(known), name=f"{self.name}@{key}", each=())
+
+    def filled(self, values: Mapping[str, object]) -> Stage:
+        """With ``${NAME}`` replaced by its value, where ``values`` has one."""
+
+        def text(entry: str) -> str:
+            for name, value in values.items():
+                entry = entry.replace(f"${{{name}}}", str(value))
+            return entry
+
+        def texts(entries: Iterable[str]) -> tuple[str, ...]:
+            return tuple(map(text, entries))
+
+        return replace(
+            self,
+            cmd=text(self.cmd),
+            deps=texts(self.deps),
+            outs=texts(self.outs),
+            loose=texts(self.loose),
+            params=texts(self.params),
+            metrics=texts(self.metrics),
+            code=text(self.code),
+        )
+
+
+def _values(each: Each, key: str) -> Mapping[str, str]:
+    return each[key] if isinstance(each, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -74,23 +125,18 @@ class Kind:
 
 @dataclass(frozen=True)
 class Graph:
-    """Stages, upstream first, and the plots of ``dvc plots``."""
+    """The stages of a project, upstream first.
+
+    Attributes:
+        curves: the streams whose training ``dvc plots`` draws beside the confusion of the fused scores; none: no plots.
+    """
 
     stages: tuple[Stage, ...]
-    curves: tuple[str, ...] = field(default=())
+    curves: tuple[str, ...] = ()
 
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """Whose code the stages run, each once, in order; ``train`` has one per kind of stream."""
-        found: dict[str, None] = {}
-        for stage in self.stages:
-            if stage.name == "code":
-                continue
-            if stage.code and "${" in stage.code and isinstance(stage.each, Mapping):
-                found |= {stage.code.replace("${item.section}", item["section"]): None for item in stage.each.values()}
-            else:
-                found[stage.code or stage.name] = None
-        return tuple(found)
+    def each(self) -> dict[str, Stage]:
+        """Name -> stage, one for each item: ``train@hpj``."""
+        return {one.name: one for stage in self.stages for one in stage.for_each()}
 
 
 CHOOSING = (
@@ -98,88 +144,82 @@ CHOOSING = (
     f"train.{MULTIMODAL}.graph.model", f"train.{MULTIMODAL}.video",
 )  # fmt: skip
 """The parameters that choose a module or packaged weights: the code of a stage depends on them."""
+CHOOSING_OF_POSES = ("train.topology.graph.model",)
+"""Those of a project of 3-D poses."""
+DATA = "artifacts/data"
+"""The clips."""
+VIDEOS = "artifacts/data/videos.csv"
+"""What detect and estimate read of the clips; it has the digest of every video."""
+RENDERED = ("artifacts/data/videos", "artifacts/data/truth.parquet")
+"""What they read besides where the clips are rendered."""
+LABELS = ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
+"""What training and what follows it read of the clips."""
+PAGE = "The page is no output of DVC: it shows git revisions, bytes and seconds, which the next run has others of."
 
 
 def graph(kind: Kind) -> Graph:
     """The graph of a project of this kind."""
-    made = _from_poses(kind) if kind.poses else _from_videos(kind)
-    graph_of = Graph(made, tuple(kind.streams))
-    choosing = tuple(name for name in CHOOSING if not kind.poses or name == "train.topology.graph.model")
+    stages = _from_poses(kind) if kind.poses else _from_videos(kind)
+    codes = tuple(dict.fromkeys(one.code for stage in stages for one in stage.for_each()))
     code = Stage(
-        "code",
-        "hpnet code",
+        CODE,
+        f"hpnet code {' '.join(codes)}" if kind.poses else "hpnet code",
         deps=("hpnet",) if kind.here else (),
-        loose=tuple(f"code/{name}.txt" for name in graph_of.codes),
-        params=choosing,
+        loose=tuple(map(code_file, codes)),
+        params=CHOOSING_OF_POSES if kind.poses else CHOOSING,
         always=not kind.here,
     )
-    return Graph((code, *made), graph_of.curves)
+    return Graph((code, *stages), () if kind.poses else kind.streams)
 
 
 def _from_videos(kind: Kind) -> tuple[Stage, ...]:
     weights = ("weights",) if kind.weights else ()
-    read = ("${data.videos}",) if kind.videos else ()
-    table = ("${data.table}",) if kind.table else ()
-    videos, clips = "artifacts/data", ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
-    train = {stream: _stream(stream) for stream in kind.streams}
+    videos = (VIDEOS, *([] if kind.videos else RENDERED))
+    read = (*(["${data.videos}"] if kind.videos else []), *(["${data.table}"] if kind.table else []))
     stages = [
-        _stage("data", deps=(*read, *table), params=("data",)),
-        _stage("detect", deps=(videos, *weights), params=("detect", "data.max_failed")),
+        _stage("data", read, ("data",)),
+        _stage("detect", (*videos, *weights), ("detect", "data.max_failed")),
         _stage(
             "estimate",
-            deps=(videos, "artifacts/detect/boxes.parquet", *weights),
-            params=("estimate", "detect.persons", "data.max_failed"),
+            (*videos, "artifacts/detect/boxes.parquet", *weights),
+            ("estimate", "detect.persons", "data.max_failed"),
         ),
-        _stage("pool", deps=("artifacts/estimate",), params=("pool",)),
+        _stage("pool", ("artifacts/estimate",), ("pool",)),
         Stage(
             "train",
             "hpnet train ${key}",
-            deps=("artifacts/data/clips.csv", "artifacts/pool", "${item.input}", *weights),
+            deps=(*LABELS, "artifacts/pool", "${item.input}", *weights),
             outs=("artifacts/train/${key}",),
             params=("train.seed", "train.${item.section}"),
             metrics=("metrics/train/${key}.json",),
-            each=train,
+            each={stream: _stream(stream) for stream in kind.streams},
             code="train-${item.section}",
         ),
     ]
+    shown = ["artifacts/data", "artifacts/detect", "artifacts/estimate", "artifacts/pool", "artifacts/train"]
     if kind.variants:
-        stages.append(
-            Stage(
-                "compare",
-                "hpnet compare ${item}",
-                deps=(*clips, "artifacts/estimate"),
-                outs=("artifacts/compare/${item}",),
-                params=(
-                    "pool.kind", "pool.tap", "pool.operator", "pool.frames", "train.seed", "train.topology",
-                    "compare.variants.${item}",
-                ),
-                metrics=("metrics/compare/${item}.json",),
-                each=kind.variants,
-            )
-        )  # fmt: skip
-    compare = ("artifacts/compare",) if kind.variants else ()
-    shown = ("data", "detect", "estimate", "pool", "train")
-    return (
-        *stages,
-        _fuse(kind, ("fuse", "data.protocol")),
-        Stage(
-            "report",
-            "hpnet report",
-            deps=(*(f"artifacts/{name}" for name in shown), *compare, "artifacts/fuse"),
-            loose=("report/index.html", "report/figures", "report/plots"),
-            params=("report",),
-            metrics=("metrics/report.json",),
-        ),
+        stages.append(_compare(kind.variants))
+        shown.append("artifacts/compare")
+    report = Stage(
+        "report",
+        "hpnet report",
+        deps=(*shown, "artifacts/fuse"),
+        loose=("report/figures", "report/plots"),
+        params=("report",),
+        metrics=("metrics/report.json",),
+        code="report",
+        note=PAGE,
     )
+    return (*stages, _fuse(kind, ("fuse", "data.protocol")), report)  # the protocol names the released weights
 
 
 def _from_poses(kind: Kind) -> tuple[Stage, ...]:
     return (
-        Stage("import", kind.poses, deps=(kind.poses_from,), outs=("artifacts/data",)),
+        Stage("import", kind.poses, deps=(kind.poses_from,), outs=(DATA,), code="import"),
         Stage(
             "train",
-            "hpnet train ${item} --input artifacts/data",
-            deps=("artifacts/data",),
+            f"hpnet train ${{item}} --input {DATA}",
+            deps=(DATA,),
             outs=("artifacts/train/${item}",),
             params=("train.seed", "train.topology"),
             metrics=("metrics/train/${item}.json",),
@@ -191,102 +231,64 @@ def _from_poses(kind: Kind) -> tuple[Stage, ...]:
 
 
 def _stage(name: str, deps: tuple[str, ...], params: tuple[str, ...]) -> Stage:
-    return Stage(name, f"hpnet {name}", deps, (f"artifacts/{name}",), (), params, (f"metrics/{name}.json",))
+    return Stage(
+        name, f"hpnet {name}", deps, (f"artifacts/{name}",), params=params, metrics=(f"metrics/{name}.json",), code=name
+    )
+
+
+def _compare(variants: tuple[str, ...]) -> Stage:
+    pooling = ("pool.kind", "pool.tap", "pool.operator", "pool.frames")  # pool.region is each variant's own
+    return Stage(
+        "compare",
+        "hpnet compare ${item}",
+        deps=(*LABELS, "artifacts/estimate"),
+        outs=("artifacts/compare/${item}",),
+        params=(*pooling, "train.seed", "train.topology", "compare.variants.${item}"),
+        metrics=("metrics/compare/${item}.json",),
+        each=variants,
+        code="compare",
+    )
 
 
 def _fuse(kind: Kind, params: tuple[str, ...]) -> Stage:
-    scores = (f"artifacts/train/{stream}/scores.parquet" for stream in kind.streams)
-    return _stage("fuse", ("artifacts/data/clips.csv", *scores), params)
+    return _stage("fuse", (*LABELS, *(f"artifacts/train/{stream}/scores.parquet" for stream in kind.streams)), params)
 
 
 def _stream(stream: str) -> dict[str, str]:
     if stream in TOPOLOGY_STREAMS:
-        return {"section": "topology", "input": "artifacts/data/classes.csv"}
+        return {"section": "topology", "input": "artifacts/pool/meta.json"}
     return {"section": stream, "input": "artifacts/detect/frames"}
 
 
-# --- as dvc.yaml ------------------------------------------------------------------------------------------------------
+# --- questions to a graph of single stages (:meth:`Graph.each`) -------------------------------------------------------
 
 
-def render(graph: Graph, heading: str) -> str:
-    """dvc.yaml.
+def touches(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
-    Args:
-        heading: comment lines above it, without ``#``.
+
+def upstream(stage: Stage, stages: Mapping[str, Stage]) -> list[str]:
+    """Names of the stages whose outputs ``stage`` reads; the stage that writes its code is none of them."""
+    return [
+        other.name
+        for other in stages.values()
+        if other.name != stage.name and any(touches(dep, out) for dep in stage.deps for out in other.written)
+    ]
+
+
+def needed(targets: Iterable[str], stages: Mapping[str, Stage]) -> list[str]:
+    """The targets and everything upstream of them, upstream first.
+
+    Raises:
+        ValueError: a target is no stage of the graph.
     """
-    parts = ["\n".join(f"# {line}" for line in heading.splitlines()), "stages:"]
-    parts += ["\n".join(_rendered(stage)) + "\n" for stage in graph.stages]
-    return "\n".join(parts) + _plots(graph)
-
-
-def _rendered(stage: Stage) -> list[str]:
-    lines, pad = [f"  {stage.name}:"], "    "
-    if stage.each:
-        if isinstance(stage.each, Mapping):
-            lines += [f"{pad}foreach:", *(f"{pad}  {key}: {_flow(item)}" for key, item in stage.each.items())]
-        else:
-            lines.append(f"{pad}foreach: [{', '.join(stage.each)}]")
-        lines.append(f"{pad}do:")
-        pad += "  "
-    lines.append(f"{pad}cmd: {stage.cmd}")
-    if stage.always:
-        lines.append(f"{pad}always_changed: true")
-    deps = stage.deps if stage.name == "code" else (*stage.deps, stage.code_file)
-    lines += _list(pad, "deps", deps)
-    if stage.params:
-        quoted = (f'"{name}"' if "${" in name else name for name in stage.params)
-        lines += _wrapped(f"{pad}params: [", list(quoted))
-    outs = [*stage.outs, *(f"{out}: {{cache: false}}" for out in stage.loose)]
-    lines += _list(pad, "outs", outs)
-    lines += _list(pad, "metrics", [f"{name}: {{cache: false}}" for name in stage.metrics])
-    return lines
-
-
-def _plots(graph: Graph) -> str:
-    if not any(stage.name == "report" for stage in graph.stages):
-        return ""
-    curve = "history/plots/metrics/val/accuracy.tsv: accuracy"
-    return "\n".join(
-        [
-            "",
-            "plots:",
-            "  - report/plots/confusion.csv:",
-            "      template: confusion",
-            "      x: actual",
-            "      y: predicted",
-            "      title: Confusion of the fused scores on the test split",
-            "  - validation accuracy:",
-            "      template: linear",
-            "      x: step",
-            "      x_label: epoch",
-            "      y:",
-            *(f"        artifacts/train/{stream}/{curve}" for stream in graph.curves),
-            "",
-        ]
-    )
-
-
-def _flow(item: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in item.items()) + "}"
-
-
-def _list(pad: str, name: str, entries: list[str] | tuple[str, ...]) -> list[str]:
-    """A list on one line where it is short and plain, else a line for each entry."""
-    if not entries:
-        return []
-    plain = not any(mark in entry for entry in entries for mark in "{}:")
-    if plain and len(entries) <= 3:
-        return [f"{pad}{name}: [{', '.join(entries)}]"]
-    return [f"{pad}{name}:", *(f"{pad}  - {entry}" for entry in entries)]
-
-
-def _wrapped(start: str, words: list[str], width: int = 118) -> list[str]:
-    """``start`` and a flow list of words, on as few lines as fit."""
-    lines, line = [], start
-    for number, word in enumerate(words):
-        text = word + (", " if number + 1 < len(words) else "]")
-        if len(line) + len(text.rstrip()) > width:
-            lines.append(line.rstrip())
-            line = " " * (len(start) - 1) + " "
-        line += text
-    return [*lines, line]
+    wanted, waiting = set(), list(targets)
+    while waiting:
+        name = waiting.pop()
+        if name not in stages:
+            raise ValueError(f"dvc.yaml has no stage {name!r}; it has {', '.join(stages)}")
+        if name not in wanted:
+            wanted.add(name)
+            waiting += upstream(stages[name], stages)
+    return [name for name in stages if name in wanted]

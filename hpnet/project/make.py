@@ -10,7 +10,7 @@ from ..data.params import DataParams
 from ..data.table import refuse_copies
 from ..data.walk import find_videos
 from ..params import validate
-from . import render
+from . import dvc_yaml, render
 from .presets import Preset, Values, get
 
 
@@ -37,7 +37,7 @@ def make_project(
     npz = "" if poses is None else _reach(poses, folder)
     files = {
         "params.yaml": render.render_params(preset, values),
-        "dvc.yaml": render.render_dvc(preset, values, npz),
+        "dvc.yaml": dvc_yaml.render(preset.kind(values, npz)),
         "README.md": render.render_readme(name, preset, values, in_git(folder)),
         ".gitignore": render.GITIGNORE,
         ".dvcignore": render.DVCIGNORE,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.streams import STREAMS, TOPOLOGY_STREAMS
+from .graph import DATA, Kind
+
 Values = dict[str, Any]
 
 
@@ -29,7 +32,26 @@ class Preset:
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that are trained; RGB and text need videos."""
-        return ("hpj", "hpb", "hpjm", "hpbm") if self.poses else ("hpj", "hpb", "hpjm", "hpbm", "hpnet")
+        return TOPOLOGY_STREAMS if self.poses else STREAMS
+
+    def kind(self, values: Values, poses_file: str = "") -> Kind:
+        """What its graph depends on.
+
+        Args:
+            values: the project's parameters: its preset's, with what the user brought.
+            poses_file: the .npz of a project of 3-D poses.
+        """
+        if self.poses:
+            command = f"hpnet import nw-ucla {poses_file} --out {DATA} --frames {self.pose_frames}"
+            return Kind(poses=command, poses_from=poses_file, streams=self.streams)
+        data = values["data"]
+        return Kind(
+            videos=data.get("source") == "folder",
+            table=bool(data.get("table")),
+            weights=bool(values.get("estimate", {}).get("model")),
+            streams=self.streams,
+            variants=tuple(values.get("compare", {}).get("variants", {})),
+        )
 
 
 REGIONS: Values = {"pose2d": {"kind": "pose2d"}, "region3": {"region": 3}}

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..artifacts.formats import writing
+from ..artifacts.files import writing
 from ..work.shards import seal, sealed
 
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..artifacts.formats import Clips, FeatureMeta, Features
+from ..artifacts.clips import Clips
+from ..artifacts.features import FeatureMeta, Features
 from ..models.streams import joints_at, transform
 from .loop import Indices, LabelledClips
 

@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..artifacts.formats import LABELLING, Labelling, Scores, TrainedFeatures, write_json, writing
+from ..artifacts.files import write_json, writing
+from ..artifacts.labelling import LABELLING, Labelling
+from ..artifacts.scores import Scores
+from ..artifacts.trained_features import TrainedFeatures
 from ..core.metrics import mean_class_accuracy, top_k
 from ..models.synchronised import synchronise
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best

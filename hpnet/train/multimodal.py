@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import XCLIPConfig
 
-from ..artifacts.formats import Clips, FeatureMeta, Features, PersonFrames, load_meta
+from ..artifacts.clips import Clips
+from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.files import load_meta
+from ..artifacts.frames import PersonFrames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.xclip import video_state, with_drop_path
 from ..weights.checkpoint import load_into, load_tensors

@@ -26,7 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..artifacts.formats import Clips, Features
+from ..artifacts.clips import Clips
+from ..artifacts.features import Features
 from ..core.cuda_graphs import record
 from ..models.fused import stacked_weights
 from .checkpoints import Epoch, best_epoch, resume, save_last, save_weights, whole_best

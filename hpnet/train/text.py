@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from ..artifacts.formats import writing
+from ..artifacts.files import writing
 from ..work.shards import seal, sealed
 
 START_TOKEN = "<|startoftext|>"

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..artifacts.formats import Clips, FeatureMeta, Features, load_meta
+from ..artifacts.clips import Clips
+from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.files import load_meta
 from ..core.cuda_graphs import record
 from ..core.skeleton import RELEASED17, Skeleton
 from ..models import HEATMAP_NETWORKS

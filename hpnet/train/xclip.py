@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import XCLIPConfig, XCLIPModel
 
-from ..artifacts.formats import writing
+from ..artifacts.files import writing
 from ..models.xclip import IMAGE_MEAN, IMAGE_SD, resample_frame_positions, with_frames
 from ..weights.checkpoint import digest, load_into, load_state, packaged, search_folders
 from ..weights.hub_folder import (

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..artifacts.formats import readable
+from ..artifacts.files import readable
 from .ctrgcn import convert_ctrgcn as convert_ctrgcn
 from .torch_file import MOST_EMPTY, Made, StoredTensor, TorchFile
 

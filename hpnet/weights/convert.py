@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..artifacts.formats import writing
+from ..artifacts.files import writing
 from ..core.skeleton import from_tree
 from ..estimate import networks
 from ..models.build import build

@@ -17,7 +17,7 @@ from unittest import mock
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from ..artifacts.formats import read_json
+from ..artifacts.files import read_json
 from .checkpoint import ASSETS, PACKAGED_NAMES, search_folders
 
 CONFIG = "config.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,27 +16,38 @@ import yaml
 from click.testing import CliRunner
 
 from hpnet.ablate import plan, running, writing
-from hpnet.ablate.fit import Project, fit
+from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.params import Params, validate
+from hpnet.project import dvc_yaml
+from hpnet.project.folder import Project
+from hpnet.project.graph import needed
+from hpnet.work.identity import Code
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = Params().model_dump(mode="json")
-REAL = plan.read_graph(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
-HERE = {number: fit(table, Project(DEFAULTS, REAL)) for number, table in TABLES.items()}
+REAL = dvc_yaml.read(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+HERE = {number: fit(table, Setup(DEFAULTS, REAL)) for number, table in TABLES.items()}
 """The tables in a project of the mannequins with every parameter at its default."""
+
+AS_IT_IS = plan.Experiment((), STREAMS)
+
+
+def study_of(folder: Path) -> running.Study:
+    """The project of the mannequins with every parameter at its default, in a folder where nothing has run."""
+    return running.Study(Project(folder), DEFAULTS, REAL, {}, folder)
 
 
 def stages_run(table: int, **first: Any) -> dict[str, tuple[str, ...]]:
     """What each experiment of a table runs, after the project itself has been run."""
-    digests: dict[str, str] = {}
-    known = set(plan.signatures(REAL, DEFAULTS, digests).values())
+    study = study_of(Path())
     wanted = plan.experiments([HERE[table]], DEFAULTS, [DEFAULTS["train"]["seed"]], **first)
-    return {item.experiment.text: item.runs for item in plan.plan(wanted, REAL, DEFAULTS, digests, known, {})}
+    known = study.signatures(AS_IT_IS).values()
+    return {item.experiment.text: item.runs for item in plan.plan(wanted, REAL, study.signatures, known, {})}
 
 
 # --- the tables as data ---------------------------------------------------------------------------------------------
@@ -103,25 +115,27 @@ def test_extra_rows_wait_for_full() -> None:
 
 def test_a_row_states_what_its_table_is_about_and_the_rest_is_the_projects() -> None:
     other = plan.apply(DEFAULTS, {"pool.kind": "pose2d", "pool.operator": "max", "detect.enabled": False})
-    wanted = plan.experiments([fit(TABLES[4], Project(other, REAL))], other, [1])
+    wanted = plan.experiments([fit(TABLES[4], Setup(other, REAL))], other, [1])
     texts = [one.text for one in wanted]
     assert "pool.kind=pooled" in texts
     assert "as in params.yaml" in texts
     assert not [text for text in texts if "operator" in text or "detect" in text]
 
 
-def test_signatures_follow_files_parameters_and_what_lies_upstream() -> None:
-    before = plan.signatures(REAL, DEFAULTS, {"hpnet/pool/pooling.py": "1"})
-    after = plan.signatures(REAL, DEFAULTS, {"hpnet/pool/pooling.py": "2"})
-    changed = {name for name in REAL if before[name] != after[name]}
-    listed = {name for name, stage in REAL.items() if "hpnet/pool/pooling.py" in stage.deps}
-    assert listed <= changed
-    assert "data" not in changed
-    assert all(name in listed or set(plan.upstream(REAL[name], REAL)) & changed for name in changed)
+def test_signatures_follow_code_parameters_and_what_lies_upstream() -> None:
+    codes = dict.fromkeys((stage.code for stage in REAL.values()), "1")
+    before = plan.signatures(REAL, DEFAULTS, {}, codes)
+    after = plan.signatures(REAL, DEFAULTS, {}, codes | {"pool": "2"})
+    assert {name for name in REAL if before[name] != after[name]} == {
+        "pool", *(f"train@{stream}" for stream in STREAMS), "fuse", "report",
+    }  # fmt: skip
+    other = plan.signatures(REAL, plan.apply(DEFAULTS, {"train.topology.graph.model": "gcn"}), {}, codes)
+    assert before["code"] != other["code"]
+    assert before["train@hpnet"] == other["train@hpnet"], "what `code` reads is no part of another's signature"
 
 
 def test_the_lock_counts_only_while_it_is_true() -> None:
-    stages = plan.read_graph({"stages": {
+    stages = dvc_yaml.read({"stages": {
         "a": {"cmd": "a", "deps": ["code.py"], "params": ["x"], "outs": ["artifacts/a"]},
         "b": {"cmd": "b", "deps": ["artifacts/a"], "outs": ["artifacts/b"]},
     }})  # fmt: skip
@@ -131,15 +145,23 @@ def test_the_lock_counts_only_while_it_is_true() -> None:
         "b": {"deps": [{"path": "artifacts/a", "md5": "aa.dir"}], "outs": [{"path": "artifacts/b", "md5": "bb"}]},
     }}  # fmt: skip
     whole = frozenset({"aa.dir", "bb"})
-    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, whole) == {"a", "b"}
-    assert plan.locked(lock, stages, {"x": 2}, {"code.py": "1"}, whole) == set()
-    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "2"}, whole) == set()
-    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, frozenset({"aa.dir"})) == {"a"}
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, {}, whole) == {"a", "b"}
+    assert plan.locked(lock, stages, {"x": 2}, {"code.py": "1"}, {}, whole) == set()
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "2"}, {}, whole) == set()
+    assert plan.locked(lock, stages, {"x": 1}, {"code.py": "1"}, {}, frozenset({"aa.dir"})) == {"a"}
+
+
+def test_the_lock_counts_only_while_the_code_is_the_same() -> None:
+    stages = dvc_yaml.read({"stages": {"a": {"deps": ["code/a.txt"], "outs": ["artifacts/a"]}}})
+    md5 = hashlib.md5(b"1234\n").hexdigest()
+    lock = {"stages": {"a": {"deps": [{"path": "code/a.txt", "md5": md5}], "outs": []}}}
+    assert plan.locked(lock, stages, {}, {}, {"a": "1234"}) == {"a"}
+    assert plan.locked(lock, stages, {}, {}, {"a": "5678"}) == set()
 
 
 def test_a_circle_is_refused() -> None:
     with pytest.raises(ValueError, match="depend on each other"):
-        plan.read_graph({"stages": {"a": {"deps": ["y"], "outs": ["x"]}, "b": {"deps": ["x"], "outs": ["y"]}}})
+        dvc_yaml.read({"stages": {"a": {"deps": ["y"], "outs": ["x"]}, "b": {"deps": ["x"], "outs": ["y"]}}})
 
 
 def test_order_by_value_and_durations() -> None:
@@ -290,6 +312,13 @@ def test_claims_of_earlier_tables_stay_in_the_papers_order(tmp_path: Path) -> No
 
 # --- through DVC ----------------------------------------------------------------------------------------------------
 
+WRITES_CODE = """
+import os, pathlib, shutil, sys
+if sys.argv[1] == "code":
+    pathlib.Path("code").mkdir(exist_ok=True)
+    pathlib.Path("code/pool.txt").write_text(pathlib.Path(os.environ["HPNET_TEST_DIGEST"]).read_text() + "\\n")
+    sys.exit()
+"""
 STEP = """
 import pathlib, shutil, sys, yaml
 name = sys.argv[1]
@@ -384,6 +413,39 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     assert params["pool"]["region"] == 1, "the project's own parameters must stay"
 
 
+def test_after_an_upgrade_the_tables_of_the_old_code_are_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a project of `hpnet init`: DVC cannot see the package, and the files in code/ are outputs of a stage."""
+    make_graph(tmp_path)
+    graph = yaml.safe_load((tmp_path / "dvc.yaml").read_text())
+    code = f"{sys.executable} step.py code"
+    graph["stages"]["code"] = {"cmd": code, "always_changed": True, "outs": [{"code/pool.txt": {"cache": False}}]}
+    graph["stages"]["pool"]["deps"].append("code/pool.txt")
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(graph))
+    (tmp_path / "step.py").write_text(f"{WRITES_CODE}{(tmp_path / 'step.py').read_text()}")
+    upgraded = ["1" * 32]
+    monkeypatch.setattr(Code, "digest", lambda self: upgraded[0])
+
+    def upgrade(digest: str) -> None:
+        upgraded[0] = digest
+        (tmp_path / "digest.txt").write_text(digest)
+
+    upgrade("1" * 32)
+    monkeypatch.setenv("HPNET_TEST_DIGEST", str(tmp_path / "digest.txt"))
+    dvc(tmp_path, "repro", "-q")
+    assert ablate(tmp_path, "table9", "--bootstrap", "50").exit_code == 0
+    assert "nothing to run" in ablate(tmp_path, "table9", "--plan").output
+    ran = len(calls(tmp_path))
+    upgrade("2" * 32)
+    planned = ablate(tmp_path, "table9", "--plan").output
+    assert "runs pool" in planned
+    assert "3 experiments" in planned
+    assert ablate(tmp_path, "table9", "--bootstrap", "50").exit_code == 0
+    assert sorted(calls(tmp_path)[ran:]) == ["pool 1", "pool 3", "pool 5"]  # which write what they wrote before
+    assert "nothing to run" in ablate(tmp_path, "table9", "--plan").output
+
+
 def test_a_failure_keeps_the_rest_and_the_same_command_goes_on(tmp_path: Path) -> None:
     make_graph(tmp_path, broken="yes")
     result = ablate(tmp_path, "table9", "--bootstrap", "50")
@@ -428,38 +490,38 @@ def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
 def test_a_budget_lets_an_untimed_experiment_start_and_learns_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
+    study = study_of(tmp_path)
     wanted = plan.experiments([HERE[9]], DEFAULTS, [1])
     started: list[str] = []
 
-    def run(bench: running.Bench, experiment: plan.Experiment, *rest: Any) -> dict[str, Any]:
+    def run(study: running.Study, experiment: plan.Experiment, *rest: Any) -> dict[str, Any]:
         started.append(experiment.text)
         return {"seconds": {"train hpj": 40.0, "train hpnet": 40.0} if experiment.overrides else {}}
 
     monkeypatch.setattr(running, "run_experiment", run)
-    known = set(plan.signatures(REAL, DEFAULTS, {}).values())
-    planned = plan.plan(wanted, REAL, DEFAULTS, {}, known, {"pool": 1.0})
-    left = running.run_all(bench, planned, budget=60)
+    known = study.signatures(AS_IT_IS).values()
+    planned = plan.plan(wanted, REAL, study.signatures, known, {"pool": 1.0})
+    left = running.run_all(study, planned, budget=60)
     assert started == ["as in params.yaml", "pool.region=3"]
     assert [item.experiment.text for item in left] == ["pool.region=5"]
     started.clear()
-    assert len(running.run_all(bench, planned[1:], budget=0)) == 2
+    assert len(running.run_all(study, planned[1:], budget=0)) == 2
     assert not started
 
 
 def test_times_of_experiments_are_known_times(tmp_path: Path) -> None:
-    bench = running.Bench(tmp_path, DEFAULTS, REAL, {}, tmp_path)
-    (bench.folder / "abc").mkdir(parents=True)
-    (bench.folder / "abc" / "result.json").write_text('{"seconds": {"pool": 5, "train hpj": 6}}')
+    study = study_of(tmp_path)
+    (study.folder / "abc").mkdir(parents=True)
+    (study.folder / "abc" / "result.json").write_text('{"seconds": {"pool": 5, "train hpj": 6}}')
     (tmp_path / ".work" / "seconds.json").write_text('{"train hpj": 7}')
-    assert running.seconds_known(bench) == {"pool": 5, "train hpj": 7}
+    assert running.seconds_known(study) == {"pool": 5, "train hpj": 7}
 
 
 def test_tables_whose_times_are_unknown_are_not_taken_for_free() -> None:
     def order(seconds: dict[str, float]) -> list[int]:
-        bench = running.Bench(Path(), DEFAULTS, REAL, {}, Path())
-        known = frozenset(plan.signatures(REAL, DEFAULTS, {}).values())
-        session = Session(bench, DEFAULTS, (1,), False, known, seconds)
+        study = study_of(Path())
+        known = frozenset(study.signatures(AS_IT_IS).values())
+        session = Session(study, DEFAULTS, (1,), False, known, seconds)
         return [table.number for table in session.ordered([HERE[15], HERE[9], HERE[10]])]
 
     assert order({}) == order({"pool": 2.0}) == [10, 9, 15]
@@ -471,5 +533,5 @@ def test_wrong_usage(tmp_path: Path) -> None:
     assert isinstance(missing.exception, FileNotFoundError)
     assert "dvc.yaml is missing" in str(missing.exception)
     with pytest.raises(ValueError, match="no stage 'train@x'"):
-        plan.needed(["train@x"], REAL)
+        needed(["train@x"], REAL)
     assert running.SHARED_WORK

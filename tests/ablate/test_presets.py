@@ -10,17 +10,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from hpnet.ablate import plan, running
-from hpnet.ablate.fit import Project, fit
+from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import PaperTable
 from hpnet.ablate.tables import TABLES
-from hpnet.artifacts.formats import Clips, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
 from hpnet.data.protocols import class_table
-from hpnet.params import load_params, validate
+from hpnet.params import validate
 from hpnet.project import presets
+from hpnet.project.folder import Project
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from tests.project.test_init import needed, videos
@@ -52,7 +53,7 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Preset -> its project, with stand-ins for the data."""
 
     @cache
-    def make(name: str) -> Project:
+    def make(name: str) -> Setup:
         root = tmp_path_factory.mktemp(name)
         make_project(root / "p", name, **needed(name, root))
         return read_project(root / "p")
@@ -60,19 +61,18 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make
 
 
-def read_project(folder: Path) -> Project:
-    raw = yaml.safe_load((folder / "params.yaml").read_text())
-    graph = plan.read_graph(yaml.safe_load((folder / "dvc.yaml").read_text()), raw)
-    return Project(load_params(folder / "params.yaml").model_dump(mode="json"), graph)
+def read_project(folder: Path) -> Setup:
+    project = Project(folder)
+    return Setup(project.read_params().model_dump(mode="json"), project.read_stages())
 
 
-def changed(project: Project, **values: Any) -> Project:
+def changed(project: Setup, **values: Any) -> Setup:
     """The project with other parameters; '__' stands for a dot."""
     overrides = {name.replace("__", "."): value for name, value in values.items()}
-    return Project(plan.apply(project.params, overrides), project.stages)
+    return Setup(plan.apply(project.params, overrides), project.stages)
 
 
-def own_overrides(table: PaperTable, project: Project) -> list[list[dict[str, Any]]]:
+def own_overrides(table: PaperTable, project: Setup) -> list[list[dict[str, Any]]]:
     """Of every row that can be run, what its settings change of the project."""
     return [
         [{name: json.loads(text) for name, text in plan.normal(one, project.params, 1)} for one in row.settings]
@@ -116,7 +116,8 @@ def test_every_row_is_planned_on_the_projects_own_data_or_has_a_reason(
             assert params.pool.region <= params.estimate.window
         if "data" in project.stages and own != "folder" and "data.protocol" not in values:
             assert len(class_table(params.data.protocol)) == len(class_table(own))
-    plan.plan(planned, project.stages, project.params, {}, set(), {})
+    study = running.Study(Project(), dict(project.params), dict(project.stages), {}, Path())
+    plan.plan(planned, study.stages, study.signatures, set(), {})
     for claim in table.claims:
         assert max(claim.worse, claim.better) < len(table.rows)
     assert len({(row.labels, row.measure) for row in table.rows}) == len(table.rows)
@@ -154,7 +155,7 @@ def test_the_standard_row_is_the_project_itself(preset: str, project_of: Any) ->
         ("nw-ucla", 17, set()),
     ],
 )
-def test_tables_of_benchmarks_take_the_protocols_of_the_same_data_when_all_are_asked_for(
+def test_tables_of_studymarks_take_the_protocols_of_the_same_data_when_all_are_asked_for(
     preset: str, number: int, protocols: set[str], project_of: Any
 ) -> None:
     project = project_of(preset)
@@ -166,11 +167,11 @@ def test_tables_of_benchmarks_take_the_protocols_of_the_same_data_when_all_are_a
     assert named == [set(), protocols]
 
 
-def test_papers_numbers_stand_beside_the_same_benchmark_alone(project_of: Any) -> None:
+def test_papers_numbers_stand_beside_the_same_studymark_alone(project_of: Any) -> None:
     table = fit(TABLES[17], project_of("ntu60-xview"))
     for row in table.rows:
         if not row.unavailable and row.paper is not None:
-            assert row.benchmark.startswith("ntu60")
+            assert row.studymark.startswith("ntu60")
         if row.unavailable:
             assert "NTU RGB+D 120" in row.unavailable
     mine = fit(TABLES[13], project_of("folder"))
@@ -188,7 +189,7 @@ def test_mannequins_under_another_protocol_are_the_project_itself(project_of: An
         assert not [one for one in planned if "data.protocol" in one.values]
     own = row_named(fit(TABLES[13], project), "this project (mannequin-xview)", "W/ Human Detector")
     assert (own.paper, own.extra) == (None, False)
-    views = [row for row in fit(TABLES[17], project).rows if row.benchmark == "ntu60-xview"]
+    views = [row for row in fit(TABLES[17], project).rows if row.studymark == "ntu60-xview"]
     assert not any(row.extra or row.differs for row in views)
 
 
@@ -286,11 +287,11 @@ def test_an_experiment_in_a_folder_project_keeps_the_folders_actions(tmp_path: P
     names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(4))
     make_project(tmp_path / "p", "folder", videos=videos(tmp_path / "p" / "videos", names))
     with inside(tmp_path / "p"):
-        bench = running.open_bench(Path())
+        study = running.open_study(Path())
         project = read_project(Path())
         wanted = plan.experiments([fit(TABLES[5], project)], project.params, [1])
         assert [one.text for one in wanted] == ["pool.kind=pose2d", "as in params.yaml"]
-        place = running.prepare(bench, wanted[0])
+        place = running.prepare(study, wanted[0])
     with inside(place):
         hpnet("data", "--workers", "1")
     assert Clips.load(place / "artifacts" / "data").class_names == ["clap", "wave"]
@@ -302,8 +303,8 @@ def test_new_videos_make_old_results_old(tmp_path: Path) -> None:
     signed = []
     for extra in ("wave/a.mp4", "wave/new.mp4"):
         videos(folder, (extra,))
-        bench = running.open_bench(tmp_path / "p")
-        signed.append(bench.signatures(plan.Experiment((), ("hpj",)))["data"])
+        study = running.open_study(tmp_path / "p")
+        signed.append(study.signatures(plan.Experiment((), ("hpj",)))["data"])
     assert signed[0] != signed[1]
 
 
@@ -314,12 +315,12 @@ def test_a_workspace_reads_the_projects_table_and_refuses_paths_that_lead_out(tm
     table.write_text("\n".join(["video,action", *(f"{name},{'ab'[n % 2]}" for n, name in enumerate(names))]))
     make_project(tmp_path / "p", "folder", videos=folder, table=table)
     base = plan.Experiment((), ("hpj",))
-    place = running.prepare(running.open_bench(tmp_path / "p"), base)
+    place = running.prepare(running.open_study(tmp_path / "p"), base)
     assert (place / "t.csv").read_text() == table.read_text()
     assert (place / "clips" / "0.mp4").is_file()
     shrink(tmp_path / "p", {"data": {"videos": "../clips"}})
     with pytest.raises(ValueError, match=r"\.\./clips leads out of the project .*: give it as an absolute path"):
-        running.prepare(running.open_bench(tmp_path / "p"), base)
+        running.prepare(running.open_study(tmp_path / "p"), base)
 
 
 def test_table_4_of_imported_poses(tmp_path: Path) -> None:

@@ -6,26 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpnet.artifacts.formats import (
-    BOX_COLUMNS,
-    Boxes,
-    ClipPoses,
-    Clips,
-    FeatureMeta,
-    Features,
-    PersonFrames,
-    PoseMeta,
-    PoseStore,
-    Scores,
-    TrainedFeatures,
-)
+from hpnet.artifacts.boxes import BOX_COLUMNS, Boxes
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.skeleton import COCO17
 
 
 def clip_table(*clip_ids: str, **columns: object) -> pd.DataFrame:
     base = {
-        "path": "x.mp4", "label": 0, "subject": "1", "camera": 1, "setup": 1, "repetition": 1, "split": "train",
-        "width": 64, "height": 48, "fps": 12.0, "frames": 3, "error": "",
+        "path": "x.mp4", "label": 0, "subject": "1", "source": "1", "camera": 1, "setup": 1, "repetition": 1,
+        "split": "train", "width": 64, "height": 48, "fps": 12.0, "frames": 3, "error": "",
     }  # fmt: skip
     return pd.DataFrame([{"clip_id": c, **base, **columns} for c in clip_ids])
 

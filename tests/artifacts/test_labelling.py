@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from hpnet.artifacts.formats import LABELLING, Clips, Labelling, Scores, model_labelling, read_json, write_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json, write_json
+from hpnet.artifacts.labelling import LABELLING, Labelling, model_labelling
+from hpnet.artifacts.scores import Scores
 from hpnet.fuse.fusion import fuse
 from hpnet.stages.cli import cli
 from tests.trained import hpnet, inside, shared_project

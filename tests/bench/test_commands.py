@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpnet.artifacts.formats import Clips
+from hpnet.artifacts.clips import Clips
 from hpnet.bench import commands
 from tests.trained import hpnet, inside, shared_project
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hpnet.artifacts.formats import ClipPoses, Features
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.poses import ClipPoses
 from hpnet.bench import extract, scale
 from hpnet.bench.plain import PlainExtractor
 from hpnet.estimate.estimator import PoseEstimator

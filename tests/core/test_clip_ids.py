@@ -10,18 +10,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import (
-    BOX_COLUMNS,
-    CLIP_COLUMNS,
-    Boxes,
-    Clips,
-    Features,
-    PoseMeta,
-    PoseStore,
-    Scores,
-    TrainedFeatures,
-    write_json,
-)
+from hpnet.artifacts.boxes import BOX_COLUMNS, Boxes
+from hpnet.artifacts.clips import CLIP_COLUMNS, Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import write_json
+from hpnet.artifacts.poses import PoseMeta, PoseStore
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.clip_ids import check_clip_ids, clip_id_fault, path_inside, refuse_alike
 from hpnet.core.csv_text import read_csv_text, write_csv
 from hpnet.core.skeleton import COCO17
@@ -100,18 +95,18 @@ def test_a_file_named_after_a_clip_stays_in_its_folder_or_is_refused(tmp_path: P
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PATHS, min_size=1, max_size=4, unique=True), TEXT)
 def test_a_clip_table_reads_back_equal_or_is_refused(tmp_path: Path, names: list[str], text: str) -> None:
-    values = {"clip_id": names, "path": text, "label": 0, "subject": text, "camera": 0, "setup": 0, "repetition": 0}
-    values |= {"split": "", "width": 1, "height": 1, "fps": 1.5, "frames": 2, "error": text}
+    values = {"clip_id": names, "label": 0, "subject": text, "source": text, "camera": 0, "setup": 0, "repetition": 0}
+    values |= {"split": "", "path": text, "width": 1, "height": 1, "fps": 1.5, "frames": 2, "error": text}
     try:
         made = Clips(
-            pd.DataFrame(values, columns=list(CLIP_COLUMNS), dtype=object),
+            pd.DataFrame(values, dtype=object),
             pd.DataFrame({"label": [0], "name": [text], "prompt": [text]}, dtype=object),
         )
         made.save(tmp_path)
     except ValueError:
         return
     back = Clips.load(tmp_path)
-    for column in ("clip_id", "path", "subject", "error"):
+    for column in ("clip_id", "path", "subject", "source", "error"):
         assert back.table[column].tolist() == made.table[column].tolist()
     assert back.class_names == [text]
 
@@ -140,7 +135,7 @@ def test_names_that_look_the_same_are_one_too_many() -> None:
 
 
 def a_table(clip_id: str) -> pd.DataFrame:
-    values = dict.fromkeys(CLIP_COLUMNS, 0) | {"clip_id": clip_id, "path": "x", "split": "", "error": "", "subject": ""}
+    values = dict.fromkeys(CLIP_COLUMNS, 0) | {"clip_id": clip_id, "split": "", "subject": "", "source": ""}
     return pd.DataFrame([values])
 
 

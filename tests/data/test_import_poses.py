@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from hpnet.artifacts.formats import Clips, Features
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.core import poses, resampling
 from hpnet.core.skeleton import COCO17, NTU25, UCLA20, Skeleton
 from hpnet.data import kinect, pose3d, pyskl, ucla
 from hpnet.data.released import export_features, import_features, to_released
-from hpnet.pool import pooling
 from hpnet.stages.import_ import command
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -170,7 +171,7 @@ def test_kinect_becomes_features_and_clips(tmp_path: Path) -> None:
     assert index.valid[names[1]].tolist() == [True, True]
     assert not index.valid["S001C001P008R001A001"]
     first = features.array[index.row[names[0]]].astype(np.float32)
-    expected = pooling.resample(np.stack(moving(0.05)) - KINECT_BODY[0] - [0, 0, 3], 16)
+    expected = resampling.resample(np.stack(moving(0.05)) - KINECT_BODY[0] - [0, 0, 3], 16)
     np.testing.assert_allclose(first, expected, atol=2e-3)
 
 
@@ -396,11 +397,11 @@ def test_pyskl_poses_equal_our_own_normalisation(tmp_path: Path) -> None:
     joints = annotations[1]["keypoint"].astype(np.float32).swapaxes(0, 1)
     valid = np.ones((9, 2), bool)
     valid[3:5, 1] = False
-    expected = pooling.pose2d(joints, annotations[1]["keypoint_score"].swapaxes(0, 1), valid, COCO17)
+    expected = poses.pose2d(joints, annotations[1]["keypoint_score"].swapaxes(0, 1), valid, COCO17)
     rows = features.index[features.index.clip_id == NTU[1]].row.to_numpy()
     assert len(rows) == 2
     np.testing.assert_allclose(features.array[rows[0]], expected[:, 0], atol=2e-3)
-    np.testing.assert_allclose(features.array[rows[1]], pooling.fill_gaps(expected[:, 1], valid[:, 1]), atol=2e-3)
+    np.testing.assert_allclose(features.array[rows[1]], resampling.fill_gaps(expected[:, 1], valid[:, 1]), atol=2e-3)
 
 
 def test_pyskl_without_protocol_uses_the_files_own_splits(tmp_path: Path) -> None:

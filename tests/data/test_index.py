@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hpnet.artifacts.formats import Clips, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json
 from hpnet.core.video import write_video
-from hpnet.data.index import failures, find_videos, index_folder
+from hpnet.data.index import index_folder
 from hpnet.data.params import DataParams
 from hpnet.data.table import BEGINNING, copies
+from hpnet.data.walk import find_videos
 from hpnet.stages.data import command
 
 
@@ -56,7 +58,7 @@ def test_unreadable_files_keep_their_row_and_their_reason(folder: Path) -> None:
     (folder / "wave" / "zero.mp4").write_bytes(b"")
     whole = (folder / "wave" / "0.mp4").read_bytes()
     (folder / "wave" / "half.mp4").write_bytes(whole[: len(whole) // 2])
-    found = failures(index_folder(folder, params()))
+    found = index_folder(folder, params()).failures()
     assert found["wave/zero"] == "file is empty (0 bytes)"
     assert set(found) == {"wave/zero", "wave/half"}
 

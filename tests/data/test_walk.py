@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import Clips
+from hpnet.artifacts.clips import Clips
 from hpnet.core.video import VIDEO_SUFFIXES, write_video
 from hpnet.data.folders import read_layout, split_name
 from hpnet.data.holdout import by_source, hold_out_order, sizes
@@ -323,7 +323,7 @@ def test_every_action_is_tested_where_its_sources_allow(seed: int) -> None:
     assert of["wave"] == of["kick"] == of["clap"] == {"train", "val", "test"}
     assert of["jump"] == {"train", "test"}
     assert of["sit"] == {"train"}
-    assert 3 <= found.subject[found.class_name == "wave"][found.split == "test"].nunique() <= 5
+    assert 3 <= found.source[found.class_name == "wave"][found.split == "test"].nunique() <= 5
 
 
 def test_people_who_do_everything_are_split_as_before() -> None:
@@ -332,8 +332,8 @@ def test_people_who_do_everything_are_split_as_before() -> None:
     found = split_table(table_of(pairs), seed=7)
     order = hold_out_order(people, 7)
     tests, vals = sizes(20, 0.15, 0.2)
-    assert set(found.subject[found.split == "test"]) == set(order[:tests])
-    assert set(found.subject[found.split == "val"]) == set(order[tests : tests + vals])
+    assert set(found.source[found.split == "test"]) == set(order[:tests])
+    assert set(found.source[found.split == "val"]) == set(order[tests : tests + vals])
 
 
 def test_a_video_of_unknown_source_is_its_own() -> None:

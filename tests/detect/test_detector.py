@@ -15,7 +15,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hpnet.artifacts.formats import Boxes, PersonFrames, read_json
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.frames import PersonFrames
 from hpnet.core.metrics import iou_matrix
 from hpnet.core.video import write_video
 from hpnet.detect.detector import (

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hpnet.artifacts.formats import Boxes, ClipPoses, PoseStore, read_json
+from hpnet.artifacts.boxes import Boxes
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.poses import ClipPoses, PoseStore
 from hpnet.core.geometry import apply_affine, crop_affine
 from hpnet.core.video import VideoError, write_video
 from hpnet.estimate import networks

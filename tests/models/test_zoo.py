@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hpnet.artifacts.formats import FeatureMeta
+from hpnet.artifacts.features import FeatureMeta
 from hpnet.core.choices import load
 from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, Skeleton, from_tree
 from hpnet.models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS

@@ -4,7 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.artifacts.formats import ClipPoses, Features, PoseMeta, PoseStore
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from hpnet.core import poses, resampling
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.released import export_features, to_released
 from hpnet.pool import pooling
@@ -38,12 +40,12 @@ def test_region_larger_than_the_window_names_the_parameter():
 def test_resampling_is_linear_interpolation_without_aligned_corners(count, frames):
     series = np.random.default_rng(count).standard_normal((count, 3)).astype(np.float32)
     expected = torch.nn.functional.interpolate(torch.from_numpy(series.T[None]), size=frames, mode="linear")[0].T
-    np.testing.assert_allclose(pooling.resample(series, frames), expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(resampling.resample(series, frames), expected.numpy(), atol=1e-5)
 
 
 def test_released_features_are_16_frames_resampled_so_to_64():
     released = golden.load("pooling")["over_time"].transpose(1, 0, 2).reshape(64, -1).astype(np.float64)
-    weights = pooling.resample(np.eye(16), 64).astype(np.float64)  # (64, 16): resampling is linear
+    weights = resampling.resample(np.eye(16), 64).astype(np.float64)  # (64, 16): resampling is linear
     frames = np.linalg.lstsq(weights, released, rcond=None)[0]  # 64 equations for each 16 frames: they agree or not
     np.testing.assert_allclose(weights @ frames, released, rtol=0, atol=1e-4)
     assert np.abs(np.diff(frames, axis=0)).mean() > 1  # they move: another resampling does not fit by chance
@@ -51,20 +53,20 @@ def test_released_features_are_16_frames_resampled_so_to_64():
 
 def test_same_length_is_the_same():
     series = np.random.default_rng(0).standard_normal((24, 17, 3)).astype(np.float32)
-    np.testing.assert_array_equal(pooling.resample(series, 24), series)
+    np.testing.assert_array_equal(resampling.resample(series, 24), series)
 
 
 def test_nothing_to_resample_is_an_error():
     with pytest.raises(ValueError, match="0 frames"):
-        pooling.resample(np.zeros((0, 3)), 4)
+        resampling.resample(np.zeros((0, 3)), 4)
 
 
 def test_gaps_are_bridged_and_never_zero():
     series = np.array([[9.0], [1.0], [99.0], [99.0], [4.0], [7.0]])
     valid = np.array([False, True, False, False, True, False])
-    assert pooling.fill_gaps(series, valid)[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
-    assert pooling.person_features(series, valid, 3).min() >= 1
-    assert pooling.person_features(series, np.zeros(6, bool), 3).tolist() == [[0], [0], [0]]
+    assert resampling.fill_gaps(series, valid)[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
+    assert resampling.person_features(series, valid, 3).min() >= 1
+    assert resampling.person_features(series, np.zeros(6, bool), 3).tolist() == [[0], [0], [0]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,7 +76,7 @@ def test_gaps_are_filled_by_linear_interpolation(seed):
     valid = rng.random(12) < 0.5
     valid[rng.integers(12)] = True
     known = np.flatnonzero(valid)
-    filled = pooling.fill_gaps(series, valid)
+    filled = resampling.fill_gaps(series, valid)
     for v, c in np.ndindex(3, 2):
         expected = np.interp(np.arange(12), known, series[known, v, c])
         np.testing.assert_allclose(filled[:, v, c], expected, atol=1e-5)
@@ -82,8 +84,8 @@ def test_gaps_are_filled_by_linear_interpolation(seed):
 
 def test_parity_smears_zeros():
     series, valid = np.full((4, 1), 8.0), np.array([True, False, True, True])
-    assert pooling.person_features(series, valid, 4, smear_zeros=True)[:, 0].tolist() == [8, 0, 8, 8]
-    assert 0 < pooling.person_features(series, valid, 7, smear_zeros=True)[1, 0] < 8
+    assert resampling.person_features(series, valid, 4, smear_zeros=True)[:, 0].tolist() == [8, 0, 8, 8]
+    assert 0 < resampling.person_features(series, valid, 7, smear_zeros=True)[1, 0] < 8
 
 
 def _walk():
@@ -94,8 +96,8 @@ def _walk():
 def test_pose2d_does_not_depend_on_place_or_size_in_the_frame():
     keypoints, scores = _walk()
     valid = np.ones((6, 2), bool)
-    reference = pooling.pose2d(keypoints, scores, valid, COCO17)
-    moved = pooling.pose2d(keypoints * 2.5 + np.array([40, -7]), scores, valid, COCO17)
+    reference = poses.pose2d(keypoints, scores, valid, COCO17)
+    moved = poses.pose2d(keypoints * 2.5 + np.array([40, -7]), scores, valid, COCO17)
     np.testing.assert_allclose(moved, reference, atol=1e-4)
     np.testing.assert_array_equal(reference[..., 2], scores)
 
@@ -115,7 +117,7 @@ def test_pose2d_by_hand(size_px, first, frames_seen):
     left, right = COCO17.joints.index("left_hip"), COCO17.joints.index("right_hip")
     origin = [np.median([(k[left, axis] + k[right, axis]) / 2 for k in seen]) for axis in (0, 1)]
     extent = np.median([max(np.ptp(k[:, 0]), np.ptp(k[:, 1])) for k in seen])
-    features = pooling.pose2d(keypoints, scores, valid, COCO17)
+    features = poses.pose2d(keypoints, scores, valid, COCO17)
     assert features.shape == (5, 2, 17, 3)
     for t, m, v in np.ndindex(5, 2, 17):
         expected = [(keypoints[t, m, v, axis] - origin[axis]) / max(extent, 1) for axis in (0, 1)]
@@ -125,7 +127,7 @@ def test_pose2d_by_hand(size_px, first, frames_seen):
 
 def test_pose2d_of_a_skeleton_without_hips_starts_at_the_middle_of_all_joints():
     hand = np.random.default_rng(5).uniform(0, 50, (1, 1, 21, 2)).astype(np.float32)
-    features = pooling.pose2d(hand, np.ones((1, 1, 21), np.float32), np.ones((1, 1), bool), HAND21)
+    features = poses.pose2d(hand, np.ones((1, 1, 21), np.float32), np.ones((1, 1), bool), HAND21)
     np.testing.assert_allclose(features[..., :2].mean((0, 1, 2)), 0, atol=1e-5)
     assert np.ptp(features[0, 0, :, :2], axis=0).max() == pytest.approx(1)
 
@@ -135,7 +137,7 @@ def test_pose2d_keeps_motion_and_the_distance_between_people():
     valid = np.ones((6, 2), bool)
     apart = keypoints.copy()
     apart[:, 1] += [300, 0]
-    near, far = (pooling.pose2d(k, scores, valid, COCO17) for k in (keypoints, apart))
+    near, far = (poses.pose2d(k, scores, valid, COCO17) for k in (keypoints, apart))
     assert (far[:, 1, :, 0] - near[:, 1, :, 0]).min() > 1
     np.testing.assert_allclose(far[:, 0], near[:, 0], atol=1e-5)
     steps = np.diff(near[:, 0, 0, :2], axis=0)
@@ -144,9 +146,9 @@ def test_pose2d_keeps_motion_and_the_distance_between_people():
 
 def test_pose2d_without_people_and_without_hips():
     keypoints, scores = _walk()
-    assert not pooling.pose2d(keypoints, scores, np.zeros((6, 2), bool), COCO17).any()
+    assert not poses.pose2d(keypoints, scores, np.zeros((6, 2), bool), COCO17).any()
     hands = np.random.default_rng(0).uniform(0, 9, (1, 1, 21, 2))
-    assert np.isfinite(pooling.pose2d(hands, np.ones((1, 1, 21)), np.ones((1, 1), bool), HAND21)).all()
+    assert np.isfinite(poses.pose2d(hands, np.ones((1, 1, 21)), np.ones((1, 1), bool), HAND21)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,7 +169,7 @@ def test_pose2d_with_every_joint_seen_is_the_plain_formula_to_the_last_bit(seed,
     expected[..., :2] = (keypoints - origin) / max(extent, 1.0)
     expected[..., 2] = scores
     expected[~valid] = 0
-    np.testing.assert_array_equal(pooling.pose2d(keypoints, scores, valid, skeleton), expected)
+    np.testing.assert_array_equal(poses.pose2d(keypoints, scores, valid, skeleton), expected)
 
 
 @pytest.mark.filterwarnings("error")
@@ -178,10 +180,10 @@ def test_pose2d_leaves_joints_with_score_0_out_wherever_they_lie():
     hidden[2, 0] = True  # nothing of this person was seen
     scores[hidden] = 0
     valid = np.ones((6, 2), bool)
-    here, there = (pooling.pose2d(np.where(hidden[..., None], x, keypoints), scores, valid, COCO17) for x in (0, 1e5))
+    here, there = (poses.pose2d(np.where(hidden[..., None], x, keypoints), scores, valid, COCO17) for x in (0, 1e5))
     np.testing.assert_array_equal(here, there)
     assert not here[2, 0].any()
-    assert pooling.people_seen(scores, valid).sum() == 11
+    assert poses.people_seen(scores, valid).sum() == 11
     seen = here[3, 1][~hidden[3, 1]]
     np.testing.assert_allclose(here[3, 1][hidden[3, 1]], [[*seen[:, :2].mean(0), 0]] * hidden[3, 1].sum(), atol=1e-5)
 
@@ -191,7 +193,7 @@ def test_pose2d_without_a_hip_ever_seen_starts_at_the_middle_of_what_was_seen():
     scores = scores + 0.01
     scores[..., 11:13] = 0
     keypoints[..., 11:13, :] = 5000
-    features = pooling.pose2d(keypoints[:1], scores[:1], np.ones((1, 2), bool), COCO17)
+    features = poses.pose2d(keypoints[:1], scores[:1], np.ones((1, 2), bool), COCO17)
     np.testing.assert_allclose(np.delete(features[0, 0, :, :2], [11, 12], 0).mean(0), 0, atol=1e-5)
 
 
@@ -215,7 +217,7 @@ def test_only_the_second_person_seen():
     keypoints, scores = _walk()
     valid = np.zeros((6, 2), bool)
     valid[2:, 1] = True
-    features = pooling.pose2d(keypoints, scores, valid, COCO17)
+    features = poses.pose2d(keypoints, scores, valid, COCO17)
     assert not features[:, 0].any()
     assert not features[:2].any()
     assert features[2:, 1].any()
@@ -280,7 +282,7 @@ def test_every_clip_has_a_row(store, tmp_path):
         assert not table.valid[clip_id, 0]
         assert not features.array[table.row[clip_id, 0]].any()
     clip = store.load("pair")
-    expected = pooling.resample(pooling.pool_windows(clip.windows["h2s3"], 3)[:, 1], 8)
+    expected = resampling.resample(pooling.pool_windows(clip.windows["h2s3"], 3)[:, 1], 8)
     np.testing.assert_allclose(features.array[table.row["pair", 1]], expected, rtol=1e-3)
     assert figures["clips"] == 5
     assert figures["persons"] == 4
@@ -305,7 +307,7 @@ def test_a_clip_of_paper_size_takes_a_quarter_of_the_released_file_and_keeps_its
     features = Features.load(tmp_path / "pool")
     assert figures["bytes_per_clip"] == features.array.nbytes <= 208_896
     assert isinstance(features.array, np.memmap)
-    exact = pooling.resample(seen[:, 0, :, 0, 0].astype(np.float32), 64)
+    exact = resampling.resample(seen[:, 0, :, 0, 0].astype(np.float32), 64)
     np.testing.assert_allclose(features.array[0], exact, rtol=1e-3, atol=1e-6)
 
 
@@ -341,7 +343,7 @@ def test_release_format(store, tmp_path):
 
 
 def test_command(store, tmp_path, monkeypatch):
-    from hpnet.artifacts.formats import read_json
+    from hpnet.artifacts.files import read_json
     from hpnet.stages.cli import main
 
     monkeypatch.chdir(tmp_path)

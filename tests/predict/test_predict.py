@@ -18,7 +18,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from hpnet.artifacts.formats import Clips, Scores, read_json, write_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.files import read_json, write_json
+from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.params import DetectParams
@@ -68,7 +70,7 @@ def refuse(video: str, reason: str) -> None:
 
 def test_frames_are_left_out_as_in_training(project: Path, tmp_path: Path) -> None:
     """With estimate.frames, a clip is predicted from the poses that the estimate stage gave the networks."""
-    from hpnet.artifacts.formats import PoseStore
+    from hpnet.artifacts.poses import PoseStore
     from hpnet.estimate.step import EstimateWork
     from hpnet.work.shards import ShardItem
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpnet.artifacts.formats import read_json
+from hpnet.artifacts.files import read_json
 from hpnet.core.skeleton import COCO_MIRROR
 from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams

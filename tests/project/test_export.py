@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from hpnet.artifacts.formats import FeatureMeta, Features
+from hpnet.artifacts.features import FeatureMeta, Features
 from hpnet.core.skeleton import COCO17
 from hpnet.project import export as onnx_export
 from hpnet.stages.export import command

@@ -20,11 +20,12 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from hpnet.artifacts.formats import Scores, read_json
-from hpnet.stages.common import locked_file
+from hpnet.artifacts.files import read_json
+from hpnet.artifacts.scores import Scores
 from hpnet.stages.train import command, epoch_log, seed_folder
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.loop import Clock
+from hpnet.work.locks import locked
 
 from .test_loop import SPLITS, make_clips, make_features
 from .test_stacked import of_one_person
@@ -135,7 +136,7 @@ def test_a_second_command_of_the_same_configuration_waits(project: Path) -> None
     (folder,) = Path(".work/train").iterdir()
     done: list[Result] = []
     second = threading.Thread(target=lambda: done.append(train("hpj", "--out", "second")))
-    with locked_file(folder / ".lock"):
+    with locked(folder / ".lock"):
         second.start()
         second.join(1)
         assert second.is_alive()

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from hpnet.artifacts.formats import Scores
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.params import validate
 from hpnet.train.datasets import labelled_clips

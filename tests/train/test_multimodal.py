@@ -13,7 +13,10 @@ import torch
 from accelerate import Accelerator
 from transformers import XCLIPModel
 
-from hpnet.artifacts.formats import Clips, FeatureMeta, Features, PersonFrames, Scores
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.models.xclip import reduced_config
 from hpnet.train.augmentation import Mixture

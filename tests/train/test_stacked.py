@@ -15,7 +15,9 @@ from accelerate.state import AcceleratorState
 from click.testing import CliRunner
 from torch import nn
 
-from hpnet.artifacts.formats import Clips, Features, read_json
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json
 from hpnet.models import TOPOLOGY_NETWORKS
 from hpnet.models.build import build
 from hpnet.stages.train import command

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hpnet.artifacts.formats import writing
+from hpnet.artifacts.files import writing
 from hpnet.detect import detector
 from hpnet.detect.detector import load_checkpoint, packaged_config, ultralytics, weights_digest
 from hpnet.detect.yolo_checkpoint import KINDS

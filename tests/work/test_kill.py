@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hpnet.artifacts.formats import read_json
+from hpnet.artifacts.files import read_json
 from hpnet.project.make import make_project
 from tests.trained import TINY, five_folders, merged, shrink
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..artifacts.formats import Scores
-from ..core.metrics import expected_calibration_error, reliability
-from .collect import Project
-from .figures import reliability_plot
-from .naming import STREAM_TITLES
-from .output import Files
-from .results import evaluated, softmax
-from .tables import Column, Table
+from ...core.metrics import expected_calibration_error, reliability
+from ..figures import reliability_plot
+from ..naming import STREAM_TITLES
+from ..results import evaluated, softmax
+from ..section import Given
+from ..tables import Column, Table
 
 BINS = 10
 
 
-def calibration_section(project: Project, test: Scores | None, kept: Files) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Calibration:
+    """What the template shows: the reliability diagram as SVG, and a table of every stream."""
+
+    lead: str
+    svg: str
+    table: Table
+
+
+def build(given: Given) -> Calibration | None:
     """Calibration of every stream and of the fused result; None without scores."""
-    parts = {STREAM_TITLES.get(name, name): evaluated(run.scores) for name, run in project.runs.items()}
-    parts["All streams, fused"] = test
+    parts = {STREAM_TITLES.get(name, name): evaluated(run.scores) for name, run in given.collected.runs.items()}
+    parts["All streams, fused"] = given.test
     rows: list[dict[str, Any]] = []
     drawn = None
     for name, scores in parts.items():
@@ -46,12 +54,13 @@ def calibration_section(project: Project, test: Scores | None, kept: Files) -> d
         Column("too", "Confidence − top-1", "points", "above zero: too sure of itself"),
     )
     word = "too sure" if rows[-1]["too"] > 0 else "not sure enough"
-    return {
-        "lead": (
+    diagram = reliability_plot(bars, "Reliability of the probabilities")
+    return Calibration(
+        lead=(
             f"{name}: the probability of the best class and how often it is right differ by {100 * error:.1f} points "
             f"on average, and it is {word} on the whole. A dot on the diagonal is a probability that can be "
             f"taken at its word; dots are as large as their share of the {int(np.sum(clips))} clips."
         ),
-        "svg": kept.figure("reliability", reliability_plot(bars, "Reliability of the probabilities")),
-        "table": kept.table(Table("calibration", "Calibration on the test split", columns, rows)),
-    }
+        svg=given.files.figure("reliability", diagram),
+        table=given.files.table(Table("calibration", "Calibration on the test split", columns, rows)),
+    )

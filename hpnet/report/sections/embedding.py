@@ -6,15 +6,15 @@ which no classifier makes; no network has to run.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .collect import Project
-from .figures import scatter_plot
-from .output import Files
-from .results import baseline_name, common, evaluated, feature_kind, feature_runs, pooled_name
+from ...core.streams import MULTIMODAL
+from ..figures import scatter_plot
+from ..results import baseline_name, common, evaluated, feature_kind, feature_runs, pooled_name
+from ..section import Given, Panel
 
 MOST_CLIPS = 300
 FEWEST_CLIPS = 12
@@ -22,45 +22,54 @@ NEIGHBOURS = 5
 Floats = NDArray[np.float64]
 
 
-def embedding_section(project: Project, kept: Files) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Embedding:
+    """What the template shows: a panel for each network."""
+
+    lead: str
+    panels: tuple[Panel, ...]
+
+
+def build(given: Given) -> Embedding | None:
     """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, as there are.
 
     None with fewer than two of them, or too few clips.
     """
-    runs = feature_runs(project)
-    wanted = {name: runs[name] for name in (baseline_name(project, runs), pooled_name(project, runs)) if name}
-    if "hpnet" in project.runs:
-        wanted["hpnet"] = project.runs["hpnet"]
+    collected = given.collected
+    runs = feature_runs(collected)
+    wanted = {name: runs[name] for name in (baseline_name(collected, runs), pooled_name(collected, runs)) if name}
+    if MULTIMODAL in collected.runs:
+        wanted[MULTIMODAL] = collected.runs[MULTIMODAL]
     scored = {name: part for name, run in wanted.items() if (part := evaluated(run.scores)) is not None}
-    if len(scored) < 2 or project.clips is None:
+    if len(scored) < 2 or collected.clips is None:
         return None
     joined = common(list(scored.values()))
     if len(joined[0].clip_ids) < FEWEST_CLIPS:
         return None
     rows = np.unique(np.linspace(0, len(joined[0].clip_ids) - 1, MOST_CLIPS).round().astype(int))
-    labels, names = joined[0].labels[rows], project.clips.class_names
+    labels, names = joined[0].labels[rows], collected.clips.class_names
     panels = []
     for name, scores in zip(scored, joined, strict=True):
         trained = wanted[name].features
         seen = scores.logits if trained is None else trained.of(scores.clip_ids)
         features = standardised(seen[rows])
         kind = "HP + RGB + text"
-        if name != "hpnet":
-            kind = f"Joint, {feature_kind(project, wanted[name]).title(project.params.pool.tap)}"
+        if name != MULTIMODAL:
+            kind = f"Joint, {feature_kind(collected, wanted[name]).title(collected.params.pool.tap)}"
         kind += ", scores" if trained is None else ""
         pure = neighbour_share(features, labels, NEIGHBOURS)
         svg = scatter_plot(embed(features), labels, names, f"t-SNE: {kind}")
         text = f"{100 * pure:.0f} % of the {NEIGHBOURS} nearest clips show the same action"
-        panels.append({"title": kind, "text": text, "svg": kept.figure(f"tsne_{name}", svg)})
-    return {
-        "lead": (
+        panels.append(Panel(kind, text, given.files.figure(f"tsne_{name}", svg)))
+    return Embedding(
+        lead=(
             f"{len(rows)} test clips as the networks see them: the features before the classifier (where it says "
             "scores, the scores), standardised, in two dimensions (t-SNE, fixed seed). Numbers are the actions as in "
             "the confusion matrix. Distances between far groups mean nothing in such a picture; the share of like "
             "neighbours is counted before it."
         ),
-        "panels": panels,
-    }
+        panels=tuple(panels),
+    )
 
 
 def standardised(values: NDArray[np.floating]) -> Floats:

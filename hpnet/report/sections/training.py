@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .collect import Project, Run
-from .figures import (
-    curve_plot,
-)
-from .naming import run_title
-from .output import Files
-from .tables import Column, Table
+from ..collect import Run
+from ..figures import curve_plot
+from ..naming import run_title
+from ..section import Given
+from ..tables import Column, Table
+
+TITLE = "Training"
 
 
-def training_section(project: Project, kept: Files) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Group:
+    """The curves of one metric: a figure (SVG) for each network."""
+
+    name: str
+    panels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the template shows. ``any_chosen``: a figure marks the epoch that was kept."""
+
+    lead: str = ""
+    groups: tuple[Group, ...] = ()
+    any_chosen: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def build(given: Given) -> Training:
     """Training curves: a grid per metric, a panel per network."""
-    part: dict[str, Any] = {"groups": [], "lead": "", "any_chosen": False, "notes": []}
-    runs = [run for run in (*project.runs.values(), *project.variants.values()) if run.history]
+    collected = given.collected
+    runs = [run for run in (*collected.runs.values(), *collected.variants.values()) if run.history]
     if not runs:
-        part["notes"].append("There are no training curves (artifacts/train/*/history).")
-        return part
+        return Training(notes=("There are no training curves (artifacts/train/*/history).",))
     grouped = {run.name: _grouped_curves(run) for run in runs}
     metrics = sorted({m for curves in grouped.values() for m in curves}, key=lambda m: (_is_accuracy(m), m))
     points: list[dict[str, Any]] = []
+    groups = []
     for metric in metrics:
         drawn = {run.name: grouped[run.name][metric] for run in runs if metric in grouped[run.name]}
         values = [v for curves in drawn.values() for _, ys in curves.values() for v in ys if np.isfinite(v)]
@@ -35,34 +54,36 @@ def training_section(project: Project, kept: Files) -> dict[str, Any]:
                 continue
             svg = curve_plot(
                 drawn[run.name],
-                run_title(project, run),
+                run_title(collected, run),
                 chosen=run.chosen_epoch,
                 as_percent=share,
                 upper=None if share else max(values, default=1.0),
             )
-            panels.append(kept.figure(f"curve_{run.name}_{metric}", svg))
+            panels.append(given.files.figure(f"curve_{run.name}_{metric}", svg))
             for split, (steps, ys) in drawn[run.name].items():
                 points += [
                     {"run": run.name, "metric": metric, "split": split, "epoch": int(step), "value": y}
                     for step, y in zip(steps, ys, strict=True)
                 ]
-        title = f"{metric.replace('_', ' ').capitalize()}{', %' if share else ''}"
-        part["groups"].append({"name": title, "panels": panels})
-    part["any_chosen"] = any(run.chosen_epoch is not None for run in runs)
-    part["lead"] = (
-        "One panel per network, on one scale. The epoch is chosen on validation clips, never on test clips."
-        if any("val" in name for curves in grouped.values() for panel in curves.values() for name in panel)
-        else "One panel per network, on one scale. There were no validation clips: the last epoch is kept."
-    )
-    columns: tuple[Column, ...] = (
+        groups.append(Group(f"{metric.replace('_', ' ').capitalize()}{', %' if share else ''}", tuple(panels)))
+    columns = (
         Column("run", "Run"),
         Column("metric", "Metric"),
         Column("split", "Split"),
         Column("epoch", "Epoch", "count"),
         Column("value", "Value", "number"),
     )
-    kept.table(Table("training_curves", "Training curves", columns, points))
-    return part
+    given.files.table(Table("training_curves", "Training curves", columns, points))
+    validated = any("val" in name for curves in grouped.values() for panel in curves.values() for name in panel)
+    return Training(
+        lead=(
+            "One panel per network, on one scale. The epoch is chosen on validation clips, never on test clips."
+            if validated
+            else "One panel per network, on one scale. There were no validation clips: the last epoch is kept."
+        ),
+        groups=tuple(groups),
+        any_chosen=any(run.chosen_epoch is not None for run in runs),
+    )
 
 
 def _grouped_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]]]:

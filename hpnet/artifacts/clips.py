@@ -1,0 +1,157 @@
+"""What the clips mean: ``clips.csv``, and ``classes.csv`` beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.clip_ids import check_clip_ids, refuse_alike
+from ..core.csv_text import write_csv
+from .files import delete_old, require_columns
+from .labelling import Labelling
+from .videos import UNKNOWN, VIDEO_COLUMNS, Videos
+
+CLIP_COLUMNS = ("clip_id", "label", "subject", "source", "camera", "setup", "repetition", "split")
+SPLITS = ("train", "val", "test", "")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What clips mean (``clips.csv``), and the class names (``classes.csv``: label,name,prompt).
+
+    ``label`` is -1 where unknown; ``subject`` is the person as the data set calls it; ``source`` is who or what a clip
+    comes from: clips of one source are no independent samples (the subject in data sets of people, the source that the
+    table of a folder names, empty where unknown); ``split`` is train, val, test or empty.
+
+    The table is a joined view: beside :data:`CLIP_COLUMNS` it has the columns of ``videos.csv``
+    (:class:`hpnet.artifacts.videos.Videos`) where those are known.
+
+    Classes may have a column ``pair`` for look-alike actions: the kind of their likeness and a number, such as
+    ``object 1``, which the two classes of a pair share; empty elsewhere.
+    """
+
+    table: pd.DataFrame
+    classes: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        require_columns(self.table, CLIP_COLUMNS, "clips.csv")
+        require_columns(self.classes, ("label", "name", "prompt"), "classes.csv")
+        check_clip_ids(self.table.clip_id, "clips.csv")
+        refuse_alike(self.table.clip_id, "clips.csv")
+        repeated = self.table.clip_id[self.table.clip_id.duplicated()]
+        if len(repeated):
+            raise ValueError(f"clips.csv: clip {repeated.iloc[0]!r} is listed twice")
+        unknown = set(self.table.split) - set(SPLITS)
+        if unknown:
+            raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+        _pairs(self.classes)
+        if list(self.classes.label) != list(range(len(self.classes))):
+            raise ValueError("classes.csv: labels must be 0, 1, ... in order")
+        outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
+        if len(outside):
+            row = outside.iloc[0]
+            raise ValueError(
+                f"clips.csv: clip {row.clip_id!r} has label {row.label}, classes.csv has {self.num_classes}"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """K names in label order."""
+        return [str(n) for n in self.classes["name"]]
+
+    def pairs(self) -> dict[str, list[tuple[int, int]]]:
+        """Pairs of labels of look-alike actions, by kind of likeness, as the class table names them."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for pair, first, second in _pairs(self.classes):
+            found.setdefault(pair.rpartition(" ")[0], []).append((first, second))
+        return found
+
+    def labelling(self) -> Labelling:
+        """Classes, labels and splits of the whole table."""
+        table = self.table
+        facts = zip(map(int, table.label), map(str, table.split), strict=True)
+        return Labelling(tuple(self.class_names), dict(zip(map(str, table.clip_id), facts, strict=True)))
+
+    def usable(self) -> pd.DataFrame:
+        """The rows of videos without an error."""
+        usable = self.table if "error" not in self.table.columns else self.table[self.table.error == ""]
+        return usable.reset_index(drop=True)
+
+    def failures(self) -> dict[str, str]:
+        """clip_id -> reason of the clips whose videos cannot be used."""
+        broken = self.table[self.table.error != ""] if "error" in self.table.columns else self.table[:0]
+        return {str(row.clip_id): str(row.error) for row in broken.itertuples()}
+
+    def save(self, folder: Path) -> None:
+        """Write clips.csv and classes.csv; and videos.csv where the table knows a video or why there is none."""
+        if any(name in self.table.columns and (self.table[name] != "").any() for name in ("path", "error")):
+            unknown = {name: value for name, value in UNKNOWN.items() if name not in self.table.columns}
+            Videos(self.table.assign(**unknown)).save(folder)
+        write_csv(self.table[list(CLIP_COLUMNS)], delete_old(folder / "clips.csv"))
+        pair = ["pair"] if "pair" in self.classes.columns and (self.classes.pair != "").any() else []
+        write_csv(self.classes[["label", "name", "prompt", *pair]], delete_old(folder / "classes.csv"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Clips:
+        """Read clips.csv and classes.csv of a data folder, joined with videos.csv where there is one.
+
+        A clip that videos.csv lacks cannot be used. Without videos.csv nothing is known of any video.
+
+        Raises:
+            FileNotFoundError: clips.csv or classes.csv is missing.
+            ValueError: a table is not what the stage writes.
+        """
+        for name in ("clips.csv", "classes.csv"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
+        text = dict.fromkeys(("clip_id", "split", "subject", "source"), str)
+        table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False)
+        if "source" not in table.columns and "path" in table.columns:
+            raise ValueError(f"{folder / 'clips.csv'} is of an earlier hpnet (no videos.csv): run `hpnet data` again")
+        # a class may be called 01, and is not 1
+        text = dict.fromkeys(("name", "prompt", "pair"), str)
+        classes = pd.read_csv(folder / "classes.csv", dtype=text, keep_default_na=False)
+        require_columns(table, CLIP_COLUMNS, "clips.csv")
+        return cls(_joined(table[list(CLIP_COLUMNS)], folder), classes)
+
+
+def _joined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The clips with what ``folder/videos.csv`` says of their videos, in the order of the clips."""
+    if not (folder / "videos.csv").is_file():
+        return table.assign(**UNKNOWN)
+    videos = Videos.load(folder).table[list(VIDEO_COLUMNS)]
+    unknown = UNKNOWN | {"error": f"{folder / 'videos.csv'} does not have it: run `hpnet data` again"}
+    joined = table.merge(videos, on="clip_id", how="left", indicator="found")
+    lacking = joined.found != "both"
+    if lacking.any():
+        for column, value in unknown.items():
+            joined[column] = joined[column].where(~lacking, value).astype(videos[column].dtype)
+    return joined.drop(columns="found")
+
+
+def _pairs(classes: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """The look-alike pairs of a class table: kind and number, and both labels; none without a column ``pair``.
+
+    Raises:
+        ValueError: one is not of two classes, or has no kind and number.
+    """
+    if "pair" not in classes.columns:
+        return []
+    found = []
+    for pair, rows in classes[classes.pair != ""].groupby("pair", sort=False):
+        labels = [int(label) for label in rows.label]
+        if len(labels) != 2 or not re.fullmatch(r"\S.* \d+", str(pair)):
+            raise ValueError(
+                f"classes.csv: pair {pair!r} is of {len(labels)} classes; expected two classes, and a name such as "
+                "'object 1'"
+            )
+        found.append((str(pair), labels[0], labels[1]))
+    return found

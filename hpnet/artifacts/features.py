@@ -1,0 +1,89 @@
+"""Features of one length: ``features.npy``, its index and what its channels are.
+
+Axes: P persons in clips, T frames, V joints, C channels.
+"""
+
+from __future__ import annotations
+
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..core.clip_ids import check_clip_ids
+from ..core.skeleton import Skeleton
+from .files import delete_old, load_meta, read_table, require_columns, write_json, writing
+
+
+@dataclass(frozen=True)
+class FeatureMeta:
+    """What the channels of a feature array are."""
+
+    kind: str
+    tap: str
+    region: int
+    operator: str
+    skeleton: Skeleton
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**self.__dict__, "skeleton": self.skeleton.to_json()}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{**raw, "skeleton": Skeleton.from_json(raw["skeleton"])})
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features: ``features.npy`` (P, T, V, C) float16, ``index.parquet`` and ``meta.json``.
+
+    ``index``: clip_id, person, row, valid. Every clip has at least a row for person 0; ``valid`` is false, and the row
+    zeros, where nobody was found.
+    """
+
+    array: NDArray[np.float16]
+    index: pd.DataFrame
+    meta: FeatureMeta
+
+    def __post_init__(self) -> None:
+        require_columns(self.index, ("clip_id", "person", "row", "valid"), "features index")
+        check_clip_ids(self.index.clip_id.unique(), "features index")
+        if self.array.ndim != 4:
+            raise ValueError(f"features are {self.array.shape}, expected (P, T, V, C)")
+        if self.array.shape[2] != self.meta.skeleton.num_joints:
+            raise ValueError(
+                f"features have {self.array.shape[2]} joints, "
+                f"skeleton {self.meta.skeleton.name!r} has {self.meta.skeleton.num_joints}"
+            )
+        if len(self.index) != len(self.array):
+            raise ValueError(f"features have {len(self.array)} rows, their index {len(self.index)}")
+
+    def save(self, folder: Path) -> None:
+        """Write the three files."""
+        with writing(folder / "features.npy") as file:
+            np.save(file, np.asarray(self.array, dtype=np.float16))
+        self.save_index(folder, self.index, self.meta)
+
+    @staticmethod
+    def save_index(folder: Path, index: pd.DataFrame, meta: FeatureMeta) -> None:
+        """Write index.parquet and meta.json beside a features.npy that was written through a memory map."""
+        index.reset_index(drop=True).to_parquet(delete_old(folder / "index.parquet"), index=False)
+        write_json(folder / "meta.json", meta.to_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> Features:
+        """Open a pool folder; the array is memory-mapped, read-only."""
+        if not (folder / "features.npy").is_file():
+            raise FileNotFoundError(f"{folder / 'features.npy'} is missing: run `hpnet pool` first")
+        try:
+            array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError) as error:
+            raise ValueError(f"{folder / 'features.npy'} is broken ({error}): run `hpnet pool` again") from None
+        index = read_table(folder / "index.parquet")
+        return cls(array, index, load_meta(folder / "meta.json", FeatureMeta.from_json))

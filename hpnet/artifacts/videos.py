@@ -1,0 +1,70 @@
+"""What videos there are: ``videos.csv``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.clip_ids import check_clip_ids, refuse_alike
+from ..core.csv_text import write_csv
+from .files import delete_old, require_columns
+
+VIDEO_COLUMNS = ("clip_id", "path", "bytes", "digest", "width", "height", "fps", "frames", "seconds", "error")
+UNKNOWN: dict[str, str | int | float] = {
+    "path": "", "bytes": 0, "digest": "", "width": 0, "height": 0, "fps": 0.0, "frames": 0, "seconds": 0.0, "error": "",
+}  # fmt: skip
+"""What stands where a fact is not known, by column."""
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The videos (``videos.csv``), a row for each clip; what they mean is in ``clips.csv``.
+
+    ``path`` is relative to the working directory of the project; ``bytes`` and ``digest`` are of the file when the
+    table was made; ``width`` and ``height`` are pixels of the frames as they are read; ``seconds`` go from the first
+    frame to the end of the last one; ``error`` is empty, or why the clip cannot be used. Of clips that were imported as
+    poses or features these are what the imported file says; what it does not say is 0 or empty.
+    """
+
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        require_columns(self.table, VIDEO_COLUMNS, "videos.csv")
+        check_clip_ids(self.table.clip_id, "videos.csv")
+        refuse_alike(self.table.clip_id, "videos.csv")
+        repeated = self.table.clip_id[self.table.clip_id.duplicated()]
+        if len(repeated):
+            raise ValueError(f"videos.csv: clip {repeated.iloc[0]!r} is listed twice")
+
+    def usable(self) -> pd.DataFrame:
+        """The rows without an error."""
+        return self.table[self.table.error == ""].reset_index(drop=True)
+
+    def failures(self) -> dict[str, str]:
+        """clip_id -> reason of the clips that cannot be used."""
+        broken = self.table[self.table.error != ""]
+        return {str(clip_id): str(error) for clip_id, error in zip(broken.clip_id, broken.error, strict=True)}
+
+    def changed(self, digests: dict[str, str]) -> list[str]:
+        """The clips whose files are other ones than when the table was made, or are gone.
+
+        Args:
+            digests: clip_id -> digest of its file as it is now (:func:`hpnet.work.shards.content_digest`).
+        """
+        then = zip(self.table.clip_id, self.table.digest, strict=True)
+        return [str(clip_id) for clip_id, digest in then if digest and digests.get(clip_id, digest) != digest]
+
+    def save(self, folder: Path) -> None:
+        """Write videos.csv."""
+        write_csv(self.table[list(VIDEO_COLUMNS)], delete_old(folder / "videos.csv"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Videos:
+        """Read videos.csv of a data folder."""
+        file = folder / "videos.csv"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: run `hpnet data` first")
+        text = dict.fromkeys(("clip_id", "path", "digest", "error"), str)
+        return cls(pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"fps": [""], "seconds": [""]}))

@@ -1,0 +1,68 @@
+"""2-D poses as features. Pure functions on arrays; axes (T, M, V, C)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .skeleton import Skeleton
+
+Floats = NDArray[np.float32]
+
+
+def people_seen(scores: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where a person is there (T, M), of scores (T, M, V) and mask (T, M): with no joint above score 0 nobody is."""
+    return valid & (scores > 0).any(-1)
+
+
+def pose2d(
+    keypoints_px: NDArray[np.floating], scores: NDArray[np.floating], valid: NDArray[np.bool_], skeleton: Skeleton
+) -> Floats:
+    """2-D poses as features (x, y, score), the baseline of Table III.
+
+    The whole clip shares one origin and one scale, so that motion through the frame and the distance between people
+    survive: the origin is the first person's median hip centre (the mean of all joints where a skeleton has no hips, or
+    where none is ever seen), the scale the median over its frames of the longer side of the joints' bounding box. Both
+    are medians, so a few frames with bad joints move neither.
+
+    A joint with score 0 was not seen, wherever it is said to be: it counts neither for origin nor for scale, and takes
+    the mean of its person's seen joints in that frame.
+
+    Args:
+        keypoints_px: (T, M, V, 2), frame pixels.
+        scores: (T, M, V).
+        valid: (T, M).
+
+    Returns:
+        (T, M, V, 3) float32; zeros where not valid, and where none of a person's joints was seen.
+    """
+    features = np.zeros((*scores.shape, 3), np.float32)
+    present = people_seen(scores, valid)
+    frames_seen = present.sum(0)
+    if not frames_seen.any():
+        return features
+    seen = present[..., None] & (scores > 0)  # (T, M, V)
+    reference = 0 if frames_seen[0] else int(np.argmax(frames_seen > 0))
+    joints = keypoints_px[present[:, reference], reference].astype(np.float32)  # (T', V, 2)
+    shown = seen[present[:, reference], reference]  # (T', V)
+    names = skeleton.joints
+    hips = [names.index(n) for n in ("left_hip", "right_hip") if n in names]
+    if not shown[:, hips].any():
+        hips = list(range(len(names)))
+    framed = shown[:, hips].any(1)
+    origin = np.median(_mean_of_seen(joints[framed][:, hips], shown[framed][:, hips]), axis=0)
+    where = shown[..., None]
+    sides = joints.max(1, where=where, initial=-np.inf) - joints.min(1, where=where, initial=np.inf)
+    extent = float(np.median(sides.max(1)))
+    centre = np.zeros((*present.shape, 1, 2), keypoints_px.dtype)
+    centre[present, 0] = _mean_of_seen(keypoints_px[present], seen[present])
+    features[..., :2] = (np.where(seen[..., None], keypoints_px, centre) - origin) / max(extent, 1.0)
+    features[..., 2] = np.where(seen, scores, 0)
+    features[~present] = 0
+    return features
+
+
+def _mean_of_seen(joints: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Joints (N, V, 2) of which (N, V) were seen, at least one of each N -> their means (N, 2)."""
+    mean: NDArray[np.floating] = joints.mean(1, where=seen[..., None])
+    return mean

@@ -1,0 +1,13 @@
+"""Where clips come from: the sources of the stage data, and the formats of ``hpnet import`` that hold features."""
+
+from __future__ import annotations
+
+SOURCES: dict[str, str] = {"mannequin": "hpnet.data.rendered", "folder": "hpnet.data.index"}
+"""``data.source`` -> the module whose ``make(params, out, workers)`` gives the clips."""
+IMPORTS: dict[str, str] = {
+    "features-hpnet": "hpnet.data.released:import_features",
+    "pyskl": "hpnet.data.pyskl:import_pyskl",
+    "kinect": "hpnet.data.kinect:import_kinect",
+    "nw-ucla": "hpnet.data.ucla:import_ucla",
+}
+"""Format of poses or features -> what imports it as a feature folder."""

@@ -1,0 +1,152 @@
+"""What a project folder is: where its files are, and what its dvc.yaml and dvc.lock say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..params import Params
+    from .graph import Stage
+
+# Paths alone cost nothing: `hpnet doctor` must not need pydantic or yaml to say that they are missing.
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder.
+
+    Attributes:
+        root: the folder; the working directory by default.
+    """
+
+    root: Path = Path()
+
+    @property
+    def params_file(self) -> Path:
+        """The parameters."""
+        return self.root / "params.yaml"
+
+    @property
+    def graph_file(self) -> Path:
+        """DVC's graph."""
+        return self.root / "dvc.yaml"
+
+    @property
+    def lock_file(self) -> Path:
+        """What DVC has run."""
+        return self.root / "dvc.lock"
+
+    @property
+    def artifacts(self) -> Path:
+        """Outputs of the stages."""
+        return self.root / "artifacts"
+
+    @property
+    def data(self) -> Path:
+        """Output of the stage ``data`` or ``import``: the clip tables."""
+        return self.artifacts / "data"
+
+    @property
+    def detect(self) -> Path:
+        """Boxes and person frames."""
+        return self.artifacts / "detect"
+
+    @property
+    def estimate(self) -> Path:
+        """Poses and windows."""
+        return self.artifacts / "estimate"
+
+    @property
+    def pool(self) -> Path:
+        """Pooled features."""
+        return self.artifacts / "pool"
+
+    @property
+    def fuse(self) -> Path:
+        """Fused scores and their weights."""
+        return self.artifacts / "fuse"
+
+    @property
+    def fusion_file(self) -> Path:
+        """What the stage ``fuse`` fitted."""
+        return self.fuse / "weights.json"
+
+    def train(self, stream: str = "") -> Path:
+        """Network and scores of a stream, or the folder of all streams."""
+        return self.artifacts / "train" / stream
+
+    def compare(self, variant: str = "") -> Path:
+        """Network and scores of a variant of the comparison, or the folder of all."""
+        return self.artifacts / "compare" / variant
+
+    @property
+    def metrics(self) -> Path:
+        """Small JSON files for ``dvc metrics``."""
+        return self.root / "metrics"
+
+    @property
+    def report(self) -> Path:
+        """The page, its figures and tables."""
+        return self.root / "report"
+
+    @property
+    def code(self) -> Path:
+        """The identity of each stage's code."""
+        return self.root / "code"
+
+    @property
+    def weights(self) -> Path:
+        """Networks that were fetched or put there."""
+        return self.root / "weights"
+
+    @property
+    def work(self) -> Path:
+        """Finished shards and checkpoints, ignored by git and DVC."""
+        return self.root / ".work"
+
+    def read_params(self, overrides: Mapping[str, Any] | None = None) -> Params:
+        """params.yaml, checked.
+
+        Raises:
+            FileNotFoundError: it is missing.
+            ValueError: a name or value in it is wrong.
+        """
+        from ..params import load_params
+
+        return load_params(self.params_file, overrides)
+
+    def read_values(self) -> dict[str, Any]:
+        """params.yaml as it stands, unchecked and without defaults: what DVC compares."""
+        return self._read_yaml(self.params_file)
+
+    def read_stages(self) -> dict[str, Stage]:
+        """The single stages of dvc.yaml, upstream first.
+
+        Raises:
+            FileNotFoundError: there is no dvc.yaml.
+            ValueError: it is not YAML, or the stages depend on each other in a circle.
+        """
+        from .dvc_yaml import read
+
+        if not self.graph_file.is_file():
+            raise FileNotFoundError(f"{self.graph_file} is missing: run in a project folder")
+        return read(self._read_yaml(self.graph_file), self.read_values() if self.params_file.is_file() else {})
+
+    def read_lock(self) -> dict[str, Any]:
+        """dvc.lock; empty before anything has run."""
+        return self._read_yaml(self.lock_file) if self.lock_file.is_file() else {}
+
+    @staticmethod
+    def _read_yaml(file: Path) -> dict[str, Any]:
+        import yaml
+
+        try:
+            found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-45
+            raise ValueError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{file} must hold names and values, not a {type(found).__name__}")
+        return found

@@ -37,7 +37,8 @@ class Died:
     """What a task comes to whose worker died, however often it was tried.
 
     Attributes:
-        exit_code: as :class:`multiprocessing.Process` has it: the negative number of a signal, or an exit status.
+        exit_code: as :class:`multiprocessing.Process` has it: the negative number of a signal, or an exit status; None
+            where it is not known.
     """
 
     exit_code: int | None
@@ -47,8 +48,9 @@ class Died:
         """Why, in words."""
         known = {int(number): number.name for number in signal.Signals}
         name = known.get(-(self.exit_code or 0), f"exit status {self.exit_code}")
-        cause = "out of memory?" if name == "SIGKILL" or self.exit_code == OUT_OF_MEMORY else "a fault in native code?"
-        return f"ended the process that worked on it ({name}: {cause})"
+        memory = self.exit_code in (None, OUT_OF_MEMORY, -signal.SIGKILL)
+        cause = "out of memory?" if memory else "a fault in native code?"
+        return f"ended the process that worked on it ({cause if self.exit_code is None else f'{name}: {cause}'})"
 
 
 @dataclass(frozen=True)

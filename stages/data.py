@@ -10,7 +10,6 @@ from hpnet.params import Params
 from hpnet.work.console import progress
 
 from .common import PROJECT, default_workers, hold, section_options, was_given
-from .needs import require_weights
 
 
 @click.command("data")
@@ -28,6 +27,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     from hpnet.artifacts.formats import write_json
     from hpnet.data.index import failures, label_folder, probe_videos, render_mannequins
     from hpnet.data.table import copies, refuse_copies
+    from hpnet.project.weights import require_weights
 
     section = params.data
     if was_given(context, "videos"):

@@ -18,7 +18,6 @@ from .common import (
     section_options,
     workers_option,
 )
-from .needs import require_weights
 
 
 @click.command("detect")
@@ -51,6 +50,7 @@ def command(
 
     from hpnet.artifacts.formats import Clips, read_json, write_json
     from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge
+    from hpnet.project.weights import require_weights
     from hpnet.work.shards import ShardItem, content_digest, run_shards
 
     require_weights(params, "detector")

@@ -18,7 +18,6 @@ from .common import (
     section_options,
     workers_option,
 )
-from .needs import require_weights
 
 
 @click.command("estimate")
@@ -75,6 +74,7 @@ def command(
         estimate_figures,
         estimate_key,
     )
+    from hpnet.project.weights import require_weights
     from hpnet.work.shards import run_shards
 
     require_weights(params, "pose")

@@ -58,7 +58,7 @@ def command(
     data, steps, seed, time and quality measured on held-out scenes.
     """
     from hpnet.pretrain.scenes import SceneShard, render_scenes
-    from hpnet.weights.checkpoint import ASSETS
+    from hpnet.weights.places import ASSETS
 
     def shards(folder: Path, number: int, first: int) -> Any:
         with progress(f"rendering {folder.name}", number) as advance:

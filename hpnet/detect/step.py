@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from ..artifacts.formats import BOX_COLUMNS, Boxes, PersonFrames, read_json, write_json
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
+from ..core.sampling import uniform_indices
 from ..core.video import CODE as VIDEO_CODE
 from ..core.video import VideoError, probe, read_frames
 from ..work.shards import ShardItem, code_version, link_tree
 from . import detector as detector_module
 from . import tracking as tracking_module
-from .detector import LOW_SCORE, Detection, Detector, build_detector, track, weights_digest
+from .bytetrack import track
+from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
 from .params import DetectParams
-from .tracking import Track, interpolate, rank_tracks, square_around, uniform_indices, union_box
+from .tracking import Track, interpolate, rank_tracks, square_around, union_box
 
 NO_PERSON = "nobody was found"
 JPEG_QUALITY = 90

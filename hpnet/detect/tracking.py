@@ -110,10 +110,3 @@ def square_around(box_xyxy_px: NDArray[np.float32], padding: float = 1.1) -> tup
     x1, y1, x2, y2 = (float(v) for v in box_xyxy_px)
     side = max(x2 - x1, y2 - y1, 1.0) * padding
     return (x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side
-
-
-def uniform_indices(frames: int, count: int) -> NDArray[np.int64]:
-    """``count`` frame indices uniform in time: the middles of equal segments; all frames for count 0 or >= frames."""
-    if count == 0 or count >= frames:
-        return np.arange(frames, dtype=np.int64)
-    return ((np.arange(count) + 0.5) * frames / count).astype(np.int64)

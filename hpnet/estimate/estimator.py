@@ -121,7 +121,7 @@ class PoseEstimator:
         if params.window % 2 == 0:
             raise ValueError(f"estimate.window is {params.window}; expected an odd number")
         self.params = params
-        self.spec = networks.network_spec(params.model)
+        self.spec = params.spec()
         self.device = resolve_device(device)
         self.released = params.parity != "none"
         self.dtype = torch.float32 if self.released else resolve_precision(precision)
@@ -132,7 +132,7 @@ class PoseEstimator:
         if params.vectors and self.spec.head != "simcc":
             raise ValueError(f"estimate.vectors needs a SimCC head; {params.model} has heatmaps")
         tune_allocator()  # decoded frames are large blocks too
-        network, weights_digest = networks.load(params.model, params.weights)
+        network, weights_digest = networks.load(self.spec, params.weights)
         if params.parity == "released-trainbn":
             crop_statistics(network)
         elif not self.released:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..artifacts.formats import Boxes, ClipPoses, Clips, PoseMeta, PoseStore, read_json, write_json
 from ..core import video
+from ..core.sampling import uniform_indices
 from ..data.walk import find_videos
-from ..detect.tracking import uniform_indices
-from ..weights import checkpoint as weights
+from ..weights.places import digest
 from ..work import shards
 from . import networks
 from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
@@ -224,7 +224,7 @@ def estimate_key(
     """What decides an estimate shard besides its clips; the weights count by their digest, not by their path."""
     return {
         "params": params.model_dump(mode="json", exclude={"weights"}),
-        "weights": weights.digest(networks.weights_file(params.model, params.weights)),
+        "weights": digest(networks.weights_file(params.spec(), params.weights)),
         "persons": persons,
         "max_frames": max_frames,
         "precision": precision,

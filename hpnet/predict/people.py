@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..core.device import tune_allocator
 from ..core.video import VideoError
-from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector, track
+from ..detect.bytetrack import track
+from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector
 from ..detect.params import DetectParams
 from ..detect.tracking import Track, interpolate, rank_tracks
 from .windows import Image, Window

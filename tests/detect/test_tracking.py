@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpnet.core.sampling import uniform_indices
 from hpnet.detect.tracking import (
     MIN_PRESENCE,
     Track,
@@ -17,7 +18,6 @@ from hpnet.detect.tracking import (
     rank_tracks,
     size,
     square_around,
-    uniform_indices,
     union_box,
 )
 

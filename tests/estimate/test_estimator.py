@@ -20,6 +20,7 @@ from hpnet.estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEsti
 from hpnet.estimate.evaluate import compare_with_truth, pose_figures
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_ahead
+from hpnet.estimate.specs import SPECS
 from hpnet.estimate.step import EstimateWork, boxes_by_clip, clip_items, clip_paths, collect_shards, estimate_key
 from hpnet.pretrain.pose import save_weights
 from hpnet.work.shards import MANIFEST, ShardItem, run_shards
@@ -37,7 +38,7 @@ def one_thread():
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(networks.build("mannequin-simcc"), file)
+    save_weights(networks.build(SPECS["mannequin-simcc"]), file)
     return str(file)
 
 

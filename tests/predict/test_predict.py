@@ -19,10 +19,11 @@ import torch
 from click.testing import CliRunner, Result
 
 from hpnet.artifacts.formats import Clips, Scores, read_json, write_json
+from hpnet.core.sampling import uniform_indices
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.params import DetectParams
-from hpnet.detect.tracking import Track, uniform_indices
+from hpnet.detect.tracking import Track
 from hpnet.fuse.fusion import fuse, fuse_as_fitted
 from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou

@@ -8,8 +8,9 @@ import click
 
 from hpnet.params import Params
 from hpnet.work.console import progress
+from hpnet.work.processes import cores
 
-from .common import PROJECT, default_workers, hold, section_options, was_given
+from .common import PROJECT, hold, section_options, was_given
 
 
 @click.command("data")
@@ -34,7 +35,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
         section = section.model_copy(update={"source": "folder"})
         if not was_given(context, "protocol"):
             section = section.model_copy(update={"protocol": "folder"})
-    processes = workers or default_workers()
+    processes = workers or cores()
     require_weights(params)
     hold(out)
     if section.source == "folder":

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hpnet.work.console import progress
+from hpnet.work.processes import cores
 
-from .common import PROJECT, default_workers, device_option, was_given
+from .common import PROJECT, device_option, was_given
 
 KINDS = ("detector", "pose", "xclip")
 VALIDATION_SEEDS = 50_000_000
@@ -62,7 +63,7 @@ def command(
 
     def shards(folder: Path, number: int, first: int) -> Any:
         with progress(f"rendering {folder.name}", number) as advance:
-            processes = workers or default_workers()
+            processes = workers or cores()
             files = render_scenes(folder, number, first, processes, frames=frames, fps=fps, on_progress=advance)
         return [SceneShard(file) for file in files]
 

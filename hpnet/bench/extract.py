@@ -34,7 +34,7 @@ from ..estimate.specs import network_spec
 from ..mannequin.benchmark import plan, write_clip
 from ..pool.params import PoolParams
 from ..pool.step import clip_features
-from ..work.shards import gpu_workers
+from ..work.processes import gpu_workers
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .plain import PlainExtractor
 

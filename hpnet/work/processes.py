@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 
 PATIENCE_S = 5.0
 """So long a worker may take to end once it is told to."""
+MOST_ON_CPU = 8
+"""Workers on a CPU by default: each holds the networks once more."""
 RESULT, ERROR, TOLD, DEATH, NOTHING = "result", "error", "told", "death", "nothing"
 """What a worker answers: the first three are sent by it."""
 OUT_OF_MEMORY = 71
@@ -129,6 +131,39 @@ def tell(value: Any) -> None:
     """Send a value from a worker's main thread to :func:`run`, ahead of the result; nothing outside a worker."""
     if _link is not None:
         _link.send((TOLD, value))
+
+
+def cores() -> int:
+    """Cores of this machine."""
+    return os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without initialising CUDA."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [d for d in named.split(",") if d.strip() and d.strip() != "-1"]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def gpu_workers(gpus: int) -> int:
+    """Processes that keep ``gpus`` GPUs busy: up to four for each, as long as every one has four cores to decode with.
+
+    One process hands its GPU less than half of what it can compute: Python runs one thread at a time.
+    """
+    return gpus * max(1, min(4, cores() // (4 * max(1, gpus))))
+
+
+def device_workers(device: str) -> int:
+    """Processes for a device: :func:`gpu_workers` on GPUs; on CPU one per core, up to eight, of one thread each.
+
+    Processes of one thread beat threads there.
+    """
+    from ..core.device import resolve_device
+
+    return gpu_workers(len(visible_gpus())) if resolve_device(device).type == "cuda" else min(cores(), MOST_ON_CPU)
 
 
 class WorkerTraceback(Exception):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import processes
-from .processes import Died, Workers
+from .processes import Died, Workers, cores, visible_gpus
 
 MANIFEST = "manifest.json"
 MISSING = "missing"
@@ -340,31 +340,13 @@ def _run_local(
     if workers <= 1 or not shards:
         yield from processes.run_here(finish, shards)
         return
-    share = Workers(1 if alone else workers, max(1, (os.cpu_count() or 1) // workers), visible_gpus())
+    share = Workers(1 if alone else workers, max(1, cores() // workers), visible_gpus())
     with closing(processes.run(finish, shards, share, retries=0 if alone else 1)) as done:
         yield from done
 
 
 def _finish(work: Work, shard: Shard) -> int:
     return finish_shard(work, shard.items, shard.folder)
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without initialising CUDA."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [d for d in named.split(",") if d.strip() and d.strip() != "-1"]
-    import torch
-
-    return [str(i) for i in range(torch.cuda.device_count())]
-
-
-def gpu_workers(gpus: int) -> int:
-    """Processes that keep ``gpus`` GPUs busy: up to four for each, as long as every one has four cores to decode with.
-
-    One process hands its GPU less than half of what it can compute: Python runs one thread at a time.
-    """
-    return gpus * max(1, min(4, (os.cpu_count() or 1) // (4 * max(1, gpus))))
 
 
 def _finish_in(project: Path, work: Work, shard: Shard) -> int:

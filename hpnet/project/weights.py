@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..estimate.specs import SPECS, NetworkSpec
+from ..estimate.families import NetworkSpec
+from ..estimate.specs import SPECS
 from ..params import Params, validate
 from ..weights import files, published
 from ..weights.files import Weights, WeightsFile

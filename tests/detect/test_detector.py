@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from hpnet.artifacts.formats import Boxes, PersonFrames, read_json
 from hpnet.core.metrics import iou_matrix
@@ -183,6 +184,13 @@ def test_weights_survive_saving(tmp_path: Path) -> None:
     narrower = {**packaged_config(), "reg_max": 4}
     with pytest.raises(ValueError, match="does not fit this network"):
         load_network(narrower, file)
+
+
+def test_packaged_weights_are_in_the_network_as_they_are_in_the_file() -> None:
+    stored = load_file(ASSETS / PACKAGED)
+    state = load_network(packaged_config(), ASSETS / PACKAGED).state_dict()
+    assert set(stored) == {name for name in state if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(state[name], value.float()) for name, value in stored.items())
 
 
 def test_checkpoints_load_safely_or_not_at_all(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 import copy
+import hashlib
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from hpnet.estimate import networks
 from hpnet.estimate.estimator import crop_statistics, fuse_batch_norms
 from hpnet.estimate.specs import SPECS, network_spec
+from hpnet.weights.places import ASSETS
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,17 @@ def test_crop_statistics_equal_training_mode_on_single_crops(network):
             for got, expected in zip(batched, trained(crops[index : index + 1]), strict=True):
                 torch.testing.assert_close(got[index], expected[0], rtol=1e-3, atol=1e-3)
     assert not torch.allclose(batched[0], network(crops)[0], atol=1e-2), "statistics must have changed something"
+
+
+@pytest.mark.parametrize("name", ["mannequin-simcc", "mannequin-heatmap"])
+def test_packaged_weights_are_in_the_network_as_they_are_in_the_file(name):
+    loaded, digest = networks.load(SPECS[name])
+    file = ASSETS / "mannequin-simcc.safetensors"
+    stored = load_file(file)
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    state = {key: value for key, value in loaded.state_dict().items() if not key.endswith("num_batches_tracked")}
+    assert set(stored) - set(state) == (set() if name == "mannequin-simcc" else {
+        f"head.mlp_head_{axis}.{part}" for axis in "xy" for part in ("weight", "bias")
+    })  # fmt: skip
+    for key, value in state.items():
+        assert torch.equal(value, stored[key].float()), key

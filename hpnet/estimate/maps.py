@@ -20,10 +20,10 @@ def load_full_maps(params: EstimateParams, device: str) -> tuple[Maps | None, st
     Networks without the paper's aliases give the cached taps instead.
     """
     try:
-        from . import estimator, networks
+        from . import estimator
         from .taps import TapReader
 
-        spec = networks.network_spec(params.model)
+        spec = params.spec()
         taps = tuple(tap for tap in SCALES if tap in spec.aliases) or params.taps
         running = estimator.PoseEstimator(params.model_copy(update={"taps": taps, "window": 1}), device)
     except (FileNotFoundError, ModuleNotFoundError) as error:

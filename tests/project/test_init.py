@@ -26,8 +26,9 @@ from hpnet.params import Params, load_params
 from hpnet.project import presets
 from hpnet.project.folder import Project
 from hpnet.project.make import make_project
+from hpnet.project.weights import needed as needed_weights
+from hpnet.project.weights import of_preset
 from hpnet.stages.cli import cli
-from hpnet.weights import catalogue as weights_catalogue
 from tests.trained import inside, run_graph, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,15 +57,14 @@ def needed(name: str, folder: Path) -> dict[str, Path]:
 
 
 def test_every_list_of_presets_is_the_same() -> None:
-    assert set(presets.PRESETS) == set(weights_catalogue.PRESETS)
     for name, preset in presets.PRESETS.items():
         protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
         assert protocol in SETS
         if name in SETS:
             assert protocol == name
-        models = [w.name for w in weights_catalogue.needed(Params.model_validate(preset.values))]
+        models = [w.name for w in needed_weights(Params.model_validate(preset.values))]
         if not preset.poses:
-            assert set(models) == {w.name for w in weights_catalogue.of_preset(name)}
+            assert set(models) == {w.name for w in of_preset(name)}
 
 
 @pytest.mark.parametrize("name", list(presets.PRESETS))

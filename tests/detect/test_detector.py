@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,7 +41,7 @@ from hpnet.detect.detector import (
 from hpnet.detect.params import DetectParams
 from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square
 from hpnet.detect.tracking import Track
-from hpnet.pretrain.detector import augment, load_images, train_detector
+from hpnet.pretrain.detector import SETTINGS, augment, load_images, train_detector
 from hpnet.pretrain.scenes import (
     TRAIN_SEED,
     VALIDATION_SEED,
@@ -50,6 +51,7 @@ from hpnet.pretrain.scenes import (
     render_scenes,
     require_disjoint,
 )
+from hpnet.pretrain.steps import Job, Scenes
 from hpnet.weights.checkpoint import ASSETS
 from hpnet.work.shards import MISSING, ShardItem, run_shards
 
@@ -646,11 +648,9 @@ def test_training_lowers_the_loss_and_writes_a_loadable_network(tmp_path: Path) 
     render_scenes(tmp_path / "v", 4, VALIDATION_SEED, make=red_box_scene, **size)
     train, validation = open_shards(tmp_path / "t"), open_shards(tmp_path / "v")
     losses: list[float] = []
-    done = train_detector(
-        tmp_path / "out", train, validation, steps=40, batch=4, lr=2e-3, image_size=64, device="cpu",
-        frames_per_scene=1,
-        on_step=lambda step, loss: losses.append(loss),
-    )  # fmt: skip
+    settings = replace(SETTINGS, steps=40, batch=4, lr=2e-3)
+    job = Job("cpu", on_step=lambda step, loss: losses.append(loss))
+    done = train_detector(tmp_path / "out", Scenes(train, validation, frames_per_scene=1), settings, job, image_size=64)
     assert np.mean(losses[-2:]) < 0.85 * losses[0]
     card = read_json(tmp_path / "out" / "mannequin-yolo.json")
     assert (card["steps"], card["seed"], card["name"]) == (40, 0, "mannequin-yolo")

@@ -60,14 +60,14 @@ def command(
     if start is not None and kind != "pose":
         raise click.BadParameter(f"{kind} always starts from new weights: leave it out", param_hint="--start")
     from hpnet.core.choices import load
-    from hpnet.pretrain.scenes import SceneShard, render_scenes
+    from hpnet.pretrain.scenes import SceneShard, Takes, render_scenes
     from hpnet.pretrain.steps import Job, Scenes
     from hpnet.weights.checkpoint import ASSETS
 
     def shards(folder: Path, number: int, first: int) -> list[SceneShard]:
         with progress(f"rendering {folder.name}", number) as advance:
             processes = workers or default_workers()
-            files = render_scenes(folder, number, first, processes, frames=frames, fps=fps, on_progress=advance)
+            files = render_scenes(folder, number, first, processes, Takes(frames=frames, fps=fps), on_progress=advance)
         return [SceneShard(file) for file in files]
 
     def on_step(step: int, loss: float) -> None:

@@ -8,9 +8,9 @@ import click
 
 from hpnet.params import Params
 from hpnet.work.console import progress
+from hpnet.work.processes import cores
 
-from .common import PROJECT, default_workers, hold, section_options, was_given
-from .needs import require_weights
+from .common import PROJECT, hold, section_options, was_given
 
 
 @click.command("data")
@@ -28,13 +28,14 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     from hpnet.artifacts.formats import write_json
     from hpnet.data.index import failures, label_folder, probe_videos, render_mannequins
     from hpnet.data.table import copies, refuse_copies
+    from hpnet.project.weights import require_weights
 
     section = params.data
     if was_given(context, "videos"):
         section = section.model_copy(update={"source": "folder"})
         if not was_given(context, "protocol"):
             section = section.model_copy(update={"protocol": "folder"})
-    processes = workers or default_workers()
+    processes = workers or cores()
     require_weights(params)
     hold(out)
     if section.source == "folder":

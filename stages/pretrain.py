@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from hpnet.work.console import progress
+from hpnet.work.processes import cores
 
-from .common import PROJECT, default_workers, device_option, was_given
+from .common import PROJECT, device_option, was_given
 
 KINDS = {kind: f"hpnet.pretrain.{kind}" for kind in ("detector", "pose", "xclip")}
 VALIDATION_SEEDS = 50_000_000
@@ -62,11 +63,11 @@ def command(
     from hpnet.core.choices import load
     from hpnet.pretrain.scenes import SceneShard, Takes, render_scenes
     from hpnet.pretrain.steps import Job, Scenes
-    from hpnet.weights.checkpoint import ASSETS
+    from hpnet.weights.places import ASSETS
 
     def shards(folder: Path, number: int, first: int) -> list[SceneShard]:
         with progress(f"rendering {folder.name}", number) as advance:
-            processes = workers or default_workers()
+            processes = workers or cores()
             files = render_scenes(folder, number, first, processes, Takes(frames=frames, fps=fps), on_progress=advance)
         return [SceneShard(file) for file in files]
 

@@ -63,10 +63,10 @@ def load_full_maps(params: EstimateParams, device: str) -> tuple[FullMaps | None
     Networks without the paper's aliases give the cached taps instead.
     """
     try:
-        from hpnet.estimate import estimator, networks
+        from hpnet.estimate import estimator
         from hpnet.estimate.taps import TapReader
 
-        spec = networks.network_spec(params.model)
+        spec = params.spec()
         taps = tuple(tap for tap in SCALES if tap in spec.aliases) or params.taps
         running = estimator.PoseEstimator(params.model_copy(update={"taps": taps, "window": 1}), device)
     except (FileNotFoundError, ModuleNotFoundError) as error:

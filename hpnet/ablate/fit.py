@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..estimate.networks import NETWORKS, NetworkSpec, network_spec
+from ..estimate.families import NetworkSpec
+from ..estimate.specs import SPECS, network_spec
 from ..estimate.taps import RGB
-from ..weights import catalogue as weights_catalogue
+from ..project.weights import lookup as weights_of
+from ..weights.files import by_hand, missing
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 from .plan import GraphStage, lookup
 
@@ -219,13 +221,13 @@ def _network(head: str, project: Project) -> dict[str, Any]:
             )
     else:
         other = own.name.removesuffix("-simcc") if head == "heatmap" else f"{own.name}-simcc"
-    if other not in NETWORKS:
+    if other not in SPECS:
         raise NotHere(f"{own.name} comes with no {'SimCC' if head == 'simcc' else 'heatmap'} head")
-    entry = weights_catalogue.lookup(other)
-    lacking = weights_catalogue.missing(entry)
+    entry = weights_of(other)
+    lacking = missing(entry)
     if lacking:
         how = f"`hpnet weights fetch {other}`, or " if lacking[0].url else ""
-        raise NotHere(f"weights of {other} are missing: {how}{weights_catalogue.by_hand(entry, lacking[0])}")
+        raise NotHere(f"weights of {other} are missing: {how}{by_hand(entry, lacking[0])}")
     return {"estimate.model": other, "estimate.weights": None}
 
 

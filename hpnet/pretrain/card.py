@@ -9,7 +9,7 @@ import torch
 
 from ..artifacts.formats import write_json
 from ..train.run import package_versions
-from ..weights.checkpoint import digest
+from ..weights.places import digest
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from ..estimate.crops import bilinear_crops, normalise, warp_crops
 from ..estimate.estimator import PoseEstimator
 from ..estimate.evaluate import pose_figures
 from ..estimate.params import EstimateParams
+from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
 from ..train.averaging import moving_average, remembering
 from ..train.batches import endless_batches
@@ -351,9 +352,9 @@ def train_pose(
     tune_allocator()
     torch.manual_seed(job.seed)
     generator = torch.Generator().manual_seed(job.seed)
-    spec = networks.network_spec(NAME)
+    spec = network_spec(NAME)
     data = load_people(scenes.train, scenes.frames_per_scene)
-    network = networks.build(NAME).to(place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = networks.build(spec).to(place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if start is None:
         assert spec.sigma_bins is not None
         start_as_marginals(network, spec.input_size_px, spec.split_ratio, spec.sigma_bins)
@@ -417,7 +418,7 @@ class _Loss:
 
     def __call__(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of people (n,) -> the loss, twice."""
-        spec, people, generator = networks.network_spec(NAME), self.people, self.generator
+        spec, people, generator = network_spec(NAME), self.people, self.generator
         assert spec.sigma_bins is not None
         place = people["frames"].device
         limit = torch.tensor(spec.input_size_px, device=place) - 1
@@ -508,7 +509,7 @@ def probe_figures(
 ) -> dict[str, float]:
     """What the probes read at the true joints of people: ``held_kind`` and ``held_colour``, the shares of held objects
     named rightly (of 15 and 11), and ``place_px``, the mean distance along x and y from the joint."""
-    spec = networks.network_spec(NAME)
+    spec = network_spec(NAME)
     place = next(network.parameters()).device
     reader = TapReader(network, [TAP], spec.aliases)
     to_crop = crop_affine(people.boxes_xyxy_px.astype(np.float64), spec.input_size_px)

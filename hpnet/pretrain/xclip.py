@@ -29,8 +29,8 @@ from torch.optim.swa_utils import AveragedModel
 from transformers import XCLIPModel
 
 from ..core.device import resolve_device, tune_allocator
+from ..core.geometry import square_around, union_box
 from ..core.skeleton import COCO17
-from ..detect.tracking import square_around, union_box
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
 from ..train.averaging import moving_average, remembering
 from ..train.batches import endless_batches

@@ -210,7 +210,7 @@ def _package(name: str, use: Callable[[], object]) -> Check:
 
 def _ultralytics() -> Check:
     def use() -> object:
-        from ..detect.detector import ultralytics
+        from ..detect.library import ultralytics
 
         return ultralytics()  # nothing else may import it: see there
 
@@ -229,7 +229,7 @@ def _video() -> Check:
     import numpy as np
 
     from ..core.video import VideoError, load_clip, write_video
-    from ..weights.checkpoint import ASSETS
+    from ..weights.places import ASSETS
 
     clip = np.zeros((4, 48, 64, 3), np.uint8)
     clip[..., 0] = 200
@@ -247,7 +247,7 @@ def _video() -> Check:
 
 def _packaged_weights() -> list[Check]:
     from ..artifacts.formats import read_json
-    from ..weights.checkpoint import ASSETS, digest
+    from ..weights.places import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
     found = []
@@ -265,8 +265,9 @@ def _packaged_weights() -> list[Check]:
 
 def _project_weights(params: Params) -> list[Check]:
     """What params.yaml of a project names beside the packaged weights: there, and whole as far as can be told."""
-    from ..weights.catalogue import by_hand, needed, where
     from ..weights.fetch import problem
+    from ..weights.files import by_hand, where
+    from .weights import needed
 
     found = []
     for entry in needed(params):
@@ -290,8 +291,8 @@ def _project_weights(params: Params) -> list[Check]:
 
 def _own_weights(params: Params) -> list[Check]:
     """Checkpoints that are named by a path, or that no catalogue lists."""
-    from ..detect.detector import checkpoint_file, parse_model
-    from ..weights.catalogue import CATALOGUE
+    from ..detect.detector import weights_files
+    from .weights import needed
 
     found = []
     if params.estimate.weights:
@@ -300,10 +301,10 @@ def _own_weights(params: Params) -> list[Check]:
         found.append(
             Check("estimate.weights", file.is_file(), text, "set it to the checkpoint's path, or leave it empty")
         )
-    if params.detect.enabled and params.detect.model.removesuffix(".pt") not in CATALOGUE:
+    listed = {entry.name for entry in needed(params)}
+    if params.detect.enabled and not {params.detect.model, params.detect.model.removesuffix(".pt")} & listed:
         try:
-            kind, source = parse_model(params.detect.model)
-            text = str(checkpoint_file(source)) if kind == "ultralytics" else params.detect.model
+            text = ", ".join(map(str, weights_files(params.detect.model)))
         except (FileNotFoundError, ValueError) as error:
             return [*found, Check("detect.model", False, _first_line(error), "put it there, or name another model")]
         found.append(Check("detect.model", True, text))

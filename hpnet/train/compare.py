@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..artifacts.formats import PoseStore
 from ..pool.params import PoolParams
-from ..pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
-from ..work.console import progress
-from ..work.shards import run_shards
+from ..pool.step import PoolOptions
+from ..pool.step import pool as pool_clips
 from .params import TrainParams
 from .run import Folders, Machine
 from .step import Place, Trained
 from .step import run as train
 
 STREAM = "hpj"
-SHARD_SIZE = 64
 
 
 def run(
@@ -32,16 +29,5 @@ def run(
     Raises:
         ValueError: the poses lack what the variant pools, or as :func:`hpnet.train.step.run`.
     """
-    store = PoseStore(estimate)
-    items = pool_items(store)
-    with progress(f"pooling {variant}", len(items)) as advance:
-        parts = run_shards(
-            items,
-            PoolWork(pool, estimate.absolute()),
-            stage_dir=place.work / "pool",
-            key=pool_key(pool, store.meta),
-            shard_size=SHARD_SIZE,
-            on_progress=advance,
-        )
-    merge(parts, folders.pool, feature_meta(pool, store.meta))
+    pool_clips(pool, estimate, folders.pool, place.work, PoolOptions(title=f"pooling {variant}"))
     return train(STREAM, params, folders, place, machine)

@@ -129,7 +129,7 @@ def test_the_packaged_clip_is_decoded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checks_of(tmp_path)["video"].ok
     monkeypatch.setattr("hpnet.project.doctor.BUNDLED_CLIP", (9, 120, 160, 3))
     assert not checks_of(tmp_path)["video"].ok
-    monkeypatch.setattr("hpnet.weights.checkpoint.ASSETS", tmp_path)
+    monkeypatch.setattr("hpnet.weights.places.ASSETS", tmp_path)
     found = checks_of(tmp_path)["video"]
     assert not found.ok
     assert "missing" in found.found

@@ -23,9 +23,10 @@ from hpnet.data.table import read_table, split_table
 from hpnet.params import Params, load_params
 from hpnet.project import presets
 from hpnet.project.make import make_project
+from hpnet.project.weights import needed as needed_weights
+from hpnet.project.weights import of_preset
 from hpnet.stages import init
 from hpnet.stages.cli import cli
-from hpnet.weights import catalogue as weights_catalogue
 from hpnet.work import identity as code
 from tests.closure import closure
 from tests.trained import inside, run_graph, shrink
@@ -56,15 +57,15 @@ def needed(name: str, folder: Path) -> dict[str, Path]:
 
 
 def test_every_list_of_presets_is_the_same() -> None:
-    assert set(presets.PRESETS) == set(init.PRESETS) == set(weights_catalogue.PRESETS)
+    assert set(presets.PRESETS) == set(init.PRESETS)
     for name, preset in presets.PRESETS.items():
         protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
         assert protocol in protocols.NAMES
         if name in protocols.NAMES:
             assert protocol == name
-        models = [w.name for w in weights_catalogue.needed(Params.model_validate(preset.values))]
+        models = [w.name for w in needed_weights(Params.model_validate(preset.values))]
         if not preset.poses:
-            assert set(models) == {w.name for w in weights_catalogue.of_preset(name)}
+            assert set(models) == {w.name for w in of_preset(name)}
 
 
 @pytest.mark.parametrize("name", list(presets.PRESETS))

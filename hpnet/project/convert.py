@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ..artifacts.formats import writing
 from ..core.skeleton import from_tree
-from ..estimate import networks
+from ..estimate.networks import with_weights
+from ..estimate.specs import SPECS
 from ..models.build import build
-from .checkpoint import convert_ctrgcn, convert_pose, load_into, load_state, require_fit
+from ..weights.checkpoint import load_state, require_fit
+from ..weights.ctrgcn import convert_ctrgcn
 
 CTRGCN = "ctrgcn"
 
@@ -30,8 +32,8 @@ def convert(source: Path, model: str, out: Path) -> int:
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: converted weights are safetensors; name a file that ends in .safetensors")
-    if model != CTRGCN and model not in networks.NETWORKS:
-        raise ValueError(f"model {model!r} is unknown; choose from {CTRGCN}, {', '.join(networks.NETWORKS)}")
+    if model != CTRGCN and model not in SPECS:
+        raise ValueError(f"model {model!r} is unknown; choose from {CTRGCN}, {', '.join(SPECS)}")
     state = load_state(source)
     if model == CTRGCN:
         state = convert_ctrgcn(state)
@@ -39,9 +41,7 @@ def convert(source: Path, model: str, out: Path) -> int:
             described = _ctrgcn_of(state)
         require_fit(described, state, str(source))
     else:
-        network = networks.build(model)
-        load_into(network, convert_pose(state), str(source))
-        state = network.state_dict()
+        state = with_weights(SPECS[model], state, str(source)).state_dict()
     with writing(out) as file:
         save_file({name: value.contiguous() for name, value in state.items()}, file, metadata={"model": model})
     return len(state)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__
 from ..artifacts.files import write_json
 from ..weights.places import digest
 
@@ -27,14 +26,18 @@ class Training:
     parameters: int
 
 
+def device_name(device: torch.device) -> str:
+    """What a card calls a device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
 def write_card(card: Path, weights: Path, training: Training) -> None:
     """Write ``card`` for ``weights``, which lie in the same folder."""
     facts = asdict(training) | {
         "file": weights.name,
         "bytes": weights.stat().st_size,
         "sha256": digest(weights),
-        "hpnet": __version__,
-        "torch": torch.__version__,
+        **package_versions("hpnet", "torch"),
         "seconds": round(training.seconds, 1),
         "quality": {name: round(value, 4) for name, value in training.quality.items()},
     }

@@ -1,11 +1,10 @@
-"""Training of the packaged detector from scratch on rendered scenes: a plain loop on tensors."""
+"""Training of the packaged detector from scratch on rendered scenes."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,15 @@ from ..core.metrics import average_precision
 from ..detect.families.mannequin import build_network, load_network, packaged_config, save_network
 from ..detect.library import ultralytics
 from ..detect.yolo import UltralyticsDetector
-from .card import Training, write_card
-from .scenes import SceneShard, require_disjoint
+from ..train.averaging import moving_average, remembering
+from ..train.batches import endless_batches
+from .card import Training, device_name, write_card
+from .scenes import SceneShard
+from .steps import Job, Scenes, Settings, train_steps
 
 NAME = "mannequin-yolo"
+SETTINGS = Settings("detector", steps=2400, batch=32, lr=1e-3, weight_decay=0.02, clip_norm=10.0)
+AVERAGE = remembering(0.9995, 300)
 MIN_VISIBLE_PX = 4.0
 """Boxes with a side shorter than this after augmentation are no targets."""
 MIN_VISIBLE_JOINTS = 3
@@ -219,20 +223,7 @@ def detection_loss(criterion: Any, predictions: Any, boxes: Tensor, targets: Ten
 
 
 def train_detector(
-    out: Path,
-    train: Sequence[SceneShard],
-    validation: Sequence[SceneShard],
-    *,
-    steps: int = 2400,
-    batch: int = 32,
-    image_size: int = 256,
-    lr: float = 1e-3,
-    weight_decay: float = 0.02,
-    device: str = "auto",
-    seed: int = 0,
-    frames_per_scene: int = 4,
-    command: str = "hpnet pretrain detector",
-    on_step: Callable[[int, float], None] | None = None,
+    out: Path, scenes: Scenes, settings: Settings = SETTINGS, job: Job | None = None, image_size: int = 256
 ) -> Training:
     """Train mannequin-yolo from scratch and write its weights and its card into ``out``.
 
@@ -240,72 +231,63 @@ def train_detector(
 
     Args:
         out: folder for mannequin-yolo.safetensors (float16) and mannequin-yolo.json.
-        train, validation: scenes of disjoint seeds; validation is used once, for the card.
         image_size: longer side of the training images.
-        command: what the card says was run.
-        on_step: called with the number of steps done and the loss.
 
     Returns:
         What the card says: data, steps, seed, seconds, AP at 0.5 and 0.75 on held-out scenes.
 
     Raises:
-        ValueError: a scene is in training and validation.
         RuntimeError: the loss is no longer finite.
     """
-    require_disjoint(train, validation)
+    job = job or Job()
     began = time.monotonic()
-    place = resolve_device(device)
+    place = resolve_device(job.device)
     tune_allocator()
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    data = load_images(train, frames_per_scene)
+    torch.manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(job.seed)
+    data = load_images(scenes.train, scenes.frames_per_scene)
     # (N, H, W, 3) -> (N, 3, H, W)
     images = torch.from_numpy(data.images).to(place).permute(0, 3, 1, 2)
     boxes = torch.from_numpy(data.boxes_xyxy_px).to(place)
     network = build_network(packaged_config()).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(network).eval()
-    slow, fast = _floats(average), _floats(network)
+    average = moving_average(network, AVERAGE)
     criterion = ultralytics().DetectionLoss(network)
-    optimiser = torch.optim.AdamW(_parameter_groups(network, weight_decay), lr=lr, betas=(0.9, 0.99))
     # Benchmark frames are 4:3 landscape; other shapes come too, so that the network does not learn the shape.
     short = max(32, round(image_size * 0.75 / 32) * 32)
     canvases = [(short, image_size)] * 3 + [(image_size, image_size), (image_size, short)]
-    order = _batches(len(images), batch, generator)
-    network.train()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = lr * _schedule(step, steps)
-        rows = next(order).to(place)
+
+    def loss_of(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        rows = chosen.to(place)
         canvas = canvases[int(torch.randint(len(canvases), (1,), generator=generator))]
         inputs, moved, targets = augment(images[rows], boxes[rows], canvas, generator)
         with torch.autocast(place.type, torch.bfloat16, enabled=has_fast_bfloat16(place)):
             predictions = network(inputs.contiguous(memory_format=torch.channels_last))
         loss = detection_loss(criterion, predictions, moved, targets, canvas)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimiser.step()
-        _update_average(slow, fast, step)
-        if (step + 1) % 10 == 0 or step + 1 == steps:
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise RuntimeError(f"detector training: the loss is {value} at step {step + 1}; use a lower lr")
-            if on_step:
-                on_step(step + 1, value)
-    average.names = {0: "person"}  # type: ignore[assignment]
+        return loss, loss
+
+    network.train()
+    train_steps([network], average, loss_of, endless_batches(len(images), settings.batch, generator), settings, job)
+    average.module.eval()
+    average.module.names = {0: "person"}  # type: ignore[assignment]
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{NAME}.safetensors"
-    save_network(average, weights)
+    save_network(average.module, weights)
     seconds = time.monotonic() - began
-    quality = evaluate(weights, validation, image_size=image_size, device=device, frames_per_scene=frames_per_scene)
+    quality = evaluate(
+        weights,
+        scenes.validation,
+        image_size=image_size,
+        device=job.device,
+        frames_per_scene=scenes.frames_per_scene,
+    )
     training = Training(
         name=NAME,
-        command=command,
-        data=f"rendered mannequins: {_describe(train, len(images))}; held out: {_describe(validation)}",
-        steps=steps,
-        seed=seed,
+        command=job.command,
+        data=scenes.described(f"{len(images)} images"),
+        steps=settings.steps,
+        seed=job.seed,
         seconds=seconds,
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU",
+        device=device_name(place),
         quality=quality,
         parameters=sum(p.numel() for p in network.parameters()),
     )
@@ -334,45 +316,3 @@ def evaluate(
 def _with_area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     sides = boxes[:, 2:] - boxes[:, :2]
     return boxes[(sides >= MIN_VISIBLE_PX).all(1)]
-
-
-def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and batch norm do not."""
-    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over a twentieth of the run, then a cosine down to 1 %."""
-    warmup = max(1, steps // 20)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices (batch,) without end; every row once per pass, and a small set repeats to fill a batch."""
-    while True:
-        order = torch.randperm(count, generator=generator)
-        if count < batch:
-            order = order.repeat(-(-batch // count))
-        yield from (order[start : start + batch] for start in range(0, len(order) - batch + 1, batch))
-
-
-def _floats(network: torch.nn.Module) -> list[Tensor]:
-    """Weights and batch-norm statistics, as the very tensors that the network uses."""
-    return [value for value in network.state_dict().values() if value.is_floating_point()]
-
-
-@torch.no_grad()
-def _update_average(slow: list[Tensor], fast: list[Tensor], step: int) -> None:
-    """Exponential moving average, with a short memory at the start."""
-    keep = 0.9995 * (1 - math.exp(-(step + 1) / 300))
-    torch._foreach_lerp_(slow, fast, 1 - keep)
-
-
-def _describe(shards: Sequence[SceneShard], images: int | None = None) -> str:
-    seeds = [seed for shard in shards for seed in shard.seeds]
-    count = "" if images is None else f", {images} images"
-    return f"{len(seeds)} scenes{count}, seeds {min(seeds)} to {max(seeds)}"

@@ -1,4 +1,4 @@
-"""Training of the packaged pose network from scratch on rendered people: a plain loop on tensors.
+"""Training of the packaged pose network from scratch on rendered people.
 
 Crops are cut, turned, scaled, mirrored, recoloured and covered on the device. The loss is SimCC's (Li et al., ECCV
 2022): Kullback-Leibler divergence of the coordinate vectors from Gaussians around the true joint. A squared error of
@@ -13,11 +13,10 @@ away.
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +40,16 @@ from ..estimate.evaluate import pose_figures
 from ..estimate.params import EstimateParams
 from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
+from ..train.averaging import moving_average, remembering
+from ..train.batches import endless_batches
 from ..weights.checkpoint import load_into, load_state
-from .card import Training, write_card
-from .scenes import SceneShard, require_disjoint
+from .card import Training, device_name, write_card
+from .scenes import SceneShard
+from .steps import Job, Scenes, Settings, train_steps
 
 NAME = "mannequin-simcc"
+SETTINGS = Settings("pose", steps=3000, batch=64, lr=1e-3, weight_decay=0.05)
+AVERAGE = remembering(0.9995, 300)
 TAP = "h2s3"
 MAPS = "head.final_layer"
 OBJECTS = (
@@ -305,24 +309,28 @@ class PlaceProbe(nn.Module):
         return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of what is added to SimCC's loss; 0 leaves it out.
+
+    Attributes:
+        held: of the held-object probe.
+        place: of the place probe.
+        maps: of :func:`map_loss`, which makes the head's 17 maps show the joints.
+    """
+
+    held: float = 1.0
+    place: float = 4.0
+    maps: float = 0.5
+
+
 def train_pose(
     out: Path,
-    train: Sequence[SceneShard],
-    validation: Sequence[SceneShard],
-    *,
-    steps: int = 3000,
-    batch: int = 64,
-    lr: float = 1e-3,
-    weight_decay: float = 0.05,
-    held_weight: float = 1.0,
-    place_weight: float = 4.0,
-    map_weight: float = 0.5,
-    device: str = "auto",
-    seed: int = 0,
-    frames_per_scene: int = 4,
+    scenes: Scenes,
+    settings: Settings = SETTINGS,
+    job: Job | None = None,
+    weights: LossWeights | None = None,
     start: Path | None = None,
-    command: str = "hpnet pretrain pose",
-    on_step: Callable[[int, float], None] | None = None,
 ) -> Training:
     """Train mannequin-simcc, from scratch or from ``start``; write its weights (float16) and its card into ``out``.
 
@@ -330,115 +338,115 @@ def train_pose(
 
     Args:
         out: folder for mannequin-simcc.safetensors and mannequin-simcc.json.
-        train, validation: scenes of disjoint seeds; validation is used once, for the card.
-        held_weight: weight of the held-object probe's loss; 0 leaves it out.
-        place_weight: weight of the place probe's loss; 0 leaves it out.
-        map_weight: weight of :func:`map_loss`, which makes the head's 17 maps show the joints.
-        start: weights of an earlier run to go on from; the card then counts its steps and seconds too.
-        command: what the card says was run.
-        on_step: called with the number of steps done and the loss.
+        start: weights of an earlier run to start from; the card then counts its steps and seconds too.
 
     Returns:
         What the card says: data, steps, seed, seconds, PCK and OKS-AP on held-out scenes.
 
     Raises:
-        ValueError: a scene is in training and validation.
         RuntimeError: the loss is no longer finite.
     """
-    require_disjoint(train, validation)
+    job, weights = job or Job(), weights or LossWeights()
     began = time.monotonic()
-    place = resolve_device(device)
+    place = resolve_device(job.device)
     tune_allocator()
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(job.seed)
     spec = network_spec(NAME)
-    assert spec.sigma_bins is not None
-    data = load_people(train, frames_per_scene)
-    frames, which, boxes, joints, known, held = (
-        torch.from_numpy(value).to(place)
-        for value in (data.frames, data.frame, data.boxes_xyxy_px, data.keypoints_px, data.known, data.held)
-    )
+    data = load_people(scenes.train, scenes.frames_per_scene)
     network = networks.build(spec).to(place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    average = copy.deepcopy(network).eval()
     if start is None:
+        assert spec.sigma_bins is not None
         start_as_marginals(network, spec.input_size_px, spec.split_ratio, spec.sigma_bins)
     else:
         load_into(network, load_state(start), str(start))
-    average.load_state_dict(network.state_dict())
+    average = moving_average(network, AVERAGE)
+    average.module.eval()
     reader = TapReader(network, [TAP, MAPS], spec.aliases)
-    held_probe = HeldObjectProbe(2 * spec.head_channels).to(place)
-    place_probe = PlaceProbe(2 * spec.head_channels, spec.input_size_px).to(place)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups([network, held_probe, place_probe], weight_decay),
-        lr=lr,
-        betas=(0.9, 0.99),
-        fused=place.type == "cuda",
+    probes = (
+        HeldObjectProbe(2 * spec.head_channels).to(place),
+        PlaceProbe(2 * spec.head_channels, spec.input_size_px).to(place),
     )
-    holding = torch.from_numpy(
-        np.flatnonzero(data.held[:, 1] >= 0)
-    )  # a fifth of all people: often enough to learn from
-    pool = torch.cat([torch.arange(len(which)), holding.repeat(HOLDING_EXTRA)])
-    order = (pool[rows] for rows in _batches(len(pool), batch, generator))
-    limit = torch.tensor(spec.input_size_px, device=place) - 1
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = lr * _schedule(step, steps)
-        rows = next(order).to(place)
-        affine, mirrored = random_affines(boxes[rows], spec.input_size_px, generator)
-        crops = degrade(bilinear_crops(frames, which[rows], affine, spec.input_size_px), generator)
-        points = crop_keypoints(joints[rows], affine, mirrored)
-        names = torch.where(mirrored[:, None], known[rows][:, list(COCO_MIRROR)], known[rows])
-        inside = ((points >= 0) & (points <= limit)).all(-1)
-        weight = names * inside
-        inputs = normalise(crops).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_fast_bfloat16(place)):
-            x, y = network(inputs)
-        loss = simcc_loss(x, points[..., 0], weight, spec.split_ratio, spec.sigma_bins)
-        loss = loss + simcc_loss(y, points[..., 1], weight, spec.split_ratio, spec.sigma_bins)
-        loss = loss + map_weight * map_loss(reader.maps[MAPS], points, weight)
-        off = PROBE_JITTER_PX * torch.randn(points.shape, generator=generator).to(place)
-        read_at = torch.minimum((points + off).clamp(min=0), limit)
-        at_joints = sample_windows(reader.maps[TAP], read_at, spec.input_size_px, 1)[:, :, 0, 0].float()  # (N, V, C)
-        seen = (weight[:, list(WRISTS)] > 0).any(1)
-        target = torch.where(seen[:, None], held[rows], -1)
-        loss = loss + held_weight * held_probe(at_joints[:, list(WRISTS)], target)
-        loss = loss + place_weight * place_probe(at_joints, points, weight)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        _update_average(average, network, step)
-        if (step + 1) % 10 == 0 or step + 1 == steps:
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise RuntimeError(f"pose training: the loss is {value} at step {step + 1}; use a lower lr")
-            if on_step:
-                on_step(step + 1, value)
+    loss_of = _Loss(network, reader, probes, _on_device(data, place), weights, generator)
+    # a fifth of all people hold something: often enough to learn from
+    holding = torch.from_numpy(np.flatnonzero(data.held[:, 1] >= 0))
+    pool = torch.cat([torch.arange(len(data.frame)), holding.repeat(HOLDING_EXTRA)])
+    rows = (pool[chosen] for chosen in endless_batches(len(pool), settings.batch, generator))
+    train_steps([network, *probes], average, loss_of, rows, settings, job)
     reader.close()
     out.mkdir(parents=True, exist_ok=True)
-    weights = out / spec.weights_file
-    save_weights(average, weights)
+    file = out / spec.weights_file
+    save_weights(average.module, file)
     seconds = time.monotonic() - began
     earlier: dict[str, Any] = {"command": "", "steps": 0, "seconds": 0.0, "device": ""}
     if start is not None:
         earlier = read_json(start.with_suffix(".json"))
-    computed_on = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
-    devices = dict.fromkeys([*filter(None, earlier["device"].split(", then ")), computed_on])
+    devices = dict.fromkeys([*filter(None, earlier["device"].split(", then ")), device_name(place)])
+    held_out = load_people(scenes.validation, scenes.frames_per_scene)
+    quality = evaluate(file, scenes.validation, device=job.device, frames_per_scene=scenes.frames_per_scene)
     training = Training(
         name=NAME,
-        command=f"{earlier['command']}; then {command}" if start else command,
-        data=f"rendered mannequins: {_describe(train, len(which))}; held out: {_describe(validation)}; "
-        f"probes on {TAP}: held object, weight {held_weight:g}; place, weight {place_weight:g}",
-        steps=earlier["steps"] + steps,
-        seed=seed,
+        command=f"{earlier['command']}; then {job.command}" if start else job.command,
+        data=f"{scenes.described(f'{len(data.frame)} people in frames')}; "
+        f"probes on {TAP}: held object, weight {weights.held:g}; place, weight {weights.place:g}",
+        steps=earlier["steps"] + settings.steps,
+        seed=job.seed,
         seconds=earlier["seconds"] + seconds,
         device=", then ".join(devices),
-        quality=evaluate(weights, validation, device=device, frames_per_scene=frames_per_scene)
-        | probe_figures(average, held_probe, place_probe, load_people(validation, frames_per_scene)),
+        quality=quality | probe_figures(average.module, *probes, held_out),
         parameters=sum(p.numel() for p in network.parameters()),
     )
-    write_card(out / f"{NAME}.json", weights, training)
+    write_card(out / f"{NAME}.json", file, training)
     return training
+
+
+def _on_device(people: People, device: torch.device) -> dict[str, Tensor]:
+    """Every array of the people, by name."""
+    return {name: torch.from_numpy(value).to(device) for name, value in vars(people).items()}
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a batch of people: crops are drawn, seen by the network and read by the probes."""
+
+    network: nn.Module
+    reader: TapReader
+    probes: tuple[HeldObjectProbe, PlaceProbe]
+    people: dict[str, Tensor]
+    weights: LossWeights
+    generator: torch.Generator
+
+    def __call__(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of people (n,) -> the loss, twice."""
+        spec, people, generator = network_spec(NAME), self.people, self.generator
+        assert spec.sigma_bins is not None
+        place = people["frames"].device
+        limit = torch.tensor(spec.input_size_px, device=place) - 1
+        rows = chosen.to(place)
+        affine, mirrored = random_affines(people["boxes_xyxy_px"][rows], spec.input_size_px, generator)
+        crops = bilinear_crops(people["frames"], people["frame"][rows], affine, spec.input_size_px)
+        crops = degrade(crops, generator)
+        points = crop_keypoints(people["keypoints_px"][rows], affine, mirrored)
+        known = people["known"][rows]
+        names = torch.where(mirrored[:, None], known[:, list(COCO_MIRROR)], known)
+        inside = ((points >= 0) & (points <= limit)).all(-1)
+        weight = names * inside
+        inputs = normalise(crops).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(place.type, torch.bfloat16, enabled=has_fast_bfloat16(place)):
+            x, y = self.network(inputs)
+        loss = simcc_loss(x, points[..., 0], weight, spec.split_ratio, spec.sigma_bins)
+        loss = loss + simcc_loss(y, points[..., 1], weight, spec.split_ratio, spec.sigma_bins)
+        loss = loss + self.weights.maps * map_loss(self.reader.maps[MAPS], points, weight)
+        off = PROBE_JITTER_PX * torch.randn(points.shape, generator=generator).to(place)
+        read_at = torch.minimum((points + off).clamp(min=0), limit)
+        windows = sample_windows(self.reader.maps[TAP], read_at, spec.input_size_px, 1)
+        at_joints = windows[:, :, 0, 0].float()  # (N, V, C)
+        seen = (weight[:, list(WRISTS)] > 0).any(1)
+        target = torch.where(seen[:, None], people["held"][rows], -1)
+        held_probe, place_probe = self.probes
+        loss = loss + self.weights.held * held_probe(at_joints[:, list(WRISTS)], target)
+        loss = loss + self.weights.place * place_probe(at_joints, points, weight)
+        return loss, loss
 
 
 def save_weights(network: nn.Module, file: Path) -> None:
@@ -529,44 +537,3 @@ def probe_figures(
     reader.close()
     kind, colour = (right / counted.clamp(min=1)).tolist()
     return {"held_kind": round(kind, 4), "held_colour": round(colour, 4), "place_px": round(distance / max(seen, 1), 2)}
-
-
-def _parameter_groups(modules: Sequence[nn.Module], weight_decay: float) -> list[dict[str, object]]:
-    """Weights decay; biases and batch norm do not."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over a twentieth of the run, then a cosine down to 1 %."""
-    warmup = max(1, steps // 20)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices (batch,) without end; every row once per pass, and a small set repeats to fill a batch."""
-    while True:
-        order = torch.randperm(count, generator=generator)
-        if count < batch:
-            order = order.repeat(-(-batch // count))
-        yield from (order[start : start + batch] for start in range(0, len(order) - batch + 1, batch))
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, step: int) -> None:
-    """Exponential moving average of weights and batch-norm statistics, with a short memory at the start."""
-    keep = 0.9995 * (1 - math.exp(-(step + 1) / 300))
-    slow = [v for v in average.state_dict().values() if v.is_floating_point()]
-    fast = [v for v in network.state_dict().values() if v.is_floating_point()]
-    torch._foreach_lerp_(slow, fast, 1 - keep)
-
-
-def _describe(shards: Sequence[SceneShard], people: int | None = None) -> str:
-    seeds = [seed for shard in shards for seed in shard.seeds]
-    count = "" if people is None else f", {people} people in frames"
-    return f"{len(seeds)} scenes{count}, seeds {min(seeds)} to {max(seeds)}"

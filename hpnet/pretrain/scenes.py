@@ -66,27 +66,41 @@ def render_scene(seed: int, frames: int, width: int, height: int, fps: float = 1
     )
 
 
+@dataclass(frozen=True)
+class Takes:
+    """What every scene is rendered as.
+
+    Attributes:
+        frames: T, frames per scene.
+        width, height: pixels.
+        fps: frames a second.
+        make: (seed, frames, width, height, fps) -> scene; picklable.
+    """
+
+    frames: int = 8
+    width: int = 320
+    height: int = 240
+    fps: float = 12
+    make: Callable[[int, int, int, int, float], RenderedScene] = render_scene
+
+    def scene(self, seed: int) -> RenderedScene:
+        """The scene of a seed."""
+        return self.make(seed, self.frames, self.width, self.height, self.fps)
+
+
 def render_scenes(
     out: Path,
     count: int,
     seed: int,
     workers: int = 1,
-    *,
-    frames: int = 8,
-    width: int = 320,
-    height: int = 240,
+    takes: Takes | None = None,
     shard_size: int = 32,
-    fps: float = 12,
-    make: Callable[[int, int, int, int, float], RenderedScene] = render_scene,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
     """Render ``count`` scenes with seeds seed, seed + 1, ... into shards under ``out``; whole shards are kept.
 
     Args:
         workers: processes, one core each.
-        frames: T, frames per scene.
-        fps: frames a second.
-        make: (seed, frames, width, height, fps) -> scene; picklable.
         on_progress: called with the number of scenes of each finished shard.
 
     Returns:
@@ -94,21 +108,22 @@ def render_scenes(
     """
     if count < 1:
         raise ValueError(f"render_scenes: count is {count}, expected at least 1")
+    takes = takes or Takes()
     out.mkdir(parents=True, exist_ok=True)
     jobs: list[tuple[Path, list[int]]] = []
     for start in range(seed, seed + count, shard_size):
         seeds = list(range(start, min(start + shard_size, seed + count)))
-        jobs.append((out / f"scenes-{seeds[0]:09d}-{len(seeds)}-{frames}x{width}x{height}at{fps:g}.safetensors", seeds))
+        size = f"{takes.frames}x{takes.width}x{takes.height}at{takes.fps:g}"
+        jobs.append((out / f"scenes-{seeds[0]:09d}-{len(seeds)}-{size}.safetensors", seeds))
     waiting = [(file, seeds) for file, seeds in jobs if not file.is_file()]
     report = on_progress or (lambda n: None)
     if workers <= 1:
         for file, seeds in waiting:
-            report(_render_shard(file, seeds, frames, width, height, fps, make))
+            report(_render_shard(file, seeds, takes))
     elif waiting:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, context, _one_core) as pool:
-            same = (frames, width, height, fps, make)
-            futures = [pool.submit(_render_shard, file, seeds, *same) for file, seeds in waiting]
+            futures = [pool.submit(_render_shard, file, seeds, takes) for file, seeds in waiting]
             for future in concurrent.futures.as_completed(futures):
                 report(future.result())
     return [file for file, _ in jobs]
@@ -120,16 +135,8 @@ def _one_core() -> None:
     cv2.setNumThreads(1)
 
 
-def _render_shard(
-    file: Path,
-    seeds: Sequence[int],
-    frames: int,
-    width: int,
-    height: int,
-    fps: float,
-    make: Callable[[int, int, int, int, float], RenderedScene],
-) -> int:
-    write_shard(file, [make(seed, frames, width, height, fps) for seed in seeds])
+def _render_shard(file: Path, seeds: Sequence[int], takes: Takes) -> int:
+    write_shard(file, [takes.scene(seed) for seed in seeds])
     return len(seeds)
 
 

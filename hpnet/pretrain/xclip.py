@@ -1,4 +1,4 @@
-"""Training of the packaged X-CLIP from scratch on rendered scenes and their captions: a plain contrastive loop.
+"""Training of the packaged X-CLIP from scratch on rendered scenes and their captions, by contrast.
 
 Videos are cut as the detect stage cuts person frames: one square around everybody for the whole clip. A small vision
 transformer that learns from captions alone stays at chance for very long, so two helpers, thrown away afterwards, teach
@@ -9,11 +9,10 @@ Axes: N clips, F frames, M people, R stored pixels, S pixels of the network, G p
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +25,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from transformers import XCLIPModel
 
 from ..core.device import resolve_device, tune_allocator
 from ..core.geometry import square_around, union_box
 from ..core.skeleton import COCO17
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
+from ..train.averaging import moving_average, remembering
+from ..train.batches import endless_batches
 from ..train.text import text_features, tokenize, train_tokenizer
 from ..train.xclip import PACKAGED, load_xclip, save_xclip
-from .card import Training, write_card
-from .scenes import SceneShard, require_disjoint
+from .card import Training, device_name, write_card
+from .scenes import SceneShard
+from .steps import Job, Scenes, Settings, train_steps
 
+SETTINGS = Settings("X-CLIP", steps=2000, batch=48, lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0)
+AVERAGE = remembering(0.999, 200)
 PADDING = 1.1
 """Of the square around the people, as in the detect stage."""
 ROOM = 1.3
@@ -373,86 +378,73 @@ def _scores(
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What a step teaches besides whole captions.
+
+    Attributes:
+        action: share of captions that are cut down to their action; see :func:`action_caption`.
+        help: weight of the helping tasks, see :class:`Helpers`.
+    """
+
+    action: float = 0.5
+    help: float = 1.0
+
+
 def train_xclip(
     out: Path,
-    train: Sequence[SceneShard],
-    validation: Sequence[SceneShard],
-    *,
-    steps: int = 2000,
-    batch: int = 48,
-    lr: float = 2e-3,
-    weight_decay: float = 0.05,
-    action_share: float = 0.5,
-    help_share: float = 1.0,
-    device: str = "auto",
-    seed: int = 0,
+    scenes: Scenes,
+    settings: Settings = SETTINGS,
+    job: Job | None = None,
+    shares: Shares | None = None,
     vocab_size: int = 1000,
     sizes: dict[str, int] | None = None,
-    command: str = "hpnet pretrain xclip",
-    on_step: Callable[[int, float], None] | None = None,
 ) -> Training:
     """Train mannequin-xclip from scratch; write ``mannequin-xclip/`` (weights, config, tokenizer, card) into ``out``.
 
     All videos are held on the device as bytes: 0.6 MB a clip at 8 frames of 160 pixels.
 
     Args:
-        train, validation: scenes of disjoint seeds; validation is used once, for the card.
-        action_share: share of captions cut down to their action in each step; see :func:`action_caption`.
-        help_share: weight of the helping tasks, see :class:`Helpers`.
+        scenes: of which the network takes as many frames as it has places for.
         sizes: of :func:`hpnet.models.xclip.reduced_config`.
-        command: what the card says was run.
-        on_step: called with the number of steps done and the contrastive loss.
 
     Returns:
         What the card says; its quality is that of the saved float16 weights.
 
     Raises:
-        ValueError: a scene is in training and validation, or a caption is too long.
+        ValueError: a caption is too long.
         RuntimeError: the loss is no longer finite.
     """
-    require_disjoint(train, validation)
+    job = job or Job()
     began = time.monotonic()
-    place = resolve_device(device)
+    place = resolve_device(job.device)
     tune_allocator()
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    captions = [caption for shard in train for caption in shard.captions]
+    torch.manual_seed(job.seed)
+    captions = [caption for shard in scenes.train for caption in shard.captions]
     tokenizer = train_tokenizer({text for caption in captions for text in _forms(caption)}, vocab_size)
     config = reduced_config(vocab_size=tokenizer.get_vocab_size(), **(sizes or {}))
     size, frames = int(config.vision_config.image_size), int(config.vision_config.num_frames)
     stored = stored_pixels(size)
-    data = load_videos(train, frames=frames, size=stored)
+    data = load_videos(scenes.train, frames=frames, size=stored)
     model: Any = XCLIPModel(config)
     initialise(model)
     model.to(place)
-    average = copy.deepcopy(model).eval()
-    fit_captions(
-        model,
-        average,
-        tokenizer,
-        data,
-        steps=steps,
-        batch=batch,
-        lr=lr,
-        weight_decay=weight_decay,
-        action_share=action_share,
-        help_share=help_share,
-        generator=generator,
-        on_step=on_step,
-    )
+    average = moving_average(model, AVERAGE, buffers=False)
+    average.module.eval()
+    fit_captions(model, average, tokenizer, data, settings, job, shares or Shares())
     folder = out / PACKAGED
-    weights = save_xclip(folder, average, tokenizer)
+    weights = save_xclip(folder, average.module, tokenizer)
     seconds = time.monotonic() - began
     checkpoint = load_xclip(str(folder))
-    held_out = load_videos(validation, frames=frames, size=stored)
+    held_out = load_videos(scenes.validation, frames=frames, size=stored)
     training = Training(
         name=PACKAGED,
-        command=command,
-        data=f"rendered mannequins: {_describe(train)}; held out: {_describe(validation)}",
-        steps=steps,
-        seed=seed,
+        command=job.command,
+        data=scenes.described(),
+        steps=settings.steps,
+        seed=job.seed,
         seconds=seconds,
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU",
+        device=device_name(place),
         quality=retrieval(checkpoint.model.to(place), tokenizer, held_out),
         parameters=sum(p.numel() for p in model.parameters()),
     )
@@ -462,24 +454,19 @@ def train_xclip(
 
 def fit_captions(
     model: Any,
-    average: Any,
+    average: AveragedModel,
     tokenizer: Tokenizer,
     data: CaptionedVideos,
-    *,
-    steps: int,
-    batch: int,
-    lr: float,
-    weight_decay: float,
-    action_share: float,
-    help_share: float,
-    generator: torch.Generator,
-    on_step: Callable[[int, float], None] | None = None,
+    settings: Settings,
+    job: Job,
+    shares: Shares,
 ) -> list[float]:
-    """The loop: AdamW, warm-up and cosine, bfloat16 on a GPU; ``average`` becomes the moving average of ``model``.
+    """Train on captions, in bfloat16 on a GPU; ``average`` becomes the moving average of ``model``.
 
     Returns:
         The contrastive loss every ten steps.
     """
+    generator = torch.Generator().manual_seed(job.seed)
     device, size = model.device, int(model.config.vision_config.image_size)
     encoder = VideoEncoder(model.config, model=model).to(device)
     side = size // int(model.config.vision_config.patch_size)
@@ -487,17 +474,10 @@ def fit_captions(
     videos, joints = torch.from_numpy(data.frames).to(device), torch.from_numpy(data.joints).to(device)
     width, dim = int(model.config.vision_config.hidden_size), encoder.text_dim
     helpers = Helpers(width, dim, texts.word_weight(tokenizer.get_vocab_size())).to(device)
-    groups = _parameter_groups(torch.nn.ModuleList([model, helpers]), weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
-    order = _batches(len(videos), batch, generator)
-    losses = []
-    model.train()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = lr * _schedule(step, steps)
-        rows = next(order)
+
+    def loss_of(rows: Tensor) -> tuple[Tensor, Tensor]:
         flipped = torch.rand(len(rows), generator=generator) < 0.5
-        short = torch.rand(len(rows), generator=generator) < action_share
+        short = torch.rand(len(rows), generator=generator) < shares.action
         ids, mask, owner = (t.to(device) for t in texts.of(rows, flipped, short))
         placement = random_placement(flipped, generator)
         targets = joints_in_patches(joints[rows.to(device)], placement, side)
@@ -508,22 +488,15 @@ def fit_captions(
             scores = encoder.similarity(video, encoder.prompt(text_features(model, ids, mask), patches))
             helping = helpers(tokens, video, targets, ids[owner], mask[owner])
         contrast = contrastive_loss(scores, owner)
-        loss = contrast + help_share * helping
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(LOGIT_SCALE_MAX))
-        _update_average(average, model, step)
-        if (step + 1) % 10 == 0 or step + 1 == steps:
-            value = float(contrast.detach())
-            if not math.isfinite(float(loss.detach())):
-                raise RuntimeError(f"X-CLIP training: the loss is {value} at step {step + 1}; use a lower lr")
-            losses.append(value)
-            if on_step:
-                on_step(step + 1, value)
-    return losses
+        return contrast + shares.help * helping, contrast
+
+    @torch.no_grad()
+    def bound_scale() -> None:
+        model.logit_scale.clamp_(max=math.log(LOGIT_SCALE_MAX))
+
+    model.train()
+    rows = endless_batches(len(videos), settings.batch, generator, repeat=False)
+    return train_steps([model, helpers], average, loss_of, rows, settings, job, bound_scale)
 
 
 def stored_pixels(size: int) -> int:
@@ -558,38 +531,3 @@ class _CaptionTable:
 
 def _longest(model: Any) -> int:
     return int(model.config.text_config.max_position_embeddings)
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases, norms and the logit scale do not."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over a twentieth of the run, then a cosine down to 1 %."""
-    warmup = max(1, steps // 20)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices (batch,) without end; every row once per pass, and a small set gives smaller batches."""
-    batch = min(batch, count)
-    while True:
-        order = torch.randperm(count, generator=generator)
-        yield from (order[start : start + batch] for start in range(0, count - batch + 1, batch))
-
-
-@torch.no_grad()
-def _update_average(average: torch.nn.Module, model: torch.nn.Module, step: int) -> None:
-    """Exponential moving average of the weights, with a short memory at the start."""
-    keep = 0.999 * (1 - math.exp(-(step + 1) / 200))
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
-
-
-def _describe(shards: Sequence[SceneShard]) -> str:
-    seeds = [seed for shard in shards for seed in shard.seeds]
-    return f"{len(seeds)} scenes, seeds {min(seeds)} to {max(seeds)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import exp
 from typing import Any
 
 import torch
@@ -33,6 +34,11 @@ def moving_average(model: nn.Module, keep: Callable[[int], float], *, buffers: b
 def warming_up(decay: float) -> Callable[[int], float]:
     """``decay``, less in the beginning: update n keeps at most (1 + n) / (10 + n) of an average that knows nothing."""
     return lambda update: min(decay, (1 + update) / (10 + update))
+
+
+def remembering(decay: float, updates: float) -> Callable[[int], float]:
+    """``decay``, less in the beginning: the share that is kept grows within about ``updates`` updates."""
+    return lambda update: decay * (1 - exp(-update / updates))
 
 
 @contextmanager

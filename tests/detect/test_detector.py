@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -32,16 +33,18 @@ from hpnet.detect.params import DetectParams
 from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square
 from hpnet.detect.tracking import Track
 from hpnet.detect.yolo import UltralyticsDetector, letterbox
-from hpnet.pretrain.detector import augment, load_images, train_detector
+from hpnet.pretrain.detector import SETTINGS, augment, load_images, train_detector
 from hpnet.pretrain.scenes import (
     TRAIN_SEED,
     VALIDATION_SEED,
     SceneShard,
+    Takes,
     open_shards,
     render_scene,
     render_scenes,
     require_disjoint,
 )
+from hpnet.pretrain.steps import Job, Scenes
 from hpnet.weights.places import ASSETS
 from hpnet.work.shards import MISSING, ShardItem, run_shards
 
@@ -582,12 +585,13 @@ def test_metrics_count_and_measure() -> None:
 
 
 def test_scene_shards_hold_what_was_rendered(tmp_path: Path) -> None:
-    files = render_scenes(tmp_path, 5, 40, frames=3, width=64, height=48, shard_size=2, make=red_box_scene)
+    takes = Takes(frames=3, width=64, height=48, make=red_box_scene)
+    files = render_scenes(tmp_path, 5, 40, takes=takes, shard_size=2)
     shards = open_shards(tmp_path)
     assert [s.file for s in shards] == files
     assert [seed for s in shards for seed in s.seeds] == [40, 41, 42, 43, 44]
     before = [f.stat().st_mtime_ns for f in files]
-    render_scenes(tmp_path, 5, 40, workers=2, frames=3, width=64, height=48, shard_size=2, make=red_box_scene)
+    render_scenes(tmp_path, 5, 40, workers=2, takes=takes, shard_size=2)
     assert [f.stat().st_mtime_ns for f in files] == before
     expected = red_box_scene(43, 3, 64, 48, 12)
     shard = shards[1]
@@ -609,13 +613,14 @@ def test_scene_shards_hold_what_was_rendered(tmp_path: Path) -> None:
 
 
 def test_rendering_in_parallel_gives_the_same_bytes(tmp_path: Path) -> None:
-    one = render_scenes(tmp_path / "1", 4, 0, frames=2, width=64, height=48, shard_size=2, make=red_box_scene)
-    two = render_scenes(tmp_path / "2", 4, 0, 2, frames=2, width=64, height=48, shard_size=2, make=red_box_scene)
+    takes = Takes(frames=2, width=64, height=48, make=red_box_scene)
+    one = render_scenes(tmp_path / "1", 4, 0, takes=takes, shard_size=2)
+    two = render_scenes(tmp_path / "2", 4, 0, 2, takes=takes, shard_size=2)
     assert [f.read_bytes() for f in one] == [f.read_bytes() for f in two]
 
 
 def test_augmented_boxes_follow_the_pixels(tmp_path: Path) -> None:
-    render_scenes(tmp_path, 24, 0, frames=1, width=128, height=96, make=red_box_scene)
+    render_scenes(tmp_path, 24, 0, takes=Takes(frames=1, width=128, height=96, make=red_box_scene))
     data = load_images(open_shards(tmp_path), 1)
     plain = np.full_like(data.images, 60)
     for picture, boxes in zip(plain, data.boxes_xyxy_px, strict=True):
@@ -644,16 +649,14 @@ def test_augmented_boxes_follow_the_pixels(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss_and_writes_a_loadable_network(tmp_path: Path) -> None:
-    size = {"frames": 1, "width": 64, "height": 64}
-    render_scenes(tmp_path / "t", 24, TRAIN_SEED, make=red_box_scene, **size)
-    render_scenes(tmp_path / "v", 4, VALIDATION_SEED, make=red_box_scene, **size)
+    takes = Takes(frames=1, width=64, height=64, make=red_box_scene)
+    render_scenes(tmp_path / "t", 24, TRAIN_SEED, takes=takes)
+    render_scenes(tmp_path / "v", 4, VALIDATION_SEED, takes=takes)
     train, validation = open_shards(tmp_path / "t"), open_shards(tmp_path / "v")
     losses: list[float] = []
-    done = train_detector(
-        tmp_path / "out", train, validation, steps=40, batch=4, lr=2e-3, image_size=64, device="cpu",
-        frames_per_scene=1,
-        on_step=lambda step, loss: losses.append(loss),
-    )  # fmt: skip
+    settings = replace(SETTINGS, steps=40, batch=4, lr=2e-3)
+    job = Job("cpu", on_step=lambda step, loss: losses.append(loss))
+    done = train_detector(tmp_path / "out", Scenes(train, validation, frames_per_scene=1), settings, job, image_size=64)
     assert np.mean(losses[-2:]) < 0.85 * losses[0]
     card = read_json(tmp_path / "out" / "mannequin-yolo.json")
     assert (card["steps"], card["seed"], card["name"]) == (40, 0, "mannequin-yolo")

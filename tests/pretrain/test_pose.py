@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
 from hpnet.pretrain import pose
 from hpnet.pretrain.scenes import RenderedScene, SceneShard, write_shard
+from hpnet.pretrain.steps import Job, Scenes
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,10 +106,9 @@ def test_people_out_of_view_are_left_out(tmp_path):
 def test_training_writes_weights_that_load_and_a_card(tmp_path):
     train, held_out = _shard(tmp_path / "train", [1, 2]), _shard(tmp_path / "val", [100])
     losses = []
-    training = pose.train_pose(
-        tmp_path / "out", [train], [held_out], steps=2, batch=3, device="cpu", frames_per_scene=1,
-        on_step=lambda step, loss: losses.append((step, loss)),
-    )  # fmt: skip
+    settings = replace(pose.SETTINGS, steps=2, batch=3)
+    job = Job("cpu", on_step=lambda step, loss: losses.append((step, loss)))
+    training = pose.train_pose(tmp_path / "out", Scenes([train], [held_out], frames_per_scene=1), settings, job)
     assert [step for step, _ in losses] == [2]
     assert np.isfinite(losses[0][1])
     assert set(training.quality) == {"pck_torso", "pck_box", "oks_ap", "held_kind", "held_colour", "place_px"}
@@ -115,7 +117,7 @@ def test_training_writes_weights_that_load_and_a_card(tmp_path):
     assert read_json(tmp_path / "out/mannequin-simcc.json")["steps"] == 2
     PoseEstimator(EstimateParams(weights=str(weights)), device="cpu")
     with pytest.raises(ValueError, match="seed 1 is in training and validation"):
-        pose.train_pose(tmp_path / "out", [train], [train], steps=1)
+        Scenes([train], [train])
 
 
 def test_place_probe_reads_coordinates_and_skips_joints_of_no_weight():

@@ -25,7 +25,6 @@ from hpnet.stages.train import command
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.histories import epoch_log
 from hpnet.train.loop import Clock
-from hpnet.train.run import seed_folder
 from hpnet.work.locks import locked
 
 from .test_loop import SPLITS, make_clips, make_features
@@ -159,17 +158,6 @@ def test_other_seeds_of_another_out_are_kept_apart(project: Path) -> None:
     for out, noise in (("one", 0.1), ("two", 0.5)):
         card = read_json(Path(".work/seeds") / out / "4" / "config.json")
         assert (card["seed"], card["params"]["noise"]) == (4, noise)
-
-
-def test_the_folder_of_another_seed_is_that_of_its_out(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    outside = tmp_path_factory.mktemp("elsewhere") / "hpj"
-    outs = [Path("hpj"), Path("a/hpj"), Path("a/../b/hpj"), outside, outside.parent / "x" / "hpj"]
-    work = Path(".work")
-    folders = {seed_folder(seed, (3, 4, 5), out, work) for out in outs for seed in (4, 5)}
-    assert len(folders) == 10
-    assert all(".." not in folder.parts and folder.is_relative_to(".work/seeds") for folder in folders)
-    assert seed_folder(4, (3, 4), Path("hpj").absolute(), work) == seed_folder(4, (3, 4), Path("hpj"), work)
-    assert seed_folder(3, (3, 4), outside, work) == outside
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..artifacts.files import write_json
+from ..train.run import package_versions
 from ..weights.places import digest
 
 

@@ -76,7 +76,7 @@ def make_project(
     table = pd.DataFrame(rows, columns=list(columns))
     table.loc[1, "error"] = "video is <empty>"
     classes = pd.DataFrame({"label": range(len(names)), "name": names, "prompt": names})
-    clips = Clips(table, classes)
+    clips = Clips(table.assign(source=table.subject), classes)
     data = root / "artifacts" / "data"
     clips.save(data)
     _make_people(root, clips, params, rng)

@@ -103,7 +103,8 @@ def video_facts(file: Path) -> dict[str, object]:
     """What videos.csv says of a video, its clip apart; of one that cannot be read the reason, in ``error``."""
     facts: dict[str, object] = {**UNKNOWN, "path": str(file)}
     with contextlib.suppress(OSError):  # probing says why
-        facts |= {"bytes": file.stat().st_size, "digest": file_digest(file)}
+        facts["bytes"] = file.stat().st_size
+        facts["digest"] = file_digest(file)
     try:
         info = probe(file)
     except VideoError as error:

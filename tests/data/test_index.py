@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.files import read_json
 from hpnet.core.video import write_video
-from hpnet.data.index import index_folder
+from hpnet.data.index import index_folder, video_facts
 from hpnet.data.params import DataParams
 from hpnet.data.table import BEGINNING, copies
 from hpnet.data.walk import find_videos
@@ -100,6 +100,33 @@ def test_videos_alike_in_size_and_beginning_are_compared_to_their_end(tmp_path: 
     assert copies(files, ["train", "test", "test", "train", "val"]) == [(0, 2), (2, 3)]
     assert copies([*files, tmp_path / "missing"], ["train", "test", "", "train", "val", "test"]) == []
     assert copies([], []) == []
+
+
+@pytest.mark.parametrize("name", ["open", "stat"])
+def test_a_video_that_may_not_be_read_is_recorded_and_ends_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    closed = folder / "wave" / "3.mp4"
+    shutil.copy(folder / "wave" / "0.mp4", closed)
+    usual = getattr(Path, name)
+
+    def refused(self: Path, *args: object, **options: object) -> object:
+        if self.name == closed.name and self.parent.name == "wave":
+            raise PermissionError(13, "Permission denied", str(self))
+        return usual(self, *args, **options)
+
+    files = [folder / "wave" / "0.mp4", closed]
+    assert copies(files, ["train", "test"]) == [(0, 1)]
+    monkeypatch.setattr(Path, name, refused)
+    assert copies(files, ["train", "test"]) == []
+    facts = video_facts(closed)
+    assert (facts["path"], facts["digest"]) == (str(closed), "")
+    if name == "open":
+        clips = index_folder(folder, params())
+        assert len(clips.table) == 10
+        assert clips.table.set_index("clip_id").digest["wave/3"] == ""
+    else:
+        assert facts["error"] == "cannot be opened (Permission denied)"
 
 
 def test_the_command_counts_failures_and_stops_when_there_are_too_many(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from hpnet.artifacts.boxes import Boxes
 from hpnet.artifacts.files import read_json
 from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.videos import Videos
 from hpnet.core.metrics import iou_matrix
 from hpnet.core.video import write_video
 from hpnet.detect.bytetrack import track, tracker_options
@@ -30,7 +31,7 @@ from hpnet.detect.families.rtdetr import RTDetrDetector
 from hpnet.detect.families.ultralytics import load_checkpoint
 from hpnet.detect.library import ultralytics
 from hpnet.detect.params import DetectParams
-from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square
+from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square, video_items
 from hpnet.detect.tracking import Track
 from hpnet.detect.yolo import UltralyticsDetector, letterbox
 from hpnet.pretrain.detector import SETTINGS, augment, load_images, train_detector
@@ -46,7 +47,7 @@ from hpnet.pretrain.scenes import (
 )
 from hpnet.pretrain.steps import Job, Scenes
 from hpnet.weights.places import ASSETS
-from hpnet.work.shards import MISSING, ShardItem, run_shards
+from hpnet.work.shards import MISSING, ShardItem, file_digest, run_shards
 
 from ..drawn_scenes import RED, red_box_scene
 
@@ -548,6 +549,32 @@ def test_a_full_gpu_halves_the_batches_and_says_so(items: list[ShardItem], tmp_p
     work = DetectWork(DetectParams(frame_size=48, frames=4), batch=1, given=Full())
     with pytest.raises(RuntimeError, match="no room for one frame"):
         run_shards(items, work, stage_dir=tmp_path / "full", key={}, shard_size=4)
+
+
+def test_a_video_that_changed_since_the_table_was_made_is_told_and_counts_as_it_is_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {
+        "bytes": 1,
+        "width": 8,
+        "height": 8,
+        "fps": 5.0,
+        "frames": 1,
+        "seconds": 0.2,
+        "error": [*[""] * 3, "empty"],
+    }
+    files = [tmp_path / f"{name}.mp4" for name in "abcd"]
+    for file in files:
+        file.write_text(file.stem)
+    table = pd.DataFrame({"clip_id": list("abcd"), "path": map(str, files), "digest": map(file_digest, files), **facts})
+    kept = video_items(Videos(table))
+    assert [item.clip_id for item in kept] == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+    files[1].write_text("B")
+    files[2].unlink()
+    items = video_items(Videos(table))
+    assert [item.digest == before.digest for item, before in zip(items, kept, strict=True)] == [True, False, False]
+    assert f"2 videos changed since `hpnet data`, such as {files[1]}: run it again" in capsys.readouterr().err
 
 
 def test_work_is_picklable_and_leaves_the_network_behind(items: list[ShardItem], tmp_path: Path) -> None:

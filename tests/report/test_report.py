@@ -78,7 +78,7 @@ def make_project(
     table.loc[1, "error"] = "video is <empty>"
     pairs = [actions.PAIRS.get(label, "") if names == actions.NAMES else "" for label in range(len(names))]
     classes = pd.DataFrame({"label": range(len(names)), "name": names, "prompt": names, "pair": pairs})
-    clips = Clips(table, classes)
+    clips = Clips(table.assign(source=table.subject), classes)
     data = root / "artifacts" / "data"
     clips.save(data)
     _make_people(root, clips, params, rng)

@@ -53,9 +53,9 @@ def clips() -> Clips:
     names = [f"clip{i:02d}" for i in range(CLIPS)]
     table = pd.DataFrame(
         {
-            "clip_id": names, "path": names, "label": np.arange(CLIPS) % CLASSES, "subject": "1", "camera": 1,
-            "setup": 1, "repetition": 1, "split": ["train"] * 9 + ["val"] * 3 + ["test"] * 6, "width": 48, "height": 48,
-            "fps": 12.0, "frames": 3, "error": "",
+            "clip_id": names, "path": names, "label": np.arange(CLIPS) % CLASSES, "subject": "1", "source": "1",
+            "camera": 1, "setup": 1, "repetition": 1, "split": ["train"] * 9 + ["val"] * 3 + ["test"] * 6,
+            "width": 48, "height": 48, "fps": 12.0, "frames": 3, "error": "",
         }
     )  # fmt: skip
     classes = pd.DataFrame({"label": range(3), "name": ["nod", "bow", "jump"], "prompt": ["a person nods", "", ""]})

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from hpnet.params import Params
+from hpnet.project import dvc_yaml
 from hpnet.project.code import codes
+from hpnet.project.graph import Kind, graph, touches, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERY = frozenset(codes(Params())) - {"import"}
 TRAINED = frozenset({"train-topology", "train-hpnet", "compare"})
 
 
@@ -49,10 +50,11 @@ class Edit:
 ROOT_OF_COCO17 = "COCO_JOINTS, (0, 0, 0, 1, 2, 0, 0, 5, 6,"
 REGISTERED = '    "gcn": "hpnet.models.gcn:GCN",\n'
 EDITS = [
-    Edit("a skeleton", EVERY, ROOT_OF_COCO17, "COCO_JOINTS, (0, 0, 0, 1, 2, 0, 5, 5, 6,"),
+    Edit("a skeleton", of("data estimate pool report") | TRAINED, ROOT_OF_COCO17,
+         "COCO_JOINTS, (0, 0, 0, 1, 2, 0, 5, 5, 6,"),
     Edit("a prompt", of("train-hpnet"), "a person performing the action {words}", "a person doing {words}"),
-    Edit("a choreography", of("data report"), "shared.uniform(0.085, 0.115)", "shared.uniform(0.075, 0.115)"),
-    Edit("a fusion rule", of("fuse report"), "RELEASED_TOPOLOGY_WEIGHT = 0.1", "RELEASED_TOPOLOGY_WEIGHT = 1"),
+    Edit("a choreography", of("data"), "shared.uniform(0.085, 0.115)", "shared.uniform(0.075, 0.115)"),
+    Edit("a fusion rule", of("fuse"), "RELEASED_TOPOLOGY_WEIGHT = 0.1", "RELEASED_TOPOLOGY_WEIGHT = 1"),
     Edit("a colour of the report", of("report"), new="a{color:red}", file="report/style.css"),
     Edit("a pooling operator", of("pool compare"), "OPERATORS[operator](centre,", 'OPERATORS["max"](centre,'),
     Edit("the chosen network", TRAINED, "reduced = max(8, in_channels // 8)", "reduced = max(4, in_channels // 8)"),
@@ -60,6 +62,7 @@ EDITS = [
     Edit("the detector's weights", of("detect"), new="x", file="assets/mannequin-yolo.safetensors"),
     Edit("the pose network's weights", of("estimate"), new="x", file="assets/mannequin-simcc.safetensors"),
     Edit("X-CLIP's weights", of("train-hpnet"), new="x", file="assets/mannequin-xclip/model.safetensors"),
+    Edit("the classes of another data set", of(""), new="99,x,y", file="data/sets/nw_ucla_classes.csv"),
     Edit("a default of data", of("data"), "cameras: int = Field(3,", "cameras: int = Field(2,"),
     Edit("a default of data, read by others", of("data detect estimate"), "max_failed: float = Field(0.05,",
          "max_failed: float = Field(0.5,"),
@@ -159,6 +162,21 @@ def test_an_edit_makes_its_stages_stale_and_no_other(edit: Edit, found: dict[str
     assert keys <= edit.stale
     if not edit.what.endswith("read by others"):  # a value of another section is in the key itself
         assert keys == edit.stale & set(before["keys"])
+
+
+@pytest.mark.parametrize("kind", [dvc_yaml.REPOSITORY, Kind(videos=True, table=True, variants=("region3",))])
+def test_another_label_or_split_reruns_training_and_what_follows_alone(kind: Kind) -> None:
+    """They are in clips.csv; which videos there are is in videos.csv."""
+    stages = graph(kind).each()
+
+    def readers(file: str) -> set[str]:
+        return {name for name, stage in stages.items() if any(touches(dep, file) for dep in stage.deps)}
+
+    stale = readers("artifacts/data/clips.csv")
+    for name, stage in stages.items():  # upstream first
+        stale |= {name} if stale & set(upstream(stage, stages)) else set()
+    assert {name.partition("@")[0] for name in stale} == {"train", "compare", "fuse", "report"}
+    assert {"detect", "estimate"} <= readers("artifacts/data/videos.csv")
 
 
 def test_no_stage_runs_the_commands_and_nothing_heavy_is_imported_for_a_digest(

@@ -12,6 +12,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def one_line(name: str) -> str:
+    """A file's name as it can be printed: what would break the line, or is not UTF-8, is escaped."""
+    plain = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
+
+
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Show progress on a terminal, with rate and time left; yields ``advance(n=1, note="")``. Quiet elsewhere.

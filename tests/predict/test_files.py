@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hpnet.stages import predict_files
-from hpnet.stages.predict_files import HANDED_OVER, Task, recognise_files
+from hpnet.predict import files as files_module
+from hpnet.predict.files import HANDED_OVER, Task, recognise_files
 
 
 def deadly(task: Any, files: Sequence[Path]) -> tuple[list[tuple[str, bool]], list[str]]:
@@ -19,14 +19,9 @@ def deadly(task: Any, files: Sequence[Path]) -> tuple[list[tuple[str, bool]], li
     return [(f"{file} is answered", False) for file in files], [str(f) for f in files if f.name.startswith("broken")]
 
 
-def ready(threads: int) -> None:
-    """Stands in for a worker's start."""
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setattr(predict_files, "_work", deadly)
-    monkeypatch.setattr(predict_files, "_start_worker", ready)
+    monkeypatch.setattr(files_module, "_work", deadly)
     advanced: list[int] = []
 
     def answer(names: list[str]) -> tuple[list[str], list[str], list[str], int]:

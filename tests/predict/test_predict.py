@@ -27,14 +27,15 @@ from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.params import DetectParams
 from hpnet.detect.tracking import Track
 from hpnet.fuse.fusion import fuse, fuse_as_fitted
+from hpnet.predict.files import default_workers
 from hpnet.predict.live import LiveReader, live_windows
+from hpnet.predict.output import Output
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, shared_iou
 from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser, _boxes
 from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
 from hpnet.stages.cli import cli
-from hpnet.stages.predict import Output, find_targets
-from hpnet.stages.predict_files import default_workers
+from hpnet.stages.predict import find_targets
 from tests.trained import inside, shared_project
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the shared project

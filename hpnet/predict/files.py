@@ -1,0 +1,156 @@
+"""``hpnet predict`` over files: in this process, or in several that share them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import device as Device
+
+from ..work import processes
+from ..work.console import one_line
+from ..work.processes import MOST_ON_CPU, Died, Workers, cores
+from .output import Output, say
+from .project import TrainedProject
+from .recognise import Prediction, Recogniser
+from .windows import Cutting, every_window
+
+HANDED_OVER = 8
+"""Files that a worker takes at a time: windows of several files are classified together."""
+MOST_DEAD = 3
+"""So many files in a row that end the process which reads them are not to blame."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `hpnet predict` was asked for; see its options."""
+
+    project: Path
+    streams: Sequence[str] | None
+    people: int | None
+    each: bool
+    device: str
+    precision: str
+    cutting: Cutting
+    top: int
+    as_json: bool
+    targets: Mapping[str, Path]
+
+    def recogniser(self, trained: TrainedProject) -> Recogniser:
+        """The networks at work."""
+        return Recogniser(trained, people=self.people, each=self.each, device=self.device, precision=self.precision)
+
+
+def default_workers(files: int, device: Device) -> int:
+    """On CPU a process per core, as long as each has two turns of files: it takes seconds to start. Else one."""
+    return 1 if device.type != "cpu" else max(1, min(cores(), MOST_ON_CPU, files // (2 * HANDED_OVER)))
+
+
+def recognise_files(
+    files: Sequence[Path], task: Task, trained: TrainedProject, workers: int, advance: Callable[..., None]
+) -> list[str]:
+    """Answer files in order; those that failed. Ctrl-C stops the workers.
+
+    Raises:
+        RuntimeError: worker processes die, whatever they read.
+    """
+    if workers == 1:
+        recogniser = task.recogniser(trained)
+        output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets)
+        _answer(files, recogniser, task.cutting, output, advance)
+        return list(output.failed)
+    failed: list[str] = []
+    with closing(_shared(files, task, workers)) as told:
+        for lines, lost, count in told:
+            for text, err in lines:
+                say(text, err)
+            failed += lost
+            for _ in range(count):
+                advance()
+    return failed
+
+
+_Lines = list[tuple[str, bool]]
+"""(text, whether for stderr)."""
+_Told = tuple[_Lines, list[str], int]
+"""Lines, the files that failed, and how many files these are the answers of."""
+
+
+def _shared(files: Sequence[Path], task: Task, workers: int) -> Generator[_Told]:
+    """The answers of files, in order. Where a process dies, the files that it had are taken one by one."""
+    turns = [files[n : n + HANDED_OVER] for n in range(0, len(files), HANDED_OVER)]
+    share = Workers(workers, max(1, cores() // workers))
+    found: dict[int, tuple[_Lines, list[str]] | Died] = {}
+    told = 0
+    with closing(processes.run(functools.partial(_work, task), turns, share)) as done:
+        for number, result in done:
+            found[number] = result
+            while told in found:
+                ready = found.pop(told)
+                if isinstance(ready, Died):
+                    yield from _one_by_one(turns[told], task, share)
+                else:
+                    yield (*ready, len(turns[told]))
+                told += 1
+
+
+def _one_by_one(files: Sequence[Path], task: Task, share: Workers) -> Iterator[_Told]:
+    """The answers of files by a process that has one of them at a time; whichever ends it is named.
+
+    Raises:
+        RuntimeError: ``MOST_DEAD`` files in a row ended it, so that it is hardly the files.
+    """
+    dead = 0
+    work, alone = functools.partial(_work, task), Workers(1, share.threads)
+    with closing(processes.run(work, [[file] for file in files], alone)) as done:
+        for number, result in done:
+            if not isinstance(result, Died):
+                dead = 0
+                yield (*result, 1)
+                continue
+            dead += 1
+            if dead == MOST_DEAD:
+                raise RuntimeError(f"each of {dead} files in a row {result.reason}: try fewer --workers")
+            name = str(files[number])
+            yield [(f"{one_line(name)}: {result.reason}", True)], [name], 1
+
+
+def _answer(
+    files: Sequence[Path], recogniser: Recogniser, cutting: Cutting, output: Output, advance: Callable[..., None]
+) -> None:
+    """Answer files in order in this process."""
+    for predictions in _by_video(recogniser.predict(every_window(list(files), cutting, output.fail), output.fail)):
+        output.show(predictions)
+        advance()
+
+
+def _by_video(predictions: Iterator[Prediction]) -> Iterator[Iterator[Prediction]]:
+    """One iterator per video; each must be used up before the next."""
+    for _, group in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
+        yield group
+
+
+# --- in the workers ---------------------------------------------------------------------------------------------------
+
+_ready: dict[str, tuple[TrainedProject, Recogniser]] = {}
+
+
+def _work(task: Task, files: Sequence[Path]) -> tuple[_Lines, list[str]]:
+    """The lines that some files gave, and the files that failed."""
+    if "networks" not in _ready:
+        trained = TrainedProject(task.project, task.streams, task.device)
+        _ready["networks"] = trained, task.recogniser(trained)
+    trained, recogniser = _ready["networks"]
+    lines: _Lines = []
+
+    def keep(text: Any, err: bool = False) -> None:
+        lines.append((str(text), err))
+
+    output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets, keep)
+    _answer(files, recogniser, task.cutting, output, lambda: None)
+    return lines, list(output.failed)

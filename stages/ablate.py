@@ -112,7 +112,7 @@ def run_planned(
 ) -> list[Planned]:
     """Run them, telling what goes on; those that the budget left out. Messages of failures go to ``failed``."""
     from hpnet.ablate import running
-    from hpnet.work.shards import visible_gpus
+    from hpnet.work.processes import visible_gpus
 
     if not planned:
         return []

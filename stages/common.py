@@ -1,9 +1,8 @@
-"""What every stage command shares: parameter options, project paths, progress."""
+"""What every stage command shares: parameter options and project paths."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -137,18 +136,3 @@ workers_option = click.option(
     "--workers", type=click.IntRange(1), help="Processes; by default one per core, or up to four per GPU."
 )
 engine_option = click.option("--engine", default="local", show_default=True, help="local, or ray (an extra).")
-
-
-def device_workers(device: str) -> int:
-    """Up to four processes per GPU; on CPU one per core, up to eight, one thread each: that beats threads."""
-    from hpnet.core.device import resolve_device
-    from hpnet.work.shards import gpu_workers, visible_gpus
-
-    if resolve_device(device).type == "cuda":
-        return gpu_workers(len(visible_gpus()))
-    return min(default_workers(), 8)
-
-
-def default_workers() -> int:
-    """One process per core."""
-    return os.cpu_count() or 1

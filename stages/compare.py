@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from hpnet.params import Params
-from hpnet.work.console import progress
 
 from .common import PROJECT, device_option, hold, section_options
-from .train import precision_option, train_stream
+from .train import precision_option
 
 
 @click.command("compare")
@@ -37,36 +36,26 @@ def command(
     The variant's overrides replace parameters of section pool (its region is 1 where it names none, whatever
     pool.region is); all else is as in `hpnet train hpj`.
     """
-    from hpnet.artifacts.poses import PoseStore
-    from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
-    from hpnet.work.shards import run_shards
-
     if variant not in params.compare.variants:
         known = ", ".join(params.compare.variants) or "none is set"
         raise click.BadParameter(f"{variant!r} is none of compare.variants ({known})", param_hint="VARIANT")
-    hold(PROJECT.work / "compare" / variant)
-    section = params.variant(variant)
-    store = PoseStore(source)
-    items = pool_items(store)
-    with progress(f"pooling {variant}", len(items)) as advance:
-        parts = run_shards(
-            items,
-            PoolWork(section, source.absolute()),
-            stage_dir=PROJECT.work / "pool",
-            key=pool_key(section, store.meta),
-            shard_size=64,
-            on_progress=advance,
-        )
+    from hpnet.train import compare
+    from hpnet.train.run import Folders, Machine
+    from hpnet.train.step import Place
+
     pooled = PROJECT.work / "compare" / variant
-    merge(parts, pooled, feature_meta(section, store.meta))
-    train_stream(
-        "hpj",
-        params,
-        data=data,
-        pool=pooled,
-        frames=PROJECT.artifacts / "detect" / "frames",
-        out=out or PROJECT.artifacts / "compare" / variant,
-        metrics=metrics or PROJECT.metrics / "compare" / f"{variant}.json",
-        device=device,
-        precision=precision,
+    hold(pooled)
+    trained = compare.run(
+        variant,
+        params.variant(variant),
+        params.train,
+        source,
+        Folders(data, pooled, PROJECT.artifacts / "detect" / "frames"),
+        Place(
+            out or PROJECT.artifacts / "compare" / variant,
+            metrics or PROJECT.metrics / "compare" / f"{variant}.json",
+            PROJECT.work,
+        ),
+        Machine(device=device, precision=precision),
     )
+    click.echo(trained.summary)

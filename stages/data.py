@@ -8,8 +8,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, default_workers, hold, section_options, was_given
-from .needs import require_weights
+from .common import PROJECT, hold, section_options, was_given
 
 
 @click.command("data")
@@ -26,6 +25,8 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     says) unless --protocol names another.
     """
     from hpnet.data.step import run
+    from hpnet.project.weights import require_weights
+    from hpnet.work.processes import cores
 
     section = params.data
     if was_given(context, "videos"):
@@ -34,7 +35,7 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
             section = section.model_copy(update={"protocol": "folder"})
     require_weights(params)
     hold(out)
-    found = run(section, out, metrics, workers or default_workers())
+    found = run(section, out, metrics, workers or cores())
     if found.unlabelled:
         click.echo(f"{found.unlabelled} clips have no class: they are neither trained on nor scored", err=True)
     click.echo(f"{found.clips} clips of {found.classes} classes in {out}")

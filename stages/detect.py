@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hpnet.params import Params
-from hpnet.work.console import progress
 
-from .common import (
-    PROJECT,
-    device_option,
-    device_workers,
-    engine_option,
-    hold,
-    section_options,
-    workers_option,
-)
-from .needs import require_weights
+from .common import PROJECT, device_option, engine_option, section_options, workers_option
 
 
 @click.command("detect")
@@ -31,56 +22,22 @@ from .needs import require_weights
 @device_option
 @workers_option
 @engine_option
-def command(
-    params: Params,
-    source: Path,
-    out: Path,
-    metrics: Path,
-    batch: int,
-    precision: str,
-    device: str,
-    workers: int | None,
-    engine: str,
-) -> None:
+def command(params: Params, source: Path, out: Path, metrics: Path, **options: Any) -> None:
     """Find people: boxes and tracks of every clip, and person frames for the RGB stream.
 
     Reads videos.csv and the videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
     whole frame is the only box.
     """
-    import pandas as pd
-
-    from hpnet.artifacts.files import read_json, write_json
-    from hpnet.artifacts.videos import Videos
-    from hpnet.detect.step import NO_PERSON, DetectWork, detect_key, detection_metrics, merge, video_items
-    from hpnet.work.shards import run_shards
+    from hpnet.project.weights import require_weights
 
     require_weights(params, "detector")
-    hold(out)
-    items = video_items(Videos.load(source))
-    with progress("detecting", len(items)) as advance:
-        parts = run_shards(
-            items,
-            DetectWork(params.detect, device, precision, batch),
-            stage_dir=PROJECT.work / "detect",
-            key=detect_key(params.detect, precision),
-            workers=workers or device_workers(device),
-            engine=engine,
-            on_progress=advance,
-        )
-    boxes = merge(parts, out)
-    truth = source / "truth.parquet"
-    figures = detection_metrics(
-        boxes,
-        read_json(out / "people.json"),
-        [item.clip_id for item in items],
-        pd.read_parquet(truth) if truth.is_file() else None,
+    from hpnet.detect.step import DetectOptions, run
+
+    max_failed = params.data.max_failed
+    done = run(
+        params.detect, source, out, metrics, max_failed=max_failed, work=PROJECT.work, options=DetectOptions(**options)
     )
-    write_json(metrics, figures)
-    unusable = {clip_id: reason for clip_id, reason in boxes.failed.items() if reason != NO_PERSON}
-    for clip_id, reason in unusable.items():
-        click.echo(f"{clip_id}: {reason}", err=True)
-    if len(unusable) > params.data.max_failed * len(items):
-        raise click.ClickException(
-            f"{len(unusable)} of {len(items)} clips failed, more than data.max_failed = {params.data.max_failed:g}: "
-            "mend or remove them, or raise data.max_failed"
-        )
+    click.echo(
+        f"{done.figures['clips']} clips, {done.figures['boxes']:,} boxes, "
+        f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
+    )

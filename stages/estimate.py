@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hpnet.params import Params
-from hpnet.work.console import progress
 
-from .common import (
-    PROJECT,
-    device_option,
-    device_workers,
-    engine_option,
-    hold,
-    section_options,
-    workers_option,
-)
-from .needs import require_weights
+from .common import PROJECT, device_option, engine_option, section_options, workers_option
 
 
 @click.command("estimate")
@@ -51,62 +42,35 @@ def command(
     out: Path,
     metrics: Path,
     max_frames: int | None,
-    batch: int | None,
-    shard_size: int,
-    precision: str,
-    compiled: bool,
-    device: str,
-    workers: int | None,
-    engine: str,
+    **options: Any,
 ) -> None:
     """Run the pose network on every person: joints, scores, and windows of the tapped maps at the joints.
 
     Reads the videos and the boxes of up to detect.persons people per clip; writes shard-*.safetensors, index.parquet
     and meta.json.
     """
-    import pandas as pd
-
-    from hpnet.artifacts.files import write_json
-    from hpnet.artifacts.poses import PoseStore
-    from hpnet.estimate.step import (
-        EstimateWork,
-        clip_items,
-        clip_paths,
-        collect_shards,
-        estimate_figures,
-        estimate_key,
-    )
-    from hpnet.work.shards import run_shards
+    from hpnet.data.walk import find_videos
+    from hpnet.project.weights import require_weights
 
     require_weights(params, "pose")
-    hold(out)
-    boxes = boxes.absolute()
-    paths = clip_paths(source if videos is None else videos, boxes, indexed=videos is None)
-    items = clip_items(paths, boxes, params.detect.persons)
-    key = estimate_key(params.estimate, params.detect.persons, max_frames, precision, compiled)
-    with progress("estimating", len(items)) as advance:
-        parts = run_shards(
-            items,
-            EstimateWork(params.estimate, boxes, params.detect.persons, max_frames, device, precision, batch, compiled),
-            stage_dir=PROJECT.work / "estimate",
-            key=key,
-            shard_size=shard_size,
-            workers=workers or device_workers(device),
-            engine=engine,
-            on_progress=advance,
-        )
-    meta = collect_shards(parts, out)
-    truth = source / "truth.parquet"
-    figures = estimate_figures(
-        PoseStore(out),
-        pd.read_parquet(truth) if videos is None and truth.is_file() else None,
-        params.estimate.frames,
+    from hpnet.estimate.step import EstimateInput, EstimateOptions, listed_paths, named_paths, run
+
+    if videos is None:
+        paths, truth = listed_paths(source), source / "truth.parquet"
+    else:
+        found = find_videos(videos)
+        found.refuse_unusable()
+        paths, truth = named_paths(found.files, boxes), None
+    done = run(
+        params.estimate,
+        EstimateInput(paths, boxes, params.detect.persons, max_frames, truth),
+        out,
+        metrics,
+        max_failed=params.data.max_failed,
+        work=PROJECT.work,
+        options=EstimateOptions(**options),
     )
-    write_json(metrics, figures)
-    for clip_id, reason in meta.failed.items():
-        click.echo(f"{clip_id}: {reason}", err=True)
-    if len(meta.failed) > params.data.max_failed * len(items):
-        raise click.ClickException(
-            f"{len(meta.failed)} of {len(items)} clips failed, more than data.max_failed = {params.data.max_failed:g}: "
-            "mend or remove them, or raise data.max_failed"
-        )
+    click.echo(
+        f"{done.figures['clips']} clips, {done.figures['crops']:,} people in frames, "
+        f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
+    )

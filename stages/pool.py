@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hpnet.params import Params
-from hpnet.work.console import progress
 
-from .common import PROJECT, engine_option, hold, section_options, workers_option
+from .common import PROJECT, engine_option, section_options, workers_option
 
 
 @click.command("pool")
@@ -21,37 +21,16 @@ from .common import PROJECT, engine_option, hold, section_options, workers_optio
 @click.option("--shard-size", type=click.IntRange(1), default=64, show_default=True, help="Clips per shard.")
 @workers_option
 @engine_option
-def command(
-    params: Params,
-    source: Path,
-    out: Path,
-    metrics: Path,
-    shard_size: int,
-    workers: int | None,
-    engine: str,
-) -> None:
+def command(params: Params, source: Path, out: Path, metrics: Path, workers: int | None, **options: Any) -> None:
     """Pool the windows at the joints (Eq. 3) and resample in time; or the 2-D poses, or the SimCC vectors.
 
     Reads an estimate folder; writes features.npy (one row per person), index.parquet and meta.json.
     """
-    from hpnet.artifacts.files import write_json
-    from hpnet.artifacts.poses import PoseStore
-    from hpnet.pool.step import PoolWork, feature_meta, merge, pool_items, pool_key
-    from hpnet.work.shards import run_shards
+    from hpnet.pool.step import PoolOptions, run
 
-    hold(out)
-    store = PoseStore(source)
-    meta = feature_meta(params.pool, store.meta)
-    items = pool_items(store)
-    with progress("pooling", len(items)) as advance:
-        parts = run_shards(
-            items,
-            PoolWork(params.pool, source.absolute()),
-            stage_dir=PROJECT.work / "pool",
-            key=pool_key(params.pool, store.meta),
-            shard_size=shard_size,
-            workers=workers or 1,
-            engine=engine,
-            on_progress=advance,
-        )
-    write_json(metrics, merge(parts, out, meta))
+    how = PoolOptions(workers=workers or 1, **options)
+    done = run(params.pool, source, out, metrics, max_failed=params.data.max_failed, work=PROJECT.work, options=how)
+    click.echo(
+        f"{done.figures['clips']} clips, {done.figures['persons']} people, "
+        f"{done.figures['without_person']} clips without people"
+    )

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hpnet.work.console import progress
+from hpnet.work.processes import cores
 
-from .common import PROJECT, default_workers, device_option, was_given
+from .common import PROJECT, device_option, was_given
 
 KINDS = ("detector", "pose", "xclip")
 VALIDATION_SEEDS = 50_000_000
@@ -58,11 +59,11 @@ def command(
     data, steps, seed, time and quality measured on held-out scenes.
     """
     from hpnet.pretrain.scenes import SceneShard, render_scenes
-    from hpnet.weights.checkpoint import ASSETS
+    from hpnet.weights.places import ASSETS
 
     def shards(folder: Path, number: int, first: int) -> Any:
         with progress(f"rendering {folder.name}", number) as advance:
-            processes = workers or default_workers()
+            processes = workers or cores()
             files = render_scenes(folder, number, first, processes, frames=frames, fps=fps, on_progress=advance)
         return [SceneShard(file) for file in files]
 

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from hpnet import models
-from hpnet.estimate import networks
+from hpnet.detect import families
+from hpnet.estimate import specs
 from hpnet.pool import pooling
 from hpnet.stages.cli import cli
 from tests.documents import PAGES, REFERENCE, ROOT, calls, console_lines, fences
@@ -117,12 +118,12 @@ def test_the_reference_is_current() -> None:
 
 def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry, holder in (
-        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("NETWORKS", networks),
+        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("SPECS", specs), ("FAMILIES", families),
     ):  # fmt: skip
         monkeypatch.setattr(holder, registry, dict(getattr(holder, registry)))
     names: dict[str, object] = {}
     blocks = [text for info, text in fences(ROOT / "docs" / "extending.md") if info == "python"]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, "docs/extending.md", "exec"), names)
 

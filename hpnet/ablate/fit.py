@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import protocols
-from ..estimate.networks import NETWORKS, NetworkSpec, network_spec
+from ..estimate.families import NetworkSpec
+from ..estimate.specs import SPECS, network_spec
 from ..estimate.taps import RGB
 from ..project.dvc_yaml import lookup
 from ..project.graph import Stage
-from ..weights import catalogue as weights_catalogue
+from ..project.weights import lookup as weights_of
+from ..weights.files import by_hand, missing
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 
 MANNEQUIN = "mannequin-"
@@ -213,13 +215,13 @@ def _network(head: str, setup: Setup) -> dict[str, Any]:
             )
     else:
         other = own.name.removesuffix("-simcc") if head == "heatmap" else f"{own.name}-simcc"
-    if other not in NETWORKS:
+    if other not in SPECS:
         raise NotHere(f"{own.name} comes with no {'SimCC' if head == 'simcc' else 'heatmap'} head")
-    entry = weights_catalogue.lookup(other)
-    lacking = weights_catalogue.missing(entry)
+    entry = weights_of(other)
+    lacking = missing(entry)
     if lacking:
         how = f"`hpnet weights fetch {other}`, or " if lacking[0].url else ""
-        raise NotHere(f"weights of {other} are missing: {how}{weights_catalogue.by_hand(entry, lacking[0])}")
+        raise NotHere(f"weights of {other} are missing: {how}{by_hand(entry, lacking[0])}")
     return {"estimate.model": other, "estimate.weights": None}
 
 

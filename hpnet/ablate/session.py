@@ -10,6 +10,7 @@ from ..artifacts.clips import Clips
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
 from ..data.protocols import class_table
+from ..project.dvc_yaml import lookup
 from . import plan, running, writing
 from .paper import Overrides, PaperTable
 from .plan import Experiment, Planned
@@ -95,5 +96,5 @@ class Session:
             return found
         if (folder / "clips.csv").is_file():
             return Clips.load(folder).class_names
-        protocol = str(plan.lookup(self.defaults, "data.protocol"))
+        protocol = str(lookup(self.defaults, "data.protocol"))
         return [] if protocol == "folder" else list(class_table(protocol).name)

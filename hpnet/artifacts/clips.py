@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ class Clips:
 
     The table is a joined view: beside :data:`CLIP_COLUMNS` it has the columns of ``videos.csv``
     (:class:`hpnet.artifacts.videos.Videos`) where those are known.
+
+    Classes may have a column ``pair`` for look-alike actions: the kind of their likeness and a number, such as
+    ``object 1``, which the two classes of a pair share; empty elsewhere.
     """
 
     table: pd.DataFrame
@@ -43,6 +47,7 @@ class Clips:
         unknown = set(self.table.split) - set(SPLITS)
         if unknown:
             raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+        _pairs(self.classes)
         if list(self.classes.label) != list(range(len(self.classes))):
             raise ValueError("classes.csv: labels must be 0, 1, ... in order")
         outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
@@ -61,6 +66,13 @@ class Clips:
     def class_names(self) -> list[str]:
         """K names in label order."""
         return [str(n) for n in self.classes["name"]]
+
+    def pairs(self) -> dict[str, list[tuple[int, int]]]:
+        """Pairs of labels of look-alike actions, by kind of likeness, as the class table names them."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for pair, first, second in _pairs(self.classes):
+            found.setdefault(pair.rpartition(" ")[0], []).append((first, second))
+        return found
 
     def labelling(self) -> Labelling:
         """Classes, labels and splits of the whole table."""
@@ -84,7 +96,8 @@ class Clips:
             unknown = {name: value for name, value in UNKNOWN.items() if name not in self.table.columns}
             Videos(self.table.assign(**unknown)).save(folder)
         write_csv(self.table[list(CLIP_COLUMNS)], delete_old(folder / "clips.csv"))
-        write_csv(self.classes[["label", "name", "prompt"]], delete_old(folder / "classes.csv"))
+        pair = ["pair"] if "pair" in self.classes.columns and (self.classes.pair != "").any() else []
+        write_csv(self.classes[["label", "name", "prompt", *pair]], delete_old(folder / "classes.csv"))
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
@@ -104,7 +117,8 @@ class Clips:
         if "source" not in table.columns and "path" in table.columns:
             raise ValueError(f"{folder / 'clips.csv'} is of an earlier hpnet (no videos.csv): run `hpnet data` again")
         # a class may be called 01, and is not 1
-        classes = pd.read_csv(folder / "classes.csv", dtype={"name": str, "prompt": str}, keep_default_na=False)
+        text = dict.fromkeys(("name", "prompt", "pair"), str)
+        classes = pd.read_csv(folder / "classes.csv", dtype=text, keep_default_na=False)
         require_columns(table, CLIP_COLUMNS, "clips.csv")
         return cls(_joined(table[list(CLIP_COLUMNS)], folder), classes)
 
@@ -121,3 +135,23 @@ def _joined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
         for column, value in unknown.items():
             joined[column] = joined[column].where(~lacking, value).astype(videos[column].dtype)
     return joined.drop(columns="found")
+
+
+def _pairs(classes: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """The look-alike pairs of a class table: kind and number, and both labels; none without a column ``pair``.
+
+    Raises:
+        ValueError: one is not of two classes, or has no kind and number.
+    """
+    if "pair" not in classes.columns:
+        return []
+    found = []
+    for pair, rows in classes[classes.pair != ""].groupby("pair", sort=False):
+        labels = [int(label) for label in rows.label]
+        if len(labels) != 2 or not re.fullmatch(r"\S.* \d+", str(pair)):
+            raise ValueError(
+                f"classes.csv: pair {pair!r} is of {len(labels)} classes; expected two classes, and a name such as "
+                "'object 1'"
+            )
+        found.append((str(pair), labels[0], labels[1]))
+    return found

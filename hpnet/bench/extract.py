@@ -30,10 +30,11 @@ from ..data.walk import find_videos
 from ..estimate import networks
 from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from ..estimate.params import EstimateParams
+from ..estimate.specs import network_spec
 from ..mannequin.benchmark import plan, write_clip
 from ..pool.params import PoolParams
 from ..pool.step import clip_features
-from ..work.shards import gpu_workers
+from ..work.processes import gpu_workers
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .plain import PlainExtractor
 
@@ -96,7 +97,7 @@ def default_workers(device: str, threads: int) -> int:
 
 def default_tap(model: str) -> str:
     """The paper's H2 where the network has it, else the network's first alias."""
-    aliases = networks.network_spec(model).aliases
+    aliases = network_spec(model).aliases
     return "h2s3" if "h2s3" in aliases else next(iter(aliases))
 
 
@@ -119,7 +120,7 @@ def random_weights(model: str, into: Path) -> str:
     """A checkpoint of random weights: speed does not depend on what the weights are."""
     torch.manual_seed(0)
     file = into / "random.pth"
-    torch.save(networks.build(model).state_dict(), file)
+    torch.save(networks.build(network_spec(model)).state_dict(), file)
     return str(file)
 
 

@@ -18,6 +18,7 @@ from ..core.geometry import released_crop_affine
 from ..core.resampling import resample
 from ..estimate import decode, networks
 from ..estimate.crops import IMAGENET_MEAN, IMAGENET_STD
+from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
 
 
@@ -25,14 +26,14 @@ class PlainExtractor:
     """A pose network in float32 whose batch norms run in training mode, and a tap that is pooled at the joints.
 
     Args:
-        model, weights: a network of :data:`hpnet.estimate.networks.NETWORKS` and its checkpoint.
+        model, weights: a network of :data:`hpnet.estimate.specs.SPECS` and its checkpoint.
         tap: the map that is pooled.
     """
 
     def __init__(self, model: str, weights: str | None, tap: str, device: str) -> None:
-        self.spec = networks.network_spec(model)
+        self.spec = network_spec(model)
         self.device = resolve_device(device)
-        self.network = networks.load(model, weights)[0].to(self.device)
+        self.network = networks.load(self.spec, weights)[0].to(self.device)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.train()

@@ -31,7 +31,7 @@ from ..core.video import write_video
 from ..data.index import index_folder
 from ..data.params import DataParams
 from ..detect import step as detection
-from ..estimate.step import SHARD, clip_items, clip_paths, collect_shards
+from ..estimate.step import SHARD, clip_items, collect_shards, listed_paths
 from ..pool.params import PoolParams
 from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
 from ..pool.step import merge as merge_pooled
@@ -115,7 +115,7 @@ def detect(root: Path, workers: int) -> None:
 def estimate(root: Path, workers: int) -> None:
     """``hpnet estimate`` with fake shards."""
     boxes = root / "artifacts/detect"
-    items = clip_items(clip_paths(root / "artifacts/data", boxes, indexed=True), boxes, 2)
+    items = clip_items(listed_paths(root / "artifacts/data"), boxes, 2)
     parts = run_shards(items, FakeEstimate(), stage_dir=root / ".work/estimate", key={}, workers=workers)
     collect_shards(parts, root / "artifacts/estimate")
 

@@ -1,4 +1,7 @@
-"""Affine maps between frame and crop pixels. Pixel i has its centre at coordinate i (OpenCV's convention)."""
+"""Boxes, squares, and affine maps between frame and crop pixels.
+
+Pixel i has its centre at coordinate i (OpenCV's convention).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+
+def union_box(boxes_xyxy_px: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The smallest box around boxes (n, 4), n >= 1; shape (4,)."""
+    return np.concatenate([boxes_xyxy_px[:, :2].min(0), boxes_xyxy_px[:, 2:].max(0)])
+
+
+def square_around(box_xyxy_px: NDArray[np.float32], padding: float = 1.1) -> tuple[float, float, float]:
+    """The square (x, y, side) in pixels that is concentric with a box and ``padding`` times its longer side."""
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy_px)
+    side = max(x2 - x1, y2 - y1, 1.0) * padding
+    return (x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side
 
 
 def crop_affine(boxes_xyxy_px: ArrayLike, input_size_px: tuple[int, int], box_scale: float = 1.25) -> Floats:

@@ -145,17 +145,21 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
 # --- detection ------------------------------------------------------------------------------------------------------
 
 
+def iou(first_xyxy: ArrayLike, second_xyxy: ArrayLike) -> Floats:
+    """Intersection over union of boxes (..., 4) with boxes (..., 4), as numpy broadcasts; 0 where either is empty."""
+    first, second = np.asarray(first_xyxy, dtype=np.float64), np.asarray(second_xyxy, dtype=np.float64)
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    overlap = np.clip(high - low, 0, None).prod(-1)
+    area_first = np.clip(first[..., 2:] - first[..., :2], 0, None).prod(-1)
+    area_second = np.clip(second[..., 2:] - second[..., :2], 0, None).prod(-1)
+    return np.nan_to_num(_ratio(overlap, area_first + area_second - overlap), nan=0.0)
+
+
 def iou_matrix(first_xyxy: ArrayLike, second_xyxy: ArrayLike) -> Floats:
-    """Intersection over union of boxes (A, 4) and (B, 4) -> (A, B); 0 where either box is empty."""
-    first = np.asarray(first_xyxy, dtype=np.float64).reshape(-1, 4)
-    second = np.asarray(second_xyxy, dtype=np.float64).reshape(-1, 4)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(2)
-    area_first = np.clip(first[:, 2:] - first[:, :2], 0, None).prod(1)
-    area_second = np.clip(second[:, 2:] - second[:, :2], 0, None).prod(1)
-    union = area_first[:, None] + area_second[None, :] - overlap
-    return np.nan_to_num(_ratio(overlap, union), nan=0.0)
+    """:func:`iou` of each of (A, 4) boxes with each of (B, 4) -> (A, B)."""
+    first = np.asarray(first_xyxy, dtype=np.float64).reshape(-1, 1, 4)
+    return iou(first, np.asarray(second_xyxy, dtype=np.float64).reshape(1, -1, 4))
 
 
 def _interpolated_precision(hits_in_order: NDArray[np.bool_], positives: int) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.files import delete_old, read_json, write_json
+from ..artifacts.files import delete_old, write_json
+from ..artifacts.imported import PROTOCOL_FILE
 from ..artifacts.labelling import Labelling
 from ..artifacts.scores import Scores
 from ..core.clip_ids import check_clip_ids
@@ -24,8 +25,6 @@ from ..core.csv_text import read_csv_text, write_csv
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
-PROTOCOL_FILE = "protocol.json"
-"""Beside imported scores: the protocol that they were labelled by."""
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
 
@@ -93,34 +92,6 @@ def _named_classes(file: Path, names: list[str]) -> list[str] | None:
             "scores for another class list; choose another --out"
         )
     return known if names == numbers else None
-
-
-def load_protocol(folder: Path) -> str:
-    """The protocol that a folder of imported scores was labelled by; empty where it does not say.
-
-    Raises:
-        ValueError: the file is not what an import writes.
-    """
-    file = folder / PROTOCOL_FILE
-    found = read_json(file) if file.is_file() else {"protocol": ""}
-    if not isinstance(found, dict) or not isinstance(found.get("protocol"), str):
-        raise ValueError(f"{file} names no protocol: import the scores again")
-    return str(found["protocol"])
-
-
-def load_frequencies(path: Path) -> NDArray[np.int64]:
-    """Training clips per class (K,) of a frequencies.csv (columns label, count; labels 0..K-1)."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: it must hold label,count, the training clips per class")
-    table = read_csv_text(path, str(path))
-    if not {"label", "count"} <= set(table.columns):
-        raise ValueError(f"{path} has columns {', '.join(table.columns)}; expected label and count")
-    table = table[["label", "count"]].apply(pd.to_numeric, errors="coerce").sort_values("label")
-    if not (table["count"] >= 0).all() or (table["count"] % 1).any():
-        raise ValueError(f"{path}: every count must be a whole number of clips, from 0 on")
-    if list(table.label) != list(range(len(table))):
-        raise ValueError(f"{path}: labels must be 0 to K-1, each once")
-    return table["count"].to_numpy(dtype=np.int64)
 
 
 def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False) -> ImportedScores:

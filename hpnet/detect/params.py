@@ -6,6 +6,10 @@ from pydantic import Field
 
 from ..core.section import Section
 from ..work.identity import Code
+from .families import parse_model
+
+PACKAGED = {"mannequin-yolo": ("assets/mannequin-yolo.safetensors", "assets/mannequin-yolo.yaml")}
+"""Packaged detector -> the files of the package that it reads."""
 
 
 class DetectParams(Section):
@@ -22,10 +26,13 @@ class DetectParams(Section):
     frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")
 
     def code(self) -> Code:
-        """What the stage runs under these parameters."""
-        return Code(
-            "hpnet.detect.step",
-            (),
-            ("assets/mannequin-yolo*",) if self.model == "mannequin-yolo" else (),
-            type(self)().model_dump(mode="json"),
-        )
+        """What the stage runs under these parameters: the family of the chosen detector, and no other.
+
+        A model that no family reads is refused where the detector is built.
+        """
+        defaults = type(self)().model_dump(mode="json")
+        try:
+            family, _ = parse_model(self.model)
+        except ValueError:
+            return Code("hpnet.detect.step", defaults=defaults)
+        return Code("hpnet.detect.step", (family,), PACKAGED.get(self.model, ()), defaults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from ..artifacts.boxes import BOX_COLUMNS, Boxes
@@ -20,16 +18,20 @@ from ..artifacts.files import read_json, write_json
 from ..artifacts.frames import PersonFrames
 from ..artifacts.videos import Videos
 from ..core.device import tune_allocator
+from ..core.geometry import square_around, union_box
 from ..core.metrics import average_precision, count_accuracy
-from ..core.video import CODE as VIDEO_CODE
+from ..core.sampling import uniform_indices
 from ..core.video import VideoError, probe, read_frames
-from ..work.console import note
-from ..work.shards import ShardItem, code_version, content_digest, link_tree
-from . import detector as detector_module
-from . import tracking as tracking_module
-from .detector import LOW_SCORE, Detection, Detector, build_detector, track, weights_digest
+from ..work.console import note, progress
+from ..work.failures import refuse_many
+from ..work.halving import in_halves
+from ..work.locks import held
+from ..work.processes import device_workers
+from ..work.shards import ShardItem, content_digest, link_tree, run_shards
+from .bytetrack import track
+from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
 from .params import DetectParams
-from .tracking import Track, interpolate, rank_tracks, square_around, uniform_indices, union_box
+from .tracking import Track, interpolate, rank_tracks
 
 NO_PERSON = "nobody was found"
 JPEG_QUALITY = 90
@@ -172,8 +174,8 @@ class DetectWork:
         decoded: list[_Clip] = []
         for item in items:
             try:
-                if item.path is None:
-                    raise VideoError("has no file")
+                if item.path is None or item.fault:
+                    raise VideoError(item.fault or "has no file")
                 clip = _Clip(item.clip_id, item.path, probe(item.path).fps or _UNKNOWN_FPS)
                 self._decode(clip, waiting, KEEP_BYTES - sum(other.kept_bytes for other in decoded))
             except VideoError as error:
@@ -217,18 +219,12 @@ class DetectWork:
             waiting.clear()
 
     def _detect(self, frames: NDArray[np.uint8]) -> list[Detection]:
-        try:
-            return self._detector.detect(frames)
-        except torch.OutOfMemoryError:
-            if len(frames) == 1:
-                raise RuntimeError(
-                    f"the GPU has no room for one frame of {self.params.model}: free it, or use --device cpu"
-                ) from None
-            middle = len(frames) // 2
-            self.batch = min(self.batch, middle)
-            torch.cuda.empty_cache()
-        warnings.warn(f"the GPU is out of memory: batches are halved to {middle} frames", stacklevel=2)
-        return self._detect(frames[:middle]) + self._detect(frames[middle:])
+        what = ("frame", self.params.model)
+        parts = in_halves(self._detector.detect, frames, what, self._shrink)
+        return [detection for part in parts for detection in part]
+
+    def _shrink(self, frames: int) -> None:
+        self.batch = min(self.batch, frames)
 
     def _find_people(self, clip: _Clip) -> None:
         if not self.params.enabled:
@@ -291,16 +287,7 @@ def detect_key(params: DetectParams, precision: str = "float32") -> dict[str, An
         "detect": params.model_dump(),
         "precision": precision,
         "weights": weights_digest(params.model) if params.enabled else "",
-        "code": code_version(
-            detector_module,
-            tracking_module,
-            __name__,
-            *VIDEO_CODE,
-            "hpnet.artifacts.files",
-            "hpnet.artifacts.boxes",
-            "hpnet.artifacts.frames",
-            "hpnet.detect.yolo_checkpoint",
-        ),
+        "code": params.code().digest(),
     }
 
 
@@ -358,3 +345,83 @@ def detection_metrics(
     if counted:
         result["people_count_accuracy"] = count_accuracy([people[c] for c in counted], true_people[counted].to_numpy())
     return result
+
+
+# --- the step ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """How the step is run; of its result only the precision decides anything.
+
+    Attributes:
+        device, precision: see :mod:`hpnet.core.device`.
+        batch: frames per call of the network.
+        workers: processes; None: :func:`hpnet.work.processes.device_workers`.
+        engine: see :func:`hpnet.work.shards.run_shards`.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int = 32
+    workers: int | None = None
+    engine: str = "local"
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What the step came to.
+
+    Attributes:
+        figures: of :func:`detection_metrics`, as they were written.
+        failed: clip -> reason of those that could not be read; not those without a person.
+    """
+
+    figures: dict[str, Any]
+    failed: dict[str, str]
+
+
+def run(
+    params: DetectParams,
+    source: Path,
+    out: Path,
+    metrics: Path,
+    *,
+    max_failed: float,
+    work: Path = Path(".work"),
+    options: DetectOptions = DetectOptions(),
+) -> Detected:
+    """Find the people of the clips of a data folder.
+
+    Args:
+        source: the data folder; its truth.parquet, if there is one, is what the figures compare with.
+        out: gets boxes.parquet, failed.json, people.json and frames/.
+        metrics: gets the figures.
+        max_failed: the share of clips that may fail.
+        work: the project's folder of finished shards and locks.
+
+    Raises:
+        ValueError: more clips failed; what the others came to is written.
+        FileNotFoundError: an input is missing.
+    """
+    with held([out], work / "locks"):
+        items = video_items(Videos.load(source))
+        with progress("detecting", len(items)) as advance:
+            parts = run_shards(
+                items,
+                DetectWork(params, options.device, options.precision, options.batch),
+                stage_dir=work / "detect",
+                key=detect_key(params, options.precision),
+                workers=options.workers or device_workers(options.device),
+                engine=options.engine,
+                on_progress=advance,
+            )
+        boxes = merge(parts, out)
+        file = source / "truth.parquet"
+        truth = pd.read_parquet(file) if file.is_file() else None
+        people = read_json(out / "people.json")
+        figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth)
+        write_json(metrics, figures)
+        failed = {clip_id: reason for clip_id, reason in boxes.failed.items() if reason != NO_PERSON}
+        refuse_many(failed, len(items), max_failed)
+        return Detected(figures, failed)

@@ -98,22 +98,3 @@ def rank_tracks(tracks: Sequence[Track], clip_frames: int, frame_size_px: tuple[
     )
     persistent = [t for t in ordered if presence(t, clip_frames) >= MIN_PRESENCE]
     return persistent or ordered[:1]
-
-
-def union_box(boxes_xyxy_px: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The smallest box around boxes (n, 4), n >= 1; shape (4,)."""
-    return np.concatenate([boxes_xyxy_px[:, :2].min(0), boxes_xyxy_px[:, 2:].max(0)])
-
-
-def square_around(box_xyxy_px: NDArray[np.float32], padding: float = 1.1) -> tuple[float, float, float]:
-    """The square (x, y, side) in pixels that is concentric with a box and ``padding`` times its longer side."""
-    x1, y1, x2, y2 = (float(v) for v in box_xyxy_px)
-    side = max(x2 - x1, y2 - y1, 1.0) * padding
-    return (x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side
-
-
-def uniform_indices(frames: int, count: int) -> NDArray[np.int64]:
-    """``count`` frame indices uniform in time: the middles of equal segments; all frames for count 0 or >= frames."""
-    if count == 0 or count >= frames:
-        return np.arange(frames, dtype=np.int64)
-    return ((np.arange(count) + 0.5) * frames / count).astype(np.int64)

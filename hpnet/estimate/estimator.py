@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ..core import video
 from ..core.cuda_graphs import Replay
 from ..core.device import resolve_device, resolve_precision, tune_allocator
 from ..core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
+from ..work.halving import in_halves
 from . import crops, decode, networks
 from .params import EstimateParams
 from .reading import Weighed, read_streams_ahead
@@ -121,7 +121,7 @@ class PoseEstimator:
         if params.window % 2 == 0:
             raise ValueError(f"estimate.window is {params.window}; expected an odd number")
         self.params = params
-        self.spec = networks.network_spec(params.model)
+        self.spec = params.spec()
         self.device = resolve_device(device)
         self.released = params.parity != "none"
         self.dtype = torch.float32 if self.released else resolve_precision(precision)
@@ -132,7 +132,7 @@ class PoseEstimator:
         if params.vectors and self.spec.head != "simcc":
             raise ValueError(f"estimate.vectors needs a SimCC head; {params.model} has heatmaps")
         tune_allocator()  # decoded frames are large blocks too
-        network, weights_digest = networks.load(params.model, params.weights)
+        network, weights_digest = networks.load(self.spec, params.weights)
         if params.parity == "released-trainbn":
             crop_statistics(network)
         elif not self.released:
@@ -179,19 +179,11 @@ class PoseEstimator:
         Raises:
             RuntimeError: the GPU has no room even for a single crop.
         """
-        try:
-            return self._launch(crop_batch)
-        except torch.OutOfMemoryError:
-            if len(crop_batch) == 1:
-                raise RuntimeError(
-                    f"the GPU has no room for one crop of {self.params.model}: free it, or use --device cpu"
-                ) from None
-            middle = len(crop_batch) // 2
-            self.batch_size = min(self.batch_size, middle)
-            torch.cuda.empty_cache()
-        warnings.warn(f"the GPU is out of memory: batches are halved to {middle} crops", stacklevel=2)
-        halves = [self.submit(crop_batch[:middle]), self.submit(crop_batch[middle:])]
-        return lambda: _joined([half() for half in halves])
+        parts = in_halves(self._launch, crop_batch, ("crop", self.params.model), self._shrink)
+        return parts[0] if len(parts) == 1 else lambda: _joined([part() for part in parts])
+
+    def _shrink(self, crop_count: int) -> None:
+        self.batch_size = min(self.batch_size, crop_count)
 
     @torch.inference_mode()
     def _launch(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:

@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ..artifacts.poses import ClipPoses
 from ..core.metrics import iou_matrix, oks, oks_ap, pck
+from ..core.sampling import uniform_indices
 from ..core.skeleton import COCO_JOINTS
-from ..detect.tracking import uniform_indices
 
 PCK_ALPHA = 0.2
 AREA_SHARE = 0.53

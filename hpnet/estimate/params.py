@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from ..core.section import Section
 from ..work.identity import Code
 
+if TYPE_CHECKING:
+    from .families import NetworkSpec
+
 
 class EstimateParams(Section):
     """Person crops -> keypoints and windows of the tapped feature maps."""
 
-    model: str = Field("mannequin-simcc", description="pose network, see hpnet.estimate.NETWORKS")
+    model: str = Field("mannequin-simcc", description="pose network, see `hpnet weights list`")
     weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched one of this model")
     taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: h1s1 to h3s3, rgb, module paths")
     window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")
@@ -22,11 +25,30 @@ class EstimateParams(Section):
     frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
 
+    def spec(self) -> NetworkSpec:
+        """The pose network that ``model`` names.
+
+        Raises:
+            ValueError: an unknown name; lists the choices.
+        """
+        from .specs import network_spec
+
+        return network_spec(self.model)
+
     def code(self) -> Code:
-        """What the stage runs under these parameters."""
+        """What the stage runs under these parameters: the chosen network's family and description, and no other's.
+
+        A name that is none has no family here; it is refused where the network is built.
+        """
+        from .specs import SPECS
+
+        defaults = type(self)().model_dump(mode="json")
+        if self.model not in SPECS:
+            return Code("hpnet.estimate.step", defaults=defaults)
+        spec = SPECS[self.model]
         return Code(
             "hpnet.estimate.step",
-            (),
-            ("assets/mannequin-simcc*",) if self.model.startswith("mannequin-") else (),
-            type(self)().model_dump(mode="json"),
+            (spec.family,),
+            (f"assets/{spec.weights_file}",),  # no such file in the package, unless the network is packaged
+            {**defaults, "network": spec.deciding()},
         )

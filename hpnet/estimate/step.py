@@ -18,22 +18,18 @@ from ..artifacts.files import read_json, write_json
 from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..artifacts.videos import Videos
 from ..core import video
-from ..data.walk import find_videos
-from ..detect.tracking import uniform_indices
-from ..weights import checkpoint as weights
+from ..core.sampling import uniform_indices
+from ..weights.places import digest
 from ..work import shards
+from ..work.console import progress
+from ..work.failures import refuse_many
+from ..work.locks import held
+from ..work.processes import device_workers
 from . import networks
 from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from .evaluate import compare_with_truth
 from .params import EstimateParams
 
-CODE = (
-    "hpnet.artifacts.files", "hpnet.artifacts.poses", "hpnet.artifacts.boxes",
-    "hpnet.core.geometry", *video.CODE, "hpnet.weights.checkpoint", "hpnet.estimate.step",
-    "hpnet.estimate.crops", "hpnet.estimate.decode", "hpnet.estimate.estimator", "hpnet.estimate.networks",
-    "hpnet.estimate.reading", "hpnet.estimate.taps", "hpnet.models.vitpose", "hpnet.detect.tracking",
-)  # fmt: skip
-"""Modules whose source decides what an estimate shard holds."""
 SHARD = "poses.safetensors"
 
 
@@ -61,9 +57,9 @@ class EstimateWork:
         """Write poses.safetensors, index.parquet, failed.json and meta.json of a shard."""
         estimator = shared_estimator(self.params, self.device, self.precision, self.batch_size, self.compiled)
         threads = 1 if estimator.readers > 1 else None  # several clips at once, or several threads for one
-        sources = (self._source(item, threads) for item in items)
+        sources = (self._source(item, threads) for item in items if not item.fault)
         estimated: list[ClipPoses] = []
-        failed: dict[str, str] = {}
+        failed = {item.clip_id: item.fault for item in items if item.fault}
         for clip in estimator.estimate_clips(sources):
             if isinstance(clip, FailedClip):
                 failed[clip.clip_id] = clip.reason
@@ -182,32 +178,31 @@ def collect_shards(folders: Sequence[Path], out: Path) -> PoseMeta:
     return meta
 
 
-def clip_paths(folder: Path, boxes: Path, indexed: bool) -> dict[str, Path]:
-    """Clip name -> video: the usable clips of a data folder, or, not ``indexed``, every video below a plain folder.
+def listed_paths(data: Path) -> dict[str, Path]:
+    """Clip name -> video, of the usable clips of a data folder."""
+    table = Videos.load(data).usable()
+    return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
 
-    A plain folder's clips are named as the boxes name them: by the file's name without its ending, or also without
-    ``_rgb``.
+
+def named_paths(files: Sequence[Path], boxes: Path) -> dict[str, Path]:
+    """Clip name -> video, of files that are in no table: named as the boxes name them.
+
+    That is by the file's name without its ending, or also without ``_rgb``.
 
     Raises:
-        FileNotFoundError: the folder is missing or holds no video.
-        ValueError: boxes are of a clip that the folder does not have, or two files have one name.
+        ValueError: boxes are of a clip that has no file, or two files have one name.
     """
-    if indexed:
-        table = Videos.load(folder).usable()
-        return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
-    found = find_videos(folder)
-    found.refuse_unusable()
     named = set(boxes_by_clip(boxes, 1 << 30))
     paths: dict[str, Path] = {}
-    for file in found.files:
+    for file in files:
         short = file.stem.removesuffix("_rgb")
         name = short if file.stem not in named and short in named else file.stem
         if name in paths:
-            raise ValueError(f"clip {name!r} is in {folder} twice: {paths[name].name} and {file.name}")
+            raise ValueError(f"there are two videos of clip {name!r}: {paths[name]} and {file}; rename one")
         paths[name] = file
     unknown = sorted(named - set(paths))
     if unknown:
-        raise ValueError(f"{boxes}: no video of clip {unknown[0]!r} in {folder} ({len(paths)} videos there)")
+        raise ValueError(f"{boxes}: there is no video of clip {unknown[0]!r} among the {len(paths)} that were found")
     return paths
 
 
@@ -228,12 +223,12 @@ def estimate_key(
     """What decides an estimate shard besides its clips; the weights count by their digest, not by their path."""
     return {
         "params": params.model_dump(mode="json", exclude={"weights"}),
-        "weights": weights.digest(networks.weights_file(params.model, params.weights)),
+        "weights": digest(networks.weights_file(params.spec(), params.weights)),
         "persons": persons,
         "max_frames": max_frames,
         "precision": precision,
         "compiled": compiled,
-        "code": shards.code_version(*CODE),
+        "code": params.code().digest(),
     }
 
 
@@ -253,3 +248,105 @@ def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None, frames
     if truth is not None:
         figures |= compare_with_truth((store.load(clip_id, taps=[]) for clip_id in store.clip_ids), truth, frames)
     return figures
+
+
+# --- the step ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EstimateInput:
+    """What the step works on.
+
+    Attributes:
+        paths: clip -> video.
+        boxes: a detect folder, or a boxes .parquet or .csv.
+        persons: tracks used per clip.
+        max_frames: frames read per clip; None: all.
+        truth: a truth.parquet to compare with; None, or no such file: nothing is compared.
+    """
+
+    paths: dict[str, Path]
+    boxes: Path
+    persons: int
+    max_frames: int | None = None
+    truth: Path | None = None
+
+
+@dataclass(frozen=True)
+class EstimateOptions:
+    """How the step is run; of its result ``precision`` and ``compiled`` alone decide anything.
+
+    Attributes:
+        device, precision: see :mod:`hpnet.core.device`.
+        batch, compiled: see :class:`hpnet.estimate.estimator.PoseEstimator`.
+        shard_size, engine: see :func:`hpnet.work.shards.run_shards`.
+        workers: processes; None: :func:`hpnet.work.processes.device_workers`.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int | None = None
+    compiled: bool = False
+    shard_size: int = 32
+    workers: int | None = None
+    engine: str = "local"
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What the step came to.
+
+    Attributes:
+        figures: of :func:`estimate_figures`, as they were written.
+        failed: clip -> reason.
+    """
+
+    figures: dict[str, Any]
+    failed: dict[str, str]
+
+
+def run(
+    params: EstimateParams,
+    clips: EstimateInput,
+    out: Path,
+    metrics: Path,
+    *,
+    max_failed: float,
+    work: Path = Path(".work"),
+    options: EstimateOptions = EstimateOptions(),
+) -> Estimated:
+    """Run the pose network on the people of clips.
+
+    Args:
+        out: gets shard-*.safetensors, index.parquet and meta.json.
+        metrics: gets the figures.
+        max_failed: the share of clips that may fail.
+        work: the project's folder of finished shards and locks.
+
+    Raises:
+        ValueError: there are no clips, or more of them failed; then what the others came to is written.
+        FileNotFoundError: an input is missing.
+    """
+    boxes, precision, compiled = clips.boxes.absolute(), options.precision, options.compiled
+    with held([out], work / "locks"):
+        items = clip_items(clips.paths, boxes, clips.persons)
+        job = EstimateWork(
+            params, boxes, clips.persons, clips.max_frames, options.device, precision, options.batch, compiled
+        )
+        with progress("estimating", len(items)) as advance:
+            parts = shards.run_shards(
+                items,
+                job,
+                stage_dir=work / "estimate",
+                key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled),
+                shard_size=options.shard_size,
+                workers=options.workers or device_workers(options.device),
+                engine=options.engine,
+                on_progress=advance,
+            )
+        meta = collect_shards(parts, out)
+        compare = clips.truth is not None and clips.truth.is_file()
+        figures = estimate_figures(PoseStore(out), pd.read_parquet(clips.truth) if compare else None, params.frames)
+        write_json(metrics, figures)
+        refuse_many(meta.failed, len(items), max_failed)
+        return Estimated(figures, dict(meta.failed))

@@ -15,31 +15,6 @@ RGB = "rgb"
 """The tap that is the input crop itself, normalised, as a map of three channels (Table XI)."""
 
 
-def hrnet_aliases() -> dict[str, str]:
-    """The paper's names H_b^s as ``h{b}s{s}`` -> module path of an HRNet: b the branch (scale), s the stage.
-
-    The paper's stages 1, 2, 3 are HRNet's multi-resolution stages 2, 3, 4, with 2, 3 and 4 branches, so ``h3s1`` does
-    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused:
-    that is the map the released code pools for H2 at stage 3 (``backbone.stage4.0.branches.1``).
-    """
-    return {
-        f"h{branch}s{stage}": f"backbone.stage{stage + 1}.0.branches.{branch - 1}"
-        for stage in (1, 2, 3)
-        for branch in (1, 2, 3)
-        if branch <= stage + 1
-    }
-
-
-def resnet_aliases() -> dict[str, str]:
-    """The outputs of a ResNet's four stages, ``c2`` to ``c5`` -> module path."""
-    return {f"c{stage + 1}": f"backbone.layer{stage}" for stage in (1, 2, 3, 4)}
-
-
-def vitpose_aliases(layers: int) -> dict[str, str]:
-    """A ViTPose's tokens as maps: ``tokens``, which the head reads, and ``layer1`` to ``layerL`` -> module paths."""
-    return {"tokens": "tokens", **{f"layer{k + 1}": f"layers.{k}" for k in range(layers)}}
-
-
 def resolve_tap(network: nn.Module, tap: str, aliases: Mapping[str, str]) -> str:
     """The dotted module path behind a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
 

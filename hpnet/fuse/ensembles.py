@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from ..artifacts.combinations import Combination, Combinations
 from ..artifacts.scores import Scores
 from ..core.metrics import mean_class_accuracy, predictions, top_k
 from ..core.statistics import bootstrap_interval
+from ..core.streams import MULTIMODAL
+from . import RULES
 from .fusion import FusionResult, given_weights
-from .rules import RULES
+from .rules import find_rule
 
 COMBINATIONS: dict[str, tuple[str, ...]] = {
-    "hpj+hpnet": ("hpj", "hpnet"),
-    "hpb+hpnet": ("hpb", "hpnet"),
-    "hpj+hpb": ("hpj", "hpb"),
-    "hpj+hpb+hpnet": ("hpj", "hpb", "hpnet"),
+    "+".join(streams): streams
+    for streams in (("hpj", MULTIMODAL), ("hpb", MULTIMODAL), ("hpj", "hpb"), ("hpj", "hpb", MULTIMODAL))
 }
 """The partial ensembles of Tables XVII and XVIII; single streams and ``all`` come on top."""
 
@@ -73,46 +77,89 @@ def absent_classes(scores: Scores, split: str = "test") -> list[int]:
     return sorted(set(range(scores.logits.shape[1])) - set(scores.split(split).labels.tolist()))
 
 
-def _row(
-    rule: str, name: str, parts: Sequence[str], result: Scores, used: Mapping[str, float], bootstrap: int, seed: int
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"rule": rule, "name": name, "streams": "+".join(parts), **evaluate(result)}
+@dataclass(frozen=True)
+class Ensemble:
+    """Fused scores of some streams.
+
+    Attributes:
+        rule: of fusion; ``stream`` for a stream by itself, as stored.
+        name: the streams joined by ``+``, or ``all``.
+        streams: those that it joins.
+        scores: of every clip.
+        weights: per stream; empty for a stream by itself.
+    """
+
+    rule: str
+    name: str
+    streams: tuple[str, ...]
+    scores: Scores
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def all_ensembles(
+    streams: Mapping[str, Scores], fuse_with: Callable[[Mapping[str, Scores], str], FusionResult]
+) -> list[Ensemble]:
+    """Every stream, and every combination under every rule. A rule that adjusts has single streams too.
+
+    Args:
+        streams: name -> scores.
+        fuse_with: (streams of a combination, rule) -> fused, usually :func:`hpnet.fuse.fusion.fuse` with its options
+            bound.
+    """
+    found = [Ensemble("stream", name, (name,), scores) for name, scores in streams.items()]
+    for rule in RULES:
+        parts_of = combinations(streams)
+        if find_rule(rule).adjusted:
+            parts_of = {**{s: (s,) for s in streams}, **parts_of}
+        for name, parts in parts_of.items():
+            result = fuse_with({s: streams[s] for s in parts}, rule)
+            found.append(Ensemble(rule, name, parts, result.scores, result.weights))
+    return found
+
+
+def ensemble_table(ensembles: Iterable[Ensemble], bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Test accuracy of every ensemble, a row each.
+
+    Args:
+        bootstrap: resamples behind the intervals (by clip); 0: none.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns rule, name, streams, top1, top5, mean_class_accuracy, clips, the intervals' ends, weights.
+    """
+    return pd.DataFrame([_row(ensemble, bootstrap, seed) for ensemble in ensembles])
+
+
+def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
+    """What the ensembles of two streams or more recognise in the labelled test clips."""
+    found = []
+    for ensemble in ensembles:
+        if len(ensemble.streams) > 1:
+            part, known = _labelled_test(ensemble.scores)
+            clip_ids = tuple(clip for clip, keep in zip(part.clip_ids, known, strict=True) if keep)
+            predicted = predictions(part.logits[known])
+            found.append(
+                Combination(ensemble.rule, ensemble.name, ensemble.streams, clip_ids, part.labels[known], predicted)
+            )
+    return Combinations.of(found)
+
+
+def _labelled_test(scores: Scores) -> tuple[Scores, NDArray[np.bool_]]:
+    """The test clips, and which of them have a label."""
+    part = scores.split("test")
+    return part, part.labels >= 0
+
+
+def _row(ensemble: Ensemble, bootstrap: int, seed: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "rule": ensemble.rule, "name": ensemble.name, "streams": "+".join(ensemble.streams), **evaluate(ensemble.scores)
+    }  # fmt: skip
     row["clips"] = int(row["clips"])
-    part = result.split("test")
-    known = part.labels >= 0
+    part, known = _labelled_test(ensemble.scores)
     if bootstrap:
         correct = predictions(part.logits[known]) == part.labels[known]
         top1 = bootstrap_interval(correct, resamples=bootstrap, seed=seed)
         balanced = bootstrap_interval(correct, part.labels[known], resamples=bootstrap, seed=seed)
         row |= {"top1_low": top1.low, "top1_high": top1.high}
         row |= {"mean_class_accuracy_low": balanced.low, "mean_class_accuracy_high": balanced.high}
-    return {**row, "weights": ",".join(f"{s}={w:.6g}" for s, w in used.items())}
-
-
-def ensemble_table(
-    streams: Mapping[str, Scores],
-    fuse_with: Callable[[Mapping[str, Scores], str], FusionResult],
-    bootstrap: int = 0,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Test accuracy of every stream, and of every combination under both rules, as separate rows.
-
-    Args:
-        streams: name -> scores.
-        fuse_with: (streams of a combination, rule) -> fused, usually :func:`fuse` with its options bound.
-        bootstrap: resamples behind the intervals (by clip); 0: none.
-        seed: of the bootstrap.
-
-    Returns:
-        Columns rule (``stream`` for a stream by itself, as stored), name, streams, top1, top5, mean_class_accuracy,
-        clips, the intervals' ends, weights. ``balanced`` has single streams too: the adjustment alone.
-    """
-    rows = [_row("stream", s, (s,), scores, {}, bootstrap, seed) for s, scores in streams.items()]
-    for rule in RULES:
-        parts_of = combinations(streams)
-        if rule == "balanced":
-            parts_of = {**{s: (s,) for s in streams}, **parts_of}
-        for name, parts in parts_of.items():
-            result = fuse_with({s: streams[s] for s in parts}, rule)
-            rows.append(_row(rule, name, parts, result.scores, result.weights, bootstrap, seed))
-    return pd.DataFrame(rows)
+    return {**row, "weights": ",".join(f"{s}={w:.6g}" for s, w in ensemble.weights.items())}

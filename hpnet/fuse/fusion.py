@@ -1,4 +1,4 @@
-"""Late fusion: the scores of several streams -> one score per clip, by one of :data:`hpnet.fuse.rules.RULES`.
+"""Late fusion: the scores of several streams -> one score per clip, by one of :data:`hpnet.fuse.RULES`.
 
 Weights are fitted on the validation split alone, by class-balanced cross-entropy. Where there is none, a rule has
 constants for them, and the result says so. Scores are joined by clip_id, never by position. Axes: N clips, S streams,
@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
 from ..artifacts.scores import Scores
-from ..core.choices import require
 from .alignment import Aligned, Floats, Kind, align, score_kind
 from .fitting import fit_temperature, fit_weights
-from .rules import RULES, Constants, Origin, Rule
+from .rules import Constants, Origin, Rule, find_rule
 
 Weights = Mapping[str, float] | Literal["validation"]
 MIN_VALIDATION_CLIPS = 10
@@ -61,13 +60,13 @@ class FusionResult:
 
     Attributes:
         scores: every clip of the streams, ordered by clip_id. Logits hold the fused sum of the rule.
-        rule: weighted or balanced.
+        rule: its name.
         weights: per stream.
         temperatures: per stream, that its log-probabilities were calibrated with; 1 for scores taken as they are.
-        tau: strength of the logit adjustment; 0 for ``weighted``.
+        tau: strength of the logit adjustment; 0 for rules without one.
         fit: None unless the weights were fitted.
         notes: what a reader must know, one sentence each.
-        adjustment: (K,) subtracted from the sum: tau * log training frequency for ``balanced``, zeros otherwise.
+        adjustment: (K,) subtracted from the sum: tau * log training frequency for rules that adjust, zeros otherwise.
         softmaxed: streams whose logits were turned into probabilities before they were summed.
         origin: where the weights come from.
     """
@@ -159,7 +158,7 @@ def fuse(
 
     Args:
         streams: name -> scores, in any row order.
-        rule: one of :data:`hpnet.fuse.rules.RULES`.
+        rule: one of :data:`hpnet.fuse.RULES`.
         weights: one per stream, or ``validation`` to fit them on the clips whose split is ``val``.
         tau: strength of the logit adjustment, for rules that have one.
         class_frequency: (K,) training clips (or shares) per class; None: flat.
@@ -168,10 +167,9 @@ def fuse(
     Raises:
         ValueError: unknown rule or stream, a weight that is missing or negative, streams that do not fit together.
     """
-    require(RULES, rule, "fusion rule")
+    chosen, settings = find_rule(rule), options or Options()
     if tau < 0:
         raise ValueError(f"tau = {tau}; expected 0 or more")
-    chosen, settings = RULES[rule], options or Options()
     aligned = align(streams, settings.allow_missing)
     names = tuple(aligned.values)
     kinds = _checked_kinds(aligned, settings.kinds)
@@ -272,7 +270,7 @@ def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -
     lacking = sorted(s for s, w in weights.items() if w and s not in logits)
     if lacking:
         raise ValueError(f"stream {lacking[0]!r} is missing: the fusion weights were fitted with it")
-    rule = RULES[fitted["rule"]]
+    rule = find_rule(fitted["rule"])
     fused: Floats = np.negative(np.asarray(fitted["adjustment"], dtype=np.float64))[None]
     for stream, stored in logits.items():
         if stream not in weights:

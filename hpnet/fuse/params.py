@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from ..core.section import Section
 from ..work.identity import Code
+from . import RULES
 
 
 class FuseParams(Section):
@@ -32,4 +33,4 @@ class FuseParams(Section):
 
     def code(self) -> Code:
         """What the stage runs under these parameters."""
-        return Code("hpnet.fuse.fusion", (), (), type(self)().model_dump(mode="json"))
+        return Code("hpnet.fuse.step", tuple(RULES.values()), (), type(self)().model_dump(mode="json"))

@@ -8,7 +8,7 @@
     sum_s w_s log p_s(k) - tau log f(k), with f the training frequency of class k: a log-linear pool with logit
     adjustment (Menon et al. 2021, Eq. 9), for data sets judged by mean class accuracy.
 
-A new rule is an entry in :data:`RULES`.
+A new rule is a :class:`Rule`, here or in a file of its own, and an entry in :data:`hpnet.fuse.RULES`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import log_softmax
 
+from ..core.choices import load
 from ..core.streams import MULTIMODAL
+from . import RULES
 from .alignment import Floats, Kind, log_probabilities
 
 Origin = Literal["validation", "given", "released", "equal"]
@@ -109,7 +111,15 @@ def log_probabilities_at(values: Floats, temperature: float) -> Floats:
     return np.asarray(log_softmax(values / temperature, axis=1), dtype=np.float64)
 
 
-RULES: dict[str, Rule] = {
-    "weighted": Rule(as_stored, divided, weighted_constants, tempered=False, adjusted=False),
-    "balanced": Rule(log_probabilities, log_probabilities_at, balanced_constants, tempered=True, adjusted=True),
-}
+WEIGHTED = Rule(as_stored, divided, weighted_constants, tempered=False, adjusted=False)
+BALANCED = Rule(log_probabilities, log_probabilities_at, balanced_constants, tempered=True, adjusted=True)
+
+
+def find_rule(name: str) -> Rule:
+    """The rule of that name.
+
+    Raises:
+        ValueError: there is none; lists the choices.
+    """
+    rule: Rule = load(RULES, name, "fusion rule")
+    return rule

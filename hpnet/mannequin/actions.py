@@ -614,6 +614,13 @@ OBJECT_PAIRS: tuple[tuple[int, int], ...] = ((0, 1), (2, 3), (4, 5))
 """Labels with the same motion and another object."""
 ORDER_PAIRS: tuple[tuple[int, int], ...] = ((6, 7), (8, 9))
 """Labels with the same poses in the other order."""
+PAIRS: dict[int, str] = {
+    label: f"{kind} {number}"
+    for kind, pairs in (("object", OBJECT_PAIRS), ("order", ORDER_PAIRS))
+    for number, pair in enumerate(pairs, 1)
+    for label in pair
+}
+"""Label -> its look-alike pair, as the class table names it: ``object 1`` to ``order 2``."""
 TWO_PERSON: tuple[int, ...] = tuple(k for k, action in enumerate(ACTIONS.values()) if action.persons == 2)
 """Labels of what two people do together."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from . import synchronised
-from .persons import PersonNorm, mean_over_persons, who_is_there
+from .persons import PersonNorm, mean_over_persons, processes, who_is_there
 
 
 class PeopleNetwork(nn.Module):
@@ -30,7 +29,7 @@ class PeopleNetwork(nn.Module):
     def idle(self, people: Tensor) -> bool:
         """Whether there is nothing to compute. Processes that train together compute nobody too: the others wait for
         their part of every batch norm and every gradient."""
-        return not len(people) and not (self.training and synchronised.world_size() > 1)
+        return not len(people) and not (self.training and processes() > 1)
 
     def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """What the classifier sees.

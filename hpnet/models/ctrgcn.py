@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.skeleton import Skeleton, spatial_subsets
 from .classifier import PeopleNetwork
-from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise, pointwise_of_joints
+from .fused import batch_norm, convolve, graph_convolution, maximum_of_three, pointwise
 from .persons import PersonNorm
 
 DILATIONS = (1, 2)
@@ -45,7 +45,7 @@ class ChannelTopologyGraphConv(nn.Module):
         """(P, C, V, T) -> (P, C', V, T)."""
         channels = x.shape[1]
         pooled = x.mean(3)  # (P, C, V): correlations are of the whole clip
-        psi, phi = (pointwise_of_joints(conv, pooled) for conv in (self.psi, self.phi))  # (P, S r, V)
+        psi, phi = (conv(pooled) for conv in (self.psi, self.phi))  # (P, S r, V)
         # Eq. (6): M(psi(x_i), phi(x_j)) = tanh(psi(x_i) - phi(x_j)), here [j, i]
         relation = torch.tanh(psi.unsqueeze(2) - phi.unsqueeze(3))  # (P, S r, V, V)
         relation = torch.unflatten(relation, 1, (self.subsets, -1)).flatten(3)  # (P, S, r, V V)

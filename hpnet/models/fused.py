@@ -5,44 +5,19 @@ While training on a CPU, products, batch norm and maximum have gradients of thei
 on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
 own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
 
-Several networks computed as one (:mod:`hpnet.train.stacked`) have weights of their own each. A convolution with such
-weights would be a grouped one, which a GPU is slow at; inside :func:`stacked_weights` convolutions are matrix products.
-
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .synchronised import SynchronisedNorm
-
 CACHE_BYTES = 4 << 20
 """Per thread: what a graph convolution keeps for the next of its products."""
-
-_stacked = False
-
-
-@contextmanager
-def stacked_weights() -> Iterator[None]:
-    """Inside, ``torch.vmap`` maps over weights: products for convolutions, and autograd's own gradients."""
-    global _stacked
-    before, _stacked = _stacked, True
-    try:
-        yield
-    finally:
-        _stacked = before
-
-
-def weights_are_stacked() -> bool:
-    """Whether this is inside :func:`stacked_weights`."""
-    return _stacked
 
 
 def convolve(conv: nn.Module, x: Tensor) -> Tensor:
@@ -50,8 +25,6 @@ def convolve(conv: nn.Module, x: Tensor) -> Tensor:
     assert isinstance(conv, nn.Conv2d)
     if conv.kernel_size == (1, 1):
         return pointwise(x, conv.weight.flatten(1), conv.bias, conv.stride[0])
-    if _stacked:
-        return pointwise(_taps(conv, x), conv.weight.flatten(1), conv.bias)
     weight = conv.weight.transpose(2, 3)  # (C', C, k, 1) -> (C', C, 1, k)
     padding = (0, int(conv.padding[0]))
     return F.conv2d(x, weight, conv.bias, (1, conv.stride[0]), padding, (1, conv.dilation[0]))
@@ -59,7 +32,7 @@ def convolve(conv: nn.Module, x: Tensor) -> Tensor:
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """A 1x1 convolution, (P, C, V, T) and weight (C', C) -> (P, C', V, ceil(T / stride))."""
-    if bias is None or not (_own_gradients(x) or _stacked):
+    if bias is None or not _own_gradients(x):
         return F.conv2d(x, weight[:, :, None, None], bias, (1, stride))
     x = x[..., ::stride]
     # (C', C) @ (P, C, V T) -> (P, C', V T)
@@ -67,29 +40,13 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -
     return torch.unflatten(y, 2, x.shape[2:])
 
 
-def pointwise_of_joints(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """``conv(x)``, a 1x1 convolution, of (P, C, V): (P, C', V)."""
-    if not _stacked:
-        y: Tensor = conv(x)
-        return y
-    return pointwise(x.unsqueeze(3), conv.weight.flatten(1), conv.bias).squeeze(3)
-
-
-def _taps(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """What a convolution over k frames multiplies, (P, C, V, T) -> (P, C k, V, T'); T' frames come out of it."""
-    (kernel, _), (stride, _), (dilation, _) = conv.kernel_size, conv.stride, conv.dilation
-    padded = F.pad(x, (int(conv.padding[0]),) * 2)
-    span = dilation * (kernel - 1)
-    taps = [padded[..., i * dilation : padded.shape[3] - span + i * dilation : stride] for i in range(kernel)]
-    return torch.stack(taps, dim=2).flatten(1, 2)  # (P, C, k, V, T') -> (P, C k, V, T')
-
-
 def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
     """``norm(x)``, a batch norm of the channels; Ioffe and Szegedy, ICML 2015, Algorithm 1."""
-    assert isinstance(norm, nn.BatchNorm2d)
-    if isinstance(norm, SynchronisedNorm) or not norm.training or not _own_gradients(x) or x.numel() == x.shape[1]:
+    own = isinstance(norm, nn.BatchNorm2d) and norm.training and _own_gradients(x) and x.numel() > x.shape[1]
+    if not own:
         y: Tensor = norm(x)  # of a single value torch says that it has no variance
     else:
+        assert isinstance(norm, nn.BatchNorm2d)
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         with torch.autocast("cpu", enabled=False):
@@ -142,8 +99,7 @@ def graph_convolution(
 
 
 def _own_gradients(x: Tensor) -> bool:
-    plain = torch.compiler.is_compiling() or _stacked
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not plain
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -8,13 +8,20 @@ slot is computed and the mean leaves the empty ones out, which gives the same ve
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from . import fused, synchronised
+from torch.func import functional_call
 
 EPSILON = 1e-5
+
+
+def processes() -> int:
+    """How many processes train together; 1 outside of ``torchrun`` and ``accelerate launch``."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def all_valid(features: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ class PersonNorm(nn.Module):
     def _slot(self, people: Tensor, m: int) -> Tensor:
         """(p, C, T, V) of slot m -> (p, C, V, T), normalised."""
         count, channels, frames, joints = people.shape
-        together = self.training and synchronised.world_size() > 1
+        together = self.training and processes() > 1
         if count == 0 and not together:
             return people.transpose(2, 3)
         # (p, C, T, V) -> (p, V, C, T) -> (p, V * C, T)
@@ -75,17 +82,33 @@ class PersonNorm(nn.Module):
         mean, variance, affine = self.running_mean[m], self.running_var[m], (self.weight[m], self.bias[m])
         training = self.training and count * frames > 1
         if together:
-            x = synchronised.batch_norm(x, mean, variance, *affine, momentum=self.momentum, eps=EPSILON)
-        elif fused.weights_are_stacked():
-            # torch.vmap loses what batch norm writes into a part of an array: it gets the part whole
-            moved = mean.clone(), variance.clone()
-            x = F.batch_norm(x, *moved, *affine, training, self.momentum, EPSILON)
-            mean.copy_(moved[0])
-            variance.copy_(moved[1])
+            x = _norm_of_all_processes(x, (mean, variance), affine, self.momentum)
         else:
             x = F.batch_norm(x, mean, variance, *affine, training, self.momentum, EPSILON)
         # (p, V * C, T) -> (p, V, C, T) -> (p, C, V, T)
         return x.view(count, joints, channels, frames).transpose(1, 2)
+
+
+def _norm_of_all_processes(
+    x: Tensor, statistics: tuple[Tensor, Tensor], affine: tuple[Tensor, Tensor], momentum: float
+) -> Tensor:
+    """Batch norm of (p, D, T) over the people of all processes, by torch's own layer; a process may have p = 0.
+
+    All processes must call this in the same order. Without two values in all, the running statistics are used.
+    """
+    values = torch.tensor(float(len(x) * x.shape[2]), device=x.device)
+    dist.all_reduce(values)
+    (mean, variance), (weight, bias) = statistics, affine
+    if float(values) < 2:
+        scale = weight * torch.rsqrt(variance + EPSILON)
+        return x * scale[:, None] + (bias - mean * scale)[:, None]
+    layer: Any = nn.SyncBatchNorm(x.shape[1], EPSILON, momentum, device="meta")
+    counted = torch.zeros((), dtype=torch.long, device=x.device)
+    given = {
+        "weight": weight, "bias": bias, "running_mean": mean, "running_var": variance, "num_batches_tracked": counted,
+    }  # fmt: skip
+    normed: Tensor = functional_call(layer, given, (x,))
+    return normed
 
 
 def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tensor:

@@ -13,26 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.features import FeatureMeta, Features
-from ..artifacts.files import writing
+from ..artifacts.files import read_json, write_json, writing
 from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..core.poses import people_seen, pose2d
 from ..core.resampling import person_features
 from ..work import shards
+from ..work.console import progress
+from ..work.failures import refuse_many
+from ..work.locks import held
 from . import pooling
 from .params import PoolParams
 
-CODE = (
-    "hpnet.artifacts.files",
-    "hpnet.artifacts.poses",
-    "hpnet.artifacts.features",
-    "hpnet.core.poses",
-    "hpnet.core.resampling",
-    "hpnet.pool.pooling",
-    "hpnet.pool.step",
-)
-"""Modules whose source decides what a pool shard holds."""
 INDEX = "index.parquet"
 ARRAY = "features.npy"
+FAULTS = "faults.json"
+"""Of a shard: clip -> why it could not be pooled. What failed before, in ``estimate``, is not in it."""
 
 
 def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
@@ -90,7 +85,7 @@ def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArr
 
 @dataclass(frozen=True)
 class PoolWork:
-    """The work of a pool shard, for :func:`hpnet.work.shards.run_shards`: features.npy and index.parquet."""
+    """Work for :func:`hpnet.work.shards.run_shards`: writes features.npy, index.parquet and faults.json."""
 
     params: PoolParams
     estimate: Path
@@ -102,7 +97,7 @@ class PoolWork:
         arrays: list[NDArray[np.float16]] = []
         rows: list[tuple[str, int, bool]] = []
         for item in items:
-            if item.clip_id in store.meta.failed:
+            if item.fault or item.clip_id in store.meta.failed:
                 size = (1, self.params.frames, store.meta.skeleton.num_joints, num_channels(self.params, store.meta))
                 arrays.append(np.zeros(size, np.float16))
                 rows.append((item.clip_id, 0, False))
@@ -114,6 +109,7 @@ class PoolWork:
         with writing(out / ARRAY) as file:
             np.save(file, np.concatenate(arrays))
         pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)
+        write_json(out / FAULTS, {item.clip_id: item.fault for item in items if item.fault})
 
 
 def pool_items(store: PoseStore) -> list[shards.ShardItem]:
@@ -132,7 +128,7 @@ def pool_key(params: PoolParams, poses: PoseMeta) -> dict[str, Any]:
     return {
         "params": params.model_dump(mode="json"),
         "poses": {**poses.to_json(), "failed": None},
-        "code": shards.code_version(*CODE),
+        "code": params.code().digest(),
     }
 
 
@@ -169,3 +165,90 @@ def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, floa
         "bytes_per_clip": round(2 * prod(shape) / clips),
         "zeros": zeros / max(1, prod(shape)),
     }
+
+
+# --- the step ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """How the step is run; nothing of its result depends on it.
+
+    Attributes:
+        shard_size, workers, engine: see :func:`hpnet.work.shards.run_shards`.
+        title: of the progress bar.
+    """
+
+    shard_size: int = 64
+    workers: int = 1
+    engine: str = "local"
+    title: str = "pooling"
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What the step came to.
+
+    Attributes:
+        figures: of :func:`merge`.
+        failed: clip -> reason of those that could not be pooled; they have zeros.
+    """
+
+    figures: dict[str, float | int]
+    failed: dict[str, str]
+
+
+def pool(
+    params: PoolParams,
+    source: Path,
+    out: Path,
+    work: Path = Path(".work"),
+    options: PoolOptions = PoolOptions(),
+) -> Pooled:
+    """Pool an estimate folder into a pool folder.
+
+    Raises:
+        ValueError: the poses lack what the parameters ask for, or there are none.
+    """
+    store = PoseStore(source)
+    meta = feature_meta(params, store.meta)
+    items = pool_items(store)
+    with progress(options.title, len(items)) as advance:
+        parts = shards.run_shards(
+            items,
+            PoolWork(params, source.absolute()),
+            stage_dir=work / "pool",
+            key=pool_key(params, store.meta),
+            shard_size=options.shard_size,
+            workers=options.workers,
+            engine=options.engine,
+            on_progress=advance,
+        )
+    figures = merge(parts, out, meta)
+    return Pooled(figures, {clip_id: why for part in parts for clip_id, why in read_json(part / FAULTS).items()})
+
+
+def run(
+    params: PoolParams,
+    source: Path,
+    out: Path,
+    metrics: Path,
+    *,
+    max_failed: float,
+    work: Path = Path(".work"),
+    options: PoolOptions = PoolOptions(),
+) -> Pooled:
+    """:func:`pool`, with its figures in a file of metrics, and no other process writing ``out`` meanwhile.
+
+    Args:
+        max_failed: the share of clips that may fail.
+        work: the project's folder of finished shards and locks.
+
+    Raises:
+        ValueError: as :func:`pool`, or more clips failed; then what the others came to is written.
+    """
+    with held([out], work / "locks"):
+        done = pool(params, source, out, work, options)
+        write_json(metrics, done.figures)
+        refuse_many(done.failed, int(done.figures["clips"]), max_failed)
+        return done

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.device import tune_allocator
+from ..core.metrics import iou
 from ..core.video import VideoError
-from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector, track
+from ..detect.bytetrack import track
+from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector
 from ..detect.params import DetectParams
 from ..detect.tracking import Track, interpolate, rank_tracks
 from .windows import Image, Window
@@ -181,12 +183,4 @@ def shared_iou(later: Track, earlier: Track, offset: int) -> float:
     shared, a, b = np.intersect1d(later.frames + offset, earlier.frames, return_indices=True)
     if not len(shared):
         return 0.0
-    return float(box_iou(later.boxes_xyxy_px[a], earlier.boxes_xyxy_px[b]).mean())
-
-
-def box_iou(a_xyxy_px: NDArray[np.float32], b_xyxy_px: NDArray[np.float32]) -> NDArray[np.float64]:
-    """IoU of boxes (n, 4) row by row, (n,)."""
-    a, b = a_xyxy_px.astype(np.float64), b_xyxy_px.astype(np.float64)
-    inside = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(1)
-    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - inside
-    return np.asarray(inside / np.maximum(union, 1e-9))
+    return float(iou(later.boxes_xyxy_px[a], earlier.boxes_xyxy_px[b]).mean())

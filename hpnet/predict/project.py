@@ -24,8 +24,9 @@ from ..core.device import resolve_device
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
 from ..models.multimodal import HPNet
-from ..params import Params, load_params
+from ..params import Params
 from ..pool.step import feature_meta
+from ..project.folder import Project
 from ..train.multimodal import decode_jpeg, load_multimodal, sample_frames
 from ..train.topology import TopologyModel, load_topology
 
@@ -63,10 +64,10 @@ class TrainedProject:
     """
 
     def __init__(self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto") -> None:
-        self.folder = folder
+        self.project = Project(folder)
         self.device = resolve_device(device)
-        self.params: Params = load_params(folder / "params.yaml")
-        self.fusion = _fusion(folder, streams)
+        self.params: Params = self.project.read_params()
+        self.fusion = _fusion(self.project, streams)
         used = [stream for stream, weight in self.fusion["weights"].items() if weight]
         self.cards: dict[str, dict[str, Any]] = {s: self._card(s) for s in used}
         self._check_labellings(used)
@@ -87,7 +88,7 @@ class TrainedProject:
             )
         if len(self.fusion["adjustment"]) != len(self.classes):
             raise ValueError(
-                f"{folder / 'artifacts/fuse/weights.json'} is for {len(self.fusion['adjustment'])} classes, the "
+                f"{self.project.fusion_file} is for {len(self.fusion['adjustment'])} classes, the "
                 f"networks know {len(self.classes)}: run `hpnet fuse` again"
             )
         self.people = min(self._slots(stream) for stream in used)
@@ -118,7 +119,7 @@ class TrainedProject:
                 f"estimate.model finds the joints of {poses.skeleton.name!r}, the networks were trained on "
                 f"{self.features.skeleton.name!r}: run `dvc repro`"
             )
-        made = self.folder / "artifacts" / "estimate" / "meta.json"
+        made = self.project.estimate / "meta.json"
         if made.is_file():
             stored = read_json(made)
             for name in ("model", "weights_digest", "parity"):
@@ -147,7 +148,7 @@ class TrainedProject:
         return 0.0 if table.empty else float(table.fps.median())
 
     def _training_clips(self) -> pd.DataFrame:
-        data = self.folder / "artifacts" / "data"
+        data = self.project.data
         if not (data / "clips.csv").is_file():
             return pd.DataFrame()
         table = Clips.load(data).usable()
@@ -210,21 +211,23 @@ class TrainedProject:
 
     def _check_labellings(self, streams: Sequence[str]) -> None:
         """Refuse streams of other labels than those of the tables here, or than those that the fusion was fitted on."""
-        data = self.folder / "artifacts" / "data"
+        data = self.project.data
         now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
         for stream in streams:
-            check_trained(self.folder / "artifacts" / "train" / stream, now, f"hpnet train {stream}")
+            check_trained(self.project.train(stream), now, f"hpnet train {stream}")
             fitted_on, made_from = self.fusion["labellings"].get(stream), self.cards[stream].get(LABELLING)
             if fitted_on != made_from:
                 raise ValueError(
-                    f"{self.folder / 'artifacts/fuse/weights.json'} was fitted to scores of {stream} from labels "
+                    f"{self.project.fusion_file} was fitted to scores of {stream} from labels "
                     f"{fitted_on}, the network is from {made_from}: run `hpnet fuse` or `dvc repro`"
                 )
 
     def _card(self, stream: str) -> dict[str, Any]:
-        file = self.folder / "artifacts" / "train" / stream / "config.json"
+        file = self.project.train(stream) / "config.json"
         if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet train {stream}`, in {self.folder}")
+            raise FileNotFoundError(
+                f"{file} is missing: run `dvc repro`, or `hpnet train {stream}`, in {self.project.root}"
+            )
         card: dict[str, Any] = read_json(file)
         lacking = [k for k in ("classes", "features", "frames", "params") if k not in card]
         if lacking:
@@ -232,7 +235,7 @@ class TrainedProject:
         return card
 
     def _model(self, stream: str) -> TopologyModel | HPNet:
-        folder = self.folder / "artifacts" / "train" / stream
+        folder = self.project.train(stream)
         try:
             model = load_multimodal(folder) if stream == "hpnet" else load_topology(folder)
         except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
@@ -241,11 +244,11 @@ class TrainedProject:
         return model.to(self.device).eval()
 
 
-def _fusion(folder: Path, streams: Sequence[str] | None) -> dict[str, Any]:
+def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
     """The project's own fusion rule with its weights, cut down to ``streams`` where they are given."""
-    file = folder / "artifacts" / "fuse" / "weights.json"
+    file = project.fusion_file
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet fuse`, in {folder.resolve()}")
+        raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
     stored = read_json(file)
     try:
         rule = stored[stored["chosen"]]

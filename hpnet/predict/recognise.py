@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses, PoseMeta
+from ..core.sampling import uniform_indices
 from ..detect.step import cut_square, encode_jpeg, person_square
-from ..detect.tracking import Track, uniform_indices
+from ..detect.tracking import Track
 from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from ..pool.step import clip_features, people_valid
 from .people import PeopleFinder, Person, SeenWindow

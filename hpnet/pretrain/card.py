@@ -9,7 +9,7 @@ import torch
 
 from .. import __version__
 from ..artifacts.files import write_json
-from ..weights.checkpoint import digest
+from ..weights.places import digest
 
 
 @dataclass(frozen=True)

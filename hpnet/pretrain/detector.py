@@ -19,14 +19,9 @@ from torch.nn import functional
 
 from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
 from ..core.metrics import average_precision
-from ..detect.detector import (
-    UltralyticsDetector,
-    build_network,
-    load_network,
-    packaged_config,
-    save_network,
-    ultralytics,
-)
+from ..detect.families.mannequin import build_network, load_network, packaged_config, save_network
+from ..detect.library import ultralytics
+from ..detect.yolo import UltralyticsDetector
 from .card import Training, write_card
 from .scenes import SceneShard, require_disjoint
 

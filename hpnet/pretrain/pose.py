@@ -39,6 +39,7 @@ from ..estimate.crops import bilinear_crops, normalise, warp_crops
 from ..estimate.estimator import PoseEstimator
 from ..estimate.evaluate import pose_figures
 from ..estimate.params import EstimateParams
+from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
 from ..weights.checkpoint import load_into, load_state
 from .card import Training, write_card
@@ -350,14 +351,14 @@ def train_pose(
     tune_allocator()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    spec = networks.network_spec(NAME)
+    spec = network_spec(NAME)
     assert spec.sigma_bins is not None
     data = load_people(train, frames_per_scene)
     frames, which, boxes, joints, known, held = (
         torch.from_numpy(value).to(place)
         for value in (data.frames, data.frame, data.boxes_xyxy_px, data.keypoints_px, data.known, data.held)
     )
-    network = networks.build(NAME).to(place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = networks.build(spec).to(place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     if start is None:
         start_as_marginals(network, spec.input_size_px, spec.split_ratio, spec.sigma_bins)
@@ -500,7 +501,7 @@ def probe_figures(
 ) -> dict[str, float]:
     """What the probes read at the true joints of people: ``held_kind`` and ``held_colour``, the shares of held objects
     named rightly (of 15 and 11), and ``place_px``, the mean distance along x and y from the joint."""
-    spec = networks.network_spec(NAME)
+    spec = network_spec(NAME)
     place = next(network.parameters()).device
     reader = TapReader(network, [TAP], spec.aliases)
     to_crop = crop_affine(people.boxes_xyxy_px.astype(np.float64), spec.input_size_px)

@@ -29,8 +29,8 @@ from torch import Tensor
 from transformers import XCLIPModel
 
 from ..core.device import resolve_device, tune_allocator
+from ..core.geometry import square_around, union_box
 from ..core.skeleton import COCO17
-from ..detect.tracking import square_around, union_box
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config
 from ..train.text import text_features, tokenize, train_tokenizer
 from ..train.xclip import PACKAGED, load_xclip, save_xclip

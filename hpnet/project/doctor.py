@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and the command that mends it."""
+"""What is installed, what is missing, and the command that puts it right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .folder import Project
 
 if TYPE_CHECKING:
     from ..params import Params
@@ -62,7 +63,7 @@ def examine(root: Path = Path()) -> list[Check]:
     for name, check in (checks | {"video": _video}).items():
         found += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
     found += _guarded("weights", _packaged_weights)
-    return [*found, *_guarded("params.yaml", lambda: _project(root))]
+    return [*found, *_guarded("params.yaml", lambda: _project(Project(root)))]
 
 
 def _guarded(name: str, checks: Callable[[], list[Check]]) -> list[Check]:
@@ -80,20 +81,18 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
-def _project(root: Path) -> list[Check]:
-    """What the project of ``root`` needs; without one, what the built-in project would."""
-    if not (root / "params.yaml").is_file():
-        return [_disk(root, BUILT_IN_BYTES, "the built-in project")]
-    from ..params import load_params
-
+def _project(project: Project) -> list[Check]:
+    """What a project needs; without params.yaml, what the built-in project would."""
+    if not project.params_file.is_file():
+        return [_disk(project.root, BUILT_IN_BYTES, "the built-in project")]
     try:
-        params = load_params(root / "params.yaml")
+        params = project.read_params()
     except (ValueError, OSError) as error:
-        return [Check("params.yaml", False, _first_line(error), "mend that line")]
-    found = [Check("params.yaml", True, "every name and value is known"), *_data(root, params)]
-    found += [*_project_weights(params), _cache_links(root)]
-    need = max(0, needed_bytes(root, params) - _made_bytes(root))
-    return [*found, _disk(root, need, "what params.yaml still has to make")]
+        return [Check("params.yaml", False, _first_line(error), "fix that line")]
+    found = [Check("params.yaml", True, "every name and value is known"), *_data(project, params)]
+    found += [*_project_weights(params), _cache_links(project.root)]
+    need = max(0, needed_bytes(project, params) - _made_bytes(project))
+    return [*found, _disk(project.root, need, "what params.yaml still has to make")]
 
 
 def _python() -> Check:
@@ -177,7 +176,7 @@ BREAKAGES = {
     "json_tricks": "pip install json-tricks munkres",
     "munkres": "pip install json-tricks munkres",
 }
-"""What an import of mmpose is known to stumble over -> the command that mends it; the first match counts."""
+"""What an import of mmpose is known to stumble over -> the command that helps; the first match counts."""
 
 
 def mmpose_remedy(message: str, otherwise: str) -> str:
@@ -210,7 +209,7 @@ def _package(name: str, use: Callable[[], object]) -> Check:
 
 def _ultralytics() -> Check:
     def use() -> object:
-        from ..detect.detector import ultralytics
+        from ..detect.library import ultralytics
 
         return ultralytics()  # nothing else may import it: see there
 
@@ -229,7 +228,7 @@ def _video() -> Check:
     import numpy as np
 
     from ..core.video import VideoError, load_clip, write_video
-    from ..weights.checkpoint import ASSETS
+    from ..weights.places import ASSETS
 
     clip = np.zeros((4, 48, 64, 3), np.uint8)
     clip[..., 0] = 200
@@ -247,7 +246,7 @@ def _video() -> Check:
 
 def _packaged_weights() -> list[Check]:
     from ..artifacts.files import read_json
-    from ..weights.checkpoint import ASSETS, digest
+    from ..weights.places import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
     found = []
@@ -265,8 +264,9 @@ def _packaged_weights() -> list[Check]:
 
 def _project_weights(params: Params) -> list[Check]:
     """What params.yaml of a project names beside the packaged weights: there, and whole as far as can be told."""
-    from ..weights.catalogue import by_hand, needed, where
     from ..weights.fetch import problem
+    from ..weights.files import by_hand, where
+    from .weights import needed
 
     found = []
     for entry in needed(params):
@@ -290,8 +290,8 @@ def _project_weights(params: Params) -> list[Check]:
 
 def _own_weights(params: Params) -> list[Check]:
     """Checkpoints that are named by a path, or that no catalogue lists."""
-    from ..detect.detector import checkpoint_file, parse_model
-    from ..weights.catalogue import CATALOGUE
+    from ..detect.detector import weights_files
+    from .weights import needed
 
     found = []
     if params.estimate.weights:
@@ -300,38 +300,41 @@ def _own_weights(params: Params) -> list[Check]:
         found.append(
             Check("estimate.weights", file.is_file(), text, "set it to the checkpoint's path, or leave it empty")
         )
-    if params.detect.enabled and params.detect.model.removesuffix(".pt") not in CATALOGUE:
+    listed = {entry.name for entry in needed(params)}
+    if params.detect.enabled and not {params.detect.model, params.detect.model.removesuffix(".pt")} & listed:
         try:
-            kind, source = parse_model(params.detect.model)
-            text = str(checkpoint_file(source)) if kind == "ultralytics" else params.detect.model
+            text = ", ".join(map(str, weights_files(params.detect.model)))
         except (FileNotFoundError, ValueError) as error:
             return [*found, Check("detect.model", False, _first_line(error), "put it there, or name another model")]
         found.append(Check("detect.model", True, text))
     return found
 
 
-def _data(root: Path, params: Params) -> list[Check]:
+def _data(project: Project, params: Params) -> list[Check]:
     """Whether the videos, their table or the poses are where params.yaml and dvc.yaml say."""
-    if not (root / "dvc.yaml").is_file():
+    if not project.graph_file.is_file():
         return []
-    graph = (root / "dvc.yaml").read_text(encoding="utf-8")
-    if "hpnet data" not in graph:
-        poses = re.search(r"hpnet import [\w-]+ (\S+)", graph)
-        if poses is None:
-            return []
-        there = (root / poses[1]).exists()
-        found = f"{poses[1]} {'is there' if there else 'is missing'}"
-        return [Check("poses", there, found, "put it back, or change its place in dvc.yaml")]
+    try:
+        stages = project.read_stages()
+    except ValueError as error:
+        return [Check("dvc.yaml", False, _first_line(error), "fix that line")]
+    if "data" not in stages:
+        read = stages["import"].deps[:1] if "import" in stages else ()
+        return [_there("poses", project.root, file, "put it back, or change its place in dvc.yaml") for file in read]
     if params.data.source != "folder":
         return []
-    folder = root / params.data.videos
+    folder = project.root / params.data.videos
     count = len(_videos(folder))
     checks = [Check("videos", count > 0, f"{count} in {folder}", "set data.videos to the folder of the videos")]
     if params.data.table:
-        there = (root / params.data.table).is_file()
-        found = f"{params.data.table} {'is there' if there else 'is missing'}"
-        checks.append(Check("table", there, found, "set data.table to the CSV of actions, or leave it empty"))
+        remedy = "set data.table to the CSV of actions, or leave it empty"
+        checks.append(_there("table", project.root, params.data.table, remedy))
     return checks
+
+
+def _there(name: str, root: Path, file: str, remedy: str) -> Check:
+    there = (root / file).exists()
+    return Check(name, there, f"{file} {'is there' if there else 'is missing'}", remedy)
 
 
 def _videos(folder: Path) -> list[Path]:
@@ -364,15 +367,15 @@ def _cache_links(root: Path) -> Check:
     return Check("DVC cache", True, f"cache.type {kinds}; hard links work here", needed=False)
 
 
-def needed_bytes(root: Path, params: Params) -> int:
+def needed_bytes(project: Project, params: Params) -> int:
     """About how much room the stages of params.yaml take, from the number of clips and the cached windows.
 
     Clips and frames come from clips.csv where it is there, else from the folder of videos or the plan of the benchmark;
     channels from the estimate stage's own notes, else 96 as in the paper's network.
     """
-    clips, frames = _clip_counts(root, params)
+    clips, frames = _clip_counts(project, params)
     joints, channels = 17, dict.fromkeys(params.estimate.taps, 96)
-    meta = root / "artifacts" / "estimate" / "meta.json"
+    meta = project.estimate / "meta.json"
     if meta.is_file():
         stored = json.loads(meta.read_text(encoding="utf-8"))
         joints = len(stored["skeleton"]["joints"])
@@ -384,22 +387,22 @@ def needed_bytes(root: Path, params: Params) -> int:
     return round(clips * (windows + pooled + jpegs) * PEOPLE_PER_CLIP) + BASE_BYTES
 
 
-def _clip_counts(root: Path, params: Params) -> tuple[int, float]:
+def _clip_counts(project: Project, params: Params) -> tuple[int, float]:
     """Clips and mean frames per clip."""
     from ..artifacts.clips import Clips
 
-    if (root / "artifacts" / "data" / "clips.csv").is_file():
-        table = Clips.load(root / "artifacts" / "data").table
+    if (project.data / "clips.csv").is_file():
+        table = Clips.load(project.data).table
         return len(table), float(table.frames.mean()) if len(table) else 0.0
     if params.data.source == "folder":
-        return len(_videos(root / params.data.videos)), USUAL_FRAMES
+        return len(_videos(project.root / params.data.videos)), USUAL_FRAMES
     section = params.data
     return section.subjects * section.cameras * section.repetitions * 18, float(section.frames)
 
 
-def _made_bytes(root: Path) -> int:
+def _made_bytes(project: Project) -> int:
     """What the stages have made here already."""
-    return sum(file.stat().st_size for file in (root / "artifacts").rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in project.artifacts.rglob("*") if file.is_file())
 
 
 def _disk(root: Path, need: int, what: str) -> Check:

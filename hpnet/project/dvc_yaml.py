@@ -121,12 +121,11 @@ def read(raw: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dic
     Raises:
         ValueError: the stages depend on each other in a circle.
     """
-    named = {name: lookup(params or {}, name) for name in re.findall(r"\$\{([\w.]+)\}", json.dumps(raw["stages"]))}
+    entries = raw.get("stages") or {}
+    named = {name: lookup(params or {}, name) for name in re.findall(r"\$\{([\w.]+)\}", json.dumps(entries))}
     values = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
     stages = {
-        one.name: one.filled(values)
-        for name, body in raw["stages"].items()
-        for one in _read_stage(name, body).for_each()
+        one.name: one.filled(values) for name, body in entries.items() for one in _read_stage(name, body).for_each()
     }
     ordered: dict[str, Stage] = {}
     while len(ordered) < len(stages):

@@ -69,6 +69,11 @@ class Project:
         """Fused scores and their weights."""
         return self.artifacts / "fuse"
 
+    @property
+    def fusion_file(self) -> Path:
+        """What the stage ``fuse`` fitted."""
+        return self.fuse / "weights.json"
+
     def train(self, stream: str = "") -> Path:
         """Network and scores of a stream, or the folder of all streams."""
         return self.artifacts / "train" / stream
@@ -122,7 +127,7 @@ class Project:
 
         Raises:
             FileNotFoundError: there is no dvc.yaml.
-            ValueError: the stages depend on each other in a circle.
+            ValueError: it is not YAML, or the stages depend on each other in a circle.
         """
         from .dvc_yaml import read
 
@@ -138,5 +143,10 @@ class Project:
     def _read_yaml(file: Path) -> dict[str, Any]:
         import yaml
 
-        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        try:
+            found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-45
+            raise ValueError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{file} must hold names and values, not a {type(found).__name__}")
         return found

@@ -104,17 +104,15 @@ def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
 
 def missing_weights(folder: Path, name: str) -> list[str]:
     """Networks that a project of a preset needs and whose weights are not where it will look for them."""
-    preset = get(name)
-    if preset.poses or not preset.values.get("estimate", {}).get("model"):
-        return []  # none, or packaged
-    from ..weights import catalogue as weights_catalogue
-    from ..weights import checkpoint as weights
+    from ..weights.places import search_folders
+    from .weights import of_preset
 
-    places = [folder / place for place in weights.search_folders()]
+    places = [folder / place for place in search_folders()]
     return [
         entry.name
-        for entry in weights_catalogue.of_preset(name)
-        if not all(any((place / file.path).is_file() for place in places) for file in entry.files)
+        for entry in of_preset(name)
+        if not entry.packaged
+        and not all(any((place / file.path).is_file() for place in places) for file in entry.files)
     ]
 
 

@@ -6,7 +6,7 @@ Pure functions on arrays; nothing here touches a disk. N clips, K classes. Gains
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,25 +66,6 @@ def fisher_score(features: ArrayLike, labels: ArrayLike, keep: int = 0) -> Float
     top, bottom = np.asarray(between.sum(rest)), np.asarray(within.sum(rest))
     empty = np.where(top > 0, np.inf, 0.0)
     return np.asarray(np.divide(top, bottom, out=empty, where=bottom > 0))
-
-
-def resolve_pairs(pairs: Sequence[Sequence[Hashable]], class_names: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of class names, or of labels, as pairs of labels; only pairs whose both classes exist.
-
-    Names compare without regard to case. A label must lie in 0..K-1.
-    """
-    label_of = {name.casefold(): label for label, name in enumerate(class_names)}
-    resolved = []
-    for first, second in pairs:
-        found = []
-        for item in (first, second):
-            if isinstance(item, str) and item.casefold() in label_of:
-                found.append(label_of[item.casefold()])
-            elif isinstance(item, int) and not isinstance(item, bool) and 0 <= item < len(class_names):
-                found.append(item)
-        if len(found) == 2:
-            resolved.append((found[0], found[1]))
-    return resolved
 
 
 def pair_membership(labels: ArrayLike, pairs: Sequence[tuple[int, int]]) -> Bools:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from ..artifacts.boxes import Boxes
 from ..artifacts.clips import Clips
+from ..artifacts.combinations import Combinations
 from ..artifacts.features import Features
 from ..artifacts.files import read_json
 from ..artifacts.frames import PersonFrames
@@ -25,12 +26,45 @@ from ..artifacts.poses import PoseStore
 from ..artifacts.scores import Scores
 from ..artifacts.trained_features import TrainedFeatures
 from ..core.streams import STREAMS
-from ..params import Params
+from ..data.params import DataParams
+from ..detect.params import DetectParams
+from ..estimate.params import EstimateParams
+from ..fuse.params import FuseParams
+from ..pool.params import PoolParams
+from ..train.params import CompareParams, TrainParams
+from .params import ReportParams
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
 STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
 
 Curves = dict[str, tuple[list[float], list[float]]]
+
+
+class Parameters(Protocol):
+    """The sections of params.yaml that the page shows. They are handed in: the report reads no params.yaml itself."""
+
+    @property
+    def data(self) -> DataParams: ...
+    @property
+    def detect(self) -> DetectParams: ...
+    @property
+    def estimate(self) -> EstimateParams: ...
+    @property
+    def pool(self) -> PoolParams: ...
+    @property
+    def train(self) -> TrainParams: ...
+    @property
+    def fuse(self) -> FuseParams: ...
+    @property
+    def compare(self) -> CompareParams: ...
+    @property
+    def report(self) -> ReportParams: ...
+
+    def variant(self, name: str) -> PoolParams:
+        """Section pool as a variant of the comparison has it."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Everything, as plain values."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +110,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Project:
+class Collected:
     """The artifacts and metrics of a project.
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
@@ -86,7 +120,7 @@ class Project:
     """
 
     folder: Path
-    params: Params
+    params: Parameters
     clips: Clips | None = None
     truth: pd.DataFrame | None = None
     boxes: Boxes | None = None
@@ -97,6 +131,7 @@ class Project:
     runs: dict[str, Run] = field(default_factory=dict)
     variants: dict[str, Run] = field(default_factory=dict)
     fused: Scores | None = None
+    combinations: Combinations | None = None
     weights: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     bytes_of: dict[str, int] = field(default_factory=dict)
@@ -107,7 +142,7 @@ class Project:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def collect(folder: Path, params: Params) -> Project:
+def collect(folder: Path, params: Parameters) -> Collected:
     """Read a project folder.
 
     Raises:
@@ -124,7 +159,7 @@ def collect(folder: Path, params: Params) -> Project:
     variants = _ordered_variants(artifacts / "compare")
     fuse = artifacts / "fuse"
     truth = artifacts / "data" / "truth.parquet"
-    return Project(
+    return Collected(
         folder=folder,
         params=params,
         clips=clips,
@@ -141,6 +176,9 @@ def collect(folder: Path, params: Params) -> Project:
         runs={s: read_run(artifacts / "train" / s, s, trained.get(s, {}), now) for s in streams},
         variants={v: read_run(artifacts / "compare" / v, v, compared.get(v, {}), now) for v in variants},
         fused=_fused(fuse / "scores.parquet", now),
+        combinations=Combinations.load(fuse / "combinations.parquet")
+        if (fuse / "combinations.parquet").is_file()
+        else None,
         weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses
 from ..core.video import VideoError, read_frames
-from .collect import Project
+from .collect import Collected
 from .figures import Image, data_uri, feature_picture, map_picture, motion_picture, people_picture
 
 FullMaps = Callable[[Image], Mapping[str, NDArray[np.floating]]]
@@ -83,34 +83,34 @@ def read_frame(path: Path, frame: int) -> Image:
 
 
 def draw_example(
-    project: Project, clip_id: str, votes: tuple[Vote, ...], verdict: str, right: bool, full_maps: FullMaps | None
+    collected: Collected, clip_id: str, votes: tuple[Vote, ...], verdict: str, right: bool, full_maps: FullMaps | None
 ) -> Example:
     """Draw one clip of the clip table; what is missing is said in ``notes``."""
-    assert project.clips is not None
-    row = project.clips.table.set_index("clip_id").loc[clip_id]
-    truth = project.clips.class_names[int(row.label)] if int(row.label) >= 0 else "no label"
+    assert collected.clips is not None
+    row = collected.clips.table.set_index("clip_id").loc[clip_id]
+    truth = collected.clips.class_names[int(row.label)] if int(row.label) >= 0 else "no label"
     notes: list[str] = []
     poses = None
-    if project.poses is not None and clip_id in project.poses.index.index:
-        poses = project.poses.load(clip_id, taps=[])
+    if collected.poses is not None and clip_id in collected.poses.index.index:
+        poses = collected.poses.load(clip_id, taps=[])
     else:
         notes.append("The pose network has nothing for this clip.")
     frame = telling_frame(poses) if poses is not None else 0
     pictures: dict[str, Image] = {}
     picture, image = "", None
     try:
-        image = read_frame(project.folder / str(row.path), frame)
+        image = read_frame(collected.folder / str(row.path), frame)
     except VideoError as error:
         notes.append(f"The video cannot be shown: {error}.")
     if image is not None:
-        picture = _people(project, clip_id, frame, poses, image, truth)
+        picture = _people(collected, clip_id, frame, poses, image, truth)
 
-    maps = _person_frame(project, clip_id, frame)
+    maps = _person_frame(collected, clip_id, frame)
     if image is not None and poses is not None and poses.valid.shape[1] and poses.valid[frame, 0]:
-        assert project.poses is not None
+        assert collected.poses is not None
         crop = np.asarray(
             cv2.warpAffine(
-                image, poses.frame_to_crop[frame, 0], project.poses.meta.input_size_px, flags=cv2.INTER_LINEAR
+                image, poses.frame_to_crop[frame, 0], collected.poses.meta.input_size_px, flags=cv2.INTER_LINEAR
             ),
             dtype=np.uint8,
         )
@@ -122,7 +122,7 @@ def draw_example(
             text = f"{channels} × {height} × {width}"
             maps.append(Picture(SCALES.get(tap, tap), text, data_uri(map_picture(tapped), quality=None)))
 
-    features, joints = _features(project, clip_id, frame, poses, pictures)
+    features, joints = _features(collected, clip_id, frame, poses, pictures)
     if not features:
         notes.append("No features: nobody was found in this clip.")
     return Example(
@@ -130,9 +130,9 @@ def draw_example(
     )
 
 
-def _person_frame(project: Project, clip_id: str, frame: int) -> list[Picture]:
+def _person_frame(collected: Collected, clip_id: str, frame: int) -> list[Picture]:
     """What the RGB stream sees instead of the whole frame (Fig. 8): the person frame nearest to ``frame``."""
-    stored = project.frames.load(clip_id) if project.frames is not None else []
+    stored = collected.frames.load(clip_id) if collected.frames is not None else []
     if not stored:
         return []
     at, jpeg = min(stored, key=lambda entry: abs(entry[0] - frame))
@@ -140,41 +140,41 @@ def _person_frame(project: Project, clip_id: str, frame: int) -> list[Picture]:
     return [Picture("Person frame", f"frame {at}, what the RGB stream sees", uri)]
 
 
-def _people(project: Project, clip_id: str, frame: int, poses: ClipPoses | None, image: Image, truth: str) -> str:
+def _people(collected: Collected, clip_id: str, frame: int, poses: ClipPoses | None, image: Image, truth: str) -> str:
     factor = min(1.0, LARGEST_SIDE_PX / max(image.shape[:2]))
     if factor < 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     boxes = np.zeros((0, 4))
-    if project.boxes is not None:
-        table = project.boxes.table
+    if collected.boxes is not None:
+        table = collected.boxes.table
         here = table[(table.clip_id == clip_id) & (table.frame == frame)].sort_values("track")
         count = 1 + int(here.track.max()) if len(here) else 0
         boxes = np.full((count, 4), np.nan)
         boxes[here.track.to_numpy(int)] = here[["x1", "y1", "x2", "y2"]].to_numpy(float) * factor
     joints, scores, bones = np.zeros((0, 1, 2)), np.zeros((0, 1)), []
-    if poses is not None and project.poses is not None:
+    if poses is not None and collected.poses is not None:
         joints = np.where(poses.valid[frame, :, None, None], poses.keypoints_px[frame] * factor, np.nan)
         scores = poses.scores[frame]
-        bones = list(project.poses.meta.skeleton.edges)
+        bones = list(collected.poses.meta.skeleton.edges)
     title = f"{clip_id}, frame {frame}: {truth}"
     return people_picture(image, boxes, joints, scores, bones, title)
 
 
 def _features(
-    project: Project, clip_id: str, frame: int, poses: ClipPoses | None, pictures: dict[str, Image]
+    collected: Collected, clip_id: str, frame: int, poses: ClipPoses | None, pictures: dict[str, Image]
 ) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    if project.features is None:
+    if collected.features is None:
         return (), ()
-    index = project.features.index
+    index = collected.features.index
     rows = index[(index.clip_id == clip_id) & (index.person == 0) & index.valid.astype(bool)]
     if not len(rows):
         return (), ()
-    values = np.asarray(project.features.array[int(rows.row.iloc[0])], dtype=np.float32)  # (T, V, C)
+    values = np.asarray(collected.features.array[int(rows.row.iloc[0])], dtype=np.float32)  # (T, V, C)
     length = poses.valid.shape[0] if poses is not None else 1
     at = round(frame * (len(values) - 1) / max(length - 1, 1))
     pictures["features"], pictures["motion"] = feature_picture(values[at]), motion_picture(values)
-    kind = project.features.meta
+    kind = collected.features.meta
     name = f"{kind.tap}, region {kind.region}" if kind.kind == "pooled" else kind.kind
     drawn = (
         Picture(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .collect import Project, Run
+from ..core.streams import MULTIMODAL
+from .collect import Collected, Run
 from .results import (
     feature_kind,
 )
@@ -15,23 +16,23 @@ STREAM_TITLES = {
     "hpb": "Bone",
     "hpjm": "Joint motion",
     "hpbm": "Bone motion",
-    "hpnet": "HP + RGB + text",
+    MULTIMODAL: "HP + RGB + text",
 }
 
 
-def run_title(project: Project, run: Run) -> str:
+def run_title(collected: Collected, run: Run) -> str:
     """'Bone' for a stream, 'Joint on 2-D pose' for the joint stream on other features."""
     if run.name in STREAM_TITLES:
         return STREAM_TITLES[run.name]
-    features = feature_kind(project, run).title(project.params.pool.tap)
+    features = feature_kind(collected, run).title(collected.params.pool.tap)
     return f"Joint on {features.replace('Pooled', 'pooled', 1)}"
 
 
-def clip_places(project: Project) -> dict[str, str]:
+def clip_places(collected: Collected) -> dict[str, str]:
     """Subject (or source, where there is no subject) and camera of each clip, as words."""
-    assert project.clips is not None
+    assert collected.clips is not None
     words = {}
-    for row in project.clips.table[["clip_id", "subject", "source", "camera"]].to_dict("records"):
+    for row in collected.clips.table[["clip_id", "subject", "source", "camera"]].to_dict("records"):
         subject, source, camera = (str(row[column]).strip() for column in ("subject", "source", "camera"))
         who = f"subject {subject}" if subject else f"source {source}" if source else ""
         parts = [who, f"camera {camera}" if camera and camera != "-1" else ""]

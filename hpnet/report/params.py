@@ -19,8 +19,8 @@ class ReportParams(Section):
     def code(self) -> Code:
         """What the stage runs under these parameters."""
         return Code(
-            "hpnet.report.page",
+            "hpnet.report.step",
             (),
-            ("report/*.html", "report/*.css", "report/*.js"),
+            ("report/*.html", "report/sections/*.html", "report/*.css", "report/*.js"),
             type(self)().model_dump(mode="json"),
         )

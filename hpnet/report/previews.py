@@ -1,4 +1,4 @@
-"""The clip browser: every scored clip as a short looping preview, a strip of frames that the page steps through.
+"""Short looping previews of clips: a strip of frames that the page steps through.
 
 A strip is one JPEG picture with the frames side by side; CSS moves it, so that a preview can stop for readers who want
 no motion, prints its first frame, and costs a few kilobytes.
@@ -10,7 +10,6 @@ import base64
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +18,9 @@ from numpy.typing import NDArray
 from ..artifacts.poses import ClipPoses
 from ..artifacts.scores import Scores
 from ..core.video import VideoError, probe, read_frames
-from .collect import Project
+from .collect import Collected
 from .figures import PERSON_COLOURS, Image
-from .naming import clip_places, json_for_script
-from .results import correct, softmax
+from .results import correct
 
 FRAMES = 8
 SIZE_PX = (128, 96)
@@ -32,52 +30,23 @@ LARGEST_TOTAL_BYTES = 5_500_000
 LEAST_SCORE = 0.2
 
 
-def browser_section(project: Project, test: Scores | None) -> dict[str, Any]:
-    """The clips with their predictions and previews, as the JSON that the page's script shows."""
-    part: dict[str, Any] = {"data": "", "names": [], "lead": "", "clips": 0, "notes": []}
-    if test is None or project.clips is None:
-        part["notes"].append("There are no fused scores on labelled test clips, so there is nothing to browse.")
-        return part
-    names, probabilities = project.clips.class_names, softmax(test.logits)
-    strips, unreadable = make_strips(project, test)
-    places = clip_places(project)
-    clips = [
-        [clip, int(label), int(row.argmax()), round(float(row.max()), 4), places.get(clip, ""), strips.get(clip, "")]
-        for clip, label, row in zip(test.clip_ids, test.labels, probabilities, strict=True)
-    ]
-    part["data"] = json_for_script({"classes": names, "clips": clips, "frames": FRAMES, "size": SIZE_PX})
-    part["names"], part["clips"] = names, len(clips)
-    part["lead"] = (
-        f"The {len(clips)} test clips with the joints that were found, and what the fused result says. "
-        "Choose an action, a prediction, or mistakes alone; a cell of the confusion matrix leads here too."
-    )
-    if unreadable:
-        part["notes"].append(f"{unreadable} videos cannot be read here; their clips are listed without a preview.")
-    if len(strips) + unreadable < len(clips):
-        part["notes"].append(
-            f"Previews are kept for {len(strips)} clips, mistakes first, so that the page stays small; the others are "
-            "listed by name."
-        )
-    return part
-
-
-def make_strips(project: Project, test: Scores) -> tuple[dict[str, str], int]:
+def make_strips(collected: Collected, test: Scores) -> tuple[dict[str, str], int]:
     """clip_id -> strip as base64 JPEG, mistakes first until the size is used up; and how many videos cannot be read."""
-    assert project.clips is not None
-    path_of = dict(zip(project.clips.table.clip_id, project.clips.table.path.astype(str), strict=True))
+    assert collected.clips is not None
+    path_of = dict(zip(collected.clips.table.clip_id, collected.clips.table.path.astype(str), strict=True))
     strips: dict[str, str] = {}
     total = unreadable = 0
     for row in preview_order(test.labels, correct(test)):
         clip = test.clip_ids[row]
         try:
-            frames = strip_frames(project.folder / path_of[clip])
+            frames = strip_frames(collected.folder / path_of[clip])
         except VideoError:
             unreadable += 1
             continue
         poses = None
-        if project.poses is not None and clip in project.poses.index.index:
-            poses = project.poses.load(clip, taps=[])
-        edges = project.poses.meta.skeleton.edges if project.poses is not None else ()
+        if collected.poses is not None and clip in collected.poses.index.index:
+            poses = collected.poses.load(clip, taps=[])
+        edges = collected.poses.meta.skeleton.edges if collected.poses is not None else ()
         encoded = encode_strip(draw_strip(list(frames.values()), poses, edges, list(frames)))
         total += len(encoded)
         if total > LARGEST_TOTAL_BYTES:

@@ -1,4 +1,4 @@
-"""The numbers of the report: accuracies with intervals, comparisons, failures. Reads a Project, draws nothing."""
+"""The numbers of the report: accuracies with intervals, comparisons, failures. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from ..artifacts.clips import Clips
 from ..artifacts.features import Features
 from ..artifacts.scores import Scores
 from ..core.statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
-from ..mannequin import actions
-from ..params import Params
-from .analysis import fisher_score, pair_choice, pair_membership, resolve_pairs
-from .collect import Project, Run, people_per_clip
+from .analysis import fisher_score, pair_choice, pair_membership
+from .collect import Collected, Run, people_per_clip
+from .params import ReportParams
 from .tables import Measured
 
 Bools = NDArray[np.bool_]
@@ -102,8 +101,8 @@ class Paired:
 class Judge:
     """Accuracies with 95 % bootstrap intervals, resampling clips or whole subjects; seeded by report.seed."""
 
-    def __init__(self, params: Params, clips: Clips | None) -> None:
-        self.resamples, self.seed = params.report.bootstrap, params.report.seed
+    def __init__(self, params: ReportParams, clips: Clips | None) -> None:
+        self.resamples, self.seed = params.bootstrap, params.seed
         table = clips.table if clips is not None else None
         self.subject_of: dict[str, str] = (
             {} if table is None else dict(zip(table.clip_id, table.source.astype(str), strict=True))
@@ -125,10 +124,9 @@ class Judge:
             return None
         return _measured(bootstrap_interval(right, None, subjects, self.resamples, self.seed), len(right))
 
-    def class_mean(self, scores: Scores) -> Measured:
+    def class_mean(self, right: Bools, labels: Ints) -> Measured:
         """Mean of the per-class accuracies, resampling clips."""
-        interval = bootstrap_interval(correct(scores), scores.labels, None, self.resamples, self.seed)
-        return _measured(interval, len(scores.labels))
+        return _measured(bootstrap_interval(right, labels, None, self.resamples, self.seed), len(labels))
 
     def paired(self, before: Bools, after: Bools, clip_ids: Sequence[str]) -> Paired:
         """``after`` minus ``before`` on the same clips."""
@@ -162,20 +160,22 @@ class Group:
     pairs: tuple[tuple[int, int], ...] = ()
 
 
-def clip_groups(labels: NDArray[np.int64], class_names: Sequence[str]) -> list[Group]:
-    """All clips; and, when the classes are the mannequin benchmark's, its object pairs and order pairs."""
-    everything = Group("overall", "All clips", f"{len(class_names)} classes", np.ones(len(labels), dtype=bool))
-    groups = [everything]
-    if list(class_names) != list(actions.NAMES):
-        return groups
-    for key, title, text, raw in (
-        ("object_pairs", "Object pairs", "same motion, another object", actions.OBJECT_PAIRS),
-        ("order_pairs", "Order pairs", "same poses, the other order", actions.ORDER_PAIRS),
-    ):
-        pairs = tuple(resolve_pairs(raw, class_names))
+KINDS_OF_PAIRS = {
+    "object": ("Object pairs", "same motion, another object"),
+    "order": ("Order pairs", "same poses, the other order"),
+}
+"""The kinds of look-alike pairs that the built-in benchmark has -> title and text; others are named as they are."""
+
+
+def clip_groups(labels: NDArray[np.int64], clips: Clips) -> list[Group]:
+    """All clips; and those of the look-alike pairs that the class table names, a group for each kind of pairs."""
+    groups = [Group("overall", "All clips", f"{clips.num_classes} classes", np.ones(len(labels), dtype=bool))]
+    for kind, found in clips.pairs().items():
+        title, text = KINDS_OF_PAIRS.get(kind, (f"{kind.capitalize()} pairs", "look-alike actions"))
+        pairs = tuple(found)
         members = pair_membership(labels, pairs)
         if members.any():
-            groups.append(Group(key, title, text, members, pairs))
+            groups.append(Group(f"{kind}_pairs", title, text, members, pairs))
     return groups
 
 
@@ -209,58 +209,58 @@ class FeatureKind:
         return ", ".join(words)
 
 
-def feature_kind(project: Project, run: Run) -> FeatureKind:
+def feature_kind(collected: Collected, run: Run) -> FeatureKind:
     """The features of a run, as its config.json recorded them; from params.yaml where it did not."""
     recorded = run.config.get("features")
     if isinstance(recorded, Mapping):
         raw: Mapping[str, Any] = recorded
     else:
-        params = project.params
+        params = collected.params
         raw = (params.variant(run.name) if run.name in params.compare.variants else params.pool).model_dump()
     if raw["kind"] != "pooled":
         return FeatureKind(str(raw["kind"]))
     return FeatureKind("pooled", str(raw["tap"]), int(raw["region"]), str(raw["operator"]))
 
 
-def feature_runs(project: Project) -> dict[str, Run]:
+def feature_runs(collected: Collected) -> dict[str, Run]:
     """The joint stream on every kind of features that has test scores, 2-D pose first; one run per kind.
 
     Where a variant repeats the features of the project's own joint stream, the own stream (``hpj``) stands for both.
     """
-    own = project.runs.get("hpj")
-    runs = [*([own] if own is not None else []), *project.variants.values()]
+    own = collected.runs.get("hpj")
+    runs = [*([own] if own is not None else []), *collected.variants.values()]
     found: dict[FeatureKind, Run] = {}
     for run in runs:
         if evaluated(run.scores) is not None:
-            found.setdefault(feature_kind(project, run), run)
+            found.setdefault(feature_kind(collected, run), run)
     ordered = sorted(found, key=lambda kind: (kind.kind != BASELINE, kind.kind, kind.tap, kind.operator, kind.region))
     return {found[kind].name: found[kind] for kind in ordered}
 
 
-def baseline_name(project: Project, runs: Mapping[str, Run]) -> str | None:
+def baseline_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
     """The run on the 2-D pose."""
-    return next((name for name, run in runs.items() if feature_kind(project, run).kind == BASELINE), None)
+    return next((name for name, run in runs.items() if feature_kind(collected, run).kind == BASELINE), None)
 
 
-def pooled_name(project: Project, runs: Mapping[str, Run]) -> str | None:
+def pooled_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
     """The run that is set against the 2-D pose: the project's own stream, or else the first one on pooled features."""
-    pooled = [name for name, run in runs.items() if feature_kind(project, run).kind == "pooled"]
+    pooled = [name for name, run in runs.items() if feature_kind(collected, run).kind == "pooled"]
     return "hpj" if "hpj" in pooled else next(iter(pooled), None)
 
 
-def compare_variants(project: Project, judge: Judge) -> dict[str, tuple[Group, list[Variant]]]:
+def compare_variants(collected: Collected, judge: Judge) -> dict[str, tuple[Group, list[Variant]]]:
     """Every kind of features on every group of clips that all of them scored; empty with fewer than two kinds."""
-    runs = feature_runs(project)
-    if len(runs) < 2 or project.clips is None:
+    runs = feature_runs(collected)
+    if len(runs) < 2 or collected.clips is None:
         return {}
     names = list(runs)
     joined = common([score for run in runs.values() if (score := evaluated(run.scores)) is not None])
     if not joined[0].clip_ids:
         return {}
     scores = dict(zip(names, joined, strict=True))
-    baseline = baseline_name(project, runs)
+    baseline = baseline_name(collected, runs)
     result = {}
-    for group in clip_groups(joined[0].labels, project.clips.class_names):
+    for group in clip_groups(joined[0].labels, collected.clips):
         rows = []
         part = {name: select(s, group.members) for name, s in scores.items()}
         for name in names:
@@ -272,7 +272,7 @@ def compare_variants(project: Project, judge: Judge) -> dict[str, tuple[Group, l
             if baseline is not None and name != baseline:
                 against = judge.paired(correct(part[baseline]), correct(own), own.clip_ids)
             rows.append(
-                Variant(name, feature_kind(project, runs[name]), judge.accuracy(correct(own)), two_way, against)
+                Variant(name, feature_kind(collected, runs[name]), judge.accuracy(correct(own)), two_way, against)
             )
         result[group.key] = (group, rows)
     return result
@@ -306,24 +306,24 @@ def training_means(features: Features, clips: Clips) -> tuple[NDArray[np.float32
     return means, labels
 
 
-def people_found(project: Project) -> dict[str, int]:
+def people_found(collected: Collected) -> dict[str, int]:
     """People that detection found in each usable clip; where it did not record them, those with boxes."""
-    assert project.boxes is not None
-    assert project.clips is not None
-    counted = project.people or people_per_clip(project.boxes.table)
-    return {str(clip): counted.get(str(clip), 0) for clip in project.clips.usable().clip_id}
+    assert collected.boxes is not None
+    assert collected.clips is not None
+    counted = collected.people or people_per_clip(collected.boxes.table)
+    return {str(clip): counted.get(str(clip), 0) for clip in collected.clips.usable().clip_id}
 
 
-def failure_rows(project: Project) -> list[dict[str, str]]:
+def failure_rows(collected: Collected) -> list[dict[str, str]]:
     """Clips that a stage recorded as failed: clip, stage, reason; the earliest stage of each clip only."""
     sources: list[tuple[str, Mapping[str, str]]] = []
-    if project.clips is not None:
-        broken = project.clips.table[project.clips.table.error != ""]
+    if collected.clips is not None:
+        broken = collected.clips.table[collected.clips.table.error != ""]
         sources.append(("data", dict(zip(broken.clip_id, broken.error, strict=True))))
-    if project.boxes is not None:
-        sources.append(("detect", project.boxes.failed))
-    if project.poses is not None:
-        sources.append(("estimate", project.poses.meta.failed))
+    if collected.boxes is not None:
+        sources.append(("detect", collected.boxes.failed))
+    if collected.poses is not None:
+        sources.append(("estimate", collected.poses.meta.failed))
     seen: set[str] = set()
     rows = []
     for stage, failed in sources:

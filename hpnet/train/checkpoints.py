@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ..artifacts.files import writing
 from ..work.shards import seal, sealed
@@ -61,15 +62,12 @@ def whole_best(folder: Path, chosen: Epoch) -> Path:
 
 def save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the last epoch's weights by themselves when it is the best so far."""
-    if best_epoch(history) is history[-1]:
-        save_weights(folder, model.state_dict(), history[-1])
-
-
-def save_weights(folder: Path, state: Mapping[str, Tensor], epoch: Epoch) -> None:
-    """Write the weights of the best epoch so far."""
+    if best_epoch(history) is not history[-1]:
+        return
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with writing(folder / "best.safetensors.part") as part:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part)
-    seal(part, _best_stem(epoch.epoch))
+        save_file(state, part)
+    seal(part, _best_stem(history[-1].epoch))
 
 
 def save_last(
@@ -78,18 +76,14 @@ def save_last(
     model: nn.Module,
     optimizer: Any,
     history: Sequence[Epoch],
-    average: dict[str, Tensor] | None,
+    average: AveragedModel | None,
 ) -> None:
-    """Write the last epoch's checkpoint; the best weights before it go only then, so that a kill loses nothing.
-
-    Args:
-        average: averaged weights by name, or None.
-    """
+    """Write the last epoch's checkpoint; the best weights before it go only then, so that a kill loses nothing."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
-        "average": average or {},
+        "average": {} if average is None else average.state_dict(),
         "history": [e.__dict__ for e in history],
     }
     with writing(folder / "last.pt.part") as part:
@@ -102,7 +96,7 @@ def save_last(
 
 
 def resume(
-    folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: dict[str, Tensor] | None
+    folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: AveragedModel | None
 ) -> list[Epoch]:
     """Load the last checkpoint in place, when there is a whole one with its best weights; the finished epochs."""
     file = sealed(folder, "last")
@@ -117,5 +111,5 @@ def resume(
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     if average is not None:
-        average.update(state["average"])
+        average.load_state_dict(state["average"])
     return history

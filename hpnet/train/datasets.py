@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,29 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..models.streams import joints_at, transform
-from .loop import Indices, LabelledClips
+from .clips import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
-_SIDE = re.compile(
-    r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
-)
-"""A side in a class name: a word of its own, also in snake_case and CamelCase; not the "right" of "upright"."""
 MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
-
-
-def labelled_clips(clips: Clips) -> LabelledClips:
-    """The usable clips of a table, in its order."""
-    table = clips.usable()
-    return LabelledClips(
-        tuple(str(c) for c in table.clip_id),
-        tuple(str(s) for s in table.split),
-        table.label.to_numpy(dtype=np.int64, copy=True),
-        clips.num_classes,
-        mirror_partners(clips.class_names),
-    )
 
 
 def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> NDArray[np.int64]:
@@ -183,34 +164,13 @@ def measure(
     return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
 
 
-def mirror_partners(names: Sequence[str]) -> Indices:
-    """The class (K,) that each class becomes in a mirror; -1 where it becomes none of them.
-
-    A class whose name holds no side stays what it is. One that names a side becomes the class with the same name on
-    the other side ("turn left", "turn right"); where there is no such class, its clips have no mirror image.
-    """
-    exact = {name: label for label, name in enumerate(names)}
-    folded = {name.casefold(): label for name, label in exact.items()}
-    found = []
-    for label, name in enumerate(names):
-        other = _SIDE.sub(_other_side, name)
-        found.append(label if other == name else exact.get(other, folded.get(other.casefold(), -1)))
-    return np.array(found, dtype=np.int64)
-
-
-def _other_side(match: re.Match[str]) -> str:
-    word = match[0]
-    other = {"left": "right", "right": "left"}[word.lower()]
-    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
-
-
 def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[Tensor, Tensor]:
     """Which clips of a batch are mirrored, and what they then show.
 
     Args:
         labels: (N,), -1 where unknown.
         chosen: (N,) bool, drawn; a clip whose class has no mirror image is not mirrored.
-        partners: (K,), of :func:`mirror_partners`.
+        partners: (K,), of :func:`hpnet.train.clips.mirror_partners`.
 
     Returns:
         (N,) bool and (N,) labels.

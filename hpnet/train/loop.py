@@ -7,16 +7,13 @@ or :func:`finish` after :func:`fit` returned.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from math import ceil, cos, pi
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,79 +23,26 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ..artifacts.files import write_json, writing
-from ..artifacts.labelling import LABELLING, Labelling
+from ..artifacts.labelling import LABELLING
 from ..artifacts.scores import Scores
 from ..artifacts.trained_features import TrainedFeatures
 from ..core.metrics import mean_class_accuracy, top_k
-from ..models.synchronised import synchronise
+from .averaging import lent, moving_average, warming_up
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
-
-Indices: TypeAlias = NDArray[np.int64]
-Schedule: TypeAlias = Callable[[float], float]
-"""Epoch progress, 0..epochs (fractional) -> factor of every parameter group's learning rate."""
+from .clips import Indices, LabelledClips
+from .schedules import Schedule
 
 CHECK_EVERY_STEPS = 50
-
-
-@dataclass(frozen=True)
-class LabelledClips:
-    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
-
-    Attributes:
-        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
-    """
-
-    clip_ids: tuple[str, ...]
-    splits: tuple[str, ...]
-    labels: Indices
-    num_classes: int
-    partners: Indices | None = None
-
-    def __post_init__(self) -> None:
-        if self.partners is not None and len(self.partners) != self.num_classes:
-            raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
-        if not len(self.clip_ids) == len(self.splits) == len(self.labels):
-            raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
-
-    def of(self, split: str, *, labelled: bool = False) -> Indices:
-        """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
-        known = self.labels >= 0
-        return np.array(
-            [i for i, s in enumerate(self.splits) if s == split and (known[i] or not labelled)], dtype=np.int64
-        )
-
-    def require_training(self) -> None:
-        """Refuse a table without a single labelled training clip."""
-        if not len(self.of("train", labelled=True)):
-            raise ValueError(
-                f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
-            )
-
-    def mirror_partners(self) -> Indices:
-        """(K,) :attr:`partners`, or every class itself."""
-        return np.arange(self.num_classes) if self.partners is None else self.partners
-
-    def labelling(self, class_names: Sequence[str]) -> Labelling:
-        """What a run is made from: labelled training clips to learn, validation and test clips to score."""
-        used = {
-            clip_id: (int(label), split)
-            for clip_id, label, split in zip(self.clip_ids, self.labels, self.splits, strict=True)
-            if split in ("val", "test") or (split == "train" and label >= 0)
-        }
-        return Labelling(tuple(class_names), used)
-
-    def untrained_classes(self) -> list[int]:
-        """Classes that no training clip shows; the network cannot learn them."""
-        return sorted(set(range(self.num_classes)) - set(self.labels[self.of("train", labelled=True)].tolist()))
 
 
 class Task(Protocol):
     """What :func:`fit` and :func:`predict` need to know of a stream.
 
     ``train_batches`` and ``eval_batches`` give (clip indices (n,), batch) of *this process's* share, on the device: use
-    :func:`shuffled_batches` and :func:`ordered_batches`. Batches are opaque here. Randomness of an epoch comes from
+    :mod:`hpnet.train.batches`. Batches are opaque here. Randomness of an epoch comes from
     the seed and the epoch alone, so that a resumed run repeats it.
     """
 
@@ -165,49 +109,6 @@ class Clock:
                 return
 
 
-class WeightAverage:
-    """Exponential moving average of a model's floating-point state (Polyak and Juditsky, 1992).
-
-    The average starts at weights that nothing has been learned in, so update n keeps at most (1 + n) / (10 + n) of it.
-
-    Args:
-        decay: share of the old average that an :meth:`update` keeps in the long run.
-        updates: how many there have been.
-    """
-
-    def __init__(self, model: nn.Module, decay: float, updates: int = 0) -> None:
-        self.decay = decay
-        self.updates = updates
-        self.state = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move towards the model's weights; call it after every step."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in model.state_dict().items():
-            if name in self.state:
-                self.state[name].lerp_(value, 1 - decay)
-
-    @contextmanager
-    def used(self, model: nn.Module) -> Iterator[None]:
-        """The model has the averaged weights inside, its own again after."""
-        own = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict({**own, **self.state})
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
-
-
-def lr_scale(batch_size: int, accumulate: int, lr_batch: int | None) -> float:
-    """Factor of the learning rate: linear in the clips per step (Goyal et al., 2017), all processes together.
-
-    ``batch_size`` is of all processes; ``lr_batch`` is the clips per step that the rate is meant for, None: a batch.
-    """
-    return batch_size * accumulate / (lr_batch or batch_size)
-
-
 def make_accelerator(device: torch.device, precision: str = "float32", deterministic: bool = False) -> Accelerator:
     """accelerate's view of the device and precision (float32, bfloat16, float16).
 
@@ -218,13 +119,18 @@ def make_accelerator(device: torch.device, precision: str = "float32", determini
             does, and cuDNN is deterministic always.
 
     Raises:
-        ValueError: unknown precision, or float16 without a GPU.
+        ValueError: unknown precision, float16 without a GPU, or several processes on CPU.
     """
     modes = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     if precision not in modes:
         raise ValueError(f"--precision {precision!r} is unknown; choose from {', '.join(modes)}")
     if precision == "float16" and device.type == "cpu":
         raise ValueError("--precision float16 needs a GPU to train; use bfloat16 or float32 here")
+    if device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "several processes train on GPUs alone: batch norm cannot be shared between CPU processes; start one "
+            "process here, its --threads use the cores"
+        )
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     torch.backends.cudnn.deterministic = True
@@ -234,81 +140,89 @@ def make_accelerator(device: torch.device, precision: str = "float32", determini
     return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
 
 
-def run_key(**parts: Any) -> str:
-    """The name of a run's checkpoint folder: a hash of everything that decides its result, given as JSON values."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+@dataclass(frozen=True)
+class Course:
+    """How long a model is trained, and how its steps are taken.
 
-
-def fit(
-    task: Task,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    schedule: Schedule,
-    epochs: int,
-    seed: int,
-    folder: Path,
-    accelerator: Accelerator,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    clip_norm: float | None = None,
-    accumulate: int = 1,
-    ema: float = 0.0,
-    clock: Clock | None = None,
-) -> FitResult:
-    """Train ``model`` in place and leave the weights of the chosen epoch in it.
-
-    After every epoch ``folder`` holds a whole checkpoint (written beside, then renamed); a run that was killed goes on
-    after its last finished epoch and ends with the weights of an unbroken one. ``on_epoch`` is called for every epoch,
-    also for those that an earlier run had finished.
-
-    Args:
-        schedule: see :data:`Schedule`; :func:`warmup_schedule` makes one. Each parameter group keeps its own base rate.
-        folder: checkpoints of exactly this configuration; the caller derives its name from everything that decides it.
+    Attributes:
+        schedule: see :data:`hpnet.train.schedules.Schedule`. Each parameter group keeps its own base rate.
         clip_norm: largest gradient norm, or None.
         accumulate: batches per step of the optimiser; the last step of an epoch may have fewer.
-        ema: decay of a :class:`WeightAverage` that is validated and kept in the weights' place; 0: none.
-        clock: is told how long training took.
+        ema: decay of the moving average of the weights that is validated and kept in their place; 0: none.
+    """
 
-    With several processes, batch norm sees the batches of all (:mod:`hpnet.models.synchronised`), and the loss is the
-    mean over all their clips: without dropout, noise and mixing the result is that of one process, up to rounding.
+    schedule: Schedule
+    epochs: int
+    clip_norm: float | None = None
+    accumulate: int = 1
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its seed, where it is computed, and where it keeps what it has done.
+
+    Attributes:
+        work: folder of checkpoints of exactly this configuration; its name comes from all that decides the result.
+        on_epoch: is told of every epoch, also of those that an earlier call had finished.
+        clock: is told how long training took.
+        cache: folder of what can be computed again, such as label features; None: nothing is kept.
+    """
+
+    seed: int
+    work: Path
+    accelerator: Accelerator
+    on_epoch: Callable[[Epoch], None] | None = None
+    clock: Clock = field(default_factory=Clock)
+    cache: Path | None = None
+
+    @property
+    def share(self) -> dict[str, int]:
+        """Which part of every batch this process computes, as the tasks take it."""
+        return {"process": self.accelerator.process_index, "processes": self.accelerator.num_processes}
+
+
+def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: Course, run: Run) -> FitResult:
+    """Train ``model`` in place and leave the weights of the chosen epoch in it.
+
+    After every epoch ``run.work`` holds a whole checkpoint (written beside, then renamed). A run that was killed
+    resumes after its last finished epoch and ends with the weights of an unbroken one.
+
+    With several processes, batch norm sees the batches of all, and the loss is the mean over all their clips: without
+    dropout, noise and mixing the result is that of one process, up to rounding.
 
     Raises:
         ValueError: no training clip.
         FloatingPointError: the loss was not finite; names the step and its clips. The last checkpoint is kept.
     """
     task.clips.require_training()
+    folder, accelerator = run.work, run.accelerator
     folder.mkdir(parents=True, exist_ok=True)
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     if accelerator.num_processes > 1:
-        synchronise(model)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     network, wrapped_optimizer = accelerator.prepare(model, optimizer)
-    average = WeightAverage(model, ema) if ema else None
-    averaged = average.state if average else None
-    history = resume(folder, accelerator, model, wrapped_optimizer, averaged)
+    average = moving_average(model, warming_up(course.ema)) if course.ema else None
+    history = resume(folder, accelerator, model, wrapped_optimizer, average)
     start = len(history)
-    if average:
-        average.updates = start * ceil(task.steps_per_epoch / accumulate)
-    loop = _Loop(task, model, network, wrapped_optimizer, rates, schedule, accelerator, clip_norm, accumulate, average)
-    clock = clock or Clock()
+    loop = _Loop(task, model, network, wrapped_optimizer, rates, course, accelerator, average)
+    on_epoch = run.on_epoch or (lambda epoch: None)
     for finished in history:
-        if on_epoch:
-            on_epoch(finished)
+        on_epoch(finished)
 
-    for epoch in range(start, epochs):
-        seed_epoch(seed, epoch, accelerator.process_index)
+    for epoch in range(start, course.epochs):
+        seed_epoch(run.seed, epoch, accelerator.process_index)
         network.train()
-        train_loss = _train_epoch(loop, epoch, clock)
+        train_loss = _train_epoch(loop, epoch, run.clock)
         lr = float(wrapped_optimizer.param_groups[0]["lr"])
-        with average.used(model) if average else nullcontext():
+        with lent(model, average) if average else nullcontext():
             history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator)))
             if accelerator.is_main_process:
                 save_best(folder, model, history)
         if accelerator.is_main_process:
-            save_last(folder, accelerator, model, wrapped_optimizer, history, averaged)
+            save_last(folder, accelerator, model, wrapped_optimizer, history, average)
         accelerator.wait_for_everyone()
-        if on_epoch:
-            on_epoch(history[-1])
+        on_epoch(history[-1])
 
     chosen = best_epoch(history)
     model.load_state_dict(load_file(whole_best(folder, chosen)))
@@ -432,61 +346,9 @@ def split_metrics(scores: Scores, num_classes: int) -> dict[str, float]:
     return {**found, "mean_class_accuracy": mean_class_accuracy(logits, labels)}
 
 
-def warmup_schedule(
-    kind: str, epochs: int, warmup_epochs: int, steps: Sequence[int] = (), decay: float = 0.1
-) -> Schedule:
-    """Linear warm-up from zero, then ``step`` (times ``decay`` at each epoch of ``steps``) or ``cosine`` (to zero)."""
-
-    def step(progress: float) -> float:
-        return float(decay ** sum(progress >= at for at in steps))
-
-    def cosine(progress: float) -> float:
-        return 0.5 * (1 + cos(pi * min(1.0, (progress - warmup_epochs) / max(1, epochs - warmup_epochs))))
-
-    kinds = {"step": step, "cosine": cosine}
-    if kind not in kinds:
-        raise ValueError(f"unknown schedule {kind!r}: choose from {', '.join(kinds)}")
-    after = kinds[kind]
-
-    def schedule(progress: float) -> float:
-        return progress / warmup_epochs if progress < warmup_epochs else after(progress)
-
-    return schedule
-
-
 def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
     """Seed torch for one epoch (dropout, noise): a resumed run draws the numbers of an unbroken one."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch, process]).generate_state(1, np.uint64)[0] >> 1))
-
-
-def batch_count(clips: int, batch_size: int) -> int:
-    """How many batches :func:`shuffled_batches` gives: a last batch of one clip joins the one before it."""
-    count = ceil(clips / batch_size)
-    return count - 1 if batch_size > 1 and clips > batch_size and clips % batch_size == 1 else count
-
-
-def shuffled_batches(
-    indices: Indices, batch_size: int, *, seed: int, epoch: int, process: int = 0, processes: int = 1
-) -> Iterator[Indices]:
-    """One epoch's batches of clip indices, shuffled by (seed, epoch); each process takes its slice of every batch.
-
-    A last batch of a single clip, which batch statistics cannot use, joins the batch before it. Where a batch has fewer
-    clips than there are processes, clips repeat, so that all processes take the same number of steps.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(indices)
-    count = batch_count(len(order), batch_size)
-    for number in range(count):
-        stop = len(order) if number == count - 1 else (number + 1) * batch_size
-        batch = order[number * batch_size : stop]
-        if len(batch) < processes:
-            batch = np.resize(batch, processes)
-        yield batch[process::processes]
-
-
-def ordered_batches(indices: Indices, batch_size: int, *, process: int = 0, processes: int = 1) -> Iterator[Indices]:
-    """Batches in the given order; each process takes every ``processes``-th batch."""
-    starts = range(0, len(indices), batch_size)
-    return (indices[s : s + batch_size] for s in starts[process::processes])
 
 
 @dataclass(frozen=True)
@@ -498,11 +360,9 @@ class _Loop:
     network: nn.Module
     optimizer: Any
     rates: Sequence[float]
-    schedule: Schedule
+    course: Course
     accelerator: Accelerator
-    clip_norm: float | None
-    accumulate: int
-    average: WeightAverage | None
+    average: AveragedModel | None
 
 
 def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
@@ -511,8 +371,8 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
     losses: list[Tensor] = []
     unchecked: list[tuple[int, Indices]] = []
     for step, (indices, batch) in enumerate(clock.timed(task.train_batches(epoch))):
-        first = step - step % loop.accumulate
-        together = min(loop.accumulate, count - first)
+        first = step - step % loop.course.accumulate
+        together = min(loop.course.accumulate, count - first)
         stepping = step == first + together - 1
         if step == first:
             loop.optimizer.zero_grad()
@@ -535,14 +395,14 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
 
 def _step(loop: _Loop, progress: float) -> None:
     """Take the optimiser's step at a learning rate of this progress (epochs, the middle of the step)."""
-    factor = loop.schedule(progress)
+    factor = loop.course.schedule(progress)
     for group, rate in zip(loop.optimizer.param_groups, loop.rates, strict=True):
         group["lr"] = rate * factor
-    if loop.clip_norm is not None:
-        loop.accelerator.clip_grad_norm_(loop.network.parameters(), loop.clip_norm)
+    if loop.course.clip_norm is not None:
+        loop.accelerator.clip_grad_norm_(loop.network.parameters(), loop.course.clip_norm)
     loop.optimizer.step()
     if loop.average is not None:
-        loop.average.update(loop.model)
+        loop.average.update_parameters(loop.model)
 
 
 def _share(indices: Indices, accelerator: Accelerator) -> float:
@@ -564,8 +424,8 @@ def _require_finite(losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices
 
 def _require_finite_weights(loop: _Loop, epoch: int, step: int, indices: Indices) -> None:
     """Refuse an epoch whose last steps broke the weights: no loss was computed with them yet."""
-    kept = [loop.model.state_dict(), loop.average.state if loop.average else {}]
-    if not all_finite([value for state in kept for value in state.values()]):
+    kept = [loop.model, *([] if loop.average is None else [loop.average.module])]
+    if not all_finite([value for model in kept for value in model.state_dict().values()]):
         raise diverged("weights", epoch, step, loop.task.clips, indices, loop.accelerator)
 
 
@@ -586,7 +446,7 @@ def diverged(
     where = f"{'loss of' if what == 'loss' else 'weights after'} epoch {epoch}, step {step}"
     return FloatingPointError(
         f"the {where} {'is' if what == 'loss' else 'are'} not finite (clips {names}): {_remedy(accelerator)}. "
-        f"Finished epochs are kept; with other settings training starts anew"
+        f"Finished epochs are kept; other settings train from the start"
     )
 
 

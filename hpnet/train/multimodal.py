@@ -1,11 +1,11 @@
-"""The multimodal stream (hpnet): person frames, label texts and pooled features to classes, by HP-Net.
+"""The multimodal stream: person frames, label texts and pooled features to classes, by HP-Net.
 
 Axes: N clips, F frames, S pixels, T time, M persons, V joints, C channels, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,47 +15,36 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import XCLIPConfig
 
-from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
 from ..artifacts.frames import PersonFrames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
+from ..models.skeletons import graph_skeleton
 from ..models.xclip import video_state, with_drop_path
 from ..weights.checkpoint import load_into, load_tensors
 from ..weights.hub_folder import offline, plain_config
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
-from .checkpoints import Epoch
+from .batches import batch_count, ordered_batches, shuffled_batches
+from .clips import Indices, LabelledClips, labelled_clips
 from .datasets import (
     MIRRORED_KINDS,
     ChannelStatistics,
     PersonFeatures,
-    labelled_clips,
     measure,
     mirror,
     mirrored_labels,
     person_rows,
 )
-from .loop import (
-    Clock,
-    Indices,
-    LabelledClips,
-    batch_count,
-    finish,
-    fit,
-    lr_scale,
-    ordered_batches,
-    shuffled_batches,
-    warmup_schedule,
-)
+from .loop import Course, Run, finish, fit
 from .params import MultimodalParams
+from .run import Inputs, Machine
+from .schedules import lr_scale, parameter_groups, warmup_schedule
 from .text import label_features, prompts
-from .topology import graph_skeleton
-from .xclip import XCLIPCheckpoint, load_xclip
+from .xclip import XCLIPCheckpoint, load_xclip, xclip_digest, xclip_image_size
 
 BETAS = (0.9, 0.98)
 MESSAGE_PARTS = ("message_", "mit.", "prompts_")
@@ -349,19 +338,11 @@ def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
         "graph": lr * params.graph_scale,
         "fusion": lr * fusion_scale,
     }
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((_part(name), parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": members, "lr": rates[part], "weight_decay": params.weight_decay if decays else 0.0}
-            for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
-        ],
-        betas=BETAS,
-        eps=params.adam_epsilon,
-        fused=True,
-    )
+    groups = []
+    for part in sorted(rates):
+        members = [value for name, value in model.named_parameters() if _part(name) == part]
+        groups += parameter_groups(members, params.weight_decay, lr=rates[part])
+    return torch.optim.AdamW(groups, betas=BETAS, eps=params.adam_epsilon, fused=True)
 
 
 def _part(name: str) -> str:
@@ -373,28 +354,34 @@ def _part(name: str) -> str:
 # --- the whole stream -------------------------------------------------------------------------------------------------
 
 
-def train_multimodal(
-    clips: Clips,
-    features: Features,
-    frames: PersonFrames,
+def step_size(params: MultimodalParams, features: Features) -> int:
+    """Numbers in the frames of a batch, (N, F, 3, S, S)."""
+    return params.batch_size * params.frames * 3 * xclip_image_size(params.video) ** 2
+
+
+def started_from(params: MultimodalParams) -> str:
+    """Digest of X-CLIP's weights."""
+    return xclip_digest(params.video)
+
+
+def train(
+    stream: str,
+    inputs: Inputs,
     params: MultimodalParams,
+    run: Run,
     *,
-    seed: int,
     out: Path,
-    work: Path,
-    accelerator: Accelerator,
     card: dict[str, Any],
-    text_cache: Path | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    clock: Clock | None = None,
+    machine: Machine | None = None,
 ) -> dict[str, Any]:
     """Train the stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
     ``scores.parquet`` into ``out``.
 
     Args:
-        work: folder of this configuration's checkpoints.
+        stream: its name in the card.
+        inputs: with person frames. Label features are kept in ``run.cache``, by content.
         card: what the model card also says (digests, versions).
-        text_cache: folder of label features, by content; None: compute them.
+        machine: not used: CUDA graphs and torch.compile are for topology streams.
 
     Returns:
         The metrics of :func:`hpnet.train.loop.finish`, and ``clips_without_frames``.
@@ -405,6 +392,7 @@ def train_multimodal(
             frames.
         FloatingPointError: training diverged.
     """
+    clips, features = inputs.clips, inputs.features
     table = labelled_clips(clips)
     table.require_training()
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
@@ -412,8 +400,8 @@ def train_multimodal(
     statistics = measure(features.array, rows, table, stream="hpj", parents=skeleton.parents)
     checkpoint = load_xclip(params.video, params.frames)
     texts = prompts(clips.class_names, [str(p) for p in clips.classes["prompt"]])
-    label_text = label_features(checkpoint.model, checkpoint.tokenizer, texts, text_cache)
-    torch.manual_seed(seed)
+    label_text = label_features(checkpoint.model, checkpoint.tokenizer, texts, run.cache)
+    torch.manual_seed(run.seed)
     model = build_model(
         checkpoint,
         label_text,
@@ -423,43 +411,28 @@ def train_multimodal(
         num_persons=int(rows.shape[1]),
         statistics=statistics,
     )
-    bank = FrameBank(frames, table.clip_ids, frames=params.frames, image_size=model.video.image_size)
+    bank = FrameBank(inputs.person_frames(), table.clip_ids, frames=params.frames, image_size=model.video.image_size)
     training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
     if set(training) <= set(bank.missing):
         raise ValueError(
             f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
             f"frames of other clips? Run `hpnet detect` again"
         )
-    task = MultimodalTask(
-        table,
-        PersonFeatures(features.array, rows, table.labels, accelerator.device),
-        bank,
-        params,
-        features.meta,
-        seed=seed,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
-    result = fit(
-        task,
-        model,
-        optimizer_for(model, params),
-        schedule=warmup_schedule("cosine", params.epochs, params.warmup_epochs),
-        epochs=params.epochs,
-        seed=seed,
-        folder=work,
-        accelerator=accelerator,
-        on_epoch=on_epoch,
+    people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
+    task = MultimodalTask(table, people, bank, params, features.meta, seed=run.seed, **run.share)
+    course = Course(
+        warmup_schedule("cosine", params.epochs, params.warmup_epochs),
+        params.epochs,
         clip_norm=CLIP_NORM,
         accumulate=params.accumulate,
         ema=params.ema,
-        clock=clock,
     )
+    result = fit(task, model, optimizer_for(model, params), course, run)
     card = {
         **card,
-        "stream": "hpnet",
+        "stream": stream,
         "params": params.model_dump(mode="json"),
-        "seed": seed,
+        "seed": run.seed,
         "network": model.config.to_json(),
         "frames": int(features.array.shape[1]),
         "features": features.meta.to_json(),
@@ -467,7 +440,7 @@ def train_multimodal(
         "prompts": texts,
         "video_digest": checkpoint.digest,
     }
-    metrics = finish(task, model, result, out=out, accelerator=accelerator, card=card)
+    metrics = finish(task, model, result, out=out, accelerator=run.accelerator, card=card)
     return {**metrics, "clips_without_frames": len(bank.missing)}
 
 

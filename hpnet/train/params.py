@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from ..core.section import LARGEST_SEED, Section, Seed
+from ..core.streams import MULTIMODAL
 from ..models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
 
@@ -63,7 +64,8 @@ class TopologyParams(Section):
 
     def code(self) -> Code:
         """What a topology stream runs under these parameters."""
-        return Code("hpnet.train.topology", self.graph.chosen(), (), type(self)().model_dump(mode="json"))
+        chosen = ("hpnet.train.topology", *self.graph.chosen())
+        return Code("hpnet.train.step", chosen, (), type(self)().model_dump(mode="json"))
 
 
 class MultimodalParams(Section):
@@ -109,7 +111,8 @@ class MultimodalParams(Section):
     def code(self) -> Code:
         """What the multimodal stream runs under these parameters."""
         packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
-        return Code("hpnet.train.multimodal", self.graph.chosen(), packaged, type(self)().model_dump(mode="json"))
+        chosen = ("hpnet.train.multimodal", *self.graph.chosen())
+        return Code("hpnet.train.step", chosen, packaged, type(self)().model_dump(mode="json"))
 
 
 class TrainParams(Section):
@@ -123,6 +126,10 @@ class TrainParams(Section):
     def seeds(self) -> tuple[int, ...]:
         """One or more."""
         return (self.seed,) if isinstance(self.seed, int) else self.seed
+
+    def of(self, stream: str) -> TopologyParams | MultimodalParams:
+        """The section of a stream."""
+        return self.hpnet if stream == MULTIMODAL else self.topology
 
     @field_validator("seed", mode="wrap")
     @classmethod

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
 from ..core.cuda_graphs import record
-from ..core.skeleton import RELEASED17, Skeleton
+from ..core.skeleton import Skeleton
 from ..models import HEATMAP_NETWORKS
 from ..models.build import build, require_network
+from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors
 from .augmentation import (
@@ -32,32 +32,21 @@ from .augmentation import (
     resample_time,
     rotate,
 )
-from .checkpoints import Epoch
+from .batches import batch_count, ordered_batches, shuffled_batches
+from .clips import Indices, LabelledClips, labelled_clips
 from .datasets import (
     ChannelStatistics,
     PersonBatch,
     PersonFeatures,
-    labelled_clips,
     measure,
     mirror,
     mirrored_labels,
     person_rows,
 )
-from .loop import (
-    Clock,
-    FitResult,
-    Indices,
-    LabelledClips,
-    Schedule,
-    batch_count,
-    finish,
-    fit,
-    lr_scale,
-    ordered_batches,
-    shuffled_batches,
-    warmup_schedule,
-)
+from .loop import Course, Run, finish, fit
 from .params import TopologyParams
+from .run import Inputs, Machine
+from .schedules import lr_scale, warmup_schedule
 
 MOMENTUM = 0.9
 
@@ -267,75 +256,17 @@ class TopologyTask:
         return features
 
 
-@dataclass(frozen=True)
-class TopologyRun:
-    """A stream and a seed, ready to be trained.
-
-    Attributes:
-        sizes: what :func:`hpnet.models.build` is given.
-        skeleton: of the graph.
-    """
-
-    stream: str
-    seed: int
-    model: TopologyModel
-    task: TopologyTask
-    sizes: dict[str, int]
-    skeleton: Skeleton
-
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
-        """SGD with Nesterov's momentum, at the learning rate of the run's batch."""
-        params = self.task.params
-        return torch.optim.SGD(
-            parameters,
-            lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
-            momentum=MOMENTUM,
-            nesterov=True,
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
-
-    def schedule(self) -> Schedule:
-        """The learning rate's course."""
-        params = self.task.params
-        return warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
-
-    def finish(self, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]) -> dict[str, Any]:
-        """Score with the weights that the model now has, and write the run's files; :func:`hpnet.train.loop.finish`.
-
-        Args:
-            card: what ``config.json`` says besides the run itself.
-        """
-        frames = self.task.features.frames
-        card = {
-            **card,
-            "stream": self.stream,
-            "params": self.task.params.model_dump(mode="json"),
-            "seed": self.seed,
-            "sizes": self.sizes,
-            "frames": frames,
-            "skeleton": self.skeleton.to_json(),
-            "features": self.task.meta.to_json(),
-        }
-        self.model.average_draws(frames)  # epochs were validated on clips as they are
-        return finish(self.task, self.model, result, out=out, accelerator=accelerator, card=card)
-
-
-def prepare_runs(
-    which: Sequence[tuple[str, int]],
-    clips: Clips,
-    features: Features,
-    params: TopologyParams,
-    accelerator: Accelerator,
-) -> list[TopologyRun]:
-    """A run for every (stream, seed) of ``which``, all of one copy of the features.
+def prepare(
+    stream: str, inputs: Inputs, params: TopologyParams, run: Run
+) -> tuple[TopologyModel, TopologyTask, dict[str, int]]:
+    """A stream's network with new weights, its batches, and the sizes that :func:`hpnet.models.build.build` was given.
 
     Raises:
         ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
             not finite, or there is nothing to train on.
     """
-    for stream, _ in which:
-        require_input(params.graph.model, stream, features.meta)
+    clips, features = inputs.clips, inputs.features
+    require_input(params.graph.model, stream, features.meta)
     table = labelled_clips(clips)
     table.require_training()
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
@@ -346,78 +277,92 @@ def prepare_runs(
         "num_joints": int(features.array.shape[2]),
         "num_persons": int(rows.shape[1]),
     }
-    people = PersonFeatures(features.array, rows, table.labels, accelerator.device)
-    share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    statistics: dict[str, ChannelStatistics] = {}
-    runs = []
-    for stream, seed in which:
-        if stream not in statistics:
-            found = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
-            if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
-                found = ChannelStatistics(torch.zeros_like(found.mean), torch.ones_like(found.sd))
-            statistics[stream] = found
-        torch.manual_seed(seed)
-        model = _assemble(stream, params, sizes, skeleton, statistics[stream])
-        task = TopologyTask(table, people, params, features.meta, seed=seed, **share)
-        runs.append(TopologyRun(stream, seed, model, task, sizes, skeleton))
-    return runs
+    people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
+    statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
+    if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
+        statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
+    torch.manual_seed(run.seed)
+    model = _assemble(stream, params, sizes, skeleton, statistics)
+    return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share), sizes
 
 
-def train_topology(
+def course(params: TopologyParams) -> Course:
+    """How the stream is trained."""
+    schedule = warmup_schedule(params.schedule, params.epochs, params.warmup_epochs, params.steps)
+    return Course(schedule, params.epochs, accumulate=params.accumulate, ema=params.ema)
+
+
+def optimizer_for(model: TopologyModel, params: TopologyParams) -> torch.optim.SGD:
+    """SGD with Nesterov's momentum, at the learning rate of the batch."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch),
+        momentum=MOMENTUM,
+        nesterov=True,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+
+
+def train(
     stream: str,
-    clips: Clips,
-    features: Features,
+    inputs: Inputs,
     params: TopologyParams,
+    run: Run,
     *,
-    seed: int,
     out: Path,
-    work: Path,
-    accelerator: Accelerator,
     card: dict[str, Any],
-    on_epoch: Callable[[Epoch], None] | None = None,
-    clock: Clock | None = None,
-    cuda_graphs: bool = True,
-    compiled: bool = False,
+    machine: Machine | None = None,
 ) -> dict[str, Any]:
     """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
     ``scores.parquet`` into ``out``.
 
     Args:
-        work: folder of this configuration's checkpoints.
         card: what the model card also says (digests, versions).
-        cuda_graphs: train with them where :func:`graphs_suit`; the card says whether it was so.
-        compiled: put the network through ``torch.compile``.
+        machine: its ``cuda_graphs`` (where :func:`graphs_suit`; the card says whether it was so) and ``compiled``.
 
     Returns:
         The metrics of :func:`hpnet.train.loop.finish`.
 
     Raises:
-        ValueError: as :func:`prepare_runs`.
+        ValueError: as :func:`prepare`.
         FloatingPointError: training diverged.
     """
-    (run,) = prepare_runs([(stream, seed)], clips, features, params, accelerator)
-    model, task = run.model, run.task
-    if compiled:
+    machine = machine or Machine()
+    model, task, sizes = prepare(stream, inputs, params, run)
+    if machine.compiled:
         model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
-    recorded = cuda_graphs and graphs_suit(task, accelerator)
+    recorded = machine.cuda_graphs and graphs_suit(task, run.accelerator)
     if recorded:
-        record_graphs(model.to(accelerator.device).train(), task, accelerator)
-    result = fit(
-        task,
-        model,
-        run.optimizer(model.parameters()),
-        schedule=run.schedule(),
-        epochs=params.epochs,
-        seed=seed,
-        folder=work,
-        accelerator=accelerator,
-        on_epoch=on_epoch,
-        accumulate=params.accumulate,
-        ema=params.ema,
-        clock=clock,
-    )
-    card = {**card, "cuda_graphs": recorded, "compiled": compiled, "classes": clips.class_names}
-    return run.finish(result, out=out, accelerator=accelerator, card=card)
+        record_graphs(model.to(run.accelerator.device).train(), task, run.accelerator)
+    result = fit(task, model, optimizer_for(model, params), course(params), run)
+    frames = task.features.frames
+    card = {
+        **card,
+        "cuda_graphs": recorded,
+        "compiled": machine.compiled,
+        "classes": inputs.clips.class_names,
+        "stream": stream,
+        "params": params.model_dump(mode="json"),
+        "seed": run.seed,
+        "sizes": sizes,
+        "frames": frames,
+        "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
+        "features": inputs.features.meta.to_json(),
+    }
+    model.average_draws(frames)  # epochs were validated on clips as they are
+    return finish(task, model, result, out=out, accelerator=run.accelerator, card=card)
+
+
+def step_size(params: TopologyParams, features: Features) -> int:
+    """Numbers in the first feature map of a batch, (N M, base channels, T, V)."""
+    _, frames, joints, _ = features.array.shape
+    persons = 1 + int(features.index.person.max()) if len(features.index) else 0
+    return params.batch_size * persons * frames * joints * params.graph.base_channels
+
+
+def started_from(params: TopologyParams) -> None:
+    """None: new weights."""
 
 
 def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
@@ -472,17 +417,6 @@ def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     params = TopologyParams.model_validate(card["params"])
     model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     return model, int(card["frames"])
-
-
-def graph_skeleton(name: str, model: Skeleton) -> Skeleton:
-    """``model``: the pose model's own skeleton; ``released``: the released bones and graph of COCO's 17 joints."""
-    if name == "model":
-        return model
-    if model.joints != RELEASED17.joints:
-        raise ValueError(
-            f"graph.skeleton is 'released', which needs COCO's 17 joints; the features have {model.name!r}. Use 'model'"
-        )
-    return RELEASED17
 
 
 def require_input(model: str, stream: str, meta: FeatureMeta) -> None:

@@ -14,7 +14,7 @@ from transformers import XCLIPConfig, XCLIPModel
 
 from ..artifacts.files import writing
 from ..models.xclip import IMAGE_MEAN, IMAGE_SD, resample_frame_positions, with_frames
-from ..weights.checkpoint import digest, load_into, load_state, packaged, search_folders
+from ..weights.checkpoint import load_into, load_state
 from ..weights.hub_folder import (
     CONFIG,
     WEIGHTS,
@@ -25,6 +25,7 @@ from ..weights.hub_folder import (
     small_json,
     weights_in,
 )
+from ..weights.places import digest, packaged, search_folders
 
 PACKAGED = "mannequin-xclip"
 TOKENIZER, PREPROCESSOR = "tokenizer.json", "preprocessor_config.json"

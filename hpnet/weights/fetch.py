@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from .checkpoint import digest, load_state
+from .checkpoint import load_state
+from .places import digest
 from .torch_file import TorchFile
 
 BLOCK = 1 << 20

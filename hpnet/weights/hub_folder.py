@@ -18,7 +18,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from ..artifacts.files import read_json
-from .checkpoint import ASSETS, PACKAGED_NAMES, search_folders
+from .places import ASSETS, PACKAGED_NAMES, search_folders
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")

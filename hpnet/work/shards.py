@@ -3,46 +3,60 @@
 Clips are dealt into shards by their names, so that new clips change their own shards only. A shard's key is a hash of
 everything that decides its contents; a finished shard is renamed into ``<stage_dir>/<key>`` in one step and found there
 by the next run. A killed run loses the shards in flight and nothing else.
+
+A shard whose worker dies twice is done clip by clip, each clip in a process of its own. A clip that kills even that one
+is handed to the work as a fault, which records it as failed; the run goes on.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import hashlib
-import importlib
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
+
+from . import processes
+from .processes import Died, Workers, cores, visible_gpus
 
 MANIFEST = "manifest.json"
 MISSING = "missing"
 """The content digest of a file that is not there or cannot be read."""
+MOST_DEAD = 16
+"""So many clips in a row that each kill a process of their own are not to blame."""
 
 
 @dataclass(frozen=True)
 class ShardItem:
-    """One clip: its name, its file if it has one, and a digest of everything about it that decides the result."""
+    """One clip.
+
+    Attributes:
+        path: its file, if it has one.
+        digest: of everything about it that decides the result.
+        fault: why it cannot be worked on, if so; the work records it as failed for that reason.
+    """
 
     clip_id: str
     path: Path | None
     digest: str
+    fault: str = ""
 
 
 class Work(Protocol):
-    """What is done with a shard: write files for ``items`` into the empty folder ``out``. Picklable."""
+    """What is done with a shard: write files for ``items`` into the empty folder ``out``. Picklable.
+
+    An item with a ``fault`` is not worked on, but recorded as failed.
+    """
 
     def __call__(self, items: Sequence[ShardItem], out: Path) -> None:
         """Write the shard."""
@@ -64,33 +78,95 @@ def run_shards(
     Args:
         items: the clips; a clip listed twice is an error.
         stage_dir: ``.work/<stage>``, where finished shards live.
-        key: JSON values that, with the items, decide the result (parameters, weights digest, code version).
+        key: JSON values that, with the items, decide the result (parameters, weights digest, code digest).
         shard_size: clips per shard on average.
-        workers: processes; with GPUs, each sees one of them in turn.
+        workers: processes; with GPUs, each sees one of them in turn. One is this process itself: what kills it ends
+            the run.
         engine: ``local``, or ``ray``: the cluster at $RAY_ADDRESS, whose nodes have the working folder at the same
             path, or else ``workers`` processes of a Ray of its own.
         on_progress: called with the number of clips of each finished shard, re-used ones included.
 
     Raises:
         ValueError: an unknown engine, or a clip listed twice.
-        RuntimeError: a worker process died twice on the same shard.
+        RuntimeError: worker processes die whatever they work on.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
-    shards = deal(items, shard_size)
+    shards = [Shard(dealt, stage_dir / shard_key(dealt, key)) for dealt in deal(items, shard_size)]
     stage_dir.mkdir(parents=True, exist_ok=True)
-    folders = [stage_dir / shard_key(shard, key) for shard in shards]
-    waiting: list[tuple[list[ShardItem], Path]] = []
     report = on_progress or (lambda count: None)
+    run = functools.partial(ENGINES[engine], work, workers)
     with _at_work(stage_dir):
-        for shard, folder in zip(shards, folders, strict=True):
-            if is_whole(folder):
-                report(len(shard))
+        waiting: list[Shard] = []
+        suspects: list[Shard] = []
+        for shard in shards:
+            if is_whole(shard.folder):
+                report(len(shard.items))
+            elif len(shard.items) > 1 and any(part.folder.is_dir() for part in _parts(shard, key)):
+                suspects.append(shard)  # it was done clip by clip before
             else:
-                waiting.append((shard, folder))
-        if waiting:
-            ENGINES[engine](waiting, work, workers, report)
-    return folders
+                waiting.append(shard)
+        for number, result in run(waiting):
+            if isinstance(result, Died):
+                suspects.append(waiting[number])
+            else:
+                report(result)
+        parts = {shard.folder: _parts(shard, key) for shard in sorted(suspects, key=_name)}
+        replaced = _clip_by_clip([part for each in parts.values() for part in each], run, key, report)
+    return [replaced.get(part.folder, part.folder) for shard in shards for part in parts.get(shard.folder, [shard])]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips that are done together, and the folder of their result."""
+
+    items: Sequence[ShardItem]
+    folder: Path
+
+
+def _name(shard: Shard) -> str:
+    return shard.items[0].clip_id
+
+
+def _parts(shard: Shard, key: dict[str, Any]) -> list[Shard]:
+    """A shard of each of its clips."""
+    return [Shard([item], shard.folder.with_name(shard_key([item], key))) for item in shard.items]
+
+
+def _clip_by_clip(
+    parts: Sequence[Shard], run: Callable[..., Iterator[tuple[int, int | Died]]], key: dict[str, Any],
+    report: Callable[[int], None],
+) -> dict[Path, Path]:  # fmt: skip
+    """Do shards of one clip, each by a process that nothing else runs beside. Returns folder -> what takes its place.
+
+    Raises:
+        RuntimeError: :data:`MOST_DEAD` clips in a row killed their process.
+    """
+    waiting = [part for part in parts if not is_whole(part.folder)]
+    report(len(parts) - len(waiting))
+    faults: list[tuple[Shard, Shard]] = []
+    in_a_row = 0
+    for number, result in run(waiting, alone=True):
+        if not isinstance(result, Died):
+            in_a_row = 0
+            report(result)
+            continue
+        part, in_a_row = waiting[number], in_a_row + 1
+        (item,) = part.items
+        if in_a_row == MOST_DEAD:
+            raise RuntimeError(
+                f"the last {MOST_DEAD} clips, up to {item.clip_id}, each {result.reason}: use fewer --workers, or free "
+                "memory; finished clips are kept"
+            )
+        known = replace(item, digest=f"{item.digest}: {result.reason}", fault=result.reason)
+        faults.append((part, Shard([known], part.folder.with_name(shard_key([known], key)))))
+    recorded = [fault for _, fault in faults if not is_whole(fault.folder)]
+    report(len(faults) - len(recorded))
+    for number, result in run(recorded, alone=True):
+        if isinstance(result, Died):
+            raise RuntimeError(f"the process that was to record {_name(recorded[number])} as failed {result.reason}")
+        report(result)
+    return {part.folder: fault.folder for part, fault in faults}
 
 
 def deal(items: Sequence[ShardItem], shard_size: int) -> list[list[ShardItem]]:
@@ -176,15 +252,6 @@ def sealed(folder: Path, stem: str) -> Path | None:
     return None
 
 
-def code_version(*modules: ModuleType | str) -> str:
-    """A digest of the source of the modules that a step runs, so that an edit invalidates the step's shards."""
-    digest = hashlib.blake2b(digest_size=8)
-    for module in modules:
-        loaded = importlib.import_module(module) if isinstance(module, str) else module
-        digest.update(Path(str(loaded.__file__)).read_bytes())
-    return digest.hexdigest()
-
-
 def link_file(source: Path, destination: Path) -> None:
     """Hard-link a finished file to its place in a stage's output; copy it where links cannot be made."""
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -267,95 +334,36 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def _run_local(
-    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
-) -> None:
-    if workers <= 1:
-        for shard, folder in waiting:
-            report(finish_shard(work, shard, folder))
+    work: Work, workers: int, shards: Sequence[Shard], *, alone: bool = False
+) -> Iterator[tuple[int, int | Died]]:
+    finish = functools.partial(_finish, work)
+    if workers <= 1 or not shards:
+        yield from processes.run_here(finish, shards)
         return
-    left = list(waiting)
-    for attempt in (1, 2):
-        left = _run_pool(left, work, workers, report)
-        if not left:
-            return
-        if attempt == 2:
-            raise _died_twice(left[0][0])
+    share = Workers(1 if alone else workers, max(1, cores() // workers), visible_gpus())
+    with closing(processes.run(finish, shards, share, retries=0 if alone else 1)) as done:
+        yield from done
 
 
-def _died_twice(shard: Sequence[ShardItem]) -> RuntimeError:
-    names = f"{shard[0].clip_id} to {shard[-1].clip_id}" if len(shard) > 1 else shard[0].clip_id
-    return RuntimeError(f"a worker process died twice (out of memory?) in clips {names}: use fewer --workers")
+def _finish(work: Work, shard: Shard) -> int:
+    return finish_shard(work, shard.items, shard.folder)
 
 
-def _run_pool(
-    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
-) -> list[tuple[list[ShardItem], Path]]:
-    """Run shards on a pool; returns those that were not finished because a worker died."""
-    context = multiprocessing.get_context("spawn")
-    ranks = context.Queue()
-    for rank in range(workers):
-        ranks.put(rank)
-    done: set[Path] = set()
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (ranks, workers)) as pool:
-        futures = {pool.submit(finish_shard, work, shard, folder): folder for shard, folder in waiting}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                report(future.result())
-                done.add(futures[future])
-        except BrokenProcessPool:
-            pass  # what was in flight is returned, and tried once more on a new pool
-        except KeyboardInterrupt:
-            # A shard may take minutes: stop now, and lose those in flight. Finished ones are on disk.
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [(shard, folder) for shard, folder in waiting if folder not in done]
-
-
-def _start_worker(ranks: Any, workers: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    rank = ranks.get()
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    devices = visible_gpus()
-    if devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices[rank % len(devices)]
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without initialising CUDA."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [d for d in named.split(",") if d.strip() and d.strip() != "-1"]
-    import torch
-
-    return [str(i) for i in range(torch.cuda.device_count())]
-
-
-def gpu_workers(gpus: int) -> int:
-    """Processes that keep ``gpus`` GPUs busy: up to four for each, as long as every one has four cores to decode with.
-
-    One process hands its GPU less than half of what it can compute: Python runs one thread at a time.
-    """
-    return gpus * max(1, min(4, (os.cpu_count() or 1) // (4 * max(1, gpus))))
-
-
-def _finish_in(project: Path, work: Work, shard: Sequence[ShardItem], folder: Path) -> int:
+def _finish_in(project: Path, work: Work, shard: Shard) -> int:
     """:func:`finish_shard` in the driver's folder, so that relative paths (``weights/``) mean the same everywhere."""
     os.chdir(project)
-    return finish_shard(work, shard, folder)
+    return _finish(work, shard)
 
 
 def _run_ray(
-    waiting: Sequence[tuple[list[ShardItem], Path]], work: Work, workers: int, report: Callable[[int], None]
-) -> None:
+    work: Work, workers: int, shards: Sequence[Shard], *, alone: bool = False
+) -> Iterator[tuple[int, int | Died]]:
     try:
         import ray
     except ModuleNotFoundError:
         raise ModuleNotFoundError("--engine ray needs Ray: pip install 'hpnet[ray]'") from None
+    if not shards:
+        return
     started = not ray.is_initialized()
     if started:
         address = os.environ.get("RAY_ADDRESS")
@@ -365,24 +373,26 @@ def _run_ray(
         there = ray.cluster_resources()
         gpus = int(there.get("GPU", 0))
         cores = max(1, int(there.get("CPU", 1)) // gpus) if gpus else 1  # a GPU's shard decodes on its share of cores
-        remote = ray.remote(num_cpus=cores, num_gpus=min(gpus, 1), max_retries=1)(_finish_in)
-        pending = {remote.remote(Path.cwd(), work, shard, folder.resolve()): shard for shard, folder in waiting}
-        dead: list[ShardItem] = []
-        while pending:
+        retries = 0 if alone else 1
+        remote = ray.remote(num_cpus=cores, num_gpus=min(gpus, 1), max_retries=retries)(_finish_in)
+        left = [(number, replace(shard, folder=shard.folder.resolve())) for number, shard in enumerate(shards)][::-1]
+        pending: dict[Any, int] = {}
+        while left or pending:
+            while left and not (alone and pending):
+                number, shard = left.pop()
+                pending[remote.remote(Path.cwd(), work, shard)] = number
             ready, _ = ray.wait(list(pending), num_returns=1)
-            shard = pending.pop(ready[0])
+            number = pending.pop(ready[0])
             try:
-                report(ray.get(ready[0]))
-            except ray.exceptions.WorkerCrashedError:
-                dead = dead or shard
-        if dead:
-            raise _died_twice(dead)
+                result: int | Died = ray.get(ready[0])
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+                result = Died(None)
+            yield number, result
     finally:
         if started:
             ray.shutdown()
 
 
-ENGINES: dict[str, Callable[[Sequence[tuple[list[ShardItem], Path]], Work, int, Callable[[int], None]], None]] = {
-    "local": _run_local,
-    "ray": _run_ray,
-}
+ENGINES: dict[str, Callable[..., Iterator[tuple[int, int | Died]]]] = {"local": _run_local, "ray": _run_ray}
+"""How shards are done. Called with the work, the workers and the shards; yields (number of the shard, its clips), or
+:class:`Died` in the place of the clips where a worker died twice of it. ``alone``: one at a time, once each."""

@@ -442,9 +442,7 @@ def test_after_an_upgrade_the_tables_of_the_old_code_are_not_finished(
     assert "runs pool" in planned
     assert "3 experiments" in planned
     assert ablate(tmp_path, "table9", "--bootstrap", "50").exit_code == 0
-    assert sorted(calls(tmp_path)[ran:]) == sorted(
-        f"{name} {region}" for region in (1, 3, 5) for name in ("pool", "train/hpj", "train/hpnet")
-    )
+    assert sorted(calls(tmp_path)[ran:]) == ["pool 1", "pool 3", "pool 5"]  # which write what they wrote before
     assert "nothing to run" in ablate(tmp_path, "table9", "--plan").output
 
 

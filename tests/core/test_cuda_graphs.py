@@ -14,7 +14,7 @@ from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
 from hpnet.models import TOPOLOGY_NETWORKS
 from hpnet.models.build import build
-from hpnet.train.loop import LabelledClips
+from hpnet.train.clips import LabelledClips
 from hpnet.train.topology import graphs_suit
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

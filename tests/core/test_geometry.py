@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpnet.core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
+from hpnet.core.geometry import (
+    apply_affine,
+    crop_affine,
+    invert_affine,
+    released_crop_affine,
+    square_around,
+    union_box,
+)
 from tests import golden
 
 SIZE = (96, 128)
@@ -62,3 +69,12 @@ def test_box_that_is_not_finite_is_named():
 def test_no_boxes_give_no_crops():
     assert crop_affine(np.zeros((0, 4)), SIZE).shape == (0, 2, 3)
     assert released_crop_affine(np.zeros((0, 4)), (1920, 1080), (192, 256)).shape == (0, 2, 3)
+
+
+def test_square_around_the_union() -> None:
+    union = union_box(np.array([[10, 20, 30, 60], [25, 10, 50, 40]], np.float32))
+    assert union.tolist() == [10, 10, 50, 60]
+    assert square_around(union, padding=1.0) == (5.0, 10.0, 50.0)
+    x, y, side = square_around(union, padding=1.2)
+    assert side == pytest.approx(60)
+    assert (x + side / 2, y + side / 2) == pytest.approx((30, 35))

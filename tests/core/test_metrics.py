@@ -76,6 +76,12 @@ def test_calibration_refuses_logits() -> None:
         metrics.expected_calibration_error([[2.0, -1.0]], [0])
 
 
+def test_iou_row_by_row() -> None:
+    boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (4, 1))
+    assert metrics.iou(boxes, boxes + 20).tolist() == [0] * 4
+    assert metrics.iou(boxes, boxes + [5, 0, 5, 0]) == pytest.approx([1 / 3] * 4)
+
+
 def test_iou_matrix() -> None:
     first = [[0, 0, 2, 2], [5, 5, 5, 5]]
     second = [[1, 1, 3, 3], [0, 0, 2, 2], [9, 9, 10, 10]]

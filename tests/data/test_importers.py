@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from hpnet.artifacts.imported import load_frequencies
 from hpnet.artifacts.scores import Scores
 from hpnet.data import protocols
-from hpnet.data.importers import import_scores_csv, import_scores_hpnet, import_scores_npz, load_frequencies
+from hpnet.data.importers import import_scores_csv, import_scores_hpnet, import_scores_npz
 from hpnet.data.pickles import load_pickle
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

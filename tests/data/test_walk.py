@@ -22,7 +22,7 @@ from hpnet.data.params import DataParams
 from hpnet.data.protocols import class_table, label_and_split
 from hpnet.data.table import split_table
 from hpnet.data.walk import find_videos
-from hpnet.estimate.step import clip_paths
+from hpnet.estimate.step import named_paths
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import find_files
@@ -425,4 +425,4 @@ def test_predict_and_estimate_walk_the_same_way(tmp_path: Path) -> None:
     assert find_files((str(folder),)) == ([folder / "a.mp4", folder / "sub" / "b.TS"], {})
     columns = ["clip_id", "frame", "track", "x1", "y1", "x2", "y2", "score"]
     pd.DataFrame([("a", 0, 0, 0, 0, 1, 1, 1)], columns=columns).to_csv(tmp_path / "boxes.csv", index=False)
-    assert set(clip_paths(folder, tmp_path / "boxes.csv", indexed=False)) == {"a", "b"}
+    assert set(named_paths(find_videos(folder).files, tmp_path / "boxes.csv")) == {"a", "b"}

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from hpnet.artifacts.boxes import Boxes
 from hpnet.artifacts.files import read_json
@@ -21,28 +22,17 @@ from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.videos import Videos
 from hpnet.core.metrics import iou_matrix
 from hpnet.core.video import write_video
-from hpnet.detect.detector import (
-    PACKAGED,
-    Detection,
-    RTDetrDetector,
-    UltralyticsDetector,
-    build_detector,
-    build_network,
-    checkpoint_file,
-    letterbox,
-    load_checkpoint,
-    load_network,
-    packaged_config,
-    parse_model,
-    save_network,
-    track,
-    tracker_options,
-    ultralytics,
-    weights_digest,
-)
+from hpnet.detect.bytetrack import track, tracker_options
+from hpnet.detect.detector import Detection, build_detector, weights_digest, weights_files
+from hpnet.detect.families import parse_model
+from hpnet.detect.families.mannequin import PACKAGED, build_network, load_network, packaged_config, save_network
+from hpnet.detect.families.rtdetr import RTDetrDetector
+from hpnet.detect.families.ultralytics import load_checkpoint
+from hpnet.detect.library import ultralytics
 from hpnet.detect.params import DetectParams
 from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square, video_items
 from hpnet.detect.tracking import Track
+from hpnet.detect.yolo import UltralyticsDetector, letterbox
 from hpnet.pretrain.detector import augment, load_images, train_detector
 from hpnet.pretrain.scenes import (
     TRAIN_SEED,
@@ -53,7 +43,7 @@ from hpnet.pretrain.scenes import (
     render_scenes,
     require_disjoint,
 )
-from hpnet.weights.checkpoint import ASSETS
+from hpnet.weights.places import ASSETS
 from hpnet.work.shards import MISSING, ShardItem, file_digest, run_shards
 
 from ..drawn_scenes import RED, red_box_scene
@@ -98,7 +88,7 @@ def test_ultralytics_is_kept_off_the_network_and_out_of_the_home_folder(tmp_path
         "def refuse(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = refuse; socket.getaddrinfo = refuse; subprocess.check_output = refuse\n"
         "import numpy as np; before = np.get_printoptions()\n"
-        "from hpnet.detect.detector import ultralytics; ultralytics()\n"
+        "from hpnet.detect.library import ultralytics; ultralytics()\n"
         "import ultralytics.utils as u\n"
         "from ultralytics.utils.events import events\n"
         "assert not u.ONLINE and not u.AUTOINSTALL and u.SAFE_LOAD and not events.enabled\n"
@@ -199,6 +189,13 @@ def test_weights_survive_saving(tmp_path: Path) -> None:
         load_network(narrower, file)
 
 
+def test_packaged_weights_are_in_the_network_as_they_are_in_the_file() -> None:
+    stored = load_file(ASSETS / PACKAGED)
+    state = load_network(packaged_config(), ASSETS / PACKAGED).state_dict()
+    assert set(stored) == {name for name in state if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(state[name], value.float()) for name, value in stored.items())
+
+
 def test_checkpoints_load_safely_or_not_at_all(tmp_path: Path) -> None:
     ultralytics()
     good = tmp_path / "good.pt"
@@ -226,19 +223,23 @@ def test_checkpoints_load_safely_or_not_at_all(tmp_path: Path) -> None:
 def test_names_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPNET_WEIGHTS", raising=False)
-    assert parse_model("mannequin-yolo") == ("mannequin-yolo", "")
-    assert parse_model("yolo11n") == ("ultralytics", "yolo11n")
-    assert parse_model("runs/best.pt") == ("ultralytics", "runs/best.pt")
-    assert parse_model("rtdetr:PekingU/rtdetr_r18vd") == ("rtdetr", "PekingU/rtdetr_r18vd")
-    with pytest.raises(ValueError, match="choose mannequin-yolo, an ultralytics name"):
-        parse_model("resnet")
+    family = "hpnet.detect.families"
+    assert parse_model("mannequin-yolo") == (f"{family}.mannequin", "mannequin-yolo")
+    assert parse_model("mine/detector.safetensors") == (f"{family}.mannequin", "mine/detector.safetensors")
+    assert parse_model("yolo11n") == (f"{family}.ultralytics", "yolo11n")
+    assert parse_model("runs/best.pt") == (f"{family}.ultralytics", "runs/best.pt")
+    assert parse_model("ultralytics:yolo11n") == (f"{family}.ultralytics", "yolo11n")
+    assert parse_model("rtdetr:PekingU/rtdetr_r18vd") == (f"{family}.rtdetr", "PekingU/rtdetr_r18vd")
+    for unknown in ("resnet", "rtdetr:", "ultralytics:", ""):
+        with pytest.raises(ValueError, match=r"choose mannequin-yolo, an ultralytics name .*rtdetr:\*"):
+            parse_model(unknown)
     with pytest.raises(FileNotFoundError, match=r"yolo11n\.pt.*github\.com/ultralytics/assets.*weights/"):
-        checkpoint_file("yolo11n")
+        weights_files("yolo11n")
     with pytest.raises(FileNotFoundError, match=r"elsewhere/best\.pt is missing"):
         weights_digest("elsewhere/best.pt")
     Path("weights").mkdir()
     Path("weights/yolo11n.pt").write_bytes(b"x")
-    assert checkpoint_file("yolo11n") == Path("weights/yolo11n.pt")
+    assert weights_files("yolo11n") == (Path("weights/yolo11n.pt"),)
     with pytest.raises(ValueError, match="--precision 'float8' is unknown"):
         UltralyticsDetector(random_network(), precision="float8")
     with pytest.raises(ValueError, match=r"expected uint8 \(N, H, W, 3\) RGB"):

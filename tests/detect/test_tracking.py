@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hpnet.detect.tracking import (
     MIN_PRESENCE,
@@ -16,9 +14,6 @@ from hpnet.detect.tracking import (
     prominence,
     rank_tracks,
     size,
-    square_around,
-    uniform_indices,
-    union_box,
 )
 
 
@@ -94,29 +89,6 @@ def test_rank_does_not_depend_on_the_order_of_tracks() -> None:
     first = rank_tracks(tracks, 10, (640, 480), 10)
     second = rank_tracks(tracks[::-1], 10, (640, 480), 10)
     assert [id(t) for t in first] == [id(t) for t in second] == [id(t) for t in tracks]
-
-
-@given(frames=st.integers(1, 400), count=st.integers(0, 50))
-def test_uniform_indices(frames: int, count: int) -> None:
-    indices = uniform_indices(frames, count)
-    assert len(indices) == (frames if count == 0 else min(count, frames))
-    assert indices.min() >= 0
-    assert indices.max() < frames
-    assert (np.diff(indices) > 0).all()
-
-
-def test_uniform_indices_are_middles_of_segments() -> None:
-    assert uniform_indices(24, 8).tolist() == [1, 4, 7, 10, 13, 16, 19, 22]
-    assert uniform_indices(1, 8).tolist() == [0]
-
-
-def test_square_around_the_union() -> None:
-    union = union_box(np.array([[10, 20, 30, 60], [25, 10, 50, 40]], np.float32))
-    assert union.tolist() == [10, 10, 50, 60]
-    assert square_around(union, padding=1.0) == (5.0, 10.0, 50.0)
-    x, y, side = square_around(union, padding=1.2)
-    assert side == pytest.approx(60)
-    assert (x + side / 2, y + side / 2) == pytest.approx((30, 35))
 
 
 def test_broken_tracks_are_refused() -> None:

@@ -17,12 +17,14 @@ from hpnet.artifacts.files import read_json
 from hpnet.artifacts.poses import ClipPoses, PoseStore
 from hpnet.core.geometry import apply_affine, crop_affine
 from hpnet.core.video import VideoError, write_video
+from hpnet.data.walk import find_videos
 from hpnet.estimate import networks
 from hpnet.estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from hpnet.estimate.evaluate import compare_with_truth, pose_figures
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_ahead
-from hpnet.estimate.step import EstimateWork, boxes_by_clip, clip_items, clip_paths, collect_shards, estimate_key
+from hpnet.estimate.specs import SPECS
+from hpnet.estimate.step import EstimateWork, boxes_by_clip, clip_items, collect_shards, estimate_key, named_paths
 from hpnet.pretrain.pose import save_weights
 from hpnet.work.shards import MANIFEST, ShardItem, run_shards
 
@@ -39,7 +41,7 @@ def one_thread():
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(networks.build("mannequin-simcc"), file)
+    save_weights(networks.build(SPECS["mannequin-simcc"]), file)
     return str(file)
 
 
@@ -246,11 +248,11 @@ def folder(tmp_path):
 
 
 def test_plain_folder_takes_the_names_of_the_boxes(folder):
-    paths = clip_paths(folder / "videos", folder / "boxes.csv", indexed=False)
+    paths = named_paths(find_videos(folder / "videos").files, folder / "boxes.csv")
     assert sorted(paths) == ["broken", "walk", "wave"]
     (folder / "videos/walk_rgb.mp4").rename(folder / "videos/other.mp4")
     with pytest.raises(ValueError, match="no video of clip 'walk'"):
-        clip_paths(folder / "videos", folder / "boxes.csv", indexed=False)
+        named_paths(find_videos(folder / "videos").files, folder / "boxes.csv")
 
 
 def test_no_more_people_than_asked_for(folder):
@@ -348,7 +350,7 @@ def test_work_is_light_to_send(weights, folder):
 
 def test_from_videos_to_a_store_and_again_without_work(weights, folder):
     params = EstimateParams(weights=weights, window=1)
-    paths = clip_paths(folder / "videos", folder / "detect", indexed=False)
+    paths = named_paths(find_videos(folder / "videos").files, folder / "detect")
     items = clip_items(paths, folder / "detect", 2)
     work = EstimateWork(params, folder / "detect", 2, device="cpu")
     key = estimate_key(params, 2, None, "float32")
@@ -369,7 +371,7 @@ def test_from_videos_to_a_store_and_again_without_work(weights, folder):
 
 def test_a_few_frames_uniform_in_time(weights, folder):
     params = EstimateParams(weights=weights, window=1, frames=2)
-    paths = clip_paths(folder / "videos", folder / "detect", indexed=False)
+    paths = named_paths(find_videos(folder / "videos").files, folder / "detect")
     work = EstimateWork(params, folder / "detect", 2, device="cpu")
     parts = run_shards(clip_items(paths, folder / "detect", 2), work, stage_dir=folder / ".work", key={"frames": 2})
     collect_shards(parts, folder / "estimate")
@@ -383,7 +385,7 @@ def test_a_few_frames_uniform_in_time(weights, folder):
 
 def test_workers_and_engines_write_the_same_bytes(weights, folder):
     params = EstimateParams(weights=weights, window=1)
-    paths = clip_paths(folder / "videos", folder / "detect", indexed=False)
+    paths = named_paths(find_videos(folder / "videos").files, folder / "detect")
     items = clip_items(paths, folder / "detect", 2)
     work = EstimateWork(params, folder / "detect", 2, device="cpu")
     ways = [("local", 1), ("local", 2), *([("ray", 2)] if importlib.util.find_spec("ray") else [])]

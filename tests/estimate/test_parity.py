@@ -13,6 +13,7 @@ from hpnet.estimate import networks
 from hpnet.estimate.crops import IMAGENET_MEAN, IMAGENET_STD
 from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
 from hpnet.estimate.params import EstimateParams
+from hpnet.estimate.specs import SPECS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PARITY = SHARED / "data/parity"
@@ -65,7 +66,7 @@ def test_colours_pooled_from_a_drawn_frame_are_those_of_the_places_that_the_rele
     """Box to crop to reading: in a 96 x 128 crop (x, y) is read at (x 95/96, y 127/128), which x/48 - 1 and
     ``align_corners=True`` mean, and the crop's centre lies at (48, 64)."""
     torch.manual_seed(0)
-    torch.save(networks.build("mannequin-simcc").state_dict(), tmp_path / "w.pth")
+    torch.save(networks.build(SPECS["mannequin-simcc"]).state_dict(), tmp_path / "w.pth")
     params = EstimateParams(weights=str(tmp_path / "w.pth"), taps=("rgb",), window=1, parity=f"released-{mode}")
     frame = np.rint(waves(np.stack(np.meshgrid(np.arange(640), np.arange(360)), -1))).astype(np.uint8)
     boxes = np.array([[200.4, 60.3, 330.2, 299.6], [350.0, 100.0, 520.0, 200.0]])

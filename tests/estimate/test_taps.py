@@ -3,13 +3,14 @@ import torch
 from torch import nn
 
 from hpnet.estimate import networks
-from hpnet.estimate.taps import TapReader, hrnet_aliases, resolve_tap, sample_windows
+from hpnet.estimate.specs import SPECS, hrnet_aliases
+from hpnet.estimate.taps import TapReader, resolve_tap, sample_windows
 from tests import golden
 
 
 @pytest.fixture(scope="module")
 def network():
-    return networks.build("mannequin-simcc")
+    return networks.build(SPECS["mannequin-simcc"])
 
 
 def test_paper_names_are_the_released_maps():
@@ -47,7 +48,7 @@ def test_branch_that_a_stage_lacks_lists_what_there_is(network):
 
 def test_alias_of_another_network_lists_module_paths():
     with pytest.raises(ValueError, match=r"no aliases for this network.*backbone\.layer1"):
-        resolve_tap(networks.build("res50"), "h2s3", {})
+        resolve_tap(networks.build(SPECS["res50"]), "h2s3", {})
 
 
 def test_module_that_gives_no_map_is_refused(network):

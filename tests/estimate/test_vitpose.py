@@ -14,8 +14,10 @@ from transformers import VitPoseForPoseEstimation
 from hpnet.core.skeleton import HAND21
 from hpnet.estimate import networks
 from hpnet.estimate.estimator import PoseEstimator
+from hpnet.estimate.families import NetworkSpec
 from hpnet.estimate.params import EstimateParams
-from hpnet.estimate.taps import TapReader, resnet_aliases, resolve_tap
+from hpnet.estimate.specs import SPECS, resnet_aliases
+from hpnet.estimate.taps import TapReader, resolve_tap
 from hpnet.models.vitpose import VitPoseNetwork
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2}
@@ -53,7 +55,7 @@ def test_equals_transformers_own_forward_and_state_dict(simple: bool, experts: b
 
 def test_tokens_are_maps_in_the_right_order() -> None:
     network = tiny(simple=True)
-    aliases = networks.NETWORKS["vitpose-base"].aliases
+    aliases = SPECS["vitpose-base"].aliases
     assert list(aliases) == ["tokens", *(f"layer{k}" for k in range(1, 13))]
     with TapReader(network, ["layer1", "tokens", "rgb"], aliases) as reader, torch.inference_mode():
         crops = torch.randn(2, 3, 64, 48)
@@ -68,11 +70,11 @@ def test_tokens_are_maps_in_the_right_order() -> None:
 
 
 def test_estimator_runs_vitpose_with_official_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = networks.NETWORKS["vitpose-base"]
-    small = networks.NetworkSpec(**{
-        **spec.__dict__, "backbone": {"type": "ViTPose", **SIZES}, "input_size_px": (48, 64), "head_channels": 32,
+    spec = SPECS["vitpose-base"]
+    small = NetworkSpec(**{
+        **spec.__dict__, "backbone": SIZES, "input_size_px": (48, 64), "head_channels": 32,
     })  # fmt: skip
-    monkeypatch.setitem(networks.NETWORKS, "vitpose-base", small)
+    monkeypatch.setitem(SPECS, "vitpose-base", small)
     save_file({k: v.contiguous() for k, v in tiny(simple=False).state_dict().items()}, tmp_path / "w.safetensors")
     params = EstimateParams(
         model="vitpose-base", weights=str(tmp_path / "w.safetensors"), taps=("tokens", "layer1", "rgb"), window=3
@@ -85,19 +87,19 @@ def test_estimator_runs_vitpose_with_official_names(tmp_path: Path, monkeypatch:
     assert estimator.meta.taps == {"tokens": (32, 4, 3), "layer1": (32, 4, 3), "rgb": (3, 64, 48)}
 
 
-@pytest.mark.parametrize("name", [n for n in networks.NETWORKS if n.startswith("vitpose")])
+@pytest.mark.parametrize("name", [n for n in SPECS if n.startswith("vitpose")])
 def test_published_sizes(name: str) -> None:
     with torch.device("meta"):
-        state = networks.build(name).state_dict()
+        state = networks.build(SPECS[name]).state_dict()
     size_mb = sum(4 * value.numel() for value in state.values()) / 1e6
-    assert size_mb == pytest.approx(networks.NETWORKS[name].weights_mb, rel=0.01)
+    assert size_mb == pytest.approx(SPECS[name].weights_mb, rel=0.01)
 
 
 def test_the_hand_model_has_21_joints_and_taps() -> None:
-    spec = networks.NETWORKS["res50-hand"]
+    spec = SPECS["res50-hand"]
     assert spec.skeleton is HAND21
     assert HAND21.num_joints == 21
     with torch.device("meta"):
-        network = networks.build("res50-hand")
+        network = networks.build(SPECS["res50-hand"])
     for alias in resnet_aliases():
         assert isinstance(network.get_submodule(resolve_tap(network, alias, spec.aliases)), nn.Module)

@@ -18,11 +18,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.combinations import Combinations
 from hpnet.artifacts.labelling import Labelling
 from hpnet.artifacts.scores import Scores
 from hpnet.core.statistics import bootstrap_interval
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
-from hpnet.fuse import alignment, ensembles, fitting, fusion, rules
+from hpnet.fuse import RULES, alignment, ensembles, fitting, fusion
 from hpnet.fuse.fusion import Options
 from hpnet.report.results import select
 
@@ -159,7 +160,7 @@ def test_balanced_is_refused_where_nothing_tells_the_training_clips_per_class(tm
 # --- joining --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", rules.RULES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("validation", [0, 100])
 def test_row_order_does_not_matter(rule: str, validation: int) -> None:
     first, second = make(noisy(1, 1, LABELS), LABELS, validation), make(noisy(2, 2, LABELS), LABELS, validation)
@@ -297,7 +298,7 @@ def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
         "hpnet": make(noisy(3, 2.5, labels), labels, 600),
     }
     alone = max(ensembles.evaluate(s)["top1"] for s in streams.values())
-    for rule in rules.RULES:
+    for rule in RULES:
         result = fusion.fuse(streams, rule, class_frequency=np.ones(6), options=Options(resamples=5, seed=1))
         assert result.fit is not None
         assert (result.fit.split, result.fit.clips, result.fit.seed) == ("val", 600, 1)
@@ -308,7 +309,7 @@ def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
     assert weights["hpnet"] > weights["hpj"]
 
 
-@pytest.mark.parametrize("rule", rules.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpnet": make(noisy(2, 2, LABELS), LABELS, 200)}
     fitted = fusion.fuse(streams, rule, class_frequency=np.arange(1, 7))
@@ -316,7 +317,7 @@ def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
     np.testing.assert_allclose(again.scores.logits, fitted.scores.logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", rules.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_nothing_is_fitted_on_test(rule: str) -> None:
     first, second = make(noisy(1, 1, LABELS), LABELS, 200), make(noisy(2, 2, LABELS), LABELS, 200)
     spoiled = second.logits.copy()
@@ -335,7 +336,7 @@ def test_nothing_is_fitted_on_test(rule: str) -> None:
 
 def test_separable_validation_keeps_weights_finite() -> None:
     perfect = make(np.eye(6)[LABELS] * 50.0 - 25.0, LABELS, 200)
-    for rule in rules.RULES:
+    for rule in RULES:
         result = fusion.fuse({"hpj": perfect, "hpnet": perfect}, rule)
         assert all(0 <= w < 100 for w in result.weights.values())
         assert np.isfinite(result.scores.logits).all()
@@ -563,7 +564,7 @@ def test_clips_without_a_label_or_a_stream_are_not_fitted_on() -> None:
     assert fit.clips == 40 - 12
 
 
-@pytest.mark.parametrize("rule", rules.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpb": make(noisy(2, 2, LABELS), LABELS, 200)}
     counts = np.array([1, 2, 3, 4, 5, 6])
@@ -666,7 +667,7 @@ def test_rows_of_the_table_by_hand() -> None:
     labels = LABELS.copy()
     labels[150] = -1
     streams = {s: replace(scores, labels=labels) for s, scores in streams.items()}
-    table = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=40, seed=2)
+    table = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse), bootstrap=40, seed=2)
     row = table.iloc[0]
     part = streams["hpj"].split("test")
     known = part.labels >= 0
@@ -676,7 +677,7 @@ def test_rows_of_the_table_by_hand() -> None:
     assert (row.top1_low, row.top1_high) == (top1.low, top1.high)
     assert (row.mean_class_accuracy_low, row.mean_class_accuracy_high) == (balanced.low, balanced.high)
     assert row.clips == 299
-    plain = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule))
+    plain = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse))
     assert "top1_low" not in plain
 
 
@@ -692,7 +693,7 @@ def test_parts_without_weight_count_the_same() -> None:
 
 def test_table_has_every_stream_and_combination_under_both_rules() -> None:
     streams = {s: make(noisy(i, 1 + i, LABELS), LABELS) for i, s in enumerate(RELEASED)}
-    table = ensembles.ensemble_table(streams, lambda parts, rule: fusion.fuse(parts, rule), bootstrap=50)
+    table = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse), bootstrap=50)
     combined = ["hpj+hpnet", "hpb+hpnet", "hpj+hpb", "hpj+hpb+hpnet", "all"]
     assert list(table.name[table.rule == "stream"]) == list(RELEASED)
     assert list(table.name[table.rule == "weighted"]) == combined
@@ -773,8 +774,28 @@ def test_fuse_command_twice_gives_the_same_files(project: Path) -> None:
 
     CliRunner().invoke(command, ["--rule", "balanced", "--out", "one"], catch_exceptions=False)
     CliRunner().invoke(command, ["--rule", "balanced", "--out", "two"], catch_exceptions=False)
-    for name in ("scores.parquet", "weights.json", "table.csv", "metrics.json"):
+    for name in ("scores.parquet", "weights.json", "table.csv", "combinations.parquet", "metrics.json"):
         assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes()
+
+
+def test_fuse_command_keeps_what_every_combination_recognises(project: Path) -> None:
+    assert fuse_in_project().exit_code == 0
+    table = pd.read_csv(project / "artifacts" / "fuse" / "table.csv").set_index(["rule", "name"])
+    found = list(Combinations.load(project / "artifacts" / "fuse" / "combinations.parquet"))
+    assert [(e.rule, e.name) for e in found] == [
+        (rule, name) for rule in ("weighted", "balanced") for name in ("hpj+hpnet", "all")
+    ]
+    for ensemble in found:
+        assert ensemble.streams == ("hpj", "hpnet")
+        assert len(ensemble.clip_ids) == 200
+        right = ensemble.predicted == ensemble.labels
+        assert right.mean() == pytest.approx(table.loc[(ensemble.rule, ensemble.name)].top1)
+    for stream in ("hpj", "hpnet"):  # unlabelled scores leave no old tables behind
+        path = project / "artifacts" / "train" / stream / "scores.parquet"
+        scores = Scores.load(path)
+        select(scores, np.array(scores.splits) == "val").save(path)
+    assert fuse_in_project().exit_code == 0
+    assert {f.name for f in (project / "artifacts" / "fuse").iterdir()} == {"scores.parquet", "weights.json"}
 
 
 def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:

@@ -21,13 +21,14 @@ from click.testing import CliRunner, Result
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.files import read_json, write_json
 from hpnet.artifacts.scores import Scores
+from hpnet.core.sampling import uniform_indices
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.params import DetectParams
-from hpnet.detect.tracking import Track, uniform_indices
+from hpnet.detect.tracking import Track
 from hpnet.fuse.fusion import fuse, fuse_as_fitted
 from hpnet.predict.live import LiveReader, live_windows
-from hpnet.predict.people import PeopleFinder, Person, SeenWindow, box_iou, shared_iou
+from hpnet.predict.people import PeopleFinder, Person, SeenWindow, shared_iou
 from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser, _boxes
 from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
@@ -175,7 +176,6 @@ def test_iou_of_tracks_counts_shared_frames_alone() -> None:
     assert shared_iou(early, early, 0) == 1
     assert shared_iou(early, early, 4) == 0
     assert shared_iou(late, early, 2) == pytest.approx(1 / 3)
-    assert box_iou(boxes, boxes + 20).tolist() == [0] * 4
 
 
 def test_frames_that_windows_share_are_detected_on_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from hpnet.params import Params
 from hpnet.project import doctor
+from hpnet.project.folder import Project
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from tests.project.test_init import videos
@@ -80,8 +81,8 @@ def test_known_breakages_have_their_command(message: str, command: str) -> None:
 def test_room_grows_with_the_square_of_the_window(tmp_path: Path) -> None:
     small = Params.model_validate({"estimate": {"window": 1}})
     large = Params.model_validate({"estimate": {"window": 5}})
-    ratio = (doctor.needed_bytes(tmp_path, large) - doctor.BASE_BYTES) / (
-        doctor.needed_bytes(tmp_path, small) - doctor.BASE_BYTES
+    ratio = (doctor.needed_bytes(Project(tmp_path), large) - doctor.BASE_BYTES) / (
+        doctor.needed_bytes(Project(tmp_path), small) - doctor.BASE_BYTES
     )
     assert 5 < ratio < 25
 
@@ -129,7 +130,7 @@ def test_the_packaged_clip_is_decoded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checks_of(tmp_path)["video"].ok
     monkeypatch.setattr("hpnet.project.doctor.BUNDLED_CLIP", (9, 120, 160, 3))
     assert not checks_of(tmp_path)["video"].ok
-    monkeypatch.setattr("hpnet.weights.checkpoint.ASSETS", tmp_path)
+    monkeypatch.setattr("hpnet.weights.places.ASSETS", tmp_path)
     found = checks_of(tmp_path)["video"]
     assert not found.ok
     assert "missing" in found.found
@@ -189,6 +190,14 @@ def test_poses_that_are_gone_are_found(tmp_path: Path) -> None:
     assert checks_of(tmp_path / "p")["poses"].ok
     poses.unlink()
     assert not checks_of(tmp_path / "p")["poses"].ok
+
+
+def test_a_broken_graph_is_found(tmp_path: Path) -> None:
+    make_project(tmp_path, "mannequin")
+    (tmp_path / "dvc.yaml").write_text("stages: {data: [\n")
+    check = checks_of(tmp_path)["dvc.yaml"]
+    assert not check.ok
+    assert "dvc.yaml is not valid YAML" in check.found
 
 
 def test_a_full_or_read_only_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

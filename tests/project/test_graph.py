@@ -1,8 +1,12 @@
-"""dvc.yaml: what it lists is what the stages use; and the whole graph on a handful of tiny clips."""
+"""The graph: dvc.yaml is its rendering, and the whole of it runs on a handful of tiny clips."""
 
+import contextlib
 import os
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,12 @@ from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.features import Features
 from hpnet.artifacts.files import read_json
 from hpnet.artifacts.scores import Scores
-from hpnet.core.streams import STREAMS
-from hpnet.params import Params, dotted_names
-from tests.closure import closure
+from hpnet.core.streams import MULTIMODAL, STREAMS, TOPOLOGY_STREAMS
+from hpnet.models import TOPOLOGY_NETWORKS
+from hpnet.params import Params, dotted_names, validate
+from hpnet.project import dvc_yaml
+from hpnet.project.code import codes
+from hpnet.project.graph import CHOOSING, CODE, Kind, code_file, graph
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -29,12 +36,60 @@ def body(stage: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_modules_that_it_imports(stage: str) -> None:
-    listed = {d for d in body(stage)["deps"] if d.startswith(("hpnet/", "stages/")) and d.endswith(".py")}
-    imported = closure(ROOT / "stages" / f"{stage}.py")
-    assert imported - listed == set(), f"dvc.yaml: stage {stage} lacks deps"
-    assert listed - imported == set(), f"dvc.yaml: stage {stage} lists modules that it does not import"
+def test_the_committed_graph_is_the_rendering() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    assert text == dvc_yaml.render(dvc_yaml.REPOSITORY), "run `make graph`"
+    assert len(text.splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dvc_yaml.REPOSITORY,
+        Kind(),
+        Kind(videos=True, table=True, weights=True, variants=("region3",)),
+        Kind(poses="hpnet import nw-ucla a.npz", poses_from="a.npz", streams=TOPOLOGY_STREAMS),
+    ],
+)
+def test_what_is_written_is_read_again(kind: Kind) -> None:
+    read = dvc_yaml.read(yaml.safe_load(dvc_yaml.render(kind)))
+    assert read == {name: replace(stage, note="") for name, stage in graph(kind).each().items()}
+
+
+def test_every_stage_depends_on_its_own_code_alone() -> None:
+    stages = graph(dvc_yaml.REPOSITORY).each()
+    assert {name: stage.code for name, stage in stages.items()} == {
+        "code": "",
+        **{name: name for name in ("data", "detect", "estimate", "pool", "fuse", "report")},
+        **{f"train@{stream}": "train-topology" for stream in TOPOLOGY_STREAMS},
+        f"train@{MULTIMODAL}": f"train-{MULTIMODAL}",
+        **{f"compare@{name}": "compare" for name in dvc_yaml.REPOSITORY.variants},
+    }
+    for stage in stages.values():
+        if stage.name != CODE:
+            assert not [dep for dep in stage.deps if dep.startswith(("hpnet", "stages", "code"))], stage.name
+    assert stages[CODE].deps == ("hpnet",)
+    assert not stages[CODE].always, "DVC sees the package in its own repository"
+    assert {code_file(name) for name in codes(Params()) if name != "import"} == set(stages[CODE].loose)
+
+
+def test_code_depends_on_every_parameter_that_chooses_a_module_or_weights() -> None:
+    """And on no other, so that an experiment runs no stage `code`."""
+    choosing = set()
+    before = codes(Params())
+    for name in dotted_names():
+        for value in others(name):
+            with contextlib.suppress(ValueError):
+                if codes(validate({}, overrides={name: value})) != before:
+                    choosing.add(name)
+    assert choosing <= set(CHOOSING)
+
+
+def others(name: str) -> list[Any]:
+    """Values for a parameter that it does not have by default; few of them fit."""
+    words = ("folder", "ntu60-xsub", "balanced", "pose2d", "max", "yolov8n", "vitpose-b", "hrnet-w48-simcc", "other")
+    names = [*TOPOLOGY_NETWORKS, *words]
+    return [*names, True, False, 1, 2, 0.5]
 
 
 def test_streams_and_sections_match_the_code() -> None:
@@ -88,7 +143,8 @@ def reproduced(folder: Path) -> Path:
     """A project on tiny clips in an empty folder, with a cache of its own, after one `dvc repro`."""
     for name in ("hpnet", "stages"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     (folder / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY)))
     dvc(folder, "init", "--no-scm", "-q")
@@ -149,12 +205,22 @@ def lock(project: Path) -> dict[str, dict[str, str]]:
     return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
 
 
-def test_nothing_changed_nothing_runs_and_a_region_reruns_only_what_follows(project: Path) -> None:
+def test_nothing_changed_nothing_runs_and_an_experiment_runs_only_what_follows(project: Path, tmp_path: Path) -> None:
     assert "Running stage" not in dvc(project, "repro")
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["pool"]["region"] = 3
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-    plan = dvc(project, "repro", "--dry")
-    for stage in ("data", "detect", "estimate"):
-        assert f"Running stage '{stage}'" not in plan
-    assert "Running stage 'pool'" in plan
+    assert "up to date" in dvc(project, "status")
+    folder = tmp_path / "copy"
+    shutil.copytree(project, folder, symlinks=True)
+    (folder / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n/config.local\n")
+    git(folder, "init", "-q")
+    dvc(folder, "config", "--unset", "core.no_scm")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "start")
+    said = dvc(folder, "exp", "run", "-S", "pool.region=3")
+    ran = re.findall(r"Running stage '([^']+)'", said)
+    assert set(ran) == {"pool", *(f"train@{stream}" for stream in STREAMS), "fuse", "report"}
+    assert read_json(folder / "artifacts" / "pool" / "meta.json")["region"] == 3
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)

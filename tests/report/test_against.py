@@ -15,9 +15,11 @@ from hpnet.artifacts.poses import ClipPoses
 from hpnet.artifacts.scores import Scores
 from hpnet.params import Params
 from hpnet.report import against, previews
-from hpnet.report.collect import Project
+from hpnet.report.collect import Collected
 from hpnet.report.output import Files
 from hpnet.report.results import Judge
+from hpnet.report.section import Given
+from hpnet.report.sections.against import Against, build
 
 
 def scores(right: int, clips: int = 40) -> Scores:
@@ -35,15 +37,17 @@ def make_other(folder: Path, right: int) -> None:
     scores(right).save(folder / "artifacts" / "fuse" / "scores.parquet")
 
 
-def make_project(root: Path, right: int) -> Project:
+def make_project(root: Path, right: int) -> Collected:
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump({"pool": {"region": 1, "kind": "pooled"}}))
-    return Project(root, Params(), fused=scores(right), metrics={"fuse": {"top1": right / 40, "clips": 40}})
+    return Collected(root, Params(), fused=scores(right), metrics={"fuse": {"top1": right / 40, "clips": 40}})
 
 
-def section(project: Project, other: against.Other) -> tuple[dict, Files]:
-    kept = Files()
-    return against.against_section(project, Judge(project.params, None), other, kept), kept
+def section(collected: Collected, other: against.Other) -> tuple[Against, Files]:
+    given = Given(collected, Judge(collected.params.report, None), None, other=other)
+    part = build(given)
+    assert part is not None
+    return part, given.files
 
 
 def test_against_a_folder(tmp_path: Path) -> None:
@@ -51,9 +55,9 @@ def test_against_a_folder(tmp_path: Path) -> None:
     part, kept = section(
         make_project(tmp_path / "new", 30), against.read_other(tmp_path / "new", str(tmp_path / "old"))
     )
-    assert "1 parameter differs" in part["lead"]
-    assert "50.0 % before, 75.0 % now" in part["lead"]
-    rows = {table.name: list(table.rows) for table in part["tables"]}
+    assert "1 parameter differs" in part.lead
+    assert "50.0 % before, 75.0 % now" in part.lead
+    rows = {table.name: list(table.rows) for table in part.tables}
     assert rows["against_params"] == [{"name": "pool.region", "before": "3", "after": "1"}]
     accuracy = rows["against_accuracy"][0]
     assert accuracy["gain"].value == pytest.approx(0.25)
@@ -84,12 +88,12 @@ def test_against_a_revision_takes_scores_out_of_the_cache(tmp_path: Path) -> Non
     git("commit", "-qm", "old")
     project = make_project(tmp_path, 30)
     part, _ = section(project, against.read_other(tmp_path, "HEAD"))
-    assert "50.0 % before, 75.0 % now" in part["lead"]
-    assert part["notes"] == []
+    assert "50.0 % before, 75.0 % now" in part.lead
+    assert part.notes == ()
     (tmp_path / ".dvc" / "cache" / "files" / "md5").rename(tmp_path / "gone")
     part, _ = section(project, against.read_other(tmp_path, "HEAD"))
-    assert "only metrics compare" in part["notes"][0]
-    assert [table.name for table in part["tables"]] == ["against_params", "against_metrics"]
+    assert "only metrics compare" in part.notes[0]
+    assert [table.name for table in part.tables] == ["against_params", "against_metrics"]
 
 
 def test_what_is_neither_a_folder_nor_a_revision(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from hpnet.report import embedding, figures
+from hpnet.report import figures
+from hpnet.report.sections import embedding
 
 
 def clusters(spread: float) -> tuple[np.ndarray, np.ndarray]:

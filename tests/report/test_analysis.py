@@ -11,7 +11,6 @@ from hpnet.report.analysis import (
     fisher_score,
     pair_choice,
     pair_membership,
-    resolve_pairs,
     scatter,
 )
 
@@ -61,12 +60,6 @@ def test_scatter_refuses_what_it_cannot_measure() -> None:
         scatter(np.zeros((3, 2)), [1, 1])
     with pytest.raises(ValueError, match="keep = 3"):
         fisher_score(np.zeros((2, 2)), [0, 1], keep=3)
-
-
-def test_pairs_resolve_by_name_and_by_label() -> None:
-    names = ["drink", "telephone", "eat"]
-    assert resolve_pairs([("Drink", "telephone"), ("eat", "brush teeth")], names) == [(0, 1)]
-    assert resolve_pairs([(0, 2), (1, 3), (True, 0)], names) == [(0, 2)]
 
 
 def test_pair_choice_looks_at_the_partner_only() -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from hpnet.mannequin import actions
-from hpnet.report import embedding
 from hpnet.report.collect import collect
 from hpnet.report.page import write_report
+from hpnet.report.sections import embedding
 from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser, chromium
 from tests.report.test_report import full_maps, make_params, make_project
 

@@ -27,12 +27,13 @@ from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.core.streams import STREAMS
 from hpnet.core.video import write_video
+from hpnet.fuse import RULES, ensembles, fusion
 from hpnet.mannequin import actions
 from hpnet.params import Params, validate
 from hpnet.report import examples, figures, results
-from hpnet.report.collect import Project, collect, read_history
-from hpnet.report.overview import weights_in_words
-from hpnet.report.page import _prose, write_report
+from hpnet.report.collect import Collected, collect, read_history
+from hpnet.report.page import prose, write_report
+from hpnet.report.sections.run import weights_in_words
 from hpnet.report.tables import Column, Measured, Table, plain_bytes, significant
 
 FRAMES, WIDTH, HEIGHT = 6, 160, 120
@@ -75,7 +76,8 @@ def make_project(
     )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(columns))
     table.loc[1, "error"] = "video is <empty>"
-    classes = pd.DataFrame({"label": range(len(names)), "name": names, "prompt": names})
+    pairs = [actions.PAIRS.get(label, "") if names == actions.NAMES else "" for label in range(len(names))]
+    classes = pd.DataFrame({"label": range(len(names)), "name": names, "prompt": names, "pair": pairs})
     clips = Clips(table.assign(source=table.subject), classes)
     data = root / "artifacts" / "data"
     clips.save(data)
@@ -94,6 +96,12 @@ def make_project(
         _make_run(root / "artifacts" / "compare" / variant, scored, skill, len(names), rng, False, kind)
     fused = _logits(truth, skill, len(names), rng)
     _scores(scored, fused).save(root / "artifacts" / "fuse" / "scores.parquet")
+    streams = {name: Scores.load(root / "artifacts" / "train" / name / "scores.parquet") for name in STREAMS}
+    counts = np.bincount(clips.usable().label[clips.usable().split == "train"], minlength=len(names))
+    all_ensembles = ensembles.all_ensembles(
+        streams, lambda parts, rule: fusion.fuse(parts, rule, class_frequency=counts, protocol=params.data.protocol)
+    )
+    ensembles.predicted_actions(all_ensembles).save(root / "artifacts" / "fuse" / "combinations.parquet")
     write_json(
         root / "artifacts" / "fuse" / "weights.json",
         {
@@ -306,7 +314,7 @@ def test_what_comes_from_data_is_escaped(whole: tuple[Path, dict]) -> None:
     source = (root / "report" / "index.html").read_text(encoding="utf-8")
     assert "<b>test</b>" not in source
     assert "A &lt;b&gt;test&lt;/b&gt; &amp; report" in source
-    assert _prose("`<b>` of <b> & 5 %") == "<code>&lt;b&gt;</code> of &lt;b&gt; &amp; 5\u00a0%"
+    assert prose("`<b>` of <b> & 5 %") == "<code>&lt;b&gt;</code> of &lt;b&gt; &amp; 5\u00a0%"
     assert "video is &lt;empty&gt;" in source
 
 
@@ -342,7 +350,7 @@ def test_numbers_are_those_of_the_artifacts(whole: tuple[Path, dict]) -> None:
     row = table[table["what"] == "Joint"].iloc[0]
     assert row.top1 == pytest.approx((joint.logits.argmax(1) == joint.labels).mean(), abs=1e-6)
     assert row.top1_low <= row.top1 <= row.top1_high
-    assert set(table.rule) == {"single", "weighted", "balanced"}
+    assert set(table.rule) == {"single", *RULES}
     assert (table.n == len(fused.labels)).all()
     json.dumps(numbers, allow_nan=False)
 
@@ -642,5 +650,5 @@ def test_tables_write_intervals_as_columns_and_sort_keys() -> None:
     ],
 )
 def test_the_page_says_where_the_weights_came_from(origin: str, words: str) -> None:
-    project = Project(Path(), Params(), weights={"chosen": "weighted", "weighted": {"origin": origin}})
-    assert weights_in_words(project) == words
+    collected = Collected(Path(), Params(), weights={"chosen": "weighted", "weighted": {"origin": origin}})
+    assert weights_in_words(collected) == words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -22,20 +21,22 @@ from click.testing import CliRunner, Result
 
 from hpnet.artifacts.files import read_json
 from hpnet.artifacts.scores import Scores
-from hpnet.stages.train import command, epoch_log, seed_folder
+from hpnet.stages.train import command
 from hpnet.train.checkpoints import Epoch
+from hpnet.train.histories import epoch_log
 from hpnet.train.loop import Clock
+from hpnet.train.run import seed_folder
 from hpnet.work.locks import locked
 
 from .test_loop import SPLITS, make_clips, make_features
-from .test_stacked import of_one_person
 
 SMALL = ("--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-warmup-epochs", "0")
 TRAIN_ALL = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
-from hpnet.stages import cli, train_all
-train_all.default_workers = lambda: 2
+from hpnet.stages import cli
+from hpnet.train import every
+every.cores = lambda: 2
 cli.main()
 """
 
@@ -151,25 +152,6 @@ def test_a_second_command_of_the_same_configuration_waits(project: Path) -> None
     np.testing.assert_array_equal(logits[1], logits[0])
 
 
-def test_runs_that_are_trained_as_one_hold_their_checkpoints(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpnet.stages.train_all.on_one_gpu", lambda device: True)
-    monkeypatch.setattr("hpnet.train.stacked.why_not_stacked", lambda *given: None)
-    of_one_person(make_clips(SPLITS)).save(project / "artifacts/pool")
-    held: list[Path] = []
-
-    def look(stack: Any, *given: Any) -> None:
-        for each in stack:
-            with (each.folder / ".lock").open() as file, pytest.raises(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held.append(each.folder)
-        raise RuntimeError("seen")
-
-    monkeypatch.setattr("hpnet.train.stacked.fit_stacked", look)
-    done = train("all", "--seed", "[3, 4]")
-    assert str(done.exception) == "seen", done.output
-    assert len(set(held)) == 8
-
-
 def test_other_seeds_of_another_out_are_kept_apart(project: Path) -> None:
     for out, noise in (("one", "0.1"), ("two", "0.5")):
         done = train("hpj", "--seed", "[3, 4]", "--out", out, "--topology-noise", noise)
@@ -182,11 +164,12 @@ def test_other_seeds_of_another_out_are_kept_apart(project: Path) -> None:
 def test_the_folder_of_another_seed_is_that_of_its_out(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("elsewhere") / "hpj"
     outs = [Path("hpj"), Path("a/hpj"), Path("a/../b/hpj"), outside, outside.parent / "x" / "hpj"]
-    folders = {seed_folder(seed, (3, 4, 5), out) for out in outs for seed in (4, 5)}
+    work = Path(".work")
+    folders = {seed_folder(seed, (3, 4, 5), out, work) for out in outs for seed in (4, 5)}
     assert len(folders) == 10
     assert all(".." not in folder.parts and folder.is_relative_to(".work/seeds") for folder in folders)
-    assert seed_folder(4, (3, 4), Path("hpj").absolute()) == seed_folder(4, (3, 4), Path("hpj"))
-    assert seed_folder(3, (3, 4), outside) == outside
+    assert seed_folder(4, (3, 4), Path("hpj").absolute(), work) == seed_folder(4, (3, 4), Path("hpj"), work)
+    assert seed_folder(3, (3, 4), outside, work) == outside
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,11 @@ from safetensors.torch import load_file, save_file
 from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.params import validate
-from hpnet.train.datasets import labelled_clips
-from hpnet.train.loop import Clock, LabelledClips, WeightAverage, fit, lr_scale, make_accelerator, shuffled_batches
+from hpnet.train.averaging import lent, moving_average, warming_up
+from hpnet.train.clips import LabelledClips
+from hpnet.train.loop import Clock, Course, Run, fit, make_accelerator
 from hpnet.train.params import TopologyParams
+from hpnet.train.schedules import lr_scale, parameter_groups
 from hpnet.train.topology import load_topology
 from tests.train.test_loop import PARAMS, SPLITS, make_clips, make_features, train
 
@@ -44,9 +45,9 @@ VICTIM = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from hpnet.topology import TopologyTask
-from hpnet.training import make_accelerator
-from tests.test_training import train
+from hpnet.train.loop import make_accelerator
+from hpnet.train.topology import TopologyTask
+from tests.train.test_loop import train
 
 folder, where, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(1)
@@ -158,8 +159,9 @@ def fitted(folder: Path, accelerator: Accelerator, batch_size: int, **options: A
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-    given: dict[str, Any] = {"schedule": lambda _: 1.0, "epochs": 3, "seed": 0, **options}
-    fit(Regression(batch_size), model, optimizer, folder=folder, accelerator=accelerator, **given)
+    run = Run(0, folder, accelerator, options.pop("on_epoch", None))
+    course = Course(**{"schedule": lambda _: 1.0, "epochs": 3, **options})
+    fit(Regression(batch_size), model, optimizer, course, run)
     return model.weight.detach().clone()
 
 
@@ -200,10 +202,10 @@ def test_averaged_weights_lag_behind_and_survive_a_kill(tmp_path: Path, accelera
 
 def test_the_average_is_only_lent_to_the_model() -> None:
     model = torch.nn.BatchNorm1d(2)
-    average = WeightAverage(model, 0.9)
+    average = moving_average(model, warming_up(0.9))
     torch.nn.init.constant_(model.weight, 11.0)
-    average.update(model)
-    with average.used(model):
+    average.update_parameters(model)
+    with lent(model, average):
         torch.testing.assert_close(model.weight.detach(), torch.full((2,), 1 * 2 / 11 + 11 * 9 / 11))
     assert model.weight.tolist() == [11, 11]
 
@@ -211,15 +213,36 @@ def test_the_average_is_only_lent_to_the_model() -> None:
 def test_an_average_of_few_updates_has_forgotten_its_start() -> None:
     model = torch.nn.Linear(1, 1)
     torch.nn.init.constant_(model.weight, 0.0)
-    average = WeightAverage(model, 0.999)
+    average = moving_average(model, warming_up(0.999))
     torch.nn.init.constant_(model.weight, 1.0)
     for _ in range(80):
-        average.update(model)
-    assert 0.99 < float(average.state["weight"]) < 1
-    later = WeightAverage(model, 0.5, updates=1000)
-    torch.nn.init.constant_(model.weight, 3.0)
-    later.update(model)
-    assert float(later.state["weight"]) == pytest.approx(2.0)  # the decay that was asked for
+        average.update_parameters(model)
+    assert 0.99 < float(average.module.weight.detach()) < 1
+    assert warming_up(0.5)(1000) == 0.5  # the decay that was asked for
+
+
+def test_an_average_takes_statistics_in_or_keeps_the_last_ones() -> None:
+    model = torch.nn.BatchNorm1d(2)
+    both, weights = moving_average(model, lambda n: 0.75), moving_average(model, lambda n: 0.75, buffers=False)
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+        model.running_mean.fill_(4.0)
+        model.num_batches_tracked.fill_(7)
+    for average in (both, weights):
+        average.update_parameters(model)
+        assert average.module.weight.tolist() == [2.0, 2.0]
+    assert both.module.running_mean.tolist() == [1.0, 1.0]
+    assert weights.module.running_mean.tolist() == [4.0, 4.0]
+
+
+def test_vectors_do_not_decay() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    model[0].bias.requires_grad_(False)
+    plain, decaying = parameter_groups(model.parameters(), 0.1, lr=0.5)
+    assert [tuple(p.shape) for p in plain["params"]] == [(2,), (2,)]
+    assert [tuple(p.shape) for p in decaying["params"]] == [(2, 3)]
+    assert (plain["weight_decay"], decaying["weight_decay"], plain["lr"], decaying["lr"]) == (0.0, 0.1, 0.5, 0.5)
+    assert len(parameter_groups([model[0].weight], 0.1)) == 1
 
 
 def test_the_clock_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,46 +268,28 @@ SMALL = [
 ]  # fmt: skip
 
 
-def project(folder: Path, nobody_in: Collection[str] = ()) -> None:
+def project(folder: Path) -> None:
     clips = make_clips(SPLITS)
     clips.save(folder / "artifacts/data")
-    features = make_features(clips)
-    hidden = features.index.clip_id.isin(list(nobody_in))
-    features.array[features.index.row[hidden].to_numpy()] = 0
-    index = features.index.assign(valid=features.index.valid & ~hidden)
-    replace(features, index=index).save(folder / "artifacts/pool")
+    make_features(clips).save(folder / "artifacts/pool")
 
 
 @pytest.mark.timeout(600)
-def test_two_processes_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpnet.stages.train import command
-
-    monkeypatch.chdir(tmp_path)
-    table = labelled_clips(make_clips(SPLITS))
-    shares = shuffled_batches(table.of("train"), 9, seed=1, epoch=1, process=1, processes=2)
-    project(tmp_path, nobody_in=[table.clip_ids[i] for i in next(shares)])  # one process has a batch of nobody
-    alone = CliRunner().invoke(command, ["hpj", *SMALL, "--device", "cpu"])
-    assert alone.exit_code == 0, alone.output
+def test_several_processes_on_a_cpu_are_refused_with_the_reason(tmp_path: Path) -> None:
+    project(tmp_path)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "hpnet.stages.cli"]
     done = subprocess.run(
-        [*launch, "train", "hpj", *SMALL, "--device", "cpu", "--out", "two", "--metrics", "two.json"],
+        [*launch, "train", "hpj", *SMALL, "--device", "cpu"],
+        cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    one, two = (Scores.load(Path(f) / "scores.parquet") for f in ("artifacts/train/hpj", "two"))
-    assert one.clip_ids == two.clip_ids
-    np.testing.assert_allclose(two.logits, one.logits, atol=2e-4)
-    weights = [load_file(Path(f) / "model.safetensors") for f in ("artifacts/train/hpj", "two")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=2e-4, rtol=1e-3, msg=name)
-    assert (
-        json.loads(Path("two.json").read_text())["epoch"]
-        == json.loads(Path("metrics/train/hpj.json").read_text())["epoch"]
-    )
+    assert done.returncode != 0
+    assert "several processes train on GPUs alone: batch norm cannot be shared between CPU processes" in done.stderr
+    assert not (tmp_path / "artifacts/train").exists()
 
 
 def test_other_test_draws_score_again_and_train_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +391,8 @@ def test_turning_is_for_3d_poses(tmp_path: Path, accelerator: Accelerator) -> No
 
 @pytest.mark.parametrize("places", ["even", "random"])
 def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_processes(places: str) -> None:
-    from hpnet.train.datasets import PersonFeatures, labelled_clips, person_rows
+    from hpnet.train.clips import labelled_clips
+    from hpnet.train.datasets import PersonFeatures, person_rows
     from hpnet.train.topology import TopologyTask
 
     clips = make_clips(["train"] * 12)
@@ -409,7 +415,8 @@ def test_3d_poses_are_turned_scaled_cropped_and_mixed_alike_whatever_the_process
 
 
 def test_random_places_alone_move_the_frames_of_a_training_clip_and_no_other() -> None:
-    from hpnet.train.datasets import PersonFeatures, labelled_clips, person_rows
+    from hpnet.train.clips import labelled_clips
+    from hpnet.train.datasets import PersonFeatures, person_rows
     from hpnet.train.topology import TopologyTask
 
     clips = make_clips(["train"] * 4 + ["val"] * 2)

@@ -23,21 +23,16 @@ from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.protocols import class_table
 from hpnet.data.sets import SETS
 from hpnet.train import loop as training
+from hpnet.train.batches import batch_count, ordered_batches, shuffled_batches
 from hpnet.train.checkpoints import Epoch
-from hpnet.train.datasets import PersonFeatures, labelled_clips, measure, mirror, mirror_partners, person_rows
-from hpnet.train.loop import (
-    LabelledClips,
-    batch_count,
-    diverged,
-    fit,
-    make_accelerator,
-    ordered_batches,
-    predict,
-    shuffled_batches,
-    warmup_schedule,
-)
+from hpnet.train.clips import LabelledClips, labelled_clips, mirror_partners
+from hpnet.train.datasets import PersonFeatures, measure, mirror, person_rows
+from hpnet.train.loop import Course, Run, diverged, fit, make_accelerator, predict
 from hpnet.train.params import TopologyParams
-from hpnet.train.topology import TopologyModel, TopologyTask, load_topology, train_topology
+from hpnet.train.run import Inputs
+from hpnet.train.schedules import warmup_schedule
+from hpnet.train.topology import TopologyModel, TopologyTask, load_topology
+from hpnet.train.topology import train as train_topology
 
 CLASSES = 3
 PARAMS = TopologyParams.model_validate(
@@ -90,17 +85,10 @@ SPLITS = ["train"] * 25 + ["val"] * 9 + ["test"] * 9
 
 def train(folder: Path, accelerator: Accelerator, clips: Clips | None = None, **options: Any) -> dict[str, Any]:
     clips = clips or make_clips(SPLITS)
-    given: dict[str, Any] = {
-        "features": options.get("features") or make_features(clips),
-        "params": PARAMS,
-        "seed": 3,
-        "out": folder / "out",
-        "work": folder / "work",
-        "accelerator": accelerator,
-        "card": {},
-        **options,
-    }
-    return train_topology(given.pop("stream", "hpj"), clips, **given)
+    given: dict[str, Any] = {"stream": "hpj", "params": PARAMS, "seed": 3, "on_epoch": None, **options}
+    inputs = Inputs(clips, given.get("features") or make_features(clips))
+    run = Run(given["seed"], folder / "work", accelerator, given["on_epoch"])
+    return train_topology(given["stream"], inputs, given["params"], run, out=folder / "out", card={})
 
 
 class Stop(Exception):
@@ -581,9 +569,7 @@ def test_the_epoch_is_chosen_on_validation(
     torch.nn.init.zeros_(model.weight)
     task.scores = torch.tensor(scores)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)  # the weight after epoch e is -(e + 1)
-    result = fit(
-        task, model, optimizer, schedule=lambda _: 1.0, epochs=3, seed=0, folder=tmp_path, accelerator=accelerator
-    )
+    result = fit(task, model, optimizer, Course(lambda _: 1.0, epochs=3), Run(0, tmp_path, accelerator))
     assert result.chosen.epoch == chosen
     assert model.weight.item() == -(chosen + 1)
     indices, logits = predict(task, model, "val", accelerator)
@@ -603,9 +589,7 @@ def test_learning_rates_of_parameter_groups_keep_their_ratio(tmp_path: Path, acc
     task, model = Counting(), torch.nn.Linear(1, 1)
     task.clips = LabelledClips(("a",), ("train",), np.array([0]), 2)
     optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 1.0}, {"params": [model.bias], "lr": 10.0}], lr=1.0)
-    result = fit(
-        task, model, optimizer, schedule=lambda p: p, epochs=2, seed=0, folder=tmp_path, accelerator=accelerator
-    )
+    result = fit(task, model, optimizer, Course(lambda p: p, epochs=2), Run(0, tmp_path, accelerator))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1.5, 15.0])
     assert [e.lr for e in result.history] == pytest.approx([0.5, 1.5])
 
@@ -646,7 +630,7 @@ def test_the_command_refuses_an_unknown_stream() -> None:
 def test_all_streams_side_by_side_are_the_single_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpnet.stages.train import command
 
-    monkeypatch.setattr("hpnet.stages.train_all.default_workers", lambda: 2)
+    monkeypatch.setattr("hpnet.train.every.cores", lambda: 2)
     monkeypatch.chdir(tmp_path)
     clips = make_clips(SPLITS)
     clips.save(tmp_path / "artifacts/data")

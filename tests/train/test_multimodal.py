@@ -18,8 +18,10 @@ from hpnet.artifacts.features import FeatureMeta, Features
 from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
+from hpnet.core.streams import MULTIMODAL
 from hpnet.models.xclip import reduced_config
 from hpnet.train.augmentation import Mixture
+from hpnet.train.loop import Run
 from hpnet.train.multimodal import (
     FrameBank,
     MultimodalBatch,
@@ -29,9 +31,10 @@ from hpnet.train.multimodal import (
     mix,
     optimizer_for,
     sample_frames,
-    train_multimodal,
 )
+from hpnet.train.multimodal import train as train_multimodal
 from hpnet.train.params import MultimodalParams
+from hpnet.train.run import Inputs
 from hpnet.train.text import train_tokenizer
 from hpnet.train.xclip import save_xclip
 
@@ -114,10 +117,9 @@ def train(
     settings: MultimodalParams,
     name: str = "hpnet",
 ) -> dict[str, Any]:
-    return train_multimodal(
-        clips, features, frames, settings, seed=1, out=tmp_path / name, work=tmp_path / ".work" / name,
-        accelerator=Accelerator(cpu=True), card={}, text_cache=tmp_path / "text",
-    )  # fmt: skip
+    run = Run(1, tmp_path / ".work" / name, Accelerator(cpu=True), cache=tmp_path / "text")
+    inputs = Inputs(clips, features, frames)
+    return train_multimodal(MULTIMODAL, inputs, settings, run, out=tmp_path / name, card={})
 
 
 def test_sample_frames() -> None:
@@ -188,7 +190,8 @@ def test_cutmix_takes_the_same_moment_of_every_modality() -> None:
 def task(
     clips: Clips, features: Features, frames: PersonFrames, settings: MultimodalParams, **more: int
 ) -> MultimodalTask:
-    from hpnet.train.datasets import PersonFeatures, labelled_clips, person_rows
+    from hpnet.train.clips import labelled_clips
+    from hpnet.train.datasets import PersonFeatures, person_rows
 
     table = labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))

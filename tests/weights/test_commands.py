@@ -16,16 +16,21 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from hpnet.estimate import networks
+from hpnet.estimate.specs import SPECS
 from hpnet.params import Params
+from hpnet.project import presets
+from hpnet.project.convert import convert
+from hpnet.project.weights import CATALOGUE, needed, of_preset
 from hpnet.stages.cli import main
 from hpnet.stages.weights import command
-from hpnet.weights import catalogue
-from hpnet.weights.checkpoint import ASSETS
-from hpnet.weights.convert import convert
 from hpnet.weights.fetch import OfflineError, fetch, problem
+from hpnet.weights.files import require
+from hpnet.weights.places import ASSETS
 from tests import golden
 
 CONTENT = bytes(range(256)) * 4000
+PAPER = ["yolov5mu", "hrnet-w48-simcc", "microsoft/xclip-base-patch16-kinetics-600"]
+PACKAGED = ["mannequin-yolo", "mannequin-simcc", "mannequin-xclip"]
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -150,7 +155,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_list_says_file_origin_size_digest_and_place(project: Path) -> None:
     code, text = run("list")
     assert code == 0
-    for name, spec in networks.NETWORKS.items():
+    for name, spec in SPECS.items():
         assert f"\n{name}  (pose" in f"\n{text}"
         assert spec.weights_file in text
     code, text = run("list", "hrnet-w48")
@@ -159,7 +164,7 @@ def test_list_says_file_origin_size_digest_and_place(project: Path) -> None:
     assert "0e67c616..." in text
     assert "weights/td-hm_hrnet-w48_8xb32" in text
     preset = run("list", "--preset", "ntu120-xset")[1].splitlines()
-    assert [line.split()[0] for line in preset if not line.startswith(" ")] == list(catalogue.PAPER)
+    assert [line.split()[0] for line in preset if not line.startswith(" ")] == PAPER
     assert "no weights are known" in str(CliRunner().invoke(command, ["list", "resnet"]).exception)
 
 
@@ -222,20 +227,20 @@ def test_problems_of_files_without_a_digest(tmp_path: Path) -> None:
 
 
 def test_catalogue_and_parameters(project: Path) -> None:
-    assert [w.name for w in catalogue.needed(Params())] == list(catalogue.BUILT_IN)
+    assert [w.name for w in needed(Params())] == PACKAGED
     raw = {"detect": {"model": "yolov5mu.pt"}, "estimate": {"model": "hrnet-w32", "weights": "mine.pth"}}
-    assert [w.name for w in catalogue.needed(Params.model_validate(raw))] == ["yolov5mu", "mannequin-xclip"]
+    assert [w.name for w in needed(Params.model_validate(raw))] == ["yolov5mu", "mannequin-xclip"]
     with pytest.raises(FileNotFoundError) as error:
-        catalogue.require(catalogue.of_preset("ntu60-xsub"))
+        require(of_preset("ntu60-xsub"))
     lines = str(error.value).splitlines()
     assert lines[0].startswith("weights of yolov5mu are missing: `hpnet weights fetch yolov5mu`, or fetch https://")
     assert "save it as weights/pose_hrnet_w48_256x192_split2_sigma4.pth" in lines[1]
-    catalogue.require(catalogue.of_preset("nw-ucla"))
+    require(of_preset("nw-ucla"))
     with pytest.raises(ValueError, match="preset 'ntu' is unknown; choose from ntu60-xsub"):
-        catalogue.of_preset("ntu")
-    for preset in catalogue.PRESETS:
-        catalogue.of_preset(preset)
-    openmmlab = [f for e in catalogue.CATALOGUE.values() for f in e.files if "openmmlab" in f.url]
+        of_preset("ntu")
+    for preset in presets.PRESETS:
+        of_preset(preset)
+    openmmlab = [f for e in CATALOGUE.values() for f in e.files if "openmmlab" in f.url]
     assert len(openmmlab) >= 5
     assert all(len(f.digest_start) == 8 and f.url.endswith(f.path) for f in openmmlab)
 
@@ -276,7 +281,7 @@ def test_paper_scale_without_its_weights_stops_before_any_work(
 
 
 def test_convert_pose_weights(project: Path) -> None:
-    network = networks.build("mannequin-simcc")
+    network = networks.build(SPECS["mannequin-simcc"])
     released = {
         key.removeprefix("backbone.").removeprefix("head."): value for key, value in network.state_dict().items()
     }
@@ -286,7 +291,7 @@ def test_convert_pose_weights(project: Path) -> None:
     state = load_file("ours.safetensors")
     assert set(state) == set(network.state_dict())
     assert f"{len(state)} tensors" in text
-    loaded, _ = networks.load("mannequin-simcc", "ours.safetensors")  # a path relative to the working directory
+    loaded, _ = networks.load(SPECS["mannequin-simcc"], "ours.safetensors")  # a path relative to the working directory
     for key, value in loaded.state_dict().items():
         torch.testing.assert_close(value, network.state_dict()[key])
     with pytest.raises(ValueError, match=r"authors.pth does not fit this network.*instead of"):

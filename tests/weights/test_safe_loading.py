@@ -22,14 +22,20 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hpnet.artifacts.files import writing
-from hpnet.detect import detector
-from hpnet.detect.detector import load_checkpoint, packaged_config, ultralytics, weights_digest
+from hpnet.detect.detector import build_detector, weights_digest
+from hpnet.detect.families.mannequin import build_network, packaged_config, save_network
+from hpnet.detect.families.rtdetr import load_rtdetr
+from hpnet.detect.families.ultralytics import description, load_checkpoint
+from hpnet.detect.library import ultralytics
+from hpnet.detect.yolo import UltralyticsDetector
 from hpnet.detect.yolo_checkpoint import KINDS
 from hpnet.estimate import networks
+from hpnet.estimate.specs import SPECS
 from hpnet.params import load_params
+from hpnet.project.weights import CATALOGUE, lookup, needed
 from hpnet.train.xclip import find_xclip, load_xclip, save_xclip, xclip_digest
-from hpnet.weights import catalogue as weights_catalogue
-from hpnet.weights import checkpoint as weights
+from hpnet.weights import places
+from hpnet.weights.files import where
 
 AUDITED = """
 import os, sys
@@ -45,11 +51,12 @@ def note(event, arguments):
 sys.addaudithook(note)
 import numpy as np, torch
 torch.set_num_threads(1)
-from hpnet.detector import build_detector, ultralytics
-from hpnet.videotext import load_xclip
+from hpnet.detect.detector import build_detector
+from hpnet.detect.library import ultralytics
+from hpnet.train.xclip import load_xclip
 import transformers
 from transformers import RTDetrForObjectDetection, XCLIPModel
-from hpnet.weights import load_state
+from hpnet.weights.checkpoint import load_state
 ultralytics()
 armed = True
 try:
@@ -91,7 +98,7 @@ def _one_thread() -> None:
 def yolo(kind: str = "yolov5nu", **changes: Any) -> nn.Module:
     """A network of ultralytics with random weights and three classes."""
     torch.manual_seed(0)
-    config = detector._description(kind) | changes
+    config = description(kind) | changes
     network: nn.Module = ultralytics().DetectionModel(config, nc=3, verbose=False)
     network.names = {0: "cat", 1: "person", 2: "dog"}  # type: ignore[assignment]
     return network
@@ -239,7 +246,7 @@ def test_the_file_of_a_name_is_digested_and_read_and_none_is_fetched(tmp_path: P
     """ultralytics renames yolov5n to yolov5nu and fetches that."""
     (tmp_path / "weights").mkdir()
     torch.save({"model": yolo("yolov5nu")}, tmp_path / "weights/yolov5n.pt")
-    digest = weights.digest(tmp_path / "weights/yolov5n.pt")
+    digest = places.digest(tmp_path / "weights/yolov5n.pt")
     said, events = audited(
         "from hpnet.detect.detector import weights_digest; build_detector('yolov5n'); print(weights_digest('yolov5n'))",
         tmp_path,
@@ -258,11 +265,11 @@ def test_packaged_names_are_the_packages_own_files(
         monkeypatch.setenv("HPNET_WEIGHTS", str(tmp_path / folder))
     Path(folder).mkdir()
     names = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
-    digests = weights_digest("mannequin-yolo"), weights.digest(networks.weights_file("mannequin-simcc"))
-    assert digests == tuple(weights.digest(weights.ASSETS / f"{name}.safetensors") for name in names[:2])
-    assert find_xclip("mannequin-xclip") == weights.ASSETS / "mannequin-xclip"
+    digests = weights_digest("mannequin-yolo"), places.digest(networks.weights_file(SPECS["mannequin-simcc"]))
+    assert digests == tuple(places.digest(places.ASSETS / f"{name}.safetensors") for name in names[:2])
+    assert find_xclip("mannequin-xclip") == places.ASSETS / "mannequin-xclip"
     # the same bytes do no harm
-    own = (weights.ASSETS / "mannequin-yolo.safetensors").read_bytes()
+    own = (places.ASSETS / "mannequin-yolo.safetensors").read_bytes()
     (Path(folder) / "mannequin-yolo.safetensors").write_bytes(own)
     assert weights_digest("mannequin-yolo") == digests[0]
     (Path(folder) / "mannequin-xclip").mkdir()
@@ -270,13 +277,13 @@ def test_packaged_names_are_the_packages_own_files(
         save_file({"a": torch.ones(1)}, Path(folder) / part)
     (Path(folder) / "mannequin-xclip/config.json").write_text("{}")
     for read in (
-        lambda: detector.build_detector("mannequin-yolo"),
+        lambda: build_detector("mannequin-yolo"),
         lambda: weights_digest("mannequin-yolo"),
-        lambda: networks.load("mannequin-simcc"),
-        lambda: networks.load("mannequin-heatmap"),
+        lambda: networks.load(SPECS["mannequin-simcc"]),
+        lambda: networks.load(SPECS["mannequin-heatmap"]),
         lambda: load_xclip("mannequin-xclip"),
         lambda: xclip_digest("mannequin-xclip"),
-        lambda: weights_catalogue.where(weights_catalogue.CATALOGUE["mannequin-yolo"].files[0]),
+        lambda: where(CATALOGUE["mannequin-yolo"].files[0]),
     ):
         with pytest.raises(
             ValueError, match=rf"{folder}/mannequin-.* is not read: mannequin-.* always the package's own"
@@ -290,28 +297,28 @@ def test_a_folder_here_called_like_the_packaged_xclip_is_not_it(
     monkeypatch.chdir(tmp_path)
     Path("mannequin-xclip").mkdir()
     Path("mannequin-xclip/config.json").write_text("{}")
-    assert find_xclip("mannequin-xclip") == weights.ASSETS / "mannequin-xclip"
+    assert find_xclip("mannequin-xclip") == places.ASSETS / "mannequin-xclip"
 
 
 def test_a_detector_of_ones_own_is_given_by_its_path(tmp_path: Path) -> None:
-    network = detector.build_network(packaged_config())
-    detector.save_network(network, tmp_path / "mine.safetensors")
-    assert isinstance(detector.build_detector(str(tmp_path / "mine.safetensors")), detector.UltralyticsDetector)
-    assert weights_digest(str(tmp_path / "mine.safetensors")) == weights.digest(tmp_path / "mine.safetensors")
+    network = build_network(packaged_config())
+    save_network(network, tmp_path / "mine.safetensors")
+    assert isinstance(build_detector(str(tmp_path / "mine.safetensors")), UltralyticsDetector)
+    assert weights_digest(str(tmp_path / "mine.safetensors")) == places.digest(tmp_path / "mine.safetensors")
     with pytest.raises(FileNotFoundError, match=r"no\.safetensors is missing"):
         weights_digest(str(tmp_path / "no.safetensors"))
 
 
 def test_names_of_the_hub_are_fetched_by_hpnet_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = weights_catalogue.lookup("rtdetr:PekingU/rtdetr_r18vd")
+    entry = lookup("rtdetr:PekingU/rtdetr_r18vd")
     assert entry.files[1].path == "rtdetr_r18vd/model.safetensors"
     assert entry.files[1].url == "https://huggingface.co/PekingU/rtdetr_r18vd/resolve/main/model.safetensors"
-    assert weights_catalogue.lookup("someone/my-xclip").role == "video"
+    assert lookup("someone/my-xclip").role == "video"
     with pytest.raises(ValueError, match="no weights are known"):
-        weights_catalogue.lookup("../x")
+        lookup("../x")
     (tmp_path / "params.yaml").write_text("detect: {model: 'rtdetr:PekingU/nowhere'}\n")
     monkeypatch.chdir(tmp_path)
-    assert "rtdetr:PekingU/nowhere" in [e.name for e in weights_catalogue.needed(load_params(Path("params.yaml")))]
+    assert "rtdetr:PekingU/nowhere" in [e.name for e in needed(load_params(Path("params.yaml")))]
     said, events = audited("load_xclip('someone/nowhere')", tmp_path)
     assert said.startswith("refused: X-CLIP 'someone/nowhere' is not here: `hpnet weights fetch someone/nowhere`")
     assert events == "[]"
@@ -379,7 +386,7 @@ def test_an_rtdetr_folder_is_read_and_nothing_else(tmp_path: Path) -> None:
 def test_a_config_that_names_something_elsewhere_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     edit(rtdetr(tmp_path / "net"), **changes)
     with pytest.raises(ValueError, match=r"config\.json.*(never fetched or run|is built here)"):
-        detector.build_detector(f"rtdetr:{tmp_path / 'net'}")
+        build_detector(f"rtdetr:{tmp_path / 'net'}")
 
 
 def test_a_config_that_names_a_backbone_asks_nothing(tmp_path: Path) -> None:
@@ -409,7 +416,7 @@ def test_a_config_that_names_a_backbone_asks_nothing(tmp_path: Path) -> None:
 def test_sizes_are_bounded_before_anything_is_made(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     edit(rtdetr(tmp_path / "net"), **changes)
     with pytest.raises(ValueError, match=words):
-        detector.load_rtdetr(tmp_path / "net")
+        load_rtdetr(tmp_path / "net")
 
 
 def test_rtdetr_keys_that_are_missing_or_unexpected_are_named(tmp_path: Path) -> None:
@@ -418,14 +425,14 @@ def test_rtdetr_keys_that_are_missing_or_unexpected_are_named(tmp_path: Path) ->
     state["more"] = state.pop("model.enc_output.0.weight")
     save_file(state, file)
     with pytest.raises(ValueError, match=r"missing \(model\.enc_output\.0\.weight\).*unexpected \(more\)"):
-        detector.load_rtdetr(tmp_path / "net")
+        load_rtdetr(tmp_path / "net")
 
 
 def test_an_rtdetr_is_the_one_that_was_saved_and_its_digest_covers_what_is_read(tmp_path: Path) -> None:
     from transformers import RTDetrForObjectDetection
 
     folder = rtdetr(tmp_path / "net")
-    ours = detector.load_rtdetr(folder).state_dict()
+    ours = load_rtdetr(folder).state_dict()
     theirs = RTDetrForObjectDetection.from_pretrained(folder, local_files_only=True).state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -500,7 +507,7 @@ def test_weights_are_as_readable_as_their_neighbours(tmp_path: Path, umask: int)
         (tmp_path / "neighbour").write_text("x")
         with writing(tmp_path / "a.safetensors") as file:
             save_file({"a": torch.ones(1)}, file)
-        detector.save_network(detector.build_network(packaged_config()), tmp_path / "b.safetensors")
+        save_network(build_network(packaged_config()), tmp_path / "b.safetensors")
         xclip(tmp_path / "net")
     finally:
         os.umask(before)

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hpnet.weights import checkpoint as weights
+from hpnet.weights import places, simcc
 from tests import golden
 
 
@@ -74,33 +75,34 @@ def test_released_names():
         "final_layer.bias": one,
         "mlp_head_x.bias": one,
     }
-    assert set(weights.convert_simcc(released)) == {
+    assert set(simcc.convert_simcc(released)) == {
         "backbone.conv1.weight", "backbone.stage4.0.branches.1.0.conv1.weight", "head.final_layer.bias",
         "head.mlp_head_x.bias",
     }  # fmt: skip
     with_deconvolution = {"deconv_layers.0.weight": one, "final_layer.bias": one, "mlp_head_x.bias": one}
-    assert set(weights.convert_simcc(with_deconvolution)) == {
+    assert set(simcc.convert_simcc(with_deconvolution)) == {
         "head.deconv_head.deconv_layers.0.weight", "head.deconv_head.final_layer.bias", "head.mlp_head_x.bias",
     }  # fmt: skip
 
 
 def test_openmmlab_names_stay_and_old_heads_are_renamed():
     one = torch.ones(1)
-    assert set(weights.convert_pose({"backbone.a": one, "head.b": one})) == {"backbone.a", "head.b"}
+    assert set(simcc.convert_pose({"backbone.a": one, "head.b": one})) == {"backbone.a", "head.b"}
     old = {"backbone.a": one, "keypoint_head.final_layer.bias": one, "data_preprocessor.mean": one}
-    assert set(weights.convert_pose(old)) == {"backbone.a", "head.final_layer.bias"}
+    assert set(simcc.convert_pose(old)) == {"backbone.a", "head.final_layer.bias"}
 
 
 def test_released_checkpoint_converts_one_to_one():
     """Our keys, in the released words, are the released ones with the released shapes, and conversion leads back."""
     from hpnet.estimate import networks
+    from hpnet.estimate.specs import SPECS
 
     with torch.device("meta"):
-        ours = networks.build("hrnet-w48-simcc").state_dict()
+        ours = networks.build(SPECS["hrnet-w48-simcc"]).state_dict()
     released = {key.partition(".")[2]: value for key, value in ours.items()}  # without "backbone." and "head."
     assert len(released) == golden.HRNET_TENSORS
     assert golden.digest_of_shapes({key: value.shape for key, value in released.items()}) == golden.HRNET_DIGEST
-    assert weights.convert_pose(released) == ours
+    assert simcc.convert_pose(released) == ours
 
 
 def test_misfit_names_missing_unexpected_and_shapes():
@@ -127,15 +129,15 @@ def test_search_order(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/a.pth").write_bytes(b"1")
-    assert weights.find("a.pth", "somewhere") == Path("weights/a.pth")
+    assert places.find("a.pth", "somewhere") == Path("weights/a.pth")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/a.pth").write_bytes(b"2")
     monkeypatch.setenv("HPNET_WEIGHTS", str(tmp_path / "mine"))
-    assert weights.find("a.pth", "somewhere") == tmp_path / "mine/a.pth"
+    assert places.find("a.pth", "somewhere") == tmp_path / "mine/a.pth"
     with pytest.raises(FileNotFoundError, match=r"b.pth are missing: fetch https://x.*mine"):
-        weights.find("b.pth", "https://x")
+        places.find("b.pth", "https://x")
 
 
 def test_digest_is_sha256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
-    assert weights.digest(tmp_path / "f").startswith("ba7816bf")
+    assert places.digest(tmp_path / "f").startswith("ba7816bf")

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpnet.work import shards as shards_module
 from hpnet.work.shards import MANIFEST, ShardItem, deal, link_tree, run_shards
 
 
@@ -20,18 +21,23 @@ def items(count: int, prefix: str = "clip") -> list[ShardItem]:
 
 
 class Count:
-    """Writes the names of its clips and logs each call."""
+    """Writes the names of its clips and their faults, and logs each call; clips of ``die_on`` kill the process."""
 
-    def __init__(self, log: Path, die_on: str = "", wait: float = 0.0) -> None:
+    def __init__(self, log: Path, die_on: Collection[str] = (), wait: float = 0.0) -> None:
         self.log, self.die_on, self.wait = log, die_on, wait
 
     def __call__(self, shard: Sequence[ShardItem], out: Path) -> None:
         time.sleep(self.wait)
-        if any(item.clip_id == self.die_on for item in shard):
+        if any(item.clip_id in self.die_on and not item.fault for item in shard):
             os.kill(os.getpid(), signal.SIGKILL)
         (out / "names.txt").write_text("\n".join(item.clip_id for item in shard))
+        (out / "faults.txt").write_text("\n".join(f"{i.clip_id}: {i.fault}" for i in shard if i.fault))
         with self.log.open("a") as file:
             file.write(f"{shard[0].clip_id} {len(shard)}\n")
+
+
+def faults(folders: list[Path]) -> list[str]:
+    return [line for folder in folders for line in (folder / "faults.txt").read_text().splitlines()]
 
 
 def names(folders: list[Path]) -> list[str]:
@@ -94,14 +100,63 @@ def test_processes_give_the_same_folders(tmp_path: Path) -> None:
     assert names(one) == names(two)
 
 
-def test_a_worker_that_dies_twice_is_an_error_and_the_rest_is_kept(tmp_path: Path) -> None:
-    work = Count(tmp_path / "log", die_on="clip0019")
-    with pytest.raises(RuntimeError, match="died twice"):
+KILLED = "ended the process that worked on it (SIGKILL: out of memory?)"
+
+
+def test_a_clip_that_kills_its_process_costs_that_clip_alone(tmp_path: Path) -> None:
+    options = {"stage_dir": tmp_path / "w", "key": {}, "shard_size": 4, "workers": 2}
+    seen: list[int] = []
+    deadly = Count(tmp_path / "log", die_on={"clip0006", "clip0019"})
+    folders = run_shards(items(20), deadly, on_progress=seen.append, **options)
+    assert names(folders) == [i.clip_id for i in items(20)]
+    assert faults(folders) == [f"clip0006: {KILLED}", f"clip0019: {KILLED}"]
+    assert sum(seen) == 20
+    calls = (tmp_path / "log").read_text()
+
+    seen.clear()
+    assert run_shards(items(20), deadly, on_progress=seen.append, **options) == folders
+    assert (tmp_path / "log").read_text() == calls, "what is finished is kept, the faults too"
+    assert sum(seen) == 20
+    cured = run_shards(items(20), Count(tmp_path / "log2"), **options)
+    assert (names(cured), faults(cured)) == ([i.clip_id for i in items(20)], [])
+    assert sorted((tmp_path / "log2").read_text().splitlines()) == ["clip0006 1", "clip0019 1"], "they alone"
+
+
+def test_memory_that_one_clip_is_refused_costs_that_clip_alone_in_one_process_too(tmp_path: Path) -> None:
+    class Greedy(Count):
+        def __call__(self, shard: Sequence[ShardItem], out: Path) -> None:
+            if any(item.clip_id == "clip0006" and not item.fault for item in shard):
+                raise MemoryError
+            super().__call__(shard, out)
+
+    folders = run_shards(items(20), Greedy(tmp_path / "log"), stage_dir=tmp_path / "w", key={}, shard_size=4)
+    assert names(folders) == [i.clip_id for i in items(20)]
+    (fault,) = faults(folders)
+    assert fault.startswith("clip0006: ended the process that worked on it")
+
+
+def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
+    folders = run_shards(items(20), Once(tmp_path / "log"), stage_dir=tmp_path / "w", key={}, shard_size=4, workers=2)
+    assert (names(folders), faults(folders)) == ([i.clip_id for i in items(20)], [])
+    assert len(folders) == len(deal(items(20), 4))
+
+
+class Once(Count):
+    """The first process dies."""
+
+    def __call__(self, shard: Sequence[ShardItem], out: Path) -> None:
+        mark = self.log.with_suffix(".died")
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().__call__(shard, out)
+
+
+def test_processes_that_die_whatever_they_do_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "MOST_DEAD", 3)
+    work = Count(tmp_path / "log", die_on=[i.clip_id for i in items(20)][4:])
+    with pytest.raises(RuntimeError, match="the last 3 clips.*fewer --workers"):
         run_shards(items(20), work, stage_dir=tmp_path / "w", key={}, shard_size=4, workers=2)
-    done = len(list((tmp_path / "w").glob(f"*/{MANIFEST}")))
-    assert done >= 1
-    run_shards(items(20), Count(tmp_path / "log2"), stage_dir=tmp_path / "w", key={}, shard_size=4)
-    assert len((tmp_path / "log2").read_text().splitlines()) == len(deal(items(20), 4)) - done
 
 
 def test_sigkill_half_way_loses_the_shards_in_flight_only(tmp_path: Path) -> None:
@@ -139,7 +194,7 @@ def test_ten_new_videos_among_a_thousand_redo_only_their_shards(tmp_path: Path) 
     assert len(names(folders)) == 1010
 
 
-def test_ray_writes_the_same_folders_and_names_a_worker_that_dies(tmp_path: Path) -> None:
+def test_ray_writes_the_same_folders_and_names_a_clip_that_kills_its_process(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     local = run_shards(items(20), Count(tmp_path / "l1"), stage_dir=tmp_path / "a", key={}, shard_size=4)
     options = {"key": {}, "shard_size": 4, "workers": 2, "engine": "ray"}
@@ -149,10 +204,10 @@ def test_ray_writes_the_same_folders_and_names_a_worker_that_dies(tmp_path: Path
     assert [(f.name, (f / MANIFEST).read_text()) for f in spread] == [
         (f.name, (f / MANIFEST).read_text()) for f in local
     ]
-    deadly = Count(tmp_path / "l3", die_on="clip0019")
-    with pytest.raises(RuntimeError, match="died twice.*clip0019"):
-        run_shards(items(20), deadly, stage_dir=tmp_path / "c", **options)
-    assert len(list((tmp_path / "c").glob(f"*/{MANIFEST}"))) == len(local) - 1, "the others are kept"
+    deadly = Count(tmp_path / "l3", die_on={"clip0019"})
+    folders = run_shards(items(20), deadly, stage_dir=tmp_path / "c", **options)
+    assert names(folders) == [i.clip_id for i in items(20)]
+    assert faults(folders) == ["clip0019: ended the process that worked on it (out of memory?)"]
 
 
 def test_ray_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,7 @@ from .pixels import RGBConverter, shown_size
 from .reading import VideoInfo, decoding_bytes, load_clip, probe, read_frames, read_timed
 from .writing import write_timed, write_video
 
-CODE = tuple(f"{__name__}.{name}" for name in ("opening", "pixels", "reading", "timing", "truncation"))
-"""Modules whose source decides what is read from a video."""
-
 __all__ = [
-    "CODE",
     "VIDEO_SUFFIXES",
     "RGBConverter",
     "VideoError",

@@ -1,0 +1,36 @@
+"""Detectors by family: what ``detect.model`` can say, and the module that reads it, loaded on demand.
+
+A module here offers ``build(source, image_size=, confidence=, iou=, device=, precision=)``, which gives a
+:class:`hpnet.detect.detector.Detector`, and ``files(source)``, the files that it reads. A new family is such a module
+and an entry.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+FAMILIES: dict[str, str] = {
+    "mannequin-yolo": "hpnet.detect.families.mannequin",
+    "mannequin-yolo:*": "hpnet.detect.families.mannequin",
+    "ultralytics:?*": "hpnet.detect.families.ultralytics",
+    "rtdetr:?*": "hpnet.detect.families.rtdetr",
+    "*.safetensors": "hpnet.detect.families.mannequin",
+    "*.pt": "hpnet.detect.families.ultralytics",
+    "yolo*": "hpnet.detect.families.ultralytics",
+}
+"""Pattern -> module; the first pattern that fits a model counts. What stands behind its colon is the source."""
+
+
+def parse_model(model: str) -> tuple[str, str]:
+    """``detect.model`` -> (module, source): ``yolo11n`` and ``a/b.pt`` as they are, SOURCE of ``rtdetr:SOURCE``.
+
+    Raises:
+        ValueError: no family reads it; lists the choices.
+    """
+    for pattern, module in FAMILIES.items():
+        if fnmatchcase(model, pattern):
+            return module, model.partition(":")[2] if ":" in pattern else model
+    raise ValueError(
+        f"detect.model: {model!r} is unknown; choose mannequin-yolo, an ultralytics name (yolo11n) or a path, or one "
+        f"of these kinds: {', '.join(pattern.replace('?', '') for pattern in FAMILIES)}"
+    )

@@ -1,0 +1,78 @@
+"""ultralytics (AGPL-3.0): the only file that imports it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Ultralytics:
+    """The parts of ultralytics that are used here."""
+
+    DetectionModel: Any
+    DetectionLoss: Any
+    non_max_suppression: Callable[..., list[torch.Tensor]]
+    BYTETracker: Any
+    Boxes: Any
+    defaults: Any
+
+
+@functools.cache
+def ultralytics() -> Ultralytics:
+    """Import ultralytics so that it reaches no network, installs no packages and writes nothing into the home folder.
+
+    Raises:
+        ModuleNotFoundError: ultralytics, or lap, which its tracker needs, is missing.
+        RuntimeError: ultralytics was imported earlier in this process with network or installing switched on.
+    """
+    for name in ("ultralytics", "lap"):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"the detector needs {name}: pip install ultralytics lap")
+    wanted = {
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_VERBOSE": "false",
+        "ULTRALYTICS_SAFE_LOAD": "true",
+    }
+    if "ultralytics" not in sys.modules:
+        os.environ.update(wanted)
+        if "YOLO_CONFIG_DIR" not in os.environ:
+            folder = tempfile.mkdtemp(prefix="hpnet-ultralytics-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            os.environ["YOLO_CONFIG_DIR"] = folder
+    # Importing ultralytics sets OMP_NUM_THREADS=1, OpenCV's threads and numpy's printing for the whole process.
+    threads, cv2_threads, printing = os.environ.get("OMP_NUM_THREADS"), cv2.getNumThreads(), np.get_printoptions()
+    part = importlib.import_module
+    utils = part("ultralytics.utils")
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+    cv2.setNumThreads(cv2_threads)
+    np.set_printoptions(**printing)
+    if utils.ONLINE or utils.AUTOINSTALL:
+        raise RuntimeError(
+            "ultralytics was imported before hpnet and may use the network: set YOLO_OFFLINE=true and "
+            "YOLO_AUTOINSTALL=false, or call hpnet.detect.library.ultralytics() first"
+        )
+    tasks = part("ultralytics.nn.tasks")
+    return Ultralytics(
+        DetectionModel=tasks.DetectionModel,
+        DetectionLoss=part("ultralytics.utils.loss").v8DetectionLoss,
+        non_max_suppression=part("ultralytics.utils.nms").non_max_suppression,
+        BYTETracker=part("ultralytics.trackers.byte_tracker").BYTETracker,
+        Boxes=part("ultralytics.engine.results").Boxes,
+        defaults=utils.DEFAULT_CFG,
+    )

@@ -1,0 +1,89 @@
+"""A YOLO network of ultralytics as a detector of people: frames in, boxes out, in batches."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.device import resolve_device, resolve_precision
+from .detector import LOW_SCORE, PERSON, Detection, check_frames, in_frame
+from .library import ultralytics
+
+_STRIDE_PX = 32
+_GREY = 114
+
+
+def letterbox(frames: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """Scale frames (N, H, W, 3) so that the longer side is ``image_size`` and pad with grey to multiples of 32.
+
+    Returns:
+        The frames (N, H', W', 3), the scale, and the padding (left, top) in pixels of the new frames.
+    """
+    height, width = frames.shape[1:3]
+    scale = image_size / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    outer = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in inner)
+    left, top = (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2
+    padded = np.full((len(frames), outer[1], outer[0], 3), _GREY, dtype=np.uint8)
+    for target, frame in zip(padded, frames, strict=True):
+        resized = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+        target[top : top + inner[1], left : left + inner[0]] = resized
+    return padded, scale, (left, top)
+
+
+class UltralyticsDetector:
+    """A YOLO network of ultralytics, batched, people only.
+
+    Args:
+        network: an ultralytics DetectionModel; it is fused and put in evaluation mode.
+        image_size: longer side of the network's input, pixels.
+        confidence: detections below this score are left out.
+        iou: of two boxes that overlap more than this, the better one stays.
+
+    Raises:
+        ValueError: the network has no class called person.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        *,
+        image_size: int = 320,
+        confidence: float = LOW_SCORE,
+        iou: float = 0.45,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+        people = [index for index, name in names.items() if name == PERSON]
+        if not people:
+            raise ValueError(f"detect.model: no class {PERSON!r} among {', '.join(list(names.values())[:5])}, ...")
+        self._person = people[0]
+        self._device, self._dtype = resolve_device(device), resolve_precision(precision)
+        fused: torch.nn.Module = network.fuse(verbose=False)  # type: ignore[operator]
+        self._network = fused.eval().to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._image_size, self._confidence, self._iou = image_size, confidence, iou
+
+    @torch.inference_mode()
+    def detect(self, frames: NDArray[np.uint8]) -> list[Detection]:
+        """See :meth:`Detector.detect`."""
+        check_frames(frames)
+        height, width = frames.shape[1:3]
+        padded, scale, (left, top) = letterbox(frames, self._image_size)
+        # (N, H, W, 3) RGB -> (N, 3, H, W) RGB in 0..1, strides of channels_last
+        images = torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2).to(self._dtype) / 255
+        predictions = self._network(images)[0].float()
+        kept = ultralytics().non_max_suppression(
+            predictions,
+            conf_thres=self._confidence,
+            iou_thres=self._iou,
+            classes=[self._person],
+            max_time_img=3600.0,  # a limit in seconds would make results depend on the machine's speed
+        )
+        shift = torch.tensor([left, top, left, top], dtype=torch.float32)
+        return [
+            in_frame(((found[:, :4].cpu() - shift) / scale).numpy(), found[:, 4].cpu().numpy(), (width, height))
+            for found in kept
+        ]

@@ -1,0 +1,238 @@
+"""The pose networks, as plain data: a new one of a known family is an entry here.
+
+Nothing that a stage runs imports this module: only the entry that ``estimate.model`` chooses is part of its code
+(:meth:`hpnet.estimate.params.EstimateParams.code`), so that another entry makes nothing stale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.skeleton import HAND21
+from ..weights.published import HUB
+from .families import NetworkSpec
+
+MMPOSE = "hpnet.estimate.families.mmpose"
+VITPOSE = "hpnet.estimate.families.vitpose"
+OPENMMLAB = "https://download.openmmlab.com/mmpose/"
+
+
+def hrnet_aliases() -> dict[str, str]:
+    """The paper's names H_b^s as ``h{b}s{s}`` -> module path of an HRNet: b the branch (scale), s the stage.
+
+    The paper's stages 1, 2, 3 are HRNet's multi-resolution stages 2, 3, 4, with 2, 3 and 4 branches, so ``h3s1`` does
+    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused:
+    that is the map the released code pools for H2 at stage 3 (``backbone.stage4.0.branches.1``).
+    """
+    return {
+        f"h{branch}s{stage}": f"backbone.stage{stage + 1}.0.branches.{branch - 1}"
+        for stage in (1, 2, 3)
+        for branch in (1, 2, 3)
+        if branch <= stage + 1
+    }
+
+
+def resnet_aliases() -> dict[str, str]:
+    """The outputs of a ResNet's four stages, ``c2`` to ``c5`` -> module path."""
+    return {f"c{stage + 1}": f"backbone.layer{stage}" for stage in (1, 2, 3, 4)}
+
+
+def vitpose_aliases(layers: int) -> dict[str, str]:
+    """A ViTPose's tokens as maps: ``tokens``, which the head reads, and ``layer1`` to ``layerL`` -> module paths."""
+    return {"tokens": "tokens", **{f"layer{k + 1}": f"layers.{k}" for k in range(layers)}}
+
+
+def _hrnet(width: int, modules: tuple[int, int, int] = (1, 4, 3), blocks: int = 4, stem: int = 64) -> dict[str, Any]:
+    """An HRNet (Sun et al., CVPR 2019): branches of width, 2 width, 4 width, 8 width."""
+    extra: dict[str, Any] = {
+        "stage1": {
+            "num_modules": 1,
+            "num_branches": 1,
+            "block": "BOTTLENECK",
+            "num_blocks": (blocks,),
+            "num_channels": (stem,),
+        }
+    }
+    for stage, count in zip((2, 3, 4), modules, strict=True):
+        extra[f"stage{stage}"] = {
+            "num_modules": count,
+            "num_branches": stage,
+            "block": "BASIC",
+            "num_blocks": (blocks,) * stage,
+            "num_channels": tuple(width * 2**branch for branch in range(stage)),
+        }
+    return {"type": "HRNet", "in_channels": 3, "extra": extra}
+
+
+_RES50 = {"type": "ResNet", "depth": 50}
+
+
+def _vitpose(name: str, width: int, layers: int, heads: int, weights_mb: int, part: int = 0) -> NetworkSpec:
+    """A ViTPose, or with ``part`` channels of an expert's own, a ViTPose+ of six experts."""
+    experts = {"num_experts": 6, "part_features": part} if part else {}
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return NetworkSpec(
+        name=name,
+        family=VITPOSE,
+        input_size_px=(192, 256),
+        backbone={**sizes, **experts},
+        head="heatmap",
+        head_channels=width,
+        stride=16,
+        deconv=not name.endswith("-simple"),
+        weights_file=f"{name}.safetensors",
+        weights_from=f"{HUB}usyd-community/{name}/resolve/main/model.safetensors",
+        weights_mb=weights_mb,
+        aliases=vitpose_aliases(layers),
+    )
+
+
+_SPECS = (
+    NetworkSpec(
+        name="mannequin-simcc",
+        family=MMPOSE,
+        input_size_px=(96, 128),
+        backbone=_hrnet(16, modules=(1, 1, 1), blocks=2, stem=32),
+        head="simcc",
+        head_channels=16,
+        stride=4,
+        weights_file="mannequin-simcc.safetensors",
+        weights_from="what `hpnet pretrain pose` writes",
+        weights_mb=3,
+        aliases=hrnet_aliases(),
+        sigma_bins=5.0,
+    ),
+    NetworkSpec(
+        name="mannequin-heatmap",
+        family=MMPOSE,
+        input_size_px=(96, 128),
+        backbone=_hrnet(16, modules=(1, 1, 1), blocks=2, stem=32),
+        head="heatmap",
+        head_channels=16,
+        stride=4,
+        weights_file="mannequin-simcc.safetensors",
+        weights_from="what `hpnet pretrain pose` writes",
+        weights_mb=3,
+        aliases=hrnet_aliases(),
+        leaves_out=("head.mlp_head_x.", "head.mlp_head_y."),
+    ),
+    NetworkSpec(
+        name="hrnet-w48-simcc",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_hrnet(48),
+        head="simcc",
+        head_channels=48,
+        stride=4,
+        weights_file="pose_hrnet_w48_256x192_split2_sigma4.pth",
+        weights_from="pose_hrnet_w48_256x192_split2_sigma4.pth from https://github.com/leeyegy/SimCC (its model zoo)",
+        weights_mb=266,
+        aliases=hrnet_aliases(),
+    ),
+    NetworkSpec(
+        name="hrnet-w32-simcc",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_hrnet(32),
+        head="simcc",
+        head_channels=32,
+        stride=4,
+        weights_file="pose_hrnet_w32_256x192_split2_sigma4.pth",
+        weights_from="the SimCC HRNet-W32 256x192 checkpoint from https://github.com/leeyegy/SimCC (its model zoo)",
+        weights_mb=126,
+        aliases=hrnet_aliases(),
+    ),
+    NetworkSpec(
+        name="hrnet-w48",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_hrnet(48),
+        head="heatmap",
+        head_channels=48,
+        stride=4,
+        weights_file="td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth",
+        weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
+        "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth",
+        weights_mb=255,
+        aliases=hrnet_aliases(),
+    ),
+    NetworkSpec(
+        name="hrnet-w32",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_hrnet(32),
+        head="heatmap",
+        head_channels=32,
+        stride=4,
+        weights_file="td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
+        weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
+        "td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
+        weights_mb=115,
+        aliases=hrnet_aliases(),
+    ),
+    NetworkSpec(
+        name="res50-simcc",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_RES50,
+        head="simcc",
+        head_channels=2048,
+        stride=32,
+        deconv=True,
+        weights_file="simcc_res50_8xb64-210e_coco-256x192-8e0f5b59_20220919.pth",
+        weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/simcc/coco/"
+        "simcc_res50_8xb64-210e_coco-256x192-8e0f5b59_20220919.pth",
+        weights_mb=147,
+        aliases=resnet_aliases(),
+    ),
+    NetworkSpec(
+        name="res50",
+        family=MMPOSE,
+        input_size_px=(192, 256),
+        backbone=_RES50,
+        head="heatmap",
+        head_channels=2048,
+        stride=32,
+        deconv=True,
+        weights_file="td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth",
+        weights_from=f"{OPENMMLAB}v1/body_2d_keypoint/topdown_heatmap/coco/"
+        "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth",
+        weights_mb=136,
+        aliases=resnet_aliases(),
+    ),
+    NetworkSpec(
+        name="res50-hand",
+        family=MMPOSE,
+        input_size_px=(256, 256),
+        backbone=_RES50,
+        head="heatmap",
+        head_channels=2048,
+        stride=32,
+        deconv=True,
+        skeleton=HAND21,
+        weights_file="res50_onehand10k_256x256-739c8639_20210330.pth",
+        weights_from=f"{OPENMMLAB}hand/resnet/res50_onehand10k_256x256-739c8639_20210330.pth",
+        weights_mb=136,
+        aliases=resnet_aliases(),
+    ),
+    _vitpose("vitpose-base-simple", 768, 12, 12, 344),
+    _vitpose("vitpose-base", 768, 12, 12, 360),
+    _vitpose("vitpose-plus-small", 384, 12, 12, 133, part=96),
+    _vitpose("vitpose-plus-base", 768, 12, 12, 502, part=192),
+    _vitpose("vitpose-plus-large", 1024, 24, 16, 1738, part=256),
+    _vitpose("vitpose-plus-huge", 1280, 32, 16, 3598, part=320),
+)
+
+SPECS: dict[str, NetworkSpec] = {spec.name: spec for spec in _SPECS}
+"""Name, as ``estimate.model`` gives it -> description."""
+
+
+def network_spec(name: str) -> NetworkSpec:
+    """The pose network of that name.
+
+    Raises:
+        ValueError: an unknown name; lists the choices.
+    """
+    if name not in SPECS:
+        raise ValueError(f"estimate.model: {name!r} is unknown; choose from {', '.join(SPECS)}")
+    return SPECS[name]

@@ -1,0 +1,235 @@
+"""The step ``fuse``: the streams' scores -> one score per clip, by every rule, and a table of every combination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..artifacts.clips import Clips
+from ..artifacts.files import delete_old, write_json
+from ..artifacts.imported import FREQUENCIES_FILE, load_frequencies, load_protocol
+from ..artifacts.labelling import require_labelling
+from ..artifacts.scores import Scores
+from ..core.streams import STREAMS
+from ..work.console import note
+from . import RULES
+from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions, subset_weights
+from .fusion import FusionResult, Options, Weights, fuse
+from .params import FuseParams
+from .rules import find_rule
+
+SEED = 0
+RESAMPLES_OF_WEIGHTS = 20
+RESAMPLES_OF_ACCURACY = 1000
+MEASURED = ("top1", "top5", "mean_class_accuracy")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is fused.
+
+    Attributes:
+        project: folder of the project.
+        source: folder of STREAM/scores.parquet or STREAM.parquet; None: the project's own streams.
+        frequencies: CSV of label,count; None: from the clip table, or beside imported scores.
+        allow_missing: fuse clips that some streams lack.
+    """
+
+    project: Path = Path()
+    source: Path | None = None
+    frequencies: Path | None = None
+    allow_missing: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the scores are."""
+        return self.project / "artifacts" / "train" if self.source is None else self.source
+
+    @property
+    def tables(self) -> Path:
+        """The project's clip table."""
+        return self.project / "artifacts" / "data"
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What the step made.
+
+    Attributes:
+        streams: in order.
+        measured: rule -> top1, top5 and mean_class_accuracy of all streams together; empty without labelled test clips.
+        metrics: what it wrote to its metrics file.
+    """
+
+    streams: tuple[str, ...]
+    measured: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, Any]
+
+
+def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: Path) -> Fused:
+    """Fuse by every rule; write ``out``/scores.parquet, weights.json, table.csv and combinations.parquet, and metrics.
+
+    Args:
+        params: section ``fuse``.
+        protocol: of the project's clips; imported scores have their own.
+        out: folder of the fused scores, which are those of ``params.rule``.
+        metrics: JSON file.
+
+    Raises:
+        FileNotFoundError: there are no scores.
+        ValueError: the streams do not fit together, or were not made from the labels that the tables have; the rule
+            needs training frequencies that nothing tells.
+    """
+    streams = load_streams(inputs)
+    require_agreement(inputs, streams)
+    counts = training_frequencies(inputs)
+    if find_rule(params.rule).adjusted and params.tau and counts is None:
+        raise ValueError(
+            f"the {params.rule} rule needs the training clips per class, and {inputs.source} has no "
+            f"{FREQUENCIES_FILE}: give --frequencies, or put the training list (train_*.txt) beside the score files "
+            "and import them again"
+        )
+    protocol = protocol if inputs.source is None else load_protocol(inputs.source)
+
+    def fuse_with(parts: Mapping[str, Scores], rule: str, resamples: int = 0) -> FusionResult:
+        weights: Weights = "validation"
+        if rule == params.rule and params.weights != "validation":
+            weights = subset_weights(params.weights, tuple(streams), tuple(parts))
+        options = Options(allow_missing=inputs.allow_missing, seed=SEED, resamples=resamples)
+        return fuse(parts, rule, weights, params.tau, counts, protocol=protocol, options=options)
+
+    results = {rule: fuse_with(streams, rule, RESAMPLES_OF_WEIGHTS) for rule in RULES}
+    chosen = results[params.rule]
+    out.mkdir(parents=True, exist_ok=True)
+    chosen.scores.save(out / "scores.parquet")
+    fitted_on = {stream: s.labelling.without_test().digest for stream, s in streams.items() if s.labelling}
+    of_rule = {rule: result.to_json() for rule, result in results.items()}
+    write_json(out / "weights.json", {"chosen": params.rule, "labellings": fitted_on, **of_rule})
+    for text in chosen.notes:
+        note(f"note: {text}")
+
+    summary: dict[str, Any] = {"clips": 0}
+    measured: dict[str, Mapping[str, float]] = {}
+    table_file, combinations_file = delete_old(out / "table.csv"), delete_old(out / "combinations.parquet")
+    if (chosen.scores.split("test").labels >= 0).any():
+        ensembles = all_ensembles(streams, fuse_with)
+        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED)
+        table.to_csv(table_file, index=False)
+        predicted_actions(ensembles).save(combinations_file)
+        summary = {**evaluate(chosen.scores), **_rows_of_metrics(table, params.rule), **_absent(chosen.scores)}
+        measured = {rule: summary[rule] for rule in RULES}
+    else:
+        note("no labelled test clips: scores fused, nothing to measure")
+    if inputs.source is None:
+        lacking = unscored_clips(inputs, chosen.scores)
+        summary["unscored"] = len(lacking)
+        if lacking:
+            note(f"note: {len(lacking)} test clips of clips.csv have no score, such as {lacking[0]}")
+    write_json(metrics, summary)
+    return Fused(tuple(streams), measured, summary)
+
+
+def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:
+    """Of the table: each stream and each combination by ``rule``, all streams by every rule, the interval of top1."""
+    found: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        values = {key: float(row[key]) for key in MEASURED}
+        if row["rule"] in ("stream", rule):
+            found.setdefault(str(row["name"]), values)
+        if row["name"] == "all":
+            found[str(row["rule"])] = values
+            if row["rule"] == rule:
+                found |= {key: float(row[key]) for key in ("top1_low", "top1_high")}
+    return found
+
+
+def _absent(scores: Scores) -> dict[str, int]:
+    """How many classes have no test clip, which is also said; nothing where every class has one."""
+    absent, classes = absent_classes(scores), scores.logits.shape[1]
+    if not absent:
+        return {}
+    listed = ", ".join(str(label) for label in absent[:8]) + (", ..." if len(absent) > 8 else "")
+    note(
+        f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean per class is over the other "
+        f"{classes - len(absent)}"
+    )
+    return {"absent_classes": len(absent)}
+
+
+def load_streams(inputs: Inputs) -> dict[str, Scores]:
+    """Scores by stream: of the project's own streams, or of every stream in a folder.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: a stream is there twice.
+    """
+    folder = inputs.folder
+    if inputs.source is None:
+        files = {s: folder / s / "scores.parquet" for s in STREAMS}
+        found = {s: f for s, f in files.items() if f.is_file()}
+        if not found:
+            raise FileNotFoundError(f"no scores in {folder}: run `hpnet train STREAM` first")
+        for stream in sorted(set(files) - set(found)):
+            note(f"note: {files[stream]} is missing: fused without {stream}")
+    else:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"folder {folder} is missing")
+        found = {f.parent.name: f for f in folder.glob("*/scores.parquet")}
+        for file in folder.glob("*.parquet"):
+            if file.stem in found:
+                raise ValueError(f"stream {file.stem!r} is there twice: {file} and {found[file.stem]}; keep one")
+            found[file.stem] = file
+        if not found:
+            raise FileNotFoundError(f"{folder} holds neither STREAM/scores.parquet nor STREAM.parquet")
+    order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))
+    return {stream: Scores.load(found[stream]) for stream in order}
+
+
+def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
+    """Refuse scores that were not made from the labels, splits and classes of the project's tables.
+
+    Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
+    :func:`hpnet.fuse.fusion.fuse` checks.
+
+    Raises:
+        ValueError: a score file was made from others, or does not say from which.
+    """
+    folder = inputs.folder
+    tables = folder.absolute().parent / "data"
+    known = folder.absolute().name == "train" and (tables / "clips.csv").is_file()
+    now = Clips.load(tables).labelling() if known else None
+    for stream, scores in streams.items():
+        file = folder / stream / "scores.parquet"
+        file = file if file.is_file() else folder / f"{stream}.parquet"
+        if now is not None:
+            require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
+        elif scores.labelling is None:
+            raise ValueError(
+                f"{file} does not say what labels and classes it was made from: bring it in by "
+                "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
+            )
+
+
+def training_frequencies(inputs: Inputs) -> NDArray[np.int64] | None:
+    """Training clips per class (K,), or None where nothing tells them."""
+    if inputs.frequencies is not None:
+        return load_frequencies(inputs.frequencies)
+    if inputs.source is not None:
+        beside = inputs.source / FREQUENCIES_FILE
+        return load_frequencies(beside) if beside.is_file() else None
+    clips = Clips.load(inputs.tables)
+    usable = clips.usable()
+    labels = usable.label[(usable.split == "train") & (usable.label >= 0)].to_numpy(dtype=np.int64)
+    return np.bincount(labels, minlength=clips.num_classes)
+
+
+def unscored_clips(inputs: Inputs, scores: Scores) -> list[str]:
+    """Usable test clips of the project's clip table that were not scored."""
+    usable = Clips.load(inputs.tables).usable()
+    return sorted(set(usable.clip_id[usable.split == "test"]) - set(scores.clip_ids))

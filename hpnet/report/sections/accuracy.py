@@ -1,0 +1,209 @@
+"""Accuracy of streams and ensembles, and the weights of the fused result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...artifacts.combinations import Combination
+from ...artifacts.scores import Scores
+from ...core.streams import MULTIMODAL
+from ..collect import Collected
+from ..figures import Mark, Tone, interval_plot
+from ..naming import STREAM_TITLES
+from ..output import Chart
+from ..results import Bools, Ints, Judge, correct, evaluated
+from ..section import Given
+from ..tables import Column, Measured, Table
+from . import calibration
+
+TITLE = "Accuracy"
+SHORT_TITLES = {"hpj": "J", "hpb": "B", "hpjm": "JM", "hpbm": "BM", MULTIMODAL: "HP+RGB+T"}
+FUSED = "All streams, fused"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What the template shows. Without ``table`` there are the notes alone."""
+
+    lead: str = ""
+    figure: Chart | None = None
+    caption: str = ""
+    table: Table | None = None
+    more: tuple[Table, ...] = ()
+    calibration: calibration.Calibration | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row of the table: a stream or an ensemble on the test clips, and on the validation clips where it has any."""
+
+    what: str
+    rule: str
+    top1: Measured
+    by_subject: Measured | None
+    class_mean: Measured
+    val: Measured | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As a row of the table."""
+        return {**self.__dict__, "n": self.top1.n}
+
+    def mark(self, tone: Tone) -> Mark:
+        """As a line of the figure."""
+        return Mark(self.what, self.top1.value, self.top1.low, self.top1.high, self.top1.full, tone)
+
+
+def build(given: Given) -> Accuracy:
+    """Streams and ensembles: a plot and a table."""
+    collected, rule = given.collected, given.collected.params.fuse.rule
+    singles, fused = list(_streams(collected, given.judge)), list(_fused(given))
+    calibrated = calibration.build(given)
+    if not singles and not fused:
+        why = "No stream has scores on labelled test clips, so there is no accuracy to show."
+        return Accuracy(calibration=calibrated, notes=(why,))
+    ensembles = list(_ensembles(given))
+    drawn = [one for one in ensembles if one.rule == rule]
+    measured = [*singles, *ensembles, *fused]
+    marks = [
+        *(one.mark("plain") for one in singles),
+        *(one.mark("quiet") for one in drawn),
+        *(one.mark("accent") for one in fused),
+    ]
+    chance = 1 / _classes(given)
+    title = "Top-1 accuracy on the test split"
+    columns = (
+        Column("what", "What"),
+        Column("rule", "Rule"),
+        Column("top1", "Top-1", "interval", "resampling clips"),
+        Column("by_subject", "By subject", "interval", "top-1, resampling subjects"),
+        Column("class_mean", "Class mean", "interval", "mean of per-class accuracies"),
+        Column("val", "Validation", "interval", "top-1 on the validation split"),
+        Column("n", "n", "count", "test clips"),
+    )
+    strong = frozenset({len(measured) - 1} if fused else ())
+    caption = "Streams and ensembles, %, with 95 % intervals"
+    weights = _weights_table(collected)
+    return Accuracy(
+        lead=(
+            "Each stream by itself, then the combinations. Top-1 is the share of clips; the class mean gives "
+            "every action the "
+            "same weight. Intervals that resample whole subjects are wider, and nearer to what new people would give."
+        ),
+        figure=given.files.chart(
+            "accuracy", lambda width: interval_plot(marks, title, width=width, chance=chance, label_width=200)
+        ),
+        caption="Top-1 accuracy on the test split, %, with 95 % intervals from resampling clips."
+        + (f" Grey dots: combinations under the rule “{rule}”." if len(marks) > len(singles) + 1 else ""),
+        table=given.files.table(Table("accuracy", caption, columns, [one.row for one in measured], strong)),
+        more=() if weights is None else (given.files.table(weights),),
+        calibration=calibrated,
+        notes=_notes(collected),
+    )
+
+
+def _classes(given: Given) -> int:
+    """K, of any scores of the test split."""
+    found = [given.test, *(evaluated(run.scores) for run in given.collected.runs.values())]
+    return next(scores.logits.shape[1] for scores in found if scores is not None)
+
+
+def _notes(collected: Collected) -> tuple[str, ...]:
+    scored = [name for name, run in collected.runs.items() if run.scores is not None]
+    if collected.combinations is None and collected.fused is not None and len(scored) > 1:
+        return ("The ensembles of some streams are left out (artifacts/fuse has none): run `hpnet fuse` again.",)
+    return ()
+
+
+def _streams(collected: Collected, judge: Judge) -> Iterator[Measurement]:
+    """Every stream with a score on the test split, by itself."""
+    for name, run in collected.runs.items():
+        scores = evaluated(run.scores)
+        if scores is not None:
+            title = STREAM_TITLES.get(name, name)
+            yield _measurement(judge, title, "single", correct(scores), scores.labels, scores.clip_ids, run.scores)
+
+
+def _ensembles(given: Given) -> Iterator[Measurement]:
+    """The ensembles of Tables XVII and XVIII by every rule, as the stage fuse found them; not the fused result."""
+    for one in given.collected.combinations or ():
+        if given.test is not None and one.rule == given.collected.params.fuse.rule and one.name == "all":
+            continue
+        yield _measurement(given.judge, _title(one), one.rule, one.predicted == one.labels, one.labels, one.clip_ids)
+
+
+def _title(ensemble: Combination) -> str:
+    if ensemble.name == "all":
+        return "All streams"
+    return " + ".join(SHORT_TITLES.get(name, name) for name in ensemble.streams)
+
+
+def _fused(given: Given) -> Iterator[Measurement]:
+    """The fused result."""
+    test, collected = given.test, given.collected
+    if test is not None:
+        rule = collected.params.fuse.rule
+        yield _measurement(given.judge, FUSED, rule, correct(test), test.labels, test.clip_ids, collected.fused)
+
+
+def _measurement(
+    judge: Judge,
+    what: str,
+    rule: str,
+    right: Bools,
+    labels: Ints,
+    clip_ids: tuple[str, ...],
+    scores: Scores | None = None,
+) -> Measurement:
+    """Accuracies of N test clips, and on the validation clips of ``scores``."""
+    return Measurement(
+        what,
+        rule,
+        judge.accuracy(right),
+        judge.accuracy_by_subject(right, clip_ids),
+        judge.class_mean(right, labels),
+        _validation(scores, judge),
+    )
+
+
+def _validation(scores: Scores | None, judge: Judge) -> Measured | None:
+    if scores is None:
+        return None
+    own = scores.split("val")
+    known = own.labels >= 0
+    return judge.accuracy(correct(own)[known]) if known.any() else None
+
+
+def _weights_table(collected: Collected) -> Table | None:
+    rule = collected.weights.get("chosen", collected.params.fuse.rule)
+    made = collected.weights.get(rule, {})
+    if not made.get("weights"):
+        return None
+    temperatures, fit = made.get("temperatures", {}), made.get("fit")
+    errors = fit.get("standard_error", {}) if fit else {}
+    rows = [
+        {
+            "stream": STREAM_TITLES.get(name, name),
+            "weight": float(weight),
+            "error": errors.get(name),
+            "temperature": float(temperatures.get(name, 1.0)),
+        }
+        for name, weight in made["weights"].items()
+    ]
+    rows.sort(key=lambda row: -row["weight"])
+    origin = f"fitted on {fit['clips']} clips of the {fit['split']} split" if fit else "not fitted"
+    notes = " ".join(f"{str(note)[:1].upper()}{str(note)[1:]}." for note in made.get("notes", []))
+    return Table(
+        "fusion_weights",
+        f"Weights of the fused result (rule “{rule}”, {origin}). {notes}".strip(),
+        (
+            Column("stream", "Stream"),
+            Column("weight", "Weight", "number"),
+            Column("error", "± s.e.", "number", "standard error, resampling validation clips"),
+            Column("temperature", "Temperature", "number", "scores are divided by it before the softmax"),
+        ),
+        rows,
+    )

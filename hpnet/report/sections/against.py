@@ -1,0 +1,170 @@
+"""This run beside another: parameters that differ, accuracies with paired gains, metrics, actions that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ...artifacts.scores import Scores
+from ...core.statistics import per_class_changes
+from ...core.streams import STREAMS
+from ..against import FUSED, Other
+from ..collect import Collected, flatten
+from ..naming import STREAM_TITLES
+from ..results import Judge, common, correct, evaluated
+from ..section import Given
+from ..tables import Column, Table
+
+TITLE = "Against another run"
+
+
+@dataclass(frozen=True)
+class Against:
+    """What the template shows. ``name``: of the other run."""
+
+    name: str
+    lead: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+
+def build(given: Given) -> Against | None:
+    """None without another run."""
+    collected, other = given.collected, given.other
+    if other is None:
+        return None
+    changed, metrics = _params_table(collected, other), _metric_table(collected, other)
+    gains = _accuracy_rows(collected, given.judge, other)
+    columns = (
+        Column("what", "What"),
+        Column("before", "Before", "interval", "top-1 of the other run on the clips that both scored"),
+        Column("after", "After", "interval", "top-1 of this run on the same clips"),
+        Column("gain", "Gain", "gain", "paired bootstrap, resampling clips"),
+        Column("changed", "Won / lost", "text", "clips that only this run, or only the other, gets right"),
+        Column("p", "p", "p", "exact McNemar test"),
+        Column("n", "n", "count", "test clips in both"),
+    )
+    accuracy = Table("against_accuracy", "Accuracy, before and after, %", columns, gains)
+    tables = [changed, accuracy, _class_table(collected, other), metrics]
+    shown = tuple(given.files.table(table) for table in tables if table is not None and table.rows)
+    return Against(other.name, _lead(other, len(changed.rows), gains), shown, other.notes)
+
+
+def _lead(other: Other, changed: int, gains: list[dict[str, Any]]) -> str:
+    what = {0: "No parameter differs", 1: "1 parameter differs"}.get(changed, f"{changed} parameters differ")
+    lead = f"Before: {other.name}. After: this run. {what}."
+    for row in gains:
+        if row["stream"] == FUSED:
+            gain = row["gain"]
+            sure = "" if gain.low > 0 or gain.high < 0 else ", which may be chance"
+            lead += f" Fused accuracy: {row['before'].text} % before, {row['after'].text} % now{sure}."
+    return lead
+
+
+def _params_table(collected: Collected, other: Other) -> Table:
+    now = flatten_params(_params_of(collected))
+    before = flatten_params(other.params)
+    rows = [
+        {"name": name, "before": str(before.get(name, "–")), "after": str(now.get(name, "–"))}
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    columns = (Column("name", "Parameter", "code"), Column("before", "Before"), Column("after", "After"))
+    return Table("against_params", "Parameters that differ", columns, rows)
+
+
+def _params_of(collected: Collected) -> dict[str, Any]:
+    """params.yaml as written, so that defaults on one side do not differ from silence on the other."""
+    file = collected.folder / "params.yaml"
+    if file.is_file():
+        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return found
+    return collected.params.model_dump(mode="json")
+
+
+def flatten_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters as dotted names -> leaves, lists kept whole."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and bool(value)
+        flat |= flatten_params(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _pairs(collected: Collected, other: Other) -> dict[str, tuple[Scores, Scores]]:
+    """Stream or 'fused' -> scores of the other run and of this one on the labelled test clips that both scored."""
+    ours = {name: run.scores for name, run in collected.runs.items()} | {FUSED: collected.fused}
+    found = {}
+    for name in (*STREAMS, FUSED):
+        before, after = evaluated(other.scores.get(name)), evaluated(ours.get(name))
+        if before is not None and after is not None and before.logits.shape[1] == after.logits.shape[1]:
+            first, second = common([before, after])
+            if first.clip_ids:
+                found[name] = (first, second)
+    return found
+
+
+def _accuracy_rows(collected: Collected, judge: Judge, other: Other) -> list[dict[str, Any]]:
+    rows = []
+    for name, (before, after) in _pairs(collected, other).items():
+        paired = judge.paired(correct(before), correct(after), before.clip_ids)
+        rows.append(
+            {
+                "stream": name,
+                "what": STREAM_TITLES.get(name, "All streams, fused"),
+                "before": judge.accuracy(correct(before)),
+                "after": judge.accuracy(correct(after)),
+                "gain": paired.difference,
+                "changed": f"{paired.won} / {paired.lost}",
+                "p": paired.p_value,
+                "n": len(before.clip_ids),
+            }
+        )
+    return rows
+
+
+def _class_table(collected: Collected, other: Other) -> Table | None:
+    pair = _pairs(collected, other).get(FUSED)
+    if pair is None or collected.clips is None:
+        return None
+    changes = per_class_changes(correct(pair[0]), correct(pair[1]), pair[0].labels, collected.clips.class_names)
+    rows = [row for row in changes.to_dict("records") if not np.isclose(float(row["change"]), 0)]
+    if not rows:
+        return None
+    columns = (
+        Column("name", "Action"),
+        Column("first", "Before, %", "percent"),
+        Column("second", "After, %", "percent"),
+        Column("change", "Gain", "points"),
+        Column("q_value", "q", "p", "McNemar, Benjamini-Hochberg over the actions"),
+        Column("clips", "n", "count"),
+    )
+    return Table("against_classes", "Actions whose fused accuracy changed", columns, rows)
+
+
+def _metric_table(collected: Collected, other: Other) -> Table:
+    now = flatten(_metrics_as_files(collected.metrics))
+    before = flatten(other.metrics)
+    rows = [
+        {"metric": name, "before": float(before[name]), "after": float(now[name])}
+        for name in sorted(before.keys() & now.keys())
+        if _is_number(before[name]) and _is_number(now[name]) and before[name] != now[name]
+    ]
+    columns = (
+        Column("metric", "Metric", "code"),
+        Column("before", "Before", "number"),
+        Column("after", "After", "number"),
+    )
+    return Table("against_metrics", "Metrics that differ", columns, rows)
+
+
+def _metrics_as_files(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key != "report"}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,37 @@
+"""What became of the paper's claims where `hpnet ablate` was run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ..section import Given
+from ..tables import Column, Table
+
+TITLE = ""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the template shows."""
+
+    lead: str
+    table: Table
+
+
+def build(given: Given) -> Claims | None:
+    """None where `hpnet ablate` was not run."""
+    claims = given.collected.claims
+    if not claims:
+        return None
+    counts = Counter(row["here"] for row in claims)
+    counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    columns = (
+        Column("table", "Table"),
+        Column("claim", "The paper's claim", "prose"),
+        Column("here", "Here"),
+        Column("numbers", "Difference", "prose"),
+    )
+    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables lie in report/tables"
+    lead = f"{len(claims)} claims of the paper's tables were tried on this project: {counted}."
+    return Claims(lead, Table("claims", caption, columns, claims))

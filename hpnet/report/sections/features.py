@@ -1,0 +1,141 @@
+"""Pooled features against the 2-D pose: overall, and per group of clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..figures import Mark, interval_plot, signed_points
+from ..results import BASELINE, Variant, baseline_name, feature_runs, pooled_name
+from ..section import Given, Panel
+from ..tables import Column, Measured, Table
+
+TITLE = "Features against pose"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the template shows. Without ``panels`` there are the notes alone."""
+
+    lead: str = ""
+    panels: tuple[Panel, ...] = ()
+    table: Table | None = None
+    notes: tuple[str, ...] = ()
+
+
+def build(given: Given) -> Features:
+    """The joint stream on other features: a panel per group of clips, and a table."""
+    collected, compared = given.collected, given.compared
+    if not compared:
+        why = (
+            "The joint stream was trained on one kind of features only, so there is nothing to compare: "
+            "name others in compare.variants."
+        )
+        return Features(notes=(why,))
+    columns = (
+        Column("clips", "Clips"),
+        Column("features", "Features"),
+        Column("top1", "Top-1", "interval"),
+        Column("two_way", "Which of the two", "interval", "own class scored above its partner's; chance 50 %"),
+        Column("gain", "Gain", "gain", "paired bootstrap, resampling clips"),
+        Column("by_subject", "By subject", "gain", "paired bootstrap, resampling subjects"),
+        Column("changed", "Won / lost", "text", "clips that only these features, or only the 2-D pose, get right"),
+        Column("p", "p", "p", "exact McNemar test"),
+        Column("n", "n", "count"),
+    )
+    caption = (
+        "The same network on other features, %, with 95 % intervals; gains in points over the 2-D pose, on the same "
+        "clips"
+    )
+    rows = [
+        _row(group.title, row, collected.params.pool.tap) for group, variants in compared.values() for row in variants
+    ]
+    return Features(
+        lead=_lead(given),
+        panels=tuple(_panels(given)),
+        table=given.files.table(Table("features", caption, columns, rows)),
+        notes=tuple(_notes(given)),
+    )
+
+
+def _panels(given: Given) -> list[Panel]:
+    """A figure for each group of clips, all on one axis."""
+    collected, compared = given.collected, given.compared
+    lows = [row.accuracy.low for _, rows in compared.values() for row in rows]
+    axis = (max(0.0, np.floor(min(lows) * 10) / 10), 1.0)
+    own = pooled_name(collected, feature_runs(collected))
+    panels = []
+    for key, (group, rows) in compared.items():
+        marks = [
+            Mark(
+                row.features.title(collected.params.pool.tap),
+                row.accuracy.value,
+                row.accuracy.low,
+                row.accuracy.high,
+                row.accuracy.full,
+                "baseline" if row.features.kind == BASELINE else "accent" if row.name == own else "pooled",
+            )
+            for row in rows
+        ]
+        svg = interval_plot(marks, f"Joint stream, {group.title.lower()}", width=320, axis=axis)
+        text = f"{group.text}; n = {int(group.members.sum())}"
+        panels.append(Panel(group.title, text, given.files.figure(f"features_{key}", svg)))
+    return panels
+
+
+def _row(clips: str, variant: Variant, tap: str) -> dict[str, Any]:
+    against = variant.against
+    return {
+        "clips": clips,
+        "features": variant.features.title(tap),
+        "top1": variant.accuracy,
+        "two_way": variant.two_way,
+        "gain": against.difference if against else None,
+        "by_subject": against.by_subject if against else None,
+        "changed": f"{against.won} / {against.lost}" if against else None,
+        "p": against.p_value if against else None,
+        "n": variant.accuracy.n,
+    }
+
+
+def _notes(given: Given) -> list[str]:
+    notes = []
+    if baseline_name(given.collected, feature_runs(given.collected)) is None:
+        notes.append(
+            "There is no variant on the 2-D pose, so no gain is given: add `pose2d: {kind: pose2d}` to "
+            "compare.variants."
+        )
+    if len(given.compared) == 1:
+        notes.append(
+            "The class table names no look-alike actions (column pair of classes.csv), so there are no object or order "
+            "pairs to look at."
+        )
+    return notes
+
+
+def _range(measured: Measured) -> str:
+    return f"{signed_points(measured.low)} to {signed_points(measured.high)}"
+
+
+def _lead(given: Given) -> str:
+    collected, compared = given.collected, given.compared
+    runs = feature_runs(collected)
+    base, pooled = baseline_name(collected, runs), pooled_name(collected, runs)
+    sentences = [
+        "One network, the joint stream, trained alike on each kind of features and scored on the same test clips."
+    ]
+    for group, rows in compared.values():
+        row = next((row for row in rows if row.name == pooled), None)
+        before = next((row for row in rows if row.name == base), None)
+        if row is None or before is None or row.against is None:
+            continue
+        change = row.against.difference
+        certain = "" if change.low > 0 or change.high < 0 else ", which may be chance"
+        where = "On all clips" if group.key == "overall" else f"On {group.title.lower()} ({group.text})"
+        sentences.append(
+            f"{where} pooled features reach {row.accuracy.text} % and the 2-D pose {before.accuracy.text} %: "
+            f"{signed_points(change.value)} points ({_range(change)}){certain}."
+        )
+    return " ".join(sentences)

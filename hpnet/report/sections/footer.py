@@ -1,0 +1,22 @@
+"""The last line of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..section import Given
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What the template shows."""
+
+    text: str
+
+
+def build(given: Given) -> Footer:
+    """Who wrote the page."""
+    version = given.collected.versions.get("hpnet", "")
+    return Footer(
+        f"Written by hpnet {version} from this project's artifacts. Figures and tables lie beside this page as files."
+    )

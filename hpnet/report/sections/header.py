@@ -1,0 +1,106 @@
+"""The top of the page: the answer in a sentence, and the large numbers under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...core.streams import MULTIMODAL
+from ..collect import Collected
+from ..figures import percent, signed_points
+from ..naming import STREAM_TITLES
+from ..results import Judge, correct, evaluated, feature_runs, pooled_name
+from ..section import Given
+from ..tables import Measured
+
+GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same, on object pairs"))
+"""Groups of clips whose gain is one of the large numbers, and what it is called."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One sentence; the number in it stands out."""
+
+    before: str
+    number: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A large number, what it is, and how sure it is."""
+
+    label: str
+    value: str
+    unit: str
+    range: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the template shows."""
+
+    title: str
+    protocol: str
+    revision: str | None
+    answer: Answer
+    keys: tuple[Key, ...]
+
+
+def build(given: Given) -> Header:
+    """The top of every page."""
+    collected = given.collected
+    title, protocol = collected.params.report.title, collected.params.data.protocol
+    return Header(title, protocol, collected.revision, build_answer(given), tuple(build_keys(given)))
+
+
+def build_answer(given: Given) -> Answer:
+    """The one sentence at the top."""
+    test = given.test
+    if test is None:
+        why = (
+            "the streams have not been fused"
+            if given.collected.fused is None
+            else "no clip of the test split has both a label and a score"
+        )
+        return Answer(f"No accuracy can be given: {why}.")
+    score = given.judge.accuracy(correct(test))
+    classes = test.logits.shape[1]
+    return Answer(
+        before="All streams fused recognise ",
+        number=f"{score.text} %",
+        after=(
+            f" of {score.n:,} test clips (95 % interval {score.interval}) among {classes} actions, "
+            f"where guessing gives {percent(1 / classes)} %."
+        ).replace(",", " ", 1 if score.n >= 1000 else 0),
+    )
+
+
+def build_keys(given: Given) -> Iterator[Key]:
+    """The large numbers under the sentence."""
+    collected, judge, test = given.collected, given.judge, given.test
+    if test is not None:
+        right = correct(test)
+        by_clip, by_subject = judge.accuracy(right), judge.accuracy_by_subject(right, test.clip_ids)
+        subjects = f"{by_subject.interval} resampling subjects" if by_subject else "subjects unknown"
+        text = f"{by_clip.interval} resampling clips; {subjects}; n = {by_clip.n}"
+        yield Key("Fused accuracy", by_clip.text, "%", text)
+    best = _best_stream(collected, judge)
+    if best is not None:
+        name, score = best
+        title = STREAM_TITLES.get(name, name)
+        label = f"Best single stream: {title if name == MULTIMODAL else title.lower()}"
+        yield Key(label, score.text, "%", f"{score.interval}; n = {score.n}")
+    pooled = pooled_name(collected, feature_runs(collected))
+    for group, label in GAINS:
+        _, rows = given.compared.get(group, (None, []))
+        gains = [row.against.difference for row in rows if row.name == pooled and row.against is not None]
+        for gain in gains[:1]:
+            ends = f"{signed_points(gain.low)} to {signed_points(gain.high)}; n = {gain.n}"
+            yield Key(label, signed_points(gain.value), "points", ends)
+
+
+def _best_stream(collected: Collected, judge: Judge) -> tuple[str, Measured] | None:
+    scored = [(name, part) for name, run in collected.runs.items() if (part := evaluated(run.scores)) is not None]
+    measured = [(name, judge.accuracy(correct(part))) for name, part in scored]
+    return max(measured, key=lambda item: item[1].value, default=None)

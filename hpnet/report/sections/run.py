@@ -1,0 +1,209 @@
+"""What was run, on what, with which parameters and versions; and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ...core.streams import MULTIMODAL, STREAMS
+from ..collect import Collected, Run, flatten
+from ..section import Given
+
+TITLE = "What was run"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, and what it ran on."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WhatWasRun:
+    """What the template shows. ``facts``: names and values; ``missing``: a sentence for each part that is not there."""
+
+    flow: tuple[Stage, ...]
+    facts: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    params_yaml: str
+
+
+def build(given: Given) -> WhatWasRun:
+    """Stages, facts and parameters of the project."""
+    collected = given.collected
+    parameters = yaml.safe_dump(collected.params.model_dump(mode="json"), sort_keys=False)
+    return WhatWasRun(build_flow(collected), tuple(build_facts(collected)), tuple(missing_parts(collected)), parameters)
+
+
+def build_flow(collected: Collected) -> tuple[Stage, ...]:
+    """The stages with what they ran on."""
+    params = collected.params
+    stages: list[Stage] = []
+
+    def add(name: str, *lines: str | None) -> None:
+        stages.append(Stage(name, tuple(line for line in lines if line)))
+
+    if collected.clips is not None:
+        table = collected.clips.table
+        splits = Counter(split or "unused" for split in table.split)
+        counts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test", "unused") if splits[name])
+        add("data", f"{len(table)} clips, {collected.clips.num_classes} classes", counts)
+    else:
+        add("data", "not run")
+    detect = flatten(collected.metrics.get("detect", {}))
+    add(
+        "detect",
+        params.detect.model if params.detect.enabled else "off: whole frames",
+        _metric(detect, "ap50", "AP50 {:.3f}"),
+    )
+    estimate = flatten(collected.metrics.get("estimate", {}))
+    add(
+        "estimate",
+        params.estimate.model,
+        _metric(estimate, "pck_torso", "PCK@0.2 torso {:.3f}"),
+        f"taps {', '.join(params.estimate.taps)}",
+    )
+    if collected.features is not None:
+        meta, shape = collected.features.meta, collected.features.array.shape
+        what = f"{meta.tap}, region {meta.region}, {meta.operator}" if meta.kind == "pooled" else meta.kind
+        add("pool", what, f"{shape[1]} × {shape[2]} × {shape[3]} (T V C)")
+    else:
+        add("pool", "not run")
+    trained = [name for name in STREAMS if name in collected.runs and collected.runs[name].scores is not None]
+    add(
+        "train",
+        f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
+        trained_graphs(collected) if trained else None,
+        training_seeds([collected.runs[name] for name in trained]) if trained else None,
+    )
+    add("fuse", *([params.fuse.rule, weights_in_words(collected)] if collected.fused is not None else ["not run"]))
+    return tuple(stages)
+
+
+def weights_in_words(collected: Collected) -> str:
+    """Where the fusion weights in use come from, as ``weights.json`` says."""
+    chosen = collected.weights.get(collected.weights.get("chosen", ""), {})
+    return {
+        "validation": "weights from validation",
+        "given": "given weights",
+        "released": f"no validation clips: the released weights of {collected.params.data.protocol}",
+        "equal": "no validation clips: equal weights",
+    }.get(chosen.get("origin", ""), "weights of unknown origin")
+
+
+def _metric(values: Mapping[str, Any], name: str, form: str) -> str | None:
+    """The first metric whose last part starts with ``name``, written out; None where there is none."""
+    for key, value in values.items():
+        if key.rpartition(".")[2].startswith(name) and isinstance(value, (int, float)):
+            return form.format(value)
+    return None
+
+
+def build_facts(collected: Collected) -> list[tuple[str, str]]:
+    """Revision, seeds, subjects, digests and versions, as name and value."""
+    params = collected.params
+    facts = [
+        ("Source", f"{params.data.source}, protocol {params.data.protocol}"),
+        ("Git revision", collected.revision or "not in a git repository with a commit"),
+        ("Seeds", f"data {params.data.seed}, bootstrap {params.report.seed}"),
+    ]
+    if runs := [run for run in (*collected.runs.values(), *collected.variants.values()) if run.scores is not None]:
+        facts.append(("Trained with", training_seeds(runs)))
+    if collected.clips is not None:
+        table = collected.clips.table
+        for split in ("train", "val", "test"):
+            subjects = sorted(set(table.source[table.split == split].astype(str)) - {""})
+            if subjects:
+                facts.append(
+                    (
+                        f"Subjects, {split}",
+                        f"{len(subjects)}: {', '.join(subjects)}" if len(subjects) <= 24 else f"{len(subjects)}",
+                    )
+                )
+    if collected.poses is not None:
+        meta = collected.poses.meta
+        facts.append(("Pose weights", f"{meta.model}, sha256 {meta.weights_digest[:16]}"))
+        facts.append(("Parity mode", meta.parity))
+    for name, value in _digests(collected.metrics, collected.runs):
+        facts.append((name, value))
+    trained = {
+        rev[:12] for command, rev in collected.revisions.items() if command.removeprefix("train ") in collected.runs
+    }
+    if trained:
+        facts.append(("Trained at revision", ", ".join(sorted(trained))))
+    facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in collected.versions.items())))
+    return facts
+
+
+def trained_graphs(collected: Collected) -> str:
+    """The graph networks that the streams' runs recorded: 'ctrgcn, 4 blocks × 16'; that of params.yaml without any."""
+    graphs: list[Mapping[str, Any]] = []
+    for run in collected.runs.values():
+        recorded = run.config.get("params")
+        graph = recorded.get("graph") if isinstance(recorded, Mapping) else None
+        if isinstance(graph, Mapping) and run.name != MULTIMODAL and graph not in graphs:
+            graphs.append(graph)
+    graphs = graphs or [collected.params.train.topology.graph.model_dump()]
+    return "; ".join(f"{graph['model']}, {graph['blocks']} blocks × {graph['base_channels']}" for graph in graphs)
+
+
+def training_seeds(runs: Sequence[Run]) -> str:
+    """The seeds that the runs themselves recorded: 'seed 1', or 'seed 1 (hpj), 2 (hpb), not recorded (hpnet)'.
+
+    Seeds of further runs, of which the metrics give mean and deviation, are told apart.
+    """
+    of_seed: dict[str, list[str]] = {}
+    further: dict[tuple[int, ...], list[str]] = {}
+    for run in runs:
+        of_seed.setdefault("not recorded" if run.seed is None else str(run.seed), []).append(run.name)
+        if run.other_seeds:
+            further.setdefault(run.other_seeds, []).append(run.name)
+    alike = len(of_seed) == 1
+    text = "seed " + ", ".join(seed if alike else f"{seed} ({', '.join(names)})" for seed, names in of_seed.items())
+    for seeds, names in further.items():
+        of_all = alike and len(names) == len(runs)
+        whose = "" if of_all else f" ({', '.join(names)})"
+        text += f"; also {', '.join(map(str, seeds))}{whose}, for mean and deviation"
+    return text
+
+
+def _digests(metrics: Mapping[str, Any], runs: Mapping[str, Run]) -> list[tuple[str, str]]:
+    """Digests of weights that stages recorded: names that hold both 'weights' and 'digest'."""
+    found: dict[str, str] = {}
+    sources = [(stage, flatten(values)) for stage, values in metrics.items() if isinstance(values, Mapping)]
+    sources += [(f"train {name}", flatten(run.config)) for name, run in runs.items()]
+    for stage, values in sources:
+        for key, value in values.items():
+            if "digest" in key and "weights" in key and isinstance(value, str) and value:
+                found.setdefault(f"{stage}: {key.replace('_', ' ').replace('.', ' ')}", value[:16])
+    return list(found.items())
+
+
+def missing_parts(collected: Collected) -> list[str]:
+    """A sentence for everything that a whole project has and this one lacks."""
+    notes = []
+    if collected.clips is None:
+        notes.append("There is no clip table (artifacts/data): run `hpnet data`.")
+    elif not (collected.clips.table.label >= 0).any():
+        notes.append("The clips have no labels: predictions are shown, but nothing can be scored.")
+    elif not (collected.clips.table.split == "val").any():
+        notes.append(
+            "There is no validation split: the epoch and the fusion weights could not be chosen on one; "
+            "set data.val_fraction above 0."
+        )
+    absent = [name for name in STREAMS if name not in collected.runs or collected.runs[name].scores is None]
+    if absent:
+        notes.append(f"Not trained, and so left out of every table: {', '.join(absent)}.")
+    if collected.boxes is None:
+        notes.append("There are no boxes (artifacts/detect): run `hpnet detect`.")
+    if collected.poses is None:
+        notes.append("There are no poses (artifacts/estimate): run `hpnet estimate`.")
+    if collected.features is None:
+        notes.append("There are no pooled features (artifacts/pool): run `hpnet pool`.")
+    return notes

@@ -1,0 +1,106 @@
+"""The clips of a training: their splits, labels and the classes that they become in a mirror."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts.clips import Clips
+from ..artifacts.labelling import Labelling
+
+Indices: TypeAlias = NDArray[np.int64]
+
+_SIDE = re.compile(
+    r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
+)
+"""A side in a class name: a word of its own, also in snake_case and CamelCase; not the "right" of "upright"."""
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
+
+    Attributes:
+        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
+    """
+
+    clip_ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: Indices
+    num_classes: int
+    partners: Indices | None = None
+
+    def __post_init__(self) -> None:
+        if self.partners is not None and len(self.partners) != self.num_classes:
+            raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
+        if not len(self.clip_ids) == len(self.splits) == len(self.labels):
+            raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
+
+    def of(self, split: str, *, labelled: bool = False) -> Indices:
+        """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
+        known = self.labels >= 0
+        return np.array(
+            [i for i, s in enumerate(self.splits) if s == split and (known[i] or not labelled)], dtype=np.int64
+        )
+
+    def require_training(self) -> None:
+        """Refuse a table without a single labelled training clip."""
+        if not len(self.of("train", labelled=True)):
+            raise ValueError(
+                f"none of the {len(self.clip_ids)} clips is a labelled training clip: check data.protocol and clips.csv"
+            )
+
+    def mirror_partners(self) -> Indices:
+        """(K,) :attr:`partners`, or every class itself."""
+        return np.arange(self.num_classes) if self.partners is None else self.partners
+
+    def labelling(self, class_names: Sequence[str]) -> Labelling:
+        """What a run is made from: labelled training clips to learn, validation and test clips to score."""
+        used = {
+            clip_id: (int(label), split)
+            for clip_id, label, split in zip(self.clip_ids, self.labels, self.splits, strict=True)
+            if split in ("val", "test") or (split == "train" and label >= 0)
+        }
+        return Labelling(tuple(class_names), used)
+
+    def untrained_classes(self) -> list[int]:
+        """Classes that no training clip shows; the network cannot learn them."""
+        return sorted(set(range(self.num_classes)) - set(self.labels[self.of("train", labelled=True)].tolist()))
+
+
+def labelled_clips(clips: Clips) -> LabelledClips:
+    """The usable clips of a table, in its order."""
+    table = clips.usable()
+    return LabelledClips(
+        tuple(str(c) for c in table.clip_id),
+        tuple(str(s) for s in table.split),
+        table.label.to_numpy(dtype=np.int64, copy=True),
+        clips.num_classes,
+        mirror_partners(clips.class_names),
+    )
+
+
+def mirror_partners(names: Sequence[str]) -> Indices:
+    """The class (K,) that each class becomes in a mirror; -1 where it becomes none of them.
+
+    A class whose name holds no side stays what it is. One that names a side becomes the class with the same name on
+    the other side ("turn left", "turn right"); where there is no such class, its clips have no mirror image.
+    """
+    exact = {name: label for label, name in enumerate(names)}
+    folded = {name.casefold(): label for name, label in exact.items()}
+    found = []
+    for label, name in enumerate(names):
+        other = _SIDE.sub(_other_side, name)
+        found.append(label if other == name else exact.get(other, folded.get(other.casefold(), -1)))
+    return np.array(found, dtype=np.int64)
+
+
+def _other_side(match: re.Match[str]) -> str:
+    word = match[0]
+    other = {"left": "right", "right": "left"}[word.lower()]
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other

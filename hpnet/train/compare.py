@@ -1,0 +1,33 @@
+"""The work of ``hpnet compare``: pool a variant of the features and train the joint stream on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..pool.params import PoolParams
+from ..pool.step import PoolOptions
+from ..pool.step import pool as pool_clips
+from .params import TrainParams
+from .run import Folders, Machine
+from .step import Place, Trained
+from .step import run as train
+
+STREAM = "hpj"
+
+
+def run(
+    variant: str,
+    pool: PoolParams,
+    params: TrainParams,
+    estimate: Path,
+    folders: Folders,
+    place: Place,
+    machine: Machine | None = None,
+) -> Trained:
+    """Pool the poses of ``estimate`` as ``pool`` says, into ``folders.pool``, and train :data:`STREAM` on them.
+
+    Raises:
+        ValueError: the poses lack what the variant pools, or as :func:`hpnet.train.step.run`.
+    """
+    pool_clips(pool, estimate, folders.pool, place.work, PoolOptions(title=f"pooling {variant}"))
+    return train(STREAM, params, folders, place, machine)

@@ -1,0 +1,74 @@
+"""The history of a training: every epoch in dvclive's files, and on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from ..work.console import progress
+from .checkpoints import Epoch
+from .loop import Clock
+
+Report = Callable[[str, Epoch], None]
+"""Is told the stream and every epoch."""
+
+
+@contextmanager
+def epoch_log(
+    history: Path | None, stream: str, epochs: int, clock: Clock, report: Report | None = None
+) -> Iterator[Callable[[Epoch], None]]:
+    """Epochs to dvclive's ``history`` (None: nowhere), and to ``report`` or else the progress bar."""
+    if history is None:
+        yield lambda epoch: None
+        return
+    with (
+        _curves(history) as live,
+        nullcontext() if report else progress(f"train {stream}", epochs) as advance,
+    ):
+
+        def on_epoch(epoch: Epoch) -> None:
+            values = {
+                "lr": epoch.lr,
+                "train/loss": epoch.train_loss,
+                "val/loss": epoch.val_loss,
+                "val/accuracy": epoch.val_accuracy,
+            }
+            for name, value in values.items():
+                if value is not None:
+                    live.log_metric(name, value)
+            live.next_step()
+            if report is not None:
+                report(stream, epoch)
+            elif advance is not None:
+                advance(note=f"{epoch_note(epoch)}, waiting for data {clock.waiting:.0%}")
+
+        yield on_epoch
+
+
+def epoch_note(epoch: Epoch) -> str:
+    """What stands behind the progress bar."""
+    note = f"loss {epoch.train_loss:.3f}"
+    return note if epoch.val_accuracy is None else f"{note}, val {epoch.val_accuracy:.1%}"
+
+
+def _curves(history: Path) -> Any:
+    """dvclive, for its files alone.
+
+    By itself it makes a DVC repository of any git repository, fails in one without a commit, and hands every epoch to
+    a thread that may send it to DVC Studio, and which Ctrl-C would wait for without end.
+    """
+    from dvclive import Live
+
+    class Curves(Live):  # type: ignore[misc]
+        def _init_dvc(self) -> None:
+            pass
+
+        def _init_studio(self) -> None:
+            self._studio_events_to_skip |= {"start", "data", "done"}
+
+        def post_data_to_studio(self) -> None:
+            pass
+
+    return Curves(str(history), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)

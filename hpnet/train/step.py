@@ -1,0 +1,184 @@
+"""The work of ``hpnet train``: load what a stream reads, train it once per seed, write its artifacts and metrics."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..artifacts.files import write_json
+from ..core.choices import load
+from ..core.device import resolve_device, tune_allocator
+from ..core.streams import MULTIMODAL
+from ..work.console import note
+from ..work.locks import locked
+from .clips import labelled_clips
+from .histories import Report, epoch_log
+from .loop import Clock, Run, make_accelerator
+from .params import MultimodalParams, TopologyParams, TrainParams
+from .run import Folders, Inputs, Machine, is_first_process, model_card, run_name, seed_folder, threads
+
+KINDS = {"topology": "hpnet.train.topology", "multimodal": "hpnet.train.multimodal"}
+"""Kinds of streams. A module offers ``train``; ``step_size``, the numbers in the first feature map of a batch, from the
+parameters and the features; and ``started_from``, the digest of the weights that training starts from, or None."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stream's results go.
+
+    Attributes:
+        out: folder of the model, its scores and its history.
+        metrics: JSON file.
+        work: ``.work`` of the project: checkpoints, the runs of further seeds, label features.
+    """
+
+    out: Path
+    metrics: Path
+    work: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What :func:`run` did.
+
+    Attributes:
+        metrics: of the first seed, see :func:`hpnet.train.loop.finish`; of several seeds also ``seeds``.
+    """
+
+    stream: str
+    metrics: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """One line for the terminal."""
+        found = self.metrics
+        parts = [f"{s} {found[s]['top1']:.1%} of {found[s]['clips']} clips" for s in ("val", "test") if s in found]
+        chosen = "chosen on validation" if "val" in found else "the last one: there are no validation clips"
+        line = f"{self.stream}: {', '.join(parts) or 'no labelled clip to score'}; epoch {found['epoch']} ({chosen})"
+        spread = found.get("seeds", {}).get("test", {}).get("top1")
+        seeds = "" if spread is None else f"; {len(spread['values'])} seeds: {spread['mean']:.1%} ± {spread['sd']:.1%}"
+        return line + seeds
+
+
+def kind(stream: str) -> Any:
+    """The module that trains a stream."""
+    return load(KINDS, "multimodal" if stream == MULTIMODAL else "topology", "kind of stream")
+
+
+def run(
+    stream: str,
+    params: TrainParams,
+    folders: Folders,
+    place: Place,
+    machine: Machine | None = None,
+    report: Report | None = None,
+) -> Trained:
+    """Train a stream, choose its epoch on validation, score validation and test.
+
+    With several seeds, ``place.out`` is the first one's, and the metrics also have ``seeds``: the values of each, mean
+    and standard deviation (of the sample). The other runs go where :func:`hpnet.train.run.seed_folder` says.
+
+    Args:
+        report: is told of every epoch instead of a progress bar.
+
+    Raises:
+        FileNotFoundError: an input or the weights to start from are missing.
+        ValueError: the inputs do not belong together, or there is nothing to train on.
+        FloatingPointError: training diverged.
+    """
+    found = []
+    for seed in params.seeds:
+        out = seed_folder(seed, params.seeds, place.out, place.work)
+        own = Place(out, place.metrics, place.work)
+        found.append(_train_seed(stream, params.of(stream), seed, folders, own, machine or Machine(), report))
+    trained = Trained(stream, merge_seeds(found, params.seeds))
+    if is_first_process():
+        write_json(place.metrics, trained.metrics)
+    return trained
+
+
+def _train_seed(
+    stream: str,
+    section: TopologyParams | MultimodalParams,
+    seed: int,
+    folders: Folders,
+    place: Place,
+    machine: Machine,
+    report: Report | None,
+) -> dict[str, Any]:
+    """One run of a stream; its metrics."""
+    with_frames = isinstance(section, MultimodalParams)
+    inputs, trainer = folders.load(frames=with_frames), kind(stream)
+    device = resolve_device(machine.device)
+    if device.type == "cpu":
+        tune_allocator()
+        count = threads(trainer.step_size(section, inputs.features), machine.threads)
+        if count is not None:
+            torch.set_num_threads(count)
+    accelerator = make_accelerator(device, machine.precision, machine.deterministic)
+    card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
+    weights, processes = trainer.started_from(section), accelerator.num_processes
+    name = run_name(stream, section, card, seed=seed, processes=processes, started_from=weights)
+    work, first = place.work / "train" / name, accelerator.is_main_process
+    if first:
+        warn_of_untrained(inputs)
+    history, clock = place.out / "history" if first else None, Clock()
+    with (
+        hold_checkpoints(work) if first else nullcontext(),
+        epoch_log(history, stream, section.epochs, clock, report) as on_epoch,
+    ):
+        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text")
+        found: dict[str, Any] = trainer.train(
+            stream, inputs, section, training, out=place.out, card=card, machine=machine
+        )
+    return found
+
+
+def hold_checkpoints(work: Path) -> AbstractContextManager[None]:
+    """Keep other processes from training into this checkpoint folder; wait for one that does now.
+
+    The process that writes there takes it, not the command that started it: it is free once nothing writes any more.
+    """
+    return locked(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
+
+
+def merge_seeds(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str, Any]:
+    """The metrics of a stream: the first seed's; of several seeds also ``seeds``, mean and deviation of each, 0..1:
+
+    ``{"seeds": [...], "test": {"top1": {"mean", "sd", "values"}, ...}, "val": ...}``.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    found: dict[str, Any] = {"seeds": list(seeds)}
+    for split in ("val", "test"):
+        for name in runs[0].get(split, {}):
+            if name != "clips":
+                values = [run[split][name] for run in runs]
+                spread = {"mean": statistics.mean(values), "sd": statistics.stdev(values), "values": values}
+                found.setdefault(split, {})[name] = spread
+    return {**runs[0], "seeds": found}
+
+
+def warn_of_warmup(stream: str, params: TrainParams) -> None:
+    """Say so where a training ends before its warm-up does."""
+    section = params.of(stream)
+    if section.warmup_epochs >= section.epochs and is_first_process():
+        name = next(name for name in type(params).model_fields if getattr(params, name) is section)
+        note(
+            f"train.{name}.warmup_epochs is {section.warmup_epochs} and epochs {section.epochs}: the learning rate "
+            f"never reaches lr = {section.lr:g}; --{name}-warmup-epochs {section.epochs - 1} or less lets it"
+        )
+
+
+def warn_of_untrained(inputs: Inputs) -> None:
+    """Name the classes without a training clip, if there are any."""
+    clips = inputs.clips
+    untrained = [clips.class_names[k] for k in labelled_clips(clips).untrained_classes()]
+    if untrained:
+        listed = ", ".join(untrained[:5]) + (f" and {len(untrained) - 5} more" if len(untrained) > 5 else "")
+        note(f"{len(untrained)} of {clips.num_classes} classes have no training clip and cannot be learnt: {listed}")

@@ -1,0 +1,73 @@
+"""Where weights are: the package's own, and folders that are searched. Nothing of a file but its digest is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PACKAGED_NAMES = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
+"""Networks that ship with hpnet; their names mean those files and no others."""
+
+
+def search_folders() -> list[Path]:
+    """Where weights are looked for, in order: $HPNET_WEIGHTS, then ``weights/`` of the project."""
+    named = os.environ.get("HPNET_WEIGHTS")
+    return [*([Path(named)] if named else []), Path("weights")]
+
+
+def is_packaged(file_name: str) -> bool:
+    """Whether a name, or a path below a weights folder, is one of the package's own networks."""
+    parts = Path(file_name).parts
+    return bool(parts) and Path(parts[0]).stem in PACKAGED_NAMES
+
+
+def packaged(file_name: str) -> Path:
+    """A file of the package's own weights. A searched folder is never asked for it.
+
+    Raises:
+        FileNotFoundError: it is missing from the package.
+        ValueError: a searched folder has another file of that name, which would be taken for the one in use.
+    """
+    own = ASSETS / file_name
+    if not own.is_file():
+        raise FileNotFoundError(f"{own} is missing: reinstall hpnet, or make it with `hpnet pretrain`")
+    for folder in search_folders():
+        other = folder / file_name
+        if other.is_file() and not other.samefile(own) and digest(other) != digest(own):
+            raise ValueError(
+                f"{other} is not read: {Path(file_name).parts[0]} is always the package's own. Rename that file and "
+                "give it by its path, or remove it"
+            )
+    return own
+
+
+def find(file_name: str, origin: str) -> Path:
+    """The path of a weights file; of a packaged network the package's own (:func:`packaged`).
+
+    Args:
+        file_name: its name.
+        origin: an address, or words, saying where it comes from.
+
+    Raises:
+        FileNotFoundError: it is in none of :func:`search_folders`; says what to fetch and where to put it.
+    """
+    if is_packaged(file_name):
+        return packaged(file_name)
+    for folder in search_folders():
+        if (folder / file_name).is_file():
+            return folder / file_name
+    place = os.environ.get("HPNET_WEIGHTS") or "weights"
+    raise FileNotFoundError(
+        f"weights {file_name} are missing: fetch {origin} and put it into {place}/ (or $HPNET_WEIGHTS)"
+    )
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits; OpenMMLab's file names carry the first eight."""
+    value = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            value.update(block)
+    return value.hexdigest()

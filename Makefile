@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint setup graph wheel clean
 
-# Small trainings use one core each, so JOBS of them run side by side, the longest (train@hpnet) first; `dvc repro` then
+# Small trainings use one core each, so JOBS of them run side by side, the longest (train@multimodal) first; `dvc repro` then
 # finds them done and does the rest.
 JOBS ?= 2
 demo: export PATH := $(BIN):$(PATH)

@@ -26,12 +26,12 @@ from hpnet.fuse import alignment, fusion
 
 Floats = NDArray[np.float64]
 REFERENCE = "**balanced: pool − log f (τ = 1)**"
-CONSTANT = {"hpj": 0.1, "hpb": 0.1, "hpjm": 0.1, "hpbm": 0.1, "hpnet": 1.0}
+CONSTANT = {"hpj": 0.1, "hpb": 0.1, "hpjm": 0.1, "hpbm": 0.1, "multimodal": 1.0}
 
 
 def pooled(logs: dict[str, Floats], weights: dict[str, float]) -> Floats:
     """Log-linear pool: sum of weighted log-probabilities (N, K)."""
-    return sum((weights[name] * log for name, log in logs.items()), np.zeros_like(logs["hpnet"]))
+    return sum((weights[name] * log for name, log in logs.items()), np.zeros_like(logs["multimodal"]))
 
 
 def label_shift(logs: Floats, start: Floats, steps: int = 200) -> Floats:
@@ -71,7 +71,7 @@ def transported(logs: Floats, shares: Floats, strength: float = 1.0, steps: int 
 
 def ranked(logs: dict[str, Floats], weights: dict[str, float]) -> Floats:
     """Borda count of the streams' ranks."""
-    total = np.zeros_like(logs["hpnet"])
+    total = np.zeros_like(logs["multimodal"])
     for name, log in logs.items():
         total += weights[name] * log.argsort(1).argsort(1)
     return total
@@ -96,11 +96,11 @@ def candidates(streams: dict[str, Floats], f: Floats, counts: NDArray[np.int64])
     weights_sum = sum(CONSTANT.values())
     rules: dict[str, Callable[[], Floats]] = {
         "weighted, the paper's constants": lambda: sum(
-            (({**CONSTANT, "hpnet": 11.0})[n] * v for n, v in streams.items()), np.zeros_like(base)
+            (({**CONSTANT, "multimodal": 11.0})[n] * v for n, v in streams.items()), np.zeros_like(base)
         ),
         "log-linear pool alone (τ = 0)": lambda: base,
         REFERENCE: lambda: base - log_f,
-        "hpnet alone − log f": lambda: logs["hpnet"] - log_f,
+        "hpnet alone − log f": lambda: logs["multimodal"] - log_f,
         "every stream adjusted by its own weight (τ = 1.4)": lambda: base - weights_sum * log_f,
         "τ = 0.5": lambda: base - 0.5 * log_f,
         "τ = 0.75": lambda: base - 0.75 * log_f,
@@ -109,17 +109,19 @@ def candidates(streams: dict[str, Floats], f: Floats, counts: NDArray[np.int64])
         "τ = 2": lambda: base - 2 * log_f,
         "equal weights 1, τ = 1": lambda: pooled(logs, dict.fromkeys(names, 1.0)) - log_f,
         "equal weights 1, τ = 5 (each stream adjusted)": lambda: pooled(logs, dict.fromkeys(names, 1.0)) - 5 * log_f,
-        "weights 0.05, τ = 1": lambda: pooled(logs, {**dict.fromkeys(names, 0.05), "hpnet": 1.0}) - log_f,
-        "weights 0.2, τ = 1": lambda: pooled(logs, {**dict.fromkeys(names, 0.2), "hpnet": 1.0}) - log_f,
+        "weights 0.05, τ = 1": lambda: pooled(logs, {**dict.fromkeys(names, 0.05), "multimodal": 1.0}) - log_f,
+        "weights 0.2, τ = 1": lambda: pooled(logs, {**dict.fromkeys(names, 0.2), "multimodal": 1.0}) - log_f,
         "weights = agreement with the pool, τ = 1": lambda: (
             pooled(logs, {n: agree[n] / max(agree.values()) for n in names}) - log_f
         ),
         "weights 0.1 · certainty of each clip, τ = 1": lambda: (
-            logs["hpnet"] + 0.1 * sum((sure[n] * logs[n] for n in names if n != "hpnet"), np.zeros_like(base)) - log_f
+            logs["multimodal"]
+            + 0.1 * sum((sure[n] * logs[n] for n in names if n != "multimodal"), np.zeros_like(base))
+            - log_f
         ),
         "topology streams count where hpnet is unsure, τ = 1": lambda: (
-            logs["hpnet"]
-            + (1 - sure["hpnet"]) * 0.4 * sum((logs[n] for n in names if n != "hpnet"), np.zeros_like(base))
+            logs["multimodal"]
+            + (1 - sure["multimodal"]) * 0.4 * sum((logs[n] for n in names if n != "multimodal"), np.zeros_like(base))
             - log_f
         ),
         "effective numbers (Cui et al. 2019) for f": lambda: base - np.log(effective),
@@ -135,7 +137,7 @@ def candidates(streams: dict[str, Floats], f: Floats, counts: NDArray[np.int64])
         "Dawid-Skene evidence 0.1 + balanced": lambda: base - log_f + 0.1 * skene,
         "Borda count, constants": lambda: ranked(logs, CONSTANT),
         "adjusted hpnet, unadjusted streams as tie-breakers (0.01)": lambda: (
-            logs["hpnet"] - log_f + 0.01 * sum((logs[n] for n in names if n != "hpnet"), np.zeros_like(base))
+            logs["multimodal"] - log_f + 0.01 * sum((logs[n] for n in names if n != "multimodal"), np.zeros_like(base))
         ),
     }
     return rules

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .core.section import Section
+from .core.streams import MULTIMODAL
 from .data.params import DataParams
 from .detect.params import DetectParams
 from .estimate.params import EstimateParams
@@ -172,6 +173,8 @@ def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any
 def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
+        if f"{name}.".startswith("train.hpnet."):
+            return f"{source}: {name!r} is called {name.replace('hpnet', MULTIMODAL, 1)!r} now: rename it there"
         near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
         return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     message = item["msg"].removeprefix("Value error, ")

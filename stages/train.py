@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hpnet.core.streams import STREAMS, TOPOLOGY_STREAMS
+from hpnet.core.streams import STREAMS, TOPOLOGY_STREAMS, refuse_former_name
 from hpnet.params import Params
 
 from .common import PROJECT, device_option, hold, section_options
@@ -60,7 +60,7 @@ def command(
     metrics: Path | None,
     **options: Any,
 ) -> None:
-    """Train STREAM (hpj, hpb, hpjm, hpbm or hpnet), choose its epoch on validation, score validation and test.
+    """Train STREAM (hpj, hpb, hpjm, hpbm or multimodal), choose its epoch on validation, score validation and test.
 
     `all` trains hpj, hpb, hpjm and hpbm from one copy of the features, on CPU as many at a time as there are cores for;
     the results are those of four runs, and --out and --metrics are then folders. A run that was stopped resumes after
@@ -68,6 +68,7 @@ def command(
     """
     known = (*STREAMS, "all")
     if stream not in known:
+        refuse_former_name(stream, "STREAM")
         raise click.BadParameter(f"{stream!r} is unknown; choose from {', '.join(known)}", param_hint="STREAM")
     from hpnet.train import every, step
     from hpnet.train.run import Folders, Machine, is_first_process

@@ -33,7 +33,7 @@ from tests.trained import hpnet, inside, merged, shared_project
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("code", "data", "detect", "estimate", "pool", "train@hpj", "train@hpb", "train@hpjm", "train@hpbm",
-          "train@hpnet", "fuse")  # fmt: skip
+          "train@multimodal", "fuse")  # fmt: skip
 
 
 @pytest.fixture
@@ -498,7 +498,7 @@ def test_the_number_of_workers_changes_no_byte_and_that_of_crops_in_a_batch_noth
 
 
 def test_two_fresh_runs_give_equal_metrics(project: Path) -> None:
-    streams = ("hpj", "hpnet")
+    streams = ("hpj", "multimodal")
     measured = []
     for _ in range(2):
         shutil.rmtree(".work")
@@ -506,7 +506,7 @@ def test_two_fresh_runs_give_equal_metrics(project: Path) -> None:
         for stream in streams:
             hpnet("train", stream)
         hpnet("fuse")
-        files = [Path("metrics/train/hpj.json"), Path("metrics/train/hpnet.json"), Path("metrics/fuse.json")]
+        files = [Path("metrics/train/hpj.json"), Path("metrics/train/multimodal.json"), Path("metrics/fuse.json")]
         scores = [Path("artifacts/train") / s / "scores.parquet" for s in streams]
         measured.append([read_json(f) for f in files] + [f.read_bytes() for f in scores])
     assert measured[0] == measured[1]

@@ -56,7 +56,7 @@ def test_overrides_reach_nested_sections() -> None:
 
 
 def test_streams() -> None:
-    assert STREAMS == ("hpj", "hpb", "hpjm", "hpbm", "hpnet")
+    assert STREAMS == ("hpj", "hpb", "hpjm", "hpbm", "multimodal")
 
 
 def test_variant_has_its_own_region() -> None:
@@ -68,7 +68,9 @@ def test_variant_has_its_own_region() -> None:
 
 @pytest.mark.parametrize("weights", ["hpj", "", {"hpj": "much"}, {}, [1, 2], None])
 def test_fusion_weights_that_cannot_be_are_one_line(weights: object, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected 'validation', or a number per stream such as hpj=0.1,hpnet=11") as e:
+    with pytest.raises(
+        ValueError, match="expected 'validation', or a number per stream such as hpj=0.1,multimodal=11"
+    ) as e:
         validate({"fuse": {"weights": weights}})
     assert len(str(e.value).splitlines()) == 1
 
@@ -79,7 +81,7 @@ def test_an_empty_section_has_the_defaults_and_takes_overrides(text: str, tmp_pa
     assert load_params(tmp_path / "params.yaml") == Params()
     changed = load_params(tmp_path / "params.yaml", {"train.topology.graph.blocks": 2, "train.topology.epochs": 3})
     assert (changed.train.topology.graph.blocks, changed.train.topology.epochs) == (2, 3)
-    assert changed.train.hpnet == Params().train.hpnet
+    assert changed.train.multimodal == Params().train.multimodal
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_what_is_no_section_is_named(text: str, section: str, overrides: dict[st
 def test_an_override_changes_one_of_two_sections_that_share_an_anchor(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {topology: {graph: &g {blocks: 3}}, hpnet: {graph: *g}}")
     train = load_params(tmp_path / "params.yaml", {"train.topology.graph.blocks": 2}).train
-    assert (train.topology.graph.blocks, train.hpnet.graph.blocks) == (2, 3)
+    assert (train.topology.graph.blocks, train.multimodal.graph.blocks) == (2, 3)
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"params\.yaml .*line 5 gives 'lr' again, after line 3"):
         load_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("train:\n  topology: {lr: 0.1}\n  hpnet: {lr: 0.2}\n")
-    assert load_params(tmp_path / "params.yaml").train.hpnet.lr == 0.2
+    assert load_params(tmp_path / "params.yaml").train.multimodal.lr == 0.2
 
 
 @pytest.mark.parametrize(
@@ -113,12 +115,12 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
     [
         ("train.topology.lr", float("inf"), "finite"),
         ("train.topology.lr", "nan", "finite"),
-        ("train.hpnet.lambdas", [1, float("nan"), 1], "finite"),
+        ("train.multimodal.lambdas", [1, float("nan"), 1], "finite"),
         ("fuse.weights", {"hpj": float("inf")}, "a number per stream"),
         ("train.topology.epochs", True, "expected a number, not true or false"),
         ("train.topology.lr", True, "expected a number, not true or false"),
         ("train.topology.steps", [True], "expected a number, not true or false"),
-        ("train.hpnet.fusion_scale", True, "expected a number, not true or false"),
+        ("train.multimodal.fusion_scale", True, "expected a number, not true or false"),
         ("fuse.weights", {"hpj": True}, "expected a number, not true or false"),
     ],
 )
@@ -130,8 +132,10 @@ def test_numbers_are_finite_and_no_booleans(name: str, value: object, message: s
 
 
 def test_booleans_are_booleans_and_numbers_may_be_text() -> None:
-    params = validate({"detect": {"enabled": False}, "train": {"topology": {"lr": "1e-3"}, "hpnet": {"smclm": True}}})
-    assert (params.detect.enabled, params.train.topology.lr, params.train.hpnet.smclm) == (False, 1e-3, True)
+    params = validate(
+        {"detect": {"enabled": False}, "train": {"topology": {"lr": "1e-3"}, "multimodal": {"smclm": True}}}
+    )
+    assert (params.detect.enabled, params.train.topology.lr, params.train.multimodal.smclm) == (False, 1e-3, True)
 
 
 @pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 10**23, "abc", True, 1.5, [1, -1], [2, 2], [], [1, "x"]])
@@ -164,8 +168,8 @@ def test_seeds_as_options() -> None:
         (["--topology-lr", "a={"], "Invalid value for '--topology-lr': 'a={' cannot be read"),
         (["--topology-steps", "abc"], "--topology-steps: train.topology.steps.0 = 'abc': "),
         (
-            ["--hpnet-graph-base-channels", "1"],
-            "--hpnet-graph-base-channels: train.hpnet.graph.base_channels = 1: ",
+            ["--multimodal-graph-base-channels", "1"],
+            "--multimodal-graph-base-channels: train.multimodal.graph.base_channels = 1: ",
         ),
         (["--seed", "-1"], "--seed: train.seed = -1: expected a whole number"),
     ],
@@ -239,7 +243,7 @@ def test_files_that_are_cheap_to_read_and_endless_to_use_are_refused_soon(
 
 def test_aliases_that_a_person_writes_are_read(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train:\n  topology: {graph: &g {blocks: 3}}\n  hpnet: {graph: {<<: *g}}\n")
-    assert load_params(tmp_path / "params.yaml").train.hpnet.graph.blocks == 3
+    assert load_params(tmp_path / "params.yaml").train.multimodal.graph.blocks == 3
 
 
 def test_a_long_value_is_cut_in_the_message(tmp_path: Path) -> None:

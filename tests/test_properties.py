@@ -85,7 +85,7 @@ def test_fusion_answers_do_not_depend_on_order_scale_or_offsets(seed, rule, scal
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 50), st.sampled_from(["weighted", "balanced"]))
 def test_fused_alike_one_by_one_or_together(seed, rule) -> None:
-    parts = {"hpj": scores(seed, 40, 5), "hpnet": scores(seed + 1, 40, 5)}
+    parts = {"hpj": scores(seed, 40, 5), "multimodal": scores(seed + 1, 40, 5)}
     stored = fuse(parts, rule, class_frequency=[3, 1, 4, 1, 5]).to_json()
     together = fuse_as_fitted(stored, {s: p.logits for s, p in parts.items()})
     single = np.concatenate([fuse_as_fitted(stored, {s: p.logits[[n]] for s, p in parts.items()}) for n in range(40)])

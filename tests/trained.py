@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
     "pool": {"frames": 8},
     "train": {
         "topology": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 3, "warmup_epochs": 0},
-        "hpnet": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
+        "multimodal": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
     },
 }
 
@@ -114,7 +114,7 @@ def trained_project(folder: Path) -> Path:
     """
     five_folders(folder / "videos")
     (program, *init), enter, repro, _ = walk()
-    assert (program, enter, repro) == ("hpnet", ["cd", "actions"], ["dvc", "repro"])
+    assert (program, enter, repro) == ("multimodal", ["cd", "actions"], ["dvc", "repro"])
     with inside(folder):
         hpnet(*init)
     project = folder / "actions"

@@ -15,7 +15,7 @@ POOLED = {"pool.kind": "pooled"}
 POSE2D = {"pool.kind": "pose2d"}
 CTRGCN = {"train.topology.graph.model": "ctrgcn"}
 MIXFORMER = {"train.topology.graph.model": "mixformer"}
-FUSED = {**POOLED, "train.hpnet.pooled": True}
+FUSED = {**POOLED, "train.multimodal.pooled": True}
 OUR_POSE = Note(
     "estimate.model", "mannequin-", "the packaged pose network, which is small and has seen rendered people only"
 )
@@ -25,18 +25,18 @@ ENSEMBLES: dict[str, tuple[str, ...]] = {
     "l2: HPB": ("hpb",),
     "l3: HPJM": ("hpjm",),
     "l4: HPBM": ("hpbm",),
-    "l5: HP+RGB+Text": ("hpnet",),
-    "l1+l5": ("hpj", "hpnet"),
-    "l2+l5": ("hpb", "hpnet"),
+    "l5: HP+RGB+Text": ("multimodal",),
+    "l1+l5": ("hpj", "multimodal"),
+    "l2+l5": ("hpb", "multimodal"),
     "l1+l2": ("hpj", "hpb"),
-    "l1+l2+l5": ("hpj", "hpb", "hpnet"),
+    "l1+l2+l5": ("hpj", "hpb", "multimodal"),
     "l1+l2+l3+l4+l5": STREAMS,
 }
 
 
 BACKBONES: dict[str, tuple[tuple[str, ...], Overrides]] = {
     "CTR-GCN": (("hpj",), {**POOLED, **CTRGCN}),
-    "HP-Net": (("hpnet",), FUSED),
+    "HP-Net": (("multimodal",), FUSED),
 }
 """Backbone of Tables VIII and IX -> its streams and what it needs."""
 
@@ -116,7 +116,7 @@ def _table6() -> PaperTable:
     printed: dict[tuple[str, str], tuple[tuple[str, ...], Overrides, float, float]] = {
         ("HP", "CTR-GCN"): (("hpj",), {**POOLED, **CTRGCN}, 85.3, 86.1),
         ("HP", "Skeleton-MixFormer"): (("hpj",), {**POOLED, **MIXFORMER}, 84.0, 85.9),
-        ("HP+RGB+Text", "HP-Net"): (("hpnet",), FUSED, 95.8, 96.3),
+        ("HP+RGB+Text", "HP-Net"): (("multimodal",), FUSED, 95.8, 96.3),
     }
     rows = []
     for (modality, backbone), (streams, setting, heatmap, simcc) in printed.items():
@@ -184,20 +184,20 @@ def _table11() -> PaperTable:
 
 def _table12() -> PaperTable:
     def modules(fusion: str, smclm: bool, refine: str = "pooled") -> tuple[Overrides, ...]:
-        chosen = {"train.hpnet.fusion": fusion, "train.hpnet.smclm": smclm, "train.hpnet.refine": refine}
+        chosen = {"train.multimodal.fusion": fusion, "train.multimodal.smclm": smclm, "train.multimodal.refine": refine}
         return ({**FUSED, **chosen},)
 
     visual = "Text+RGB+HP"
     rows = (
-        Row(("Baseline", "Text+RGB"), 95.3, ("hpnet",), ({"train.hpnet.pooled": False},)),
-        Row(("w/ FPM+Cross Attention", visual), 95.4, ("hpnet",), modules("cross_attention", False)),
-        Row(("w/ FPM+FiLM", visual), 95.6, ("hpnet",), modules("film", False)),
-        Row(("w/ FPM+TRMM", visual), 95.7, ("hpnet",), modules("trmm", False)),
-        Row(("w/ FPM+TRMM+SMCLM", visual), 96.3, ("hpnet",), modules("trmm", True)),
+        Row(("Baseline", "Text+RGB"), 95.3, ("multimodal",), ({"train.multimodal.pooled": False},)),
+        Row(("w/ FPM+Cross Attention", visual), 95.4, ("multimodal",), modules("cross_attention", False)),
+        Row(("w/ FPM+FiLM", visual), 95.6, ("multimodal",), modules("film", False)),
+        Row(("w/ FPM+TRMM", visual), 95.7, ("multimodal",), modules("trmm", False)),
+        Row(("w/ FPM+TRMM+SMCLM", visual), 96.3, ("multimodal",), modules("trmm", True)),
         Row(
             ("w/ FPM+TRMM+SMCLM, refined by text", visual),
             None,
-            ("hpnet",),
+            ("multimodal",),
             modules("trmm", True, "text"),
             differs="TRMM as in the released code, Eq. (9) of the text features",
             extra=True,
@@ -208,7 +208,9 @@ def _table12() -> PaperTable:
         Claim("TRMM and SMCLM > TRMM", 3, 4), Claim("all > none", 0, 4),
     )  # fmt: skip
     video = Note(
-        "train.hpnet.video", "mannequin-", "the packaged X-CLIP, trained for minutes, stands for that of Kinetics-600"
+        "train.multimodal.video",
+        "mannequin-",
+        "the packaged X-CLIP, trained for minutes, stands for that of Kinetics-600",
     )
     columns = ("Method", "Modality")
     return PaperTable(12, "Modules that bring pooled features in", columns, rows, claims, notes=(video,), value=5)
@@ -221,7 +223,7 @@ def _table13() -> PaperTable:
         "Smarthome CS": ("smarthome-cs", "", 80.7, 81.3),
     }
     rows = tuple(
-        Row((label, setting), number, ("hpnet",), ({"detect.enabled": enabled},), measure_of(benchmark),
+        Row((label, setting), number, ("multimodal",), ({"detect.enabled": enabled},), measure_of(benchmark),
             benchmark=benchmark, mannequins=mannequins)
         for label, (benchmark, mannequins, without, with_it) in printed.items()
         for setting, enabled, number in (("W/o Human Detector", False, without), ("W/ Human Detector", True, with_it))
@@ -235,7 +237,7 @@ def _table13() -> PaperTable:
 
 def _table14() -> PaperTable:
     rows = tuple(
-        Row((f"{value}", f"{value}", f"{value}"), number, ("hpnet",), ({"train.hpnet.lambdas": [value] * 3},))
+        Row((f"{value}", f"{value}", f"{value}"), number, ("multimodal",), ({"train.multimodal.lambdas": [value] * 3},))
         for value, number in ((0.1, 96.1), (0.5, 96.2), (1.0, 96.3), (2.0, 96.1))
     )
     claims = tuple(Claim(f"λ = 1.0 > λ = {rows[at].labels[0]}", at, 2) for at in (0, 1, 3))
@@ -247,8 +249,8 @@ def _table15() -> PaperTable:
         return tuple({"data.corruption": name, **needs} for name in ("night", "overexposure", "occlusion"))
 
     rows = (
-        Row(("Baseline", "Text+RGB"), 42.3, ("hpnet",), under({"train.hpnet.pooled": False})),
-        Row(("w/ FPM+TRMM+SMCLM", "Text+RGB+HP"), 51.5, ("hpnet",), under(FUSED)),
+        Row(("Baseline", "Text+RGB"), 42.3, ("multimodal",), under({"train.multimodal.pooled": False})),
+        Row(("w/ FPM+TRMM+SMCLM", "Text+RGB+HP"), 51.5, ("multimodal",), under(FUSED)),
     )
     return PaperTable(
         15, "Extreme conditions", ("Method", "Modality"), rows, (Claim("pooled features help at night", 0, 1),),
@@ -258,7 +260,7 @@ def _table15() -> PaperTable:
 
 
 def _table16() -> PaperTable:
-    rows = (Row(("HP-Net (1s)",), None, ("hpnet",)), Row(("HP-Net (ms)",), None, STREAMS))
+    rows = (Row(("HP-Net (1s)",), None, ("multimodal",)), Row(("HP-Net (ms)",), None, STREAMS))
     return PaperTable(
         16, "Most accurate and most confused actions, one stream and all", ("Scores",), rows, kind="extremes", value=3,
         differs="the actions are the project's, so the paper's rows have no counterpart",

@@ -97,7 +97,7 @@ def _named_classes(file: Path, names: list[str]) -> list[str] | None:
 def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False) -> ImportedScores:
     """Read the authors' score folder as it is.
 
-    ``N_best_score.npy`` with ``N_best_name.txt`` (softmax of the multimodal stream, in parts; stream ``hpnet``),
+    ``N_best_score.npy`` with ``N_best_name.txt`` (softmax of the multimodal stream, in parts; stream ``multimodal``),
     ``J|B|JM|BM_*score.pkl`` (name -> K logits; hpj, hpb, hpjm, hpbm), ``test_*.txt`` and, where there are such,
     ``validation_*.txt`` (clips) and ``train_*.txt`` (class frequencies).
 
@@ -130,15 +130,15 @@ def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False
 
     raw: dict[str, dict[str, NDArray[np.float32]]] = {}
     for part in sorted(p for p in folder.iterdir() if _PART.fullmatch(p.name)):
-        _merge(raw.setdefault("hpnet", {}), _read_part(part, protocol), part)
+        _merge(raw.setdefault("multimodal", {}), _read_part(part, protocol), part)
     for file in sorted(folder.iterdir()):
         match = _PICKLE.fullmatch(file.name)
         if match:
             _merge(raw.setdefault(HPNET_STREAMS[match[1]], {}), _read_pickle(file, protocol), file)
     if not raw:
         raise FileNotFoundError(f"{folder} has no N_best_score.npy and no J|B|JM|BM_*score.pkl")
-    order = [s for s in ("hpj", "hpb", "hpjm", "hpbm", "hpnet") if s in raw]
-    notes += [f"no scores of stream {s}" for s in ("hpj", "hpb", "hpjm", "hpbm", "hpnet") if s not in raw]
+    order = [s for s in ("hpj", "hpb", "hpjm", "hpbm", "multimodal") if s in raw]
+    notes += [f"no scores of stream {s}" for s in ("hpj", "hpb", "hpjm", "hpbm", "multimodal") if s not in raw]
 
     streams: dict[str, Scores] = {}
     for stream in order:

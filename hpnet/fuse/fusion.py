@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
 from ..artifacts.scores import Scores
+from ..core.streams import refuse_former_name
 from .alignment import Aligned, Floats, Kind, align, score_kind
 from .fitting import fit_temperature, fit_weights
 from .rules import Constants, Origin, Rule, find_rule
@@ -121,6 +122,7 @@ def given_weights(streams: Sequence[str], weights: Mapping[str, float]) -> dict[
     """
     unknown = sorted(set(weights) - set(streams))
     if unknown:
+        refuse_former_name(unknown[0], "fusion weights")
         raise ValueError(f"weight for unknown stream {unknown[0]!r}; the streams are {', '.join(streams)}")
     lacking = sorted(set(streams) - set(weights))
     if lacking:

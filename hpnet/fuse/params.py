@@ -28,7 +28,7 @@ class FuseParams(Section):
             isinstance(w, int | float) and abs(w) < math.inf for w in weights.values()
         )
         if weights != "validation" and not (numbers and weights):
-            raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,hpnet=11")
+            raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,multimodal=11")
         return weights
 
     def code(self) -> Code:

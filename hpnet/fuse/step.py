@@ -16,7 +16,7 @@ from ..artifacts.files import delete_old, write_json
 from ..artifacts.imported import FREQUENCIES_FILE, load_frequencies, load_protocol
 from ..artifacts.labelling import require_labelling
 from ..artifacts.scores import Scores
-from ..core.streams import STREAMS
+from ..core.streams import STREAMS, refuse_former_name
 from ..work.console import note
 from . import RULES
 from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions, subset_weights
@@ -185,6 +185,8 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
             if file.stem in found:
                 raise ValueError(f"stream {file.stem!r} is there twice: {file} and {found[file.stem]}; keep one")
             found[file.stem] = file
+        for stream, file in found.items():
+            refuse_former_name(stream, str(file))
         if not found:
             raise FileNotFoundError(f"{folder} holds neither STREAM/scores.parquet nor STREAM.parquet")
     order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))

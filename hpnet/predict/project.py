@@ -21,6 +21,7 @@ from ..artifacts.files import read_json
 from ..artifacts.labelling import LABELLING, check_trained
 from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
+from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
 from ..models.multimodal import HPNet
@@ -69,6 +70,8 @@ class TrainedProject:
         self.params: Params = self.project.read_params()
         self.fusion = _fusion(self.project, streams)
         used = [stream for stream, weight in self.fusion["weights"].items() if weight]
+        for stream in used:
+            refuse_former_name(stream, str(self.project.fuse / "weights.json"))
         self.cards: dict[str, dict[str, Any]] = {s: self._card(s) for s in used}
         self._check_labellings(used)
         self.models: dict[str, TopologyModel | HPNet] = {s: self._model(s) for s in used}
@@ -96,7 +99,7 @@ class TrainedProject:
     @property
     def needs_frames(self) -> bool:
         """Whether a stream looks at person frames."""
-        return "hpnet" in self.models
+        return "multimodal" in self.models
 
     def check_poses(self, poses: PoseMeta) -> None:
         """Refuse a pose network other than the one that the streams were trained behind.
@@ -196,7 +199,7 @@ class TrainedProject:
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""
         size = model.video.image_size
-        wanted = int(self.cards["hpnet"]["params"]["frames"])
+        wanted = int(self.cards["multimodal"]["params"]["frames"])
         clips = []
         for sample in samples:
             images = [decode_jpeg(jpeg, size, "window") for jpeg in sample.jpegs]
@@ -207,7 +210,7 @@ class TrainedProject:
 
     def _slots(self, stream: str) -> int:
         card = self.cards[stream]
-        return int(card["network" if stream == "hpnet" else "sizes"]["num_persons"])
+        return int(card["network" if stream == "multimodal" else "sizes"]["num_persons"])
 
     def _check_labellings(self, streams: Sequence[str]) -> None:
         """Refuse streams of other labels than those of the tables here, or than those that the fusion was fitted on."""
@@ -237,7 +240,7 @@ class TrainedProject:
     def _model(self, stream: str) -> TopologyModel | HPNet:
         folder = self.project.train(stream)
         try:
-            model = load_multimodal(folder) if stream == "hpnet" else load_topology(folder)
+            model = load_multimodal(folder) if stream == "multimodal" else load_topology(folder)
         except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
             why = " ".join(str(error).split())[:160] or type(error).__name__
             raise ValueError(f"{folder} is broken ({why}): run `hpnet train {stream}` again") from None

@@ -36,7 +36,7 @@ def codes(params: Params) -> dict[str, Code]:
         "estimate": params.estimate.code(),
         "pool": pool,
         "train-topology": topology,
-        f"train-{MULTIMODAL}": params.train.hpnet.code(),
+        f"train-{MULTIMODAL}": params.train.multimodal.code(),
         "compare": Code(pool.step, (topology.step, *pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
         "fuse": params.fuse.code(),
         "report": params.report.code(),

@@ -61,7 +61,7 @@ PAPER: Values = {
     "pool": {"frames": 64},
     "train": {
         "topology": {"flip": 0.5},
-        "hpnet": {"video": "microsoft/xclip-base-patch16-kinetics-600"},
+        "multimodal": {"video": "microsoft/xclip-base-patch16-kinetics-600"},
     },
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}}},
 }
@@ -79,7 +79,7 @@ SMALL: Values = {
             "label_smoothing": 0.1,
             "flip": 0.5,
         },
-        "hpnet": {
+        "multimodal": {
             "graph": {"base_channels": 16, "blocks": 4},
             "frames": 4,
             "epochs": 24,

@@ -19,7 +19,7 @@ HEADINGS = {
     "pool": "windows -> features, Eq. (3)",
     "train": "features -> scores, one network per stream",
     "topology": "hpj, hpb, hpjm, hpbm",
-    "hpnet": "pooled features + RGB + text",
+    "multimodal": "pooled features + RGB + text",
     "fuse": "the streams' scores -> one",
     "compare": "the joint stream on other features, for the report",
     "report": "the page",

@@ -60,7 +60,7 @@ def lookup(name: str) -> Weights:
 
 def needed(params: Params) -> list[Weights]:
     """The weights that a project's parameters name, of those in the catalogue (a path of one's own is not)."""
-    names = [params.estimate.model if params.estimate.weights is None else "", params.train.hpnet.video]
+    names = [params.estimate.model if params.estimate.weights is None else "", params.train.multimodal.video]
     if params.detect.enabled:
         names.insert(0, params.detect.model)
     known = [CATALOGUE[name.removesuffix(".pt")] for name in names if name.removesuffix(".pt") in CATALOGUE]

@@ -207,7 +207,8 @@ class MultimodalTask:
     ) -> None:
         if params.flip and params.pooled and meta.kind not in MIRRORED_KINDS:
             raise ValueError(
-                f"train.hpnet.flip is {params.flip}, but features of kind {meta.kind!r} cannot be mirrored: set it to 0"
+                f"train.multimodal.flip is {params.flip}, but features of kind {meta.kind!r} cannot be mirrored: "
+                "set it to 0"
             )
         self.clips = clips
         self.features = features

@@ -69,7 +69,7 @@ class TopologyParams(Section):
 
 
 class MultimodalParams(Section):
-    """Training of the hpnet stream."""
+    """Training of the multimodal stream."""
 
     graph: GraphParams = GraphParams()
     video: str = Field("mannequin-xclip", description="packaged X-CLIP, or a transformers hub name or folder")
@@ -120,7 +120,7 @@ class TrainParams(Section):
 
     seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
     topology: TopologyParams = TopologyParams()
-    hpnet: MultimodalParams = MultimodalParams()
+    multimodal: MultimodalParams = MultimodalParams()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -129,7 +129,7 @@ class TrainParams(Section):
 
     def of(self, stream: str) -> TopologyParams | MultimodalParams:
         """The section of a stream."""
-        return self.hpnet if stream == MULTIMODAL else self.topology
+        return self.multimodal if stream == MULTIMODAL else self.topology
 
     @field_validator("seed", mode="wrap")
     @classmethod

@@ -83,8 +83,8 @@ def test_a_region_runs_what_follows_pooling_and_the_standard_row_runs_nothing() 
     found = stages_run(9)
     assert found == {
         "as in params.yaml": (),
-        "pool.region=3": ("pool", "train@hpj", "train@hpnet"),
-        "pool.region=5": ("pool", "train@hpj", "train@hpnet"),
+        "pool.region=3": ("pool", "train@hpj", "train@multimodal"),
+        "pool.region=5": ("pool", "train@hpj", "train@multimodal"),
     }
 
 
@@ -98,7 +98,7 @@ def test_the_pose_network_runs_once_for_all_maps() -> None:
 
 def test_fusion_modules_train_one_stream_only() -> None:
     for stages in stages_run(12).values():
-        assert set(stages) <= {"train@hpnet"}
+        assert set(stages) <= {"train@multimodal"}
 
 
 def test_seeds_multiply_experiments_and_the_projects_own_seed_is_the_project() -> None:
@@ -131,7 +131,9 @@ def test_signatures_follow_code_parameters_and_what_lies_upstream() -> None:
     }  # fmt: skip
     other = plan.signatures(REAL, plan.apply(DEFAULTS, {"train.topology.graph.model": "gcn"}), {}, codes)
     assert before["code"] != other["code"]
-    assert before["train@hpnet"] == other["train@hpnet"], "what `code` reads is no part of another's signature"
+    assert before["train@multimodal"] == other["train@multimodal"], (
+        "what `code` reads is no part of another's signature"
+    )
 
 
 def test_the_lock_counts_only_while_it_is_true() -> None:
@@ -219,9 +221,9 @@ def test_streams_of_a_row_are_fused_by_the_released_weights_of_its_protocol() ->
     sure, weak = np.eye(2)[1 - labels] * 8.0, np.eye(2)[labels] * 4.0
     names = tuple(f"c{n}" for n in range(20))
     parts = {
-        s: Scores(names, ("test",) * 20, labels, v.astype(np.float32)) for s, v in (("hpj", sure), ("hpnet", weak))
+        s: Scores(names, ("test",) * 20, labels, v.astype(np.float32)) for s, v in (("hpj", sure), ("multimodal", weak))
     }
-    row = Row(("a",), 80.0, ("hpj", "hpnet"), ({}, {"data.protocol": "folder"}))
+    row = Row(("a",), 80.0, ("hpj", "multimodal"), ({}, {"data.protocol": "folder"}))
     found = writing.outcome(row, lambda setting, seed: parts, [1], "smarthome-cs")
     assert found is not None
     assert found.share[:20].all()  # 11 of the multimodal stream's probabilities outweigh 0.1 of the others' logits
@@ -346,7 +348,7 @@ def make_graph(folder: Path, broken: str = "") -> None:
         "data": {"cmd": f"{step} data", "deps": ["step.py"], "params": ["data"], "outs": ["artifacts/data"]},
         "pool": {"cmd": f"{step} pool", "deps": ["artifacts/data"], "params": ["pool"], "outs": ["artifacts/pool"]},
         "train": {
-            "foreach": {"hpj": {}, "hpnet": {}},
+            "foreach": {"hpj": {}, "multimodal": {}},
             "do": {
                 "cmd": f"{step} train/${{key}}",
                 "deps": ["artifacts/pool"],
@@ -388,7 +390,7 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     assert len(calls(tmp_path)) == 4
     result = ablate(tmp_path, "table9", "--plan")
     assert result.exit_code == 0, result.output
-    assert "pool.region=3\n    runs pool ?, train@hpj ?, train@hpnet ?" in result.output
+    assert "pool.region=3\n    runs pool ?, train@hpj ?, train@multimodal ?" in result.output
     assert "3 experiments, time unknown, 3 stages never timed" in result.output
     assert len(calls(tmp_path)) == 4
 
@@ -396,7 +398,7 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert "--budget: 2 of 3 experiments have stages that were never timed" in result.output
     ran = calls(tmp_path)[4:]
-    assert sorted(ran) == sorted(f"{name} {r}" for r in (3, 5) for name in ("pool", "train/hpj", "train/hpnet"))
+    assert sorted(ran) == sorted(f"{name} {r}" for r in (3, 5) for name in ("pool", "train/hpj", "train/multimodal"))
     table = pd.read_csv(tmp_path / "report" / "tables" / "table9.csv")
     assert table["ours"].tolist() == pytest.approx([0.9, 0.6, 0.5] * 2)
     assert table["paper"].tolist() == pytest.approx([0.862, 0.82, 0.819, 0.963, 0.962, 0.961])
@@ -465,7 +467,9 @@ def test_a_failure_keeps_the_rest_and_the_same_command_goes_on(tmp_path: Path) -
 def test_a_budget_that_is_too_small_starts_nothing(tmp_path: Path) -> None:
     make_graph(tmp_path)
     (tmp_path / ".work").mkdir()
-    (tmp_path / ".work" / "seconds.json").write_text('{"data": 100, "pool": 100, "train hpj": 100, "train hpnet": 100}')
+    (tmp_path / ".work" / "seconds.json").write_text(
+        '{"data": 100, "pool": 100, "train hpj": 100, "train multimodal": 100}'
+    )
     result = ablate(tmp_path, "table9", "--budget", "1m")
     assert result.exit_code == 0, result.output
     assert "3 experiments did not fit into the budget" in result.output
@@ -482,8 +486,10 @@ def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
     (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 0.0}')
     partly = ablate(tmp_path, "table9", "--plan").output
     assert "3 experiments, at least 5 min, 1 stage never timed" in partly
-    assert "train@hpj 0 s, train@hpnet ?" in partly
-    (tmp_path / ".work" / "seconds.json").write_text('{"data": 10, "pool": 100, "train hpj": 20, "train hpnet": 20}')
+    assert "train@hpj 0 s, train@multimodal ?" in partly
+    (tmp_path / ".work" / "seconds.json").write_text(
+        '{"data": 10, "pool": 100, "train hpj": 20, "train multimodal": 20}'
+    )
     assert "3 experiments, about 7 min" in ablate(tmp_path, "table9", "--plan").output
 
 
@@ -496,7 +502,7 @@ def test_a_budget_lets_an_untimed_experiment_start_and_learns_from_it(
 
     def run(study: running.Study, experiment: plan.Experiment, *rest: Any) -> dict[str, Any]:
         started.append(experiment.text)
-        return {"seconds": {"train hpj": 40.0, "train hpnet": 40.0} if experiment.overrides else {}}
+        return {"seconds": {"train hpj": 40.0, "train multimodal": 40.0} if experiment.overrides else {}}
 
     monkeypatch.setattr(running, "run_experiment", run)
     known = study.signatures(AS_IT_IS).values()

@@ -56,9 +56,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_scores_join_by_name(folder: Path) -> None:
     imported = import_scores_hpnet(folder, "smarthome-cv1")
-    assert list(imported.streams) == ["hpj", "hpb", "hpjm", "hpbm", "hpnet"]
+    assert list(imported.streams) == ["hpj", "hpb", "hpjm", "hpbm", "multimodal"]
     assert imported.notes == ()
-    for stream, expected in (("hpnet", softmax(scores_of(TEST, 1), axis=1)), ("hpb", scores_of(TEST, 11))):
+    for stream, expected in (("multimodal", softmax(scores_of(TEST, 1), axis=1)), ("hpb", scores_of(TEST, 11))):
         scores = imported.streams[stream]
         assert scores.clip_ids == tuple(n[:-4] for n in TEST)
         assert set(scores.splits) == {"test"}

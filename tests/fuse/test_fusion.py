@@ -29,7 +29,7 @@ from hpnet.report.results import select
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SMARTHOME = SHARED / "data" / "scores" / "smarthome_cs"
-RELEASED = {"hpj": 0.1, "hpb": 0.1, "hpjm": 0.1, "hpbm": 0.1, "hpnet": 11.0}
+RELEASED = {"hpj": 0.1, "hpb": 0.1, "hpjm": 0.1, "hpbm": 0.1, "multimodal": 11.0}
 
 
 def make(
@@ -62,16 +62,16 @@ def smarthome() -> ImportedScores:
 @pytest.mark.parametrize(
     ("streams", "expected"),
     [
-        (("hpnet",), 81.31),
+        (("multimodal",), 81.31),
         (("hpj",), 51.54),
         (("hpb",), 51.29),
         (("hpjm",), 45.15),
         (("hpbm",), 43.23),
-        (("hpj", "hpnet"), 81.44),
-        (("hpb", "hpnet"), 81.11),
+        (("hpj", "multimodal"), 81.44),
+        (("hpb", "multimodal"), 81.11),
         (("hpj", "hpb"), 55.69),
-        (("hpj", "hpb", "hpnet"), 81.74),
-        (("hpj", "hpb", "hpjm", "hpbm", "hpnet"), 81.56),
+        (("hpj", "hpb", "multimodal"), 81.74),
+        (("hpj", "hpb", "hpjm", "hpbm", "multimodal"), 81.56),
     ],
 )
 def test_weighted_gives_the_published_figures(
@@ -85,7 +85,7 @@ def test_weighted_gives_the_published_figures(
 def test_balanced_gives_its_figure_with_constants_and_with_the_same_weights_given(smarthome: ImportedScores) -> None:
     assert smarthome.frequencies is not None
     counts = smarthome.frequencies["count"]
-    for weights in ("validation", {**RELEASED, "hpnet": 1.0}):
+    for weights in ("validation", {**RELEASED, "multimodal": 1.0}):
         result = fusion.fuse(
             smarthome.streams,
             "balanced",
@@ -171,8 +171,8 @@ def test_row_order_does_not_matter(rule: str, validation: int) -> None:
         LABELS[turn],
         second.logits[turn],
     )
-    one = fusion.fuse({"hpj": first, "hpnet": second}, rule, class_frequency=np.ones(6))
-    other = fusion.fuse({"hpj": first, "hpnet": turned}, rule, class_frequency=np.ones(6))
+    one = fusion.fuse({"hpj": first, "multimodal": second}, rule, class_frequency=np.ones(6))
+    other = fusion.fuse({"hpj": first, "multimodal": turned}, rule, class_frequency=np.ones(6))
     assert one.scores.clip_ids == other.scores.clip_ids
     np.testing.assert_array_equal(one.scores.logits, other.scores.logits)
     assert one.weights == other.weights
@@ -180,8 +180,8 @@ def test_row_order_does_not_matter(rule: str, validation: int) -> None:
 
 def test_weighted_is_the_plain_sum_of_stored_scores() -> None:
     logits, probabilities = noisy(1, 1, LABELS), softmax(noisy(2, 1, LABELS), axis=1)
-    streams = {"hpj": make(logits, LABELS), "hpnet": make(probabilities, LABELS)}
-    result = fusion.fuse(streams, "weighted", {"hpj": 0.1, "hpnet": 11})
+    streams = {"hpj": make(logits, LABELS), "multimodal": make(probabilities, LABELS)}
+    result = fusion.fuse(streams, "weighted", {"hpj": 0.1, "multimodal": 11})
     np.testing.assert_allclose(result.scores.logits, 0.1 * logits + 11 * probabilities, rtol=1e-5, atol=1e-5)
 
 
@@ -189,9 +189,9 @@ def test_balanced_is_its_formula_for_logits_and_probabilities_alike() -> None:
     logits, counts = noisy(1, 1, LABELS), np.array([1, 2, 3, 4, 5, 6])
     other = noisy(2, 1, LABELS)
     expected = 0.3 * log_softmax(logits, 1) + 2.0 * log_softmax(other, 1) - 0.5 * np.log(counts / counts.sum())
-    weights = {"hpj": 0.3, "hpnet": 2.0}
+    weights = {"hpj": 0.3, "multimodal": 2.0}
     for hpnet in (other, softmax(other, axis=1)):
-        streams = {"hpj": make(logits, LABELS), "hpnet": make(hpnet, LABELS)}
+        streams = {"hpj": make(logits, LABELS), "multimodal": make(hpnet, LABELS)}
         result = fusion.fuse(streams, "balanced", weights, tau=0.5, class_frequency=counts)
         np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-4, atol=1e-4)
         assert result.tau == 0.5
@@ -295,7 +295,7 @@ def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
     streams = {
         "hpj": make(noisy(1, 1.5, labels), labels, 600),
         "hpb": make(noisy(2, 0.0, labels), labels, 600),  # noise
-        "hpnet": make(noisy(3, 2.5, labels), labels, 600),
+        "multimodal": make(noisy(3, 2.5, labels), labels, 600),
     }
     alone = max(ensembles.evaluate(s)["top1"] for s in streams.values())
     for rule in RULES:
@@ -306,12 +306,12 @@ def test_fitted_weights_follow_quality_and_beat_every_stream() -> None:
         assert ensembles.evaluate(result.scores)["top1"] > alone + 0.01
     weights = fusion.fuse(streams, "weighted").weights
     assert weights["hpb"] < 0.15 * weights["hpj"]
-    assert weights["hpnet"] > weights["hpj"]
+    assert weights["multimodal"] > weights["hpj"]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_fitted_weights_given_back_reproduce_the_result(rule: str) -> None:
-    streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "hpnet": make(noisy(2, 2, LABELS), LABELS, 200)}
+    streams = {"hpj": make(noisy(1, 1, LABELS, 3.0), LABELS, 200), "multimodal": make(noisy(2, 2, LABELS), LABELS, 200)}
     fitted = fusion.fuse(streams, rule, class_frequency=np.arange(1, 7))
     again = fusion.fuse(streams, rule, fitted.weights, class_frequency=np.arange(1, 7))
     np.testing.assert_allclose(again.scores.logits, fitted.scores.logits, rtol=1e-5, atol=1e-5)
@@ -324,9 +324,9 @@ def test_nothing_is_fitted_on_test(rule: str) -> None:
     spoiled[200:] = -spoiled[200:]
     changed = LABELS.copy()
     changed[200:] = 0
-    one = fusion.fuse({"hpj": first, "hpnet": second}, rule, class_frequency=np.ones(6))
+    one = fusion.fuse({"hpj": first, "multimodal": second}, rule, class_frequency=np.ones(6))
     other = fusion.fuse(
-        {"hpj": replace(first, labels=changed), "hpnet": replace(second, labels=changed, logits=spoiled)},
+        {"hpj": replace(first, labels=changed), "multimodal": replace(second, labels=changed, logits=spoiled)},
         rule,
         class_frequency=np.ones(6),
     )
@@ -337,7 +337,7 @@ def test_nothing_is_fitted_on_test(rule: str) -> None:
 def test_separable_validation_keeps_weights_finite() -> None:
     perfect = make(np.eye(6)[LABELS] * 50.0 - 25.0, LABELS, 200)
     for rule in RULES:
-        result = fusion.fuse({"hpj": perfect, "hpnet": perfect}, rule)
+        result = fusion.fuse({"hpj": perfect, "multimodal": perfect}, rule)
         assert all(0 <= w < 100 for w in result.weights.values())
         assert np.isfinite(result.scores.logits).all()
 
@@ -503,7 +503,7 @@ def five_streams(validation: int = 0) -> dict[str, Scores]:
 )  # fmt: skip
 def test_each_protocol_of_the_paper_has_its_released_weight(protocol: str, weight: float) -> None:
     found = fusion.fuse(five_streams(), protocol=protocol)
-    assert found.weights == {**RELEASED, "hpnet": weight}
+    assert found.weights == {**RELEASED, "multimodal": weight}
     assert found.origin == "released"
 
 
@@ -526,12 +526,12 @@ def test_constants_without_validation() -> None:
     weighted = fusion.fuse(streams, "weighted", protocol="smarthome-cs")
     balanced = fusion.fuse(streams, "balanced", protocol="smarthome-cs")
     assert weighted.weights == RELEASED
-    assert balanced.weights == {**RELEASED, "hpnet": 1.0}
+    assert balanced.weights == {**RELEASED, "multimodal": 1.0}
     assert weighted.fit is None
     assert set(weighted.temperatures.values()) | set(balanced.temperatures.values()) == {1.0}
-    assert weighted.softmaxed == ("hpnet",)
-    expected = 11 * softmax(streams["hpnet"].logits.astype(float), axis=1)
-    expected += sum(0.1 * streams[s].logits.astype(float) for s in RELEASED if s != "hpnet")
+    assert weighted.softmaxed == ("multimodal",)
+    expected = 11 * softmax(streams["multimodal"].logits.astype(float), axis=1)
+    expected += sum(0.1 * streams[s].logits.astype(float) for s in RELEASED if s != "multimodal")
     np.testing.assert_allclose(weighted.scores.logits, expected, rtol=1e-4, atol=1e-5)
     assert weighted.tau == 0.0
     assert balanced.tau == 1.0
@@ -539,8 +539,8 @@ def test_constants_without_validation() -> None:
     np.testing.assert_allclose(balanced.adjustment, -np.log(6))
     np.testing.assert_allclose(
         balanced.scores.logits,
-        log_softmax(streams["hpnet"].logits.astype(float), axis=1) + np.log(6)
-        + 0.1 * sum(log_softmax(streams[s].logits.astype(float), axis=1) for s in RELEASED if s != "hpnet"),
+        log_softmax(streams["multimodal"].logits.astype(float), axis=1) + np.log(6)
+        + 0.1 * sum(log_softmax(streams[s].logits.astype(float), axis=1) for s in RELEASED if s != "multimodal"),
         rtol=1e-4, atol=1e-4,
     )  # fmt: skip
 
@@ -602,11 +602,11 @@ def test_new_clips_are_fused_with_hpnet_as_probabilities_where_its_constant_was_
     np.testing.assert_allclose(
         fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), result.scores.logits, rtol=1e-4, atol=1e-4
     )
-    stored = {**result.to_json(), "weights": {"hpj": 1.0, "hpnet": 0.0}, "softmaxed": []}
+    stored = {**result.to_json(), "weights": {"hpj": 1.0, "multimodal": 0.0}, "softmaxed": []}
     logits = whole_logits(streams)["hpj"]
     np.testing.assert_allclose(fusion.fuse_as_fitted(stored, {"hpj": logits}), logits)
     with pytest.raises(ValueError, match="'hpj' is missing"):
-        fusion.fuse_as_fitted(stored, {"hpnet": logits})
+        fusion.fuse_as_fitted(stored, {"multimodal": logits})
     with pytest.raises(ValueError, match="'hpx' has no fusion weight; weights are for hpj, hpnet"):
         fusion.fuse_as_fitted(stored, {"hpj": logits, "hpx": logits})
 
@@ -682,9 +682,9 @@ def test_rows_of_the_table_by_hand() -> None:
 
 
 def test_parts_without_weight_count_the_same() -> None:
-    weights = {"hpj": 0.0, "hpb": 0.0, "hpnet": 2.0}
+    weights = {"hpj": 0.0, "hpb": 0.0, "multimodal": 2.0}
     assert ensembles.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
-    halves = {"hpj": 0.5, "hpb": 0.25, "hpnet": 2.0}
+    halves = {"hpj": 0.5, "hpb": 0.25, "multimodal": 2.0}
     assert ensembles.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
 
 
@@ -694,7 +694,7 @@ def test_parts_without_weight_count_the_same() -> None:
 def test_table_has_every_stream_and_combination_under_both_rules() -> None:
     streams = {s: make(noisy(i, 1 + i, LABELS), LABELS) for i, s in enumerate(RELEASED)}
     table = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse), bootstrap=50)
-    combined = ["hpj+hpnet", "hpb+hpnet", "hpj+hpb", "hpj+hpb+hpnet", "all"]
+    combined = ["hpj+multimodal", "hpb+multimodal", "hpj+hpb", "hpj+hpb+multimodal", "all"]
     assert list(table.name[table.rule == "stream"]) == list(RELEASED)
     assert list(table.name[table.rule == "weighted"]) == combined
     assert list(table.name[table.rule == "balanced"]) == [*RELEASED, *combined]
@@ -704,8 +704,8 @@ def test_table_has_every_stream_and_combination_under_both_rules() -> None:
 
 
 def test_other_peoples_streams_join_the_ensemble() -> None:
-    pair = ("hpj", "hpnet")
-    assert ensembles.combinations(pair) == {"hpj+hpnet": pair, "all": pair}
+    pair = ("hpj", "multimodal")
+    assert ensembles.combinations(pair) == {"hpj+multimodal": pair, "all": pair}
     assert ensembles.combinations(["hpj", "poseconv3d"]) == {"all": ("hpj", "poseconv3d")}
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS), "poseconv3d": make(noisy(2, 1, LABELS), LABELS)}
     assert fusion.fuse(streams).weights == {"hpj": 1.0, "poseconv3d": 1.0}
@@ -714,7 +714,7 @@ def test_other_peoples_streams_join_the_ensemble() -> None:
 
 def test_subset_weights_keep_the_largest_weight() -> None:
     streams = tuple(RELEASED)
-    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "hpnet")) == {"hpj": 0.1, "hpnet": 11.0}
+    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "multimodal")) == {"hpj": 0.1, "multimodal": 11.0}
     assert ensembles.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
     assert ensembles.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
     with pytest.raises(ValueError, match="unknown stream 'c'"):
@@ -747,7 +747,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table.loc[:199, "split"] = "val"
     clips = Clips(table, classes)
     clips.save(tmp_path / "artifacts" / "data")
-    for seed, stream in enumerate(("hpj", "hpnet")):
+    for seed, stream in enumerate(("hpj", "multimodal")):
         scores = replace(make(noisy(seed, 1.5, LABELS), LABELS, 200), labelling=clips.labelling())
         scores.save(tmp_path / "artifacts" / "train" / stream / "scores.parquet")
     return tmp_path
@@ -762,11 +762,11 @@ def test_fuse_command_in_a_project(project: Path) -> None:
     metrics = json.loads((project / "metrics" / "fuse.json").read_text())
     assert metrics["unscored"] == 0
     assert metrics["clips"] == 200
-    assert metrics["top1"] > max(metrics["hpj"]["top1"], metrics["hpnet"]["top1"])
+    assert metrics["top1"] > max(metrics["hpj"]["top1"], metrics["multimodal"]["top1"])
     weights = json.loads((project / "artifacts" / "fuse" / "weights.json").read_text())
     assert weights["chosen"] == "weighted"
     assert weights["balanced"]["fit"]["split"] == "val"
-    assert set(weights["weighted"]["fit"]["standard_error"]) == {"hpj", "hpnet"}
+    assert set(weights["weighted"]["fit"]["standard_error"]) == {"hpj", "multimodal"}
 
 
 def test_fuse_command_twice_gives_the_same_files(project: Path) -> None:
@@ -783,14 +783,14 @@ def test_fuse_command_keeps_what_every_combination_recognises(project: Path) -> 
     table = pd.read_csv(project / "artifacts" / "fuse" / "table.csv").set_index(["rule", "name"])
     found = list(Combinations.load(project / "artifacts" / "fuse" / "combinations.parquet"))
     assert [(e.rule, e.name) for e in found] == [
-        (rule, name) for rule in ("weighted", "balanced") for name in ("hpj+hpnet", "all")
+        (rule, name) for rule in ("weighted", "balanced") for name in ("hpj+multimodal", "all")
     ]
     for ensemble in found:
-        assert ensemble.streams == ("hpj", "hpnet")
+        assert ensemble.streams == ("hpj", "multimodal")
         assert len(ensemble.clip_ids) == 200
         right = ensemble.predicted == ensemble.labels
         assert right.mean() == pytest.approx(table.loc[(ensemble.rule, ensemble.name)].top1)
-    for stream in ("hpj", "hpnet"):  # unlabelled scores leave no old tables behind
+    for stream in ("hpj", "multimodal"):  # unlabelled scores leave no old tables behind
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         scores = Scores.load(path)
         select(scores, np.array(scores.splits) == "val").save(path)
@@ -801,7 +801,7 @@ def test_fuse_command_keeps_what_every_combination_recognises(project: Path) -> 
 def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:
     from hpnet.stages.fuse import command
 
-    for stream in ("hpj", "hpnet"):
+    for stream in ("hpj", "multimodal"):
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         first(Scores.load(path), -3).save(path)
     result = CliRunner().invoke(command, [], catch_exceptions=False)
@@ -829,7 +829,7 @@ def drop_clips(project: Path, stream: str, count: int) -> None:
 
 
 def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
-    drop_clips(project, "hpnet", 2)
+    drop_clips(project, "multimodal", 2)
     refused = fuse_in_project()
     assert isinstance(refused.exception, ValueError)
     assert "stream hpnet lacks 2 of 400 clips: c0398, c0399 (--allow-missing" in str(refused.exception)
@@ -840,7 +840,7 @@ def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
 
 
 def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> None:
-    for stream in ("hpj", "hpnet"):
+    for stream in ("hpj", "multimodal"):
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         whole = Scores.load(path)
         kept = np.array([not (s == "test" and k == 5) for s, k in zip(whole.splits, whole.labels, strict=True)])
@@ -864,7 +864,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
     ],
 )
 def test_fuse_command_names_broken_scores(project: Path, change: str, message: str) -> None:
-    path = project / "artifacts" / "train" / "hpnet" / "scores.parquet"
+    path = project / "artifacts" / "train" / "multimodal" / "scores.parquet"
     table = pd.read_parquet(path)
     columns = {name: pa.array(list(table[name])) for name in table}
     if change == "nan":
@@ -886,7 +886,7 @@ def test_fuse_command_names_broken_scores(project: Path, change: str, message: s
 
 
 def test_fuse_command_refuses_weights_for_unknown_streams(project: Path) -> None:
-    result = fuse_in_project("--weights", "hpj=1,hpnet=1,hpx=3")
+    result = fuse_in_project("--weights", "hpj=1,multimodal=1,hpx=3")
     assert isinstance(result.exception, ValueError)
     assert "weight for unknown stream 'hpx'; the streams are hpj, hpnet" in str(result.exception)
 

@@ -137,13 +137,13 @@ def scores(seed: int, clips: int = 60, classes: int = 4) -> Scores:
 @pytest.mark.parametrize("rule", ["weighted", "balanced"])
 @pytest.mark.parametrize("fitted_on", [60, 4])
 def test_new_clips_are_fused_as_the_project_fused_its_own(rule: str, fitted_on: int) -> None:
-    streams = {"hpj": scores(1, fitted_on), "hpnet": scores(2, fitted_on)}
+    streams = {"hpj": scores(1, fitted_on), "multimodal": scores(2, fitted_on)}
     result = fuse(streams, rule, class_frequency=[5, 1, 2, 9])
     stored = json.loads(json.dumps(result.to_json()))
     again = fuse_as_fitted(stored, {stream: s.logits for stream, s in streams.items()})
     np.testing.assert_allclose(again, result.scores.logits, atol=1e-5)
     with pytest.raises(ValueError, match="is missing"):
-        fuse_as_fitted(stored, {"hpj": streams["hpj"].logits} if result.weights["hpnet"] else {})
+        fuse_as_fitted(stored, {"hpj": streams["hpj"].logits} if result.weights["multimodal"] else {})
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

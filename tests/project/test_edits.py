@@ -20,7 +20,7 @@ from hpnet.project.code import codes
 from hpnet.project.graph import Kind, graph, touches, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAINED = frozenset({"train-topology", "train-hpnet", "compare"})
+TRAINED = frozenset({"train-topology", "train-multimodal", "compare"})
 
 
 def of(names: str) -> frozenset[str]:
@@ -52,7 +52,7 @@ REGISTERED = '    "gcn": "hpnet.models.gcn:GCN",\n'
 EDITS = [
     Edit("a skeleton", of("data estimate pool report") | TRAINED, ROOT_OF_COCO17,
          "COCO_JOINTS, (0, 0, 0, 1, 2, 0, 5, 5, 6,"),
-    Edit("a prompt", of("train-hpnet"), "a person performing the action {words}", "a person doing {words}"),
+    Edit("a prompt", of("train-multimodal"), "a person performing the action {words}", "a person doing {words}"),
     Edit("a choreography", of("data"), "shared.uniform(0.085, 0.115)", "shared.uniform(0.075, 0.115)"),
     Edit("a fusion rule", of("fuse"), "RELEASED_TOPOLOGY_WEIGHT = 0.1", "RELEASED_TOPOLOGY_WEIGHT = 1"),
     Edit("a colour of the report", of("report"), new="a{color:red}", file="report/style.css"),
@@ -61,7 +61,7 @@ EDITS = [
     Edit("a network that nobody chose", of(""), new="WIDTH = 3", file="models/mixformer.py"),
     Edit("the detector's weights", of("detect"), new="x", file="assets/mannequin-yolo.safetensors"),
     Edit("the pose network's weights", of("estimate"), new="x", file="assets/mannequin-simcc.safetensors"),
-    Edit("X-CLIP's weights", of("train-hpnet"), new="x", file="assets/mannequin-xclip/model.safetensors"),
+    Edit("X-CLIP's weights", of("train-multimodal"), new="x", file="assets/mannequin-xclip/model.safetensors"),
     Edit("the classes of another data set", of(""), new="99,x,y", file="data/sets/nw_ucla_classes.csv"),
     Edit("a default of data", of("data"), "cameras: int = Field(3,", "cameras: int = Field(2,"),
     Edit("a default of data, read by others", of("data detect estimate"), "max_failed: float = Field(0.05,",
@@ -73,7 +73,7 @@ EDITS = [
     Edit("a default of pool", of("pool compare"), "region: int = Field(1,", "region: int = Field(3,"),
     Edit("a default of train, read by others", TRAINED, 'Field(1, description="a list', 'Field(2, description="a list'),
     Edit("a default of train.topology", of("train-topology compare"), "lr: float = Field(0.1,", "lr: float = Field(1,"),
-    Edit("a default of train.hpnet", of("train-hpnet"), "lr: float = Field(8e-6,", "lr: float = Field(9e-6,"),
+    Edit("a default of train.multimodal", of("train-multimodal"), "lr: float = Field(8e-6,", "lr: float = Field(9e-6,"),
     Edit("a default of fuse", of("fuse"), "tau: float = Field(1.0,", "tau: float = Field(2.0,"),
     Edit("a default of report", of("report"), "bootstrap: int = Field(1000,", "bootstrap: int = Field(500,"),
     Edit("a comment", of(""), ROOT_OF_COCO17, ROOT_OF_COCO17.replace("(", "(  # the nose\n    ")),
@@ -91,7 +91,7 @@ import pydantic, yaml
 from pathlib import Path
 root = Path(sys.argv[1])
 sys.path.insert(0, str(root))
-package = root / "hpnet"
+package = root / "multimodal"
 import hpnet.work.identity as identity
 assert Path(identity.__file__).is_relative_to(root)
 # Both are pure functions of a text: what no edit touches is parsed once for all processes.
@@ -109,7 +109,7 @@ def digests():
     from hpnet.project.code import codes
     params = Params()
     sections = {"data": params.data, "detect": params.detect, "estimate": params.estimate, "pool": params.pool,
-                "train-topology": params.train.topology, "train-hpnet": params.train.hpnet}
+                "train-topology": params.train.topology, "train-multimodal": params.train.multimodal}
     return {
         "torch": "torch" in sys.modules,
         "files": {name: code.digest() for name, code in codes(params).items() if name != "import"},
@@ -142,7 +142,7 @@ for edit in [None, *json.load(sys.stdin)]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, str]]]:
     """What was edited -> the identities after it; "" is the tree as it is. The commands lie where a wheel has them."""
     root = tmp_path_factory.mktemp("tree")
-    for folder, inside in (("hpnet", "hpnet"), ("stages", "hpnet/stages")):
+    for folder, inside in (("multimodal", "multimodal"), ("stages", "hpnet/stages")):
         shutil.copytree(ROOT / folder, root / inside, ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, root],

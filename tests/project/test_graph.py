@@ -68,7 +68,7 @@ def test_every_stage_depends_on_its_own_code_alone() -> None:
     for stage in stages.values():
         if stage.name != CODE:
             assert not [dep for dep in stage.deps if dep.startswith(("hpnet", "stages", "code"))], stage.name
-    assert stages[CODE].deps == ("hpnet",)
+    assert stages[CODE].deps == ("multimodal",)
     assert not stages[CODE].always, "DVC sees the package in its own repository"
     assert {code_file(name) for name in codes(Params()) if name != "import"} == set(stages[CODE].loose)
 
@@ -117,7 +117,7 @@ TINY = {
     "pool": {"frames": 8},
     "train": {
         "topology": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "warmup_epochs": 0},
-        "hpnet": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
+        "multimodal": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
     },
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "region3": {"region": 3}, "region5": {"region": 3}}},
     "report": {"examples": 1, "bootstrap": 20},

@@ -93,7 +93,7 @@ def test_a_preset_makes_a_project_that_loads(name: str, tmp_path: Path) -> None:
                 found = found[part]
         if stage != "code":
             assert [dep for dep in body["deps"] if dep.startswith("code/")] == body["deps"][-1:]
-    assert "hpnet" in (folder / "README.md").read_text()
+    assert "multimodal" in (folder / "README.md").read_text()
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_dvc_takes_the_project(tmp_path: Path) -> None:
     assert "Running stage 'data'" not in again
     assert "Running stage 'detect'" in dvc(folder, "repro", "--dry", "detect")
     listed = dvc(folder, "stage", "list", "--name-only").split()
-    assert {"estimate", "pool", "train@hpj", "train@hpnet", "compare@region3", "fuse", "report"} <= set(listed)
+    assert {"estimate", "pool", "train@hpj", "train@multimodal", "compare@region3", "fuse", "report"} <= set(listed)
     videos(tmp_path / "videos", ("clap/c.mp4", "clap/new.mp4"))
     assert "Running stage 'data'" in dvc(folder, "repro", "--dry", "data")
 

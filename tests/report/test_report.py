@@ -37,7 +37,7 @@ from hpnet.report.sections.run import weights_in_words
 from hpnet.report.tables import Column, Measured, Table, plain_bytes, significant
 
 FRAMES, WIDTH, HEIGHT = 6, 160, 120
-SKILL = {"hpj": 1.9, "hpb": 1.7, "hpjm": 1.3, "hpbm": 1.1, "hpnet": 2.4}
+SKILL = {"hpj": 1.9, "hpb": 1.7, "hpjm": 1.3, "hpbm": 1.1, "multimodal": 2.4}
 BODY = np.array(
     [
         (0, -0.42), (0.02, -0.44), (-0.02, -0.44), (0.05, -0.43), (-0.05, -0.43), (0.1, -0.3), (-0.1, -0.3),
@@ -87,7 +87,7 @@ def make_project(
     truth = scored.label.to_numpy(np.int64)
     for stream in STREAMS:
         folder = root / "artifacts" / "train" / stream
-        _make_run(folder, scored, SKILL[stream], len(names), rng, stream == "hpnet", _kind("pooled", 1))
+        _make_run(folder, scored, SKILL[stream], len(names), rng, stream == "multimodal", _kind("pooled", 1))
     for variant, skill, kind in (
         ("pose2d", 1.2, _kind("pose2d", 1)),
         ("region3", 1.8, _kind("pooled", 3)),
@@ -402,11 +402,11 @@ def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_
     assert "Trained with seed 1 " in prose
     assert "ctrgcn, 10 blocks × 64" in prose
     assert not re.search(r"seed 99|training 99", prose)
-    configs = {name: tmp_path / "artifacts" / "train" / name / "config.json" for name in ("hpb", "hpnet")}
+    configs = {name: tmp_path / "artifacts" / "train" / name / "config.json" for name in ("hpb", "multimodal")}
     graph = {"model": "stgcn", "blocks": 4, "base_channels": 16}
     write_json(configs["hpb"], {**read_json(configs["hpb"]), "seed": 5, "params": {"graph": graph}})
-    without = {key: value for key, value in read_json(configs["hpnet"]).items() if key != "seed"}
-    write_json(configs["hpnet"], without)
+    without = {key: value for key, value in read_json(configs["multimodal"]).items() if key != "seed"}
+    write_json(configs["multimodal"], without)
     several = {"val": {"top1": 0.9}, "seeds": {"seeds": [1, 2, 3]}}
     write_json(tmp_path / "metrics" / "train" / "hpj.json", several)
     write_report(collect(tmp_path, params), tmp_path / "report")
@@ -416,7 +416,7 @@ def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_
     assert "stgcn, 4 blocks × 16" in prose
     assert "ctrgcn, 10 blocks" not in prose
     assert f"Trained with {told.format(', pose2d, region3, region5')}" in prose
-    (tmp_path / "artifacts" / "train" / "hpnet" / "scores.parquet").unlink()  # a training that has not ended
+    (tmp_path / "artifacts" / "train" / "multimodal" / "scores.parquet").unlink()  # a training that has not ended
     write_report(collect(tmp_path, params), tmp_path / "report")
     prose = read_page(tmp_path / "report").prose
     assert "4 of 5 streams" in prose
@@ -443,8 +443,8 @@ def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
         ("artifacts/compare", "nothing to compare"),
         ("artifacts/compare/pose2d", "no variant on the 2-D pose"),
         ("artifacts/data/truth.parquet", "There is no ground truth for people"),
-        ("artifacts/train/hpnet", "left out of every table: hpnet"),
-        ("artifacts/train", "Not trained, and so left out of every table: hpj, hpb, hpjm, hpbm, hpnet"),
+        ("artifacts/train/multimodal", "left out of every table: hpnet"),
+        ("artifacts/train", "Not trained, and so left out of every table: hpj, hpb, hpjm, hpbm, multimodal"),
         ("artifacts/estimate", "The pose network has nothing for this clip"),
         ("artifacts/pool", "There are no pooled features"),
         ("artifacts/fuse", "there is no confusion matrix"),

@@ -624,7 +624,7 @@ def test_the_command_refuses_an_unknown_stream() -> None:
 
     result = CliRunner().invoke(command, ["hpx"])
     assert result.exit_code == 2
-    assert "'hpx' is unknown; choose from hpj, hpb, hpjm, hpbm, hpnet" in result.output
+    assert "'hpx' is unknown; choose from hpj, hpb, hpjm, hpbm, multimodal" in result.output
 
 
 def test_all_streams_side_by_side_are_the_single_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def train(
     features: Features,
     frames: PersonFrames,
     settings: MultimodalParams,
-    name: str = "hpnet",
+    name: str = "multimodal",
 ) -> dict[str, Any]:
     run = Run(1, tmp_path / ".work" / name, Accelerator(cpu=True), cache=tmp_path / "text")
     inputs = Inputs(clips, features, frames)
@@ -245,7 +245,7 @@ def test_evaluation_covers_every_clip_of_a_split(clips: Clips, features: Feature
 
 def test_vectors_cannot_be_mirrored(clips: Clips, features: Features, frames: PersonFrames) -> None:
     vectors = Features(features.array, features.index, FeatureMeta("simcc", "", 1, "mean", COCO17))
-    with pytest.raises(ValueError, match=r"train\.hpnet\.flip is 0\.5"):
+    with pytest.raises(ValueError, match=r"train\.multimodal\.flip is 0\.5"):
         task(clips, vectors, frames, params("unused"))
 
 
@@ -254,11 +254,11 @@ def test_training_learns_scores_every_clip_and_loads_again(
 ) -> None:
     settings = params(video, epochs=12, mixup=0.2, flip=0.0)
     metrics = train(tmp_path, clips, features, frames, settings)
-    scores = Scores.load(tmp_path / "hpnet" / "scores.parquet")
+    scores = Scores.load(tmp_path / "multimodal" / "scores.parquet")
     assert scores.clip_ids == tuple(f"clip{i:02d}" for i in range(9, 18))
     assert metrics["clips_without_frames"] == 1
     assert metrics["test"]["top1"] > 0.6
-    model = load_multimodal(tmp_path / "hpnet")
+    model = load_multimodal(tmp_path / "multimodal")
     people = task(clips, features, frames, settings)
     with torch.inference_mode():
         for indices, batch in people.eval_batches("test"):
@@ -332,7 +332,7 @@ def test_accumulation_scales_every_rate_and_averaged_weights_are_kept(
     metrics = train(tmp_path, clips, features, frames, settings)
     own = train(tmp_path, clips, features, frames, settings.model_copy(update={"ema": 0.0}), name="own")
     assert metrics["test"]["clips"] == own["test"]["clips"]
-    scores = [Scores.load(tmp_path / name / "scores.parquet").logits for name in ("hpnet", "own")]
+    scores = [Scores.load(tmp_path / name / "scores.parquet").logits for name in ("multimodal", "own")]
     assert np.isfinite(scores[0]).all()
     assert np.abs(scores[0] - scores[1]).max() > 1e-4  # the average lags behind
 
@@ -349,16 +349,16 @@ def test_a_damaged_config_is_named(
     tmp_path: Path, clips: Clips, features: Features, frames: PersonFrames, video: str
 ) -> None:
     train(tmp_path, clips, features, frames, params(video, epochs=1))
-    (tmp_path / "hpnet" / "config.json").write_text("{}")
+    (tmp_path / "multimodal" / "config.json").write_text("{}")
     with pytest.raises(
         ValueError, match=r"config\.json is not what the stage writes \('network'\): run that stage again"
     ):
-        load_multimodal(tmp_path / "hpnet")
-    (tmp_path / "hpnet" / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"config\.json is missing: run `hpnet train hpnet` first"):
-        load_multimodal(tmp_path / "hpnet")
+        load_multimodal(tmp_path / "multimodal")
+    (tmp_path / "multimodal" / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing: run `hpnet train multimodal` first"):
+        load_multimodal(tmp_path / "multimodal")
 
 
 def test_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing: run `hpnet train hpnet`"):
-        load_multimodal(tmp_path / "hpnet")
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing: run `hpnet train multimodal`"):
+        load_multimodal(tmp_path / "multimodal")

@@ -22,7 +22,7 @@ from hpnet.artifacts.files import read_json
 from hpnet.project.make import make_project
 from tests.trained import TINY, five_folders, merged, shrink
 
-KEPT = ("hpj", "hpnet")
+KEPT = ("hpj", "multimodal")
 KILLS = int(os.environ.get("HPNET_KILLS", "0"))
 SMALL = merged(
     TINY,

@@ -184,7 +184,7 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
             (*videos, "artifacts/detect/boxes.parquet", *weights),
             ("estimate", "detect.persons", "data.max_failed"),
         ),
-        _stage("pool", ("artifacts/estimate",), ("pool",)),
+        _stage("pool", ("artifacts/estimate",), ("pool", "data.max_failed")),
         Stage(
             "train",
             "hpnet train ${key}",

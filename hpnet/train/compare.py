@@ -7,6 +7,7 @@ from pathlib import Path
 from ..pool.params import PoolParams
 from ..pool.step import PoolOptions
 from ..pool.step import pool as pool_clips
+from ..work.failures import refuse_many
 from .params import TrainParams
 from .run import Folders, Machine
 from .step import Place, Trained
@@ -29,5 +30,6 @@ def run(
     Raises:
         ValueError: the poses lack what the variant pools, or as :func:`hpnet.train.step.run`.
     """
-    pool_clips(pool, estimate, folders.pool, place.work, PoolOptions(title=f"pooling {variant}"))
+    pooled = pool_clips(pool, estimate, folders.pool, place.work, PoolOptions(title=f"pooling {variant}"))
+    refuse_many(pooled.failed, int(pooled.figures["clips"]), most=1.0)  # names them
     return train(STREAM, params, folders, place, machine)

@@ -577,6 +577,14 @@ def test_a_video_that_changed_since_the_table_was_made_is_told_and_counts_as_it_
     assert f"2 videos changed since `hpnet data`, such as {files[1]}: run it again" in capsys.readouterr().err
 
 
+def test_a_clip_that_kills_its_process_is_recorded_as_failed(items: list[ShardItem], tmp_path: Path) -> None:
+    killed = [replace(item, fault="killed it") if item.clip_id == "b-two" else item for item in items]
+    boxes = run_step(killed, tmp_path)[0]
+    assert boxes.failed["b-two"] == "killed it"
+    assert not (boxes.table.clip_id == "b-two").any()
+    assert (boxes.table.clip_id == "a-one").any()
+
+
 def test_work_is_picklable_and_leaves_the_network_behind(items: list[ShardItem], tmp_path: Path) -> None:
     work = DetectWork(DetectParams(frame_size=48, frames=4), device="cpu")
     fresh = len(pickle.dumps(work))

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -367,6 +368,17 @@ def test_from_videos_to_a_store_and_again_without_work(weights, folder):
         raise AssertionError("finished shards were done again")
 
     assert run_shards(items, never, stage_dir=folder / ".work", key=key, shard_size=2) == parts
+
+
+def test_a_clip_that_kills_its_process_is_recorded_as_failed(weights, folder):
+    items = clip_items(named_paths(find_videos(folder / "videos").files, folder / "detect"), folder / "detect", 2)
+    killed = [replace(item, fault="killed it") if item.clip_id == "walk" else item for item in items]
+    work = EstimateWork(EstimateParams(weights=weights, window=1), folder / "detect", 2, device="cpu")
+    for given, shard_size in ((killed, 4), (killed, 1)):
+        parts = run_shards(given, work, stage_dir=folder / f".work{shard_size}", key={}, shard_size=shard_size)
+        meta = collect_shards(parts, folder / "estimate")
+        assert meta.failed == {"broken": "file is empty (0 bytes)", "walk": "killed it"}
+        assert PoseStore(folder / "estimate").clip_ids == ["wave"]
 
 
 def test_a_few_frames_uniform_in_time(weights, folder):

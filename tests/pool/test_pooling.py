@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,13 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpnet.artifacts.features import Features
+from hpnet.artifacts.files import read_json
 from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from hpnet.core import poses, resampling
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.released import export_features, to_released
 from hpnet.pool import pooling
 from hpnet.pool.params import PoolParams
-from hpnet.pool.step import PoolWork, clip_features, feature_meta, merge, people_valid, pool_items, pool_key
+from hpnet.pool.step import (
+    FAULTS,
+    PoolWork,
+    clip_features,
+    feature_meta,
+    merge,
+    people_valid,
+    pool_items,
+    pool_key,
+    run,
+)
 from hpnet.work.shards import run_shards
 from tests import golden
 
@@ -262,6 +275,37 @@ def _run(store, tmp_path, **values):
     )
     figures = merge(parts, tmp_path / "pool", feature_meta(params, store.meta))
     return Features.load(tmp_path / "pool"), figures
+
+
+def test_a_clip_that_kills_its_process_has_zeros_and_its_reason(store, tmp_path):
+    params = PoolParams(frames=8)
+    killed = [replace(item, fault="killed it") if item.clip_id == "pair" else item for item in pool_items(store)]
+    parts = run_shards(killed, PoolWork(params, store.folder), stage_dir=tmp_path / ".work", key={}, shard_size=2)
+    figures = merge(parts, tmp_path / "pool", feature_meta(params, store.meta))
+    features = Features.load(tmp_path / "pool")
+    rows = features.index[features.index.clip_id == "pair"]
+    assert not rows.valid.any()
+    assert not features.array[rows.row].any()
+    assert figures["persons"] == 2, "of the two other clips in which somebody is seen"
+    assert {c: why for part in parts for c, why in read_json(part / FAULTS).items()} == {"pair": "killed it"}
+
+
+def test_the_step_writes_its_figures_and_counts_what_failed(store, tmp_path, monkeypatch, capsys):
+    params = PoolParams(frames=8)
+    places = (store.folder, tmp_path / "pool", tmp_path / "pool.json")
+    done = run(params, *places, max_failed=0, work=tmp_path / ".work")
+    assert read_json(tmp_path / "pool.json") == done.figures
+    assert done.failed == {}
+    whole = run_shards
+
+    def one_is_killed(items, *arguments, **options):
+        return whole([replace(items[0], fault="killed it"), *items[1:]], *arguments, **options)
+
+    monkeypatch.setattr("hpnet.work.shards.run_shards", one_is_killed)
+    assert run(params, *places, max_failed=0.25, work=tmp_path / "again").failed == {"alone": "killed it"}
+    assert capsys.readouterr().err == "alone: killed it\n"
+    with pytest.raises(ValueError, match=r"1 of \d clips failed, more than data\.max_failed = 0\.1: fix or remove"):
+        run(params, *places, max_failed=0.1, work=tmp_path / "once more")
 
 
 def test_every_clip_has_a_row(store, tmp_path):

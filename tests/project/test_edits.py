@@ -64,7 +64,7 @@ EDITS = [
     Edit("X-CLIP's weights", of("train-multimodal"), new="x", file="assets/mannequin-xclip/model.safetensors"),
     Edit("the classes of another data set", of(""), new="99,x,y", file="data/sets/nw_ucla_classes.csv"),
     Edit("a default of data", of("data"), "cameras: int = Field(3,", "cameras: int = Field(2,"),
-    Edit("a default of data, read by others", of("data detect estimate"), "max_failed: float = Field(0.05,",
+    Edit("a default of data, read by others", of("data detect estimate pool"), "max_failed: float = Field(0.05,",
          "max_failed: float = Field(0.5,"),
     Edit("a default of detect", of("detect"), "iou: float = Field(0.45,", "iou: float = Field(0.5,"),
     Edit("a default of detect, read by others", of("detect estimate"), "persons: int = Field(2,",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
+from ..core.choices import OneOf
 from ..core.section import LARGEST_SEED, Section, Seed
-from ..models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from ..models import FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
 
 
@@ -74,7 +75,7 @@ class MultimodalParams(Section):
     frames: int = Field(8, ge=1, description="RGB frames per clip")
     smclm: bool = True
     pooled: bool = Field(True, description="false: RGB and text alone, the baseline of Table XII")
-    fusion: Literal["trmm", "film", "cross_attention", "none"] = "trmm"
+    fusion: Annotated[str, OneOf("hpnet.models:FUSIONS")] = "trmm"
     refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
     lambdas: tuple[float, float, float] = Field(
         (1.0, 1.0, 1.0), description="weights of the auxiliary losses, Eq. (14)"
@@ -109,7 +110,8 @@ class MultimodalParams(Section):
     def code(self) -> Code:
         """What the multimodal stream runs under these parameters."""
         packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
-        return Code("hpnet.train.multimodal", self.graph.chosen(), packaged, type(self)().model_dump(mode="json"))
+        chosen = (*self.graph.chosen(), FUSIONS[self.fusion])
+        return Code("hpnet.train.multimodal", chosen, packaged, type(self)().model_dump(mode="json"))
 
 
 class TrainParams(Section):

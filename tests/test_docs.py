@@ -1,5 +1,6 @@
 """The pages: every command in them exists with the options that it is given, links lead somewhere, examples run."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -137,7 +138,7 @@ def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             module.__file__ = str(tmp_path / f"{Path(found[1]).name}.py")
             monkeypatch.setitem(sys.modules, dotted, module)
             package, _, name = dotted.rpartition(".")
-            monkeypatch.setattr(sys.modules[package], name, module, raising=False)
+            monkeypatch.setattr(importlib.import_module(package), name, module, raising=False)
             exec(compile(text, "docs/extending.md", "exec"), module.__dict__)
 
 

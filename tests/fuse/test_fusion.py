@@ -736,8 +736,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     ids = [f"c{i:04d}" for i in range(400)]
     rows = [
-        {"clip_id": c, "path": c, "label": k, "subject": "1", "camera": 1, "setup": 1, "repetition": 1, "split": split,
-         "width": 1, "height": 1, "fps": 1.0, "frames": 1, "error": ""}
+        {"clip_id": c, "path": c, "label": k, "subject": "1", "source": "1", "camera": 1, "setup": 1, "repetition": 1,
+         "split": split, "width": 1, "height": 1, "fps": 1.0, "frames": 1, "error": ""}
         for split, clips in (("test", ids), ("train", [f"t{i}" for i in range(60)]))
         for c, k in zip(clips, np.arange(len(clips)) % 6, strict=True)
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hpnet.core.choices import OneOf
 from hpnet.params import Params, load_params, option_flag, validate
 from hpnet.project.folder import Project
 from hpnet.work.locks import held
@@ -85,6 +86,8 @@ def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[C
     name = "_".join(path)
     if field.annotation is bool:
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    for choices in (part for part in field.metadata if isinstance(part, OneOf)):
+        return click.option(f"--{flag}", name, type=click.Choice(choices.names), help=text)
     if get_origin(field.annotation) is Literal:
         return click.option(f"--{flag}", name, type=click.Choice(get_args(field.annotation)), help=text)
     parse = _parse_tuple if get_origin(field.annotation) is tuple else _parse_value
@@ -135,4 +138,10 @@ device_option = click.option("--device", default="auto", show_default=True, help
 workers_option = click.option(
     "--workers", type=click.IntRange(1), help="Processes; by default one per core, or up to four per GPU."
 )
-engine_option = click.option("--engine", default="local", show_default=True, help="local, or ray (an extra).")
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(OneOf("hpnet.work.shards:ENGINES").names),
+    default="local",
+    show_default=True,
+    help="local, or ray (an extra).",
+)

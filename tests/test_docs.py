@@ -1,20 +1,21 @@
 """The pages: every command in them exists with the options that it is given, links lead somewhere, examples run."""
 
+import importlib
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from hpnet import models
+from hpnet import fuse, models, pool
 from hpnet.detect import families
 from hpnet.estimate import specs
-from hpnet.pool import pooling
 from hpnet.stages.cli import cli
 from tests.documents import PAGES, REFERENCE, ROOT, calls, console_lines, fences
 from tests.trained import hpnet, inside, shared_project, walk
@@ -116,16 +117,31 @@ def test_the_reference_is_current() -> None:
     assert REFERENCE.read_text(encoding="utf-8") == made, "run `python -m tests.documents`"
 
 
-def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for registry, holder in (
-        ("OPERATORS", pooling), ("TOPOLOGY_NETWORKS", models), ("SPECS", specs), ("FAMILIES", families),
+        ("OPERATORS", pool), ("RULES", fuse), ("TOPOLOGY_NETWORKS", models), ("SPECS", specs),
+        ("FAMILIES", families),
     ):  # fmt: skip
         monkeypatch.setattr(holder, registry, dict(getattr(holder, registry)))
     names: dict[str, object] = {}
-    blocks = [text for info, text in fences(ROOT / "docs" / "extending.md") if info == "python"]
-    assert len(blocks) == 6
-    for block in blocks:
-        exec(compile(block, "docs/extending.md", "exec"), names)
+    blocks = [(info, text) for info, text in fences(ROOT / "docs" / "extending.md") if info in ("python", "html")]
+    files = [Path(found[1]) for _, text in blocks if (found := re.match(r"\S+ (hpnet/[\w/]+\.\w+)", text))]
+    assert files == [Path("hpnet/fuse/ranks.py"), Path("hpnet/report/sections/seeds.py"),
+                     Path("hpnet/report/sections/seeds.html")]  # fmt: skip
+    for info, text in blocks:
+        found = re.match(r"\S+ (hpnet/[\w/]+)\.\w+", text)
+        if info == "html":
+            (tmp_path / Path(found[1]).name).with_suffix(".html").write_text(text)  # type: ignore[index]
+        elif found is None:
+            exec(compile(text, "docs/extending.md", "exec"), names)
+        else:  # a file of the package, as the page says
+            dotted = found[1].replace("/", ".")
+            module = ModuleType(dotted)
+            module.__file__ = str(tmp_path / f"{Path(found[1]).name}.py")
+            monkeypatch.setitem(sys.modules, dotted, module)
+            package, _, name = dotted.rpartition(".")
+            monkeypatch.setattr(importlib.import_module(package), name, module, raising=False)
+            exec(compile(text, "docs/extending.md", "exec"), module.__dict__)
 
 
 @pytest.mark.timeout(600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -43,3 +44,40 @@ def load(choices: Mapping[str, str], name: str, what: str) -> Any:
     module, _, attribute = entry(choices, name, what).partition(":")
     found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a parameter whose values are the names in a dict: ``Annotated[str, OneOf("hpnet.fuse:RULES")]``.
+
+    The dict is read when a value is checked or the choices are shown, so that nothing else lists them.
+
+    Attributes:
+        where: the module of the dict and, behind a colon, its name.
+    """
+
+    where: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The choices."""
+        module, _, attribute = self.where.partition(":")
+        return tuple(getattr(importlib.import_module(module), attribute))
+
+    def check(self, value: Any) -> Any:
+        """The value as it is.
+
+        Raises:
+            ValueError: it is none of the choices; lists them.
+        """
+        names = self.names
+        if value not in names:
+            listed = [repr(name) for name in names]
+            raise ValueError(f"expected {', '.join(listed[:-1])} or {listed[-1]}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Checked before pydantic looks at the type, so that a number is told the choices too."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self.check, handler(source))

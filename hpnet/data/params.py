@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ..core.choices import entry, require
+from ..core.choices import OneOf, entry, require
 from ..core.section import Section, Seed
+from ..mannequin import CORRUPTIONS
 from ..work.identity import Code
 from .sets import SETS
 from .sources import SOURCES
@@ -32,7 +33,7 @@ class DataParams(Section):
     fps: int = Field(12, ge=1, description="mannequins: frames per second")
     width: int = Field(320, ge=64, description="mannequins: frame width, pixels")
     height: int = Field(240, ge=64, description="mannequins: frame height, pixels")
-    corruption: Literal["none", "night", "overexposure", "occlusion", "blur", "noise"] = Field(
+    corruption: Annotated[str, OneOf("hpnet.mannequin:CORRUPTIONS")] = Field(
         "none", description="mannequins: corruption of the test clips alone"
     )
 
@@ -45,9 +46,10 @@ class DataParams(Section):
     def code(self) -> Code:
         """What the stage runs under these parameters."""
         data_set = entry(SETS, self.protocol, "data.protocol")
+        corruption = (CORRUPTIONS[self.corruption],) if self.source == "mannequin" else ()
         return Code(
             "hpnet.data.step",
-            (entry(SOURCES, self.source, "data.source"), data_set),
+            (entry(SOURCES, self.source, "data.source"), data_set, *corruption),
             (f"data/sets/{data_set.rpartition('.')[2]}_*",),
             type(self)().model_dump(mode="json"),
         )

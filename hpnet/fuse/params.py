@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from ..core.choices import OneOf
 from ..core.section import Section
+from ..core.streams import MULTIMODAL
 from ..work.identity import Code
 from . import RULES
 
@@ -15,7 +17,7 @@ from . import RULES
 class FuseParams(Section):
     """Scores of the streams -> one score."""
 
-    rule: Literal["weighted", "balanced"] = "weighted"
+    rule: Annotated[str, OneOf("hpnet.fuse:RULES")] = "weighted"
     weights: dict[str, float] | Literal["validation"] = Field(
         "validation", description="weight per stream, or 'validation' to fit them on the validation split"
     )
@@ -28,7 +30,7 @@ class FuseParams(Section):
             isinstance(w, int | float) and abs(w) < math.inf for w in weights.values()
         )
         if weights != "validation" and not (numbers and weights):
-            raise ValueError("expected 'validation', or a number per stream such as hpj=0.1,multimodal=11")
+            raise ValueError(f"expected 'validation', or a number per stream such as hpj=0.1,{MULTIMODAL}=11")
         return weights
 
     def code(self) -> Code:

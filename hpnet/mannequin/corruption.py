@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ..core.choices import load
+from . import CORRUPTIONS
 
 Frames = NDArray[np.uint8]
 Generator = np.random.Generator
@@ -16,11 +17,12 @@ def _bytes(values: NDArray[np.float32]) -> Frames:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _unchanged(frames: Frames, rng: Generator) -> Frames:
+def unchanged(frames: Frames, rng: Generator) -> Frames:
+    """The clip as it is."""
     return frames.copy()
 
 
-def _night(frames: Frames, rng: Generator) -> Frames:
+def night(frames: Frames, rng: Generator) -> Frames:
     """Hardly any light: an eighth of it or less, bluish, and the noise of a sensor at its limit."""
     light = float(rng.uniform(0.06, 0.12))
     tint = np.array([0.8, 0.92, 1.15], np.float32)
@@ -33,7 +35,7 @@ def _night(frames: Frames, rng: Generator) -> Frames:
     return out
 
 
-def _overexposure(frames: Frames, rng: Generator) -> Frames:
+def overexposure(frames: Frames, rng: Generator) -> Frames:
     """Four to seven times too much light, with the haze of a dazzled lens: bright surfaces saturate."""
     light = float(rng.uniform(4.0, 7.0))
     haze = float(rng.uniform(12.0, 30.0))
@@ -41,7 +43,7 @@ def _overexposure(frames: Frames, rng: Generator) -> Frames:
     return np.asarray(table[frames], np.uint8)
 
 
-def _occlusion(frames: Frames, rng: Generator) -> Frames:
+def occlusion(frames: Frames, rng: Generator) -> Frames:
     """Something in front of the lens that covers about a fifth of the middle of the picture and drifts a little: a bar
     or a disc of one dull colour."""
     _, height, width, _ = frames.shape
@@ -63,7 +65,7 @@ def _occlusion(frames: Frames, rng: Generator) -> Frames:
     return out
 
 
-def _blur(frames: Frames, rng: Generator) -> Frames:
+def blur(frames: Frames, rng: Generator) -> Frames:
     """Out of focus and shaken along one direction."""
     height = frames.shape[1]
     sigma = float(rng.uniform(0.007, 0.012)) * height
@@ -79,7 +81,7 @@ def _blur(frames: Frames, rng: Generator) -> Frames:
     return out
 
 
-def _noise(frames: Frames, rng: Generator) -> Frames:
+def noise(frames: Frames, rng: Generator) -> Frames:
     """Strong Gaussian noise, and some pixels at black or white."""
     spread, share = float(rng.uniform(28.0, 42.0)), float(rng.uniform(0.01, 0.03))
     out = np.empty_like(frames)
@@ -91,29 +93,19 @@ def _noise(frames: Frames, rng: Generator) -> Frames:
     return out
 
 
-CORRUPTIONS: dict[str, Callable[[Frames, Generator], Frames]] = {
-    "none": _unchanged,
-    "night": _night,
-    "overexposure": _overexposure,
-    "occlusion": _occlusion,
-    "blur": _blur,
-    "noise": _noise,
-}
-
-
 def corrupt(frames: Frames, kind: str, seed: int) -> Frames:
     """A corrupted copy of a clip.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
-        kind: none, night, overexposure, occlusion, blur or noise.
+        kind: one of :data:`hpnet.mannequin.CORRUPTIONS`.
         seed: decides its strength and its random parts.
 
     Raises:
         ValueError: an unknown kind, or frames of another shape or type.
     """
-    if kind not in CORRUPTIONS:
-        raise ValueError(f"unknown corruption {kind!r}: choose one of {', '.join(CORRUPTIONS)}")
+    change = load(CORRUPTIONS, kind, "corruption")
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise ValueError(f"frames of shape (T, H, W, 3) and type uint8 expected, got {frames.shape} {frames.dtype}")
-    return CORRUPTIONS[kind](frames, np.random.default_rng((seed, 0xC0)))
+    changed: Frames = change(frames, np.random.default_rng((seed, 0xC0)))
+    return changed

@@ -20,3 +20,12 @@ HEATMAP_NETWORKS: dict[str, str] = {
     "heatmap_evolution": "hpnet.models.heatmaps:HeatmapEvolution",
 }
 """Networks that draw heatmaps of 2-D keypoints (x, y, score): Table X's baselines."""
+
+FUSIONS: dict[str, str] = {
+    "trmm": "hpnet.models.trmm:trmm",
+    "film": "hpnet.models.trmm:film",
+    "cross_attention": "hpnet.models.trmm:cross_attention",
+    "none": "hpnet.models.trmm:none",
+}
+"""How the multimodal stream joins pooled features and text: functions (text_dim, condition_dim, num_joints, refine) ->
+module, or None for the text as it is."""

@@ -14,6 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..core.choices import load
+from . import FUSIONS
+
 START = 0.1
 
 
@@ -143,31 +146,27 @@ class CrossAttention(nn.Module):
         return change
 
 
-def _trmm(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+def trmm(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+    """TRMM, as printed or as released."""
     forms: dict[str, Callable[[int, int], nn.Module]] = {"pooled": PrintedTRMM, "text": ReleasedTRMM}
     if refine not in forms:
         raise ValueError(f"unknown refine {refine!r}: choose from {', '.join(forms)}")
     return forms[refine](text_dim, condition_dim)
 
 
-def _film(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+def film(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+    """Scale and shift."""
     return FiLM(text_dim, condition_dim)
 
 
-def _cross_attention(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+def cross_attention(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> nn.Module:
+    """Text looks at the joints."""
     return CrossAttention(text_dim, condition_dim, num_joints)
 
 
-def _none(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> None:
-    return None
-
-
-FUSIONS: dict[str, Callable[[int, int, int, str], nn.Module | None]] = {
-    "trmm": _trmm,
-    "film": _film,
-    "cross_attention": _cross_attention,
-    "none": _none,
-}
+def none(text_dim: int, condition_dim: int, num_joints: int, refine: str) -> None:
+    """The text as it is."""
+    return
 
 
 def build_fusion(
@@ -184,9 +183,9 @@ def build_fusion(
     Raises:
         ValueError: an unknown name or form (lists the choices), or cross-attention over a single joint.
     """
-    if name not in FUSIONS:
-        raise ValueError(f"unknown fusion {name!r}: choose from {', '.join(FUSIONS)}")
-    return FUSIONS[name](text_dim, condition_dim, num_joints, refine)
+    make = load(FUSIONS, name, "fusion")
+    fusion: nn.Module | None = make(text_dim, condition_dim, num_joints, refine)
+    return fusion
 
 
 def _two_linears(inputs: int, outputs: int, *activation: nn.Module) -> nn.Sequential:

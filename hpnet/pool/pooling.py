@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.choices import load
+from . import OPERATORS
+
 Floats = NDArray[np.float32]
-OPERATORS: dict[str, Callable[..., NDArray[np.float32]]] = {"mean": np.mean, "max": np.max}
 
 
 def pool_windows(window: NDArray[np.floating], region: int, operator: str = "mean") -> Floats:
@@ -17,7 +17,7 @@ def pool_windows(window: NDArray[np.floating], region: int, operator: str = "mea
     Args:
         window: (T, M, V, W, W, C).
         region: R, odd, in cells of the tapped map; 1 is the bilinear sample at the joint.
-        operator: mean or max.
+        operator: one of :data:`hpnet.pool.OPERATORS`.
 
     Returns:
         (T, M, V, C) float32.
@@ -25,8 +25,7 @@ def pool_windows(window: NDArray[np.floating], region: int, operator: str = "mea
     Raises:
         ValueError: the region is even, or larger than the cached window; names the parameter to change.
     """
-    if operator not in OPERATORS:
-        raise ValueError(f"pool.operator: {operator!r} is unknown; choose from {', '.join(OPERATORS)}")
+    reduce = load(OPERATORS, operator, "pool.operator")
     size = window.shape[3]
     if region < 1 or region % 2 == 0:
         raise ValueError(f"pool.region is {region}; expected an odd number from 1")
@@ -37,5 +36,5 @@ def pool_windows(window: NDArray[np.floating], region: int, operator: str = "mea
         )
     low = (size - region) // 2
     centre = window[:, :, :, low : low + region, low : low + region].astype(np.float32)
-    pooled: Floats = OPERATORS[operator](centre, axis=(3, 4))
+    pooled: Floats = reduce(centre, axis=(3, 4))
     return pooled

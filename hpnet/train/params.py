@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
+from ..core.choices import OneOf
 from ..core.section import LARGEST_SEED, Section, Seed
 from ..core.streams import MULTIMODAL
-from ..models import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from ..models import FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
 
 
@@ -76,7 +77,7 @@ class MultimodalParams(Section):
     frames: int = Field(8, ge=1, description="RGB frames per clip")
     smclm: bool = True
     pooled: bool = Field(True, description="false: RGB and text alone, the baseline of Table XII")
-    fusion: Literal["trmm", "film", "cross_attention", "none"] = "trmm"
+    fusion: Annotated[str, OneOf("hpnet.models:FUSIONS")] = "trmm"
     refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
     lambdas: tuple[float, float, float] = Field(
         (1.0, 1.0, 1.0), description="weights of the auxiliary losses, Eq. (14)"
@@ -111,7 +112,7 @@ class MultimodalParams(Section):
     def code(self) -> Code:
         """What the multimodal stream runs under these parameters."""
         packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
-        chosen = ("hpnet.train.multimodal", *self.graph.chosen())
+        chosen = ("hpnet.train.multimodal", *self.graph.chosen(), FUSIONS[self.fusion])
         return Code("hpnet.train.step", chosen, packaged, type(self)().model_dump(mode="json"))
 
 

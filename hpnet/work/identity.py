@@ -6,7 +6,7 @@ things are left out on purpose:
 
 - what is imported for type checkers alone (``if TYPE_CHECKING:``);
 - modules named ``params``: a step's parameters are values, and their defaults are handed to :func:`digest`;
-- entries of dicts that name a module of hpnet (``{"ctrgcn": "hpnet.models.ctrgcn"}``): they are loaded on demand, so
+- entries of dicts that name a module (``{"ctrgcn": "hpnet.models.ctrgcn"}``): they are loaded on demand, so
   only the entry that the parameters choose counts. A network that nobody chose is no one's code.
 
 Nothing is imported here, and nothing of a project is read.
@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "hpnet"
-NAMES_A_MODULE = re.compile(rf"{PACKAGE}(\.\w+)+(:\w+)?")
-"""What a value of a dict of modules looks like: ``hpnet.models.ctrgcn``, or with an attribute behind a colon."""
+NAMES_A_MODULE = re.compile(rf"{PACKAGE}(\.\w+)+(:\w+)?|[a-zA-Z_]\w*(\.\w+)*:[a-zA-Z_]\w*")
+"""What a value of a dict of modules looks like: ``hpnet.models.ctrgcn``, ``hpnet.fuse.rules:WEIGHTED`` or
+``numpy:mean``."""
 PARAMETERS = "params"
 """Last part of the names of modules that hold parameters."""
 
@@ -138,7 +139,7 @@ def digest(
 
     Args:
         step: the module that does the work, such as ``hpnet.detect.step``.
-        chosen: the modules that the parameters name, from dicts of modules.
+        chosen: the modules that the parameters name, from dicts of modules; those of other packages count by name.
         defaults: the defaults of the step's parameters, as JSON values.
         packaged: files of the package that the step reads: weights, class tables, templates.
 
@@ -147,9 +148,12 @@ def digest(
         FileNotFoundError: a packaged file is missing.
     """
     found = hashlib.blake2b(digest_size=16)
-    modules = closure([step, *(name.partition(":")[0] for name in chosen)])
+    names = {name.partition(":")[0]: name for name in chosen}
+    modules = closure([step, *(module for module in names if module.partition(".")[0] == PACKAGE)])
     for module, file in modules.items():
         found.update(f"{module}\0{_meaning_digest(file)}\0".encode())
+    for name in sorted(name for module, name in names.items() if module not in modules):
+        found.update(f"{name}\0".encode())
     found.update(json.dumps(defaults or {}, sort_keys=True).encode())
     for path in sorted(packaged):
         found.update(f"\0{path.name}\0{_file_digest(path)}".encode())

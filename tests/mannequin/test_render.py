@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hpnet.core.skeleton import COCO_JOINTS
-from hpnet.mannequin import primitives, raster
+from hpnet.mannequin import CORRUPTIONS, primitives, raster
 from hpnet.mannequin.body import HAIR_STYLES, PATTERNS
-from hpnet.mannequin.corruption import CORRUPTIONS, corrupt
+from hpnet.mannequin.corruption import corrupt
 from hpnet.mannequin.props import KINDS, prop_rows
 from hpnet.mannequin.render import ground_truth, project, render, render_with_truth
 from hpnet.mannequin.rooms import build_room

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hpnet.models.trmm import FUSIONS, CrossAttention, FiLM, PrintedTRMM, ReleasedTRMM, build_fusion
+from hpnet.models import FUSIONS
+from hpnet.models.trmm import CrossAttention, FiLM, PrintedTRMM, ReleasedTRMM, build_fusion
 from tests import golden
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "data" / "parity"

@@ -75,6 +75,7 @@ def make_project(
         "frames", "error",
     )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(columns))
+    table["source"] = table.subject
     table.loc[1, "error"] = "video is <empty>"
     pairs = [actions.PAIRS.get(label, "") if names == actions.NAMES else "" for label in range(len(names))]
     classes = pd.DataFrame({"label": range(len(names)), "name": names, "prompt": names, "pair": pairs})

@@ -16,6 +16,7 @@ from ..work.identity import Code
 from . import dvc_yaml
 from .graph import Kind, graph
 
+COMPARE = "hpnet.train.compare"
 IMPORT = "import"
 """Of projects of imported poses alone; it is written when it is named."""
 EVERY_STAGE = (Kind(variants=("one",)), Kind(poses="hpnet import"))
@@ -37,7 +38,7 @@ def codes(params: Params) -> dict[str, Code]:
         "pool": pool,
         "train-topology": topology,
         f"train-{MULTIMODAL}": params.train.multimodal.code(),
-        "compare": Code(pool.step, (topology.step, *pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
+        "compare": Code(COMPARE, (*pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
         "fuse": params.fuse.code(),
         "report": params.report.code(),
         IMPORT: Code("hpnet.data.feature_folder", _importing(), ("data/sets/*.csv", "data/sets/*.txt")),

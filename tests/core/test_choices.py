@@ -17,7 +17,7 @@ CHOICES = {
     "fuse.rule": "hpnet.fuse:RULES",
     "pool.operator": "hpnet.pool:OPERATORS",
     "data.corruption": "hpnet.mannequin:CORRUPTIONS",
-    "train.hpnet.fusion": "hpnet.models:FUSIONS",
+    "train.multimodal.fusion": "hpnet.models:FUSIONS",
 }
 
 

@@ -56,7 +56,7 @@ EDITS = [
     Edit("a choreography", of("data"), "shared.uniform(0.085, 0.115)", "shared.uniform(0.075, 0.115)"),
     Edit("a fusion rule", of("fuse"), "RELEASED_TOPOLOGY_WEIGHT = 0.1", "RELEASED_TOPOLOGY_WEIGHT = 1"),
     Edit("a colour of the report", of("report"), new="a{color:red}", file="report/style.css"),
-    Edit("a pooling operator", of("pool compare"), "OPERATORS[operator](centre,", 'OPERATORS["max"](centre,'),
+    Edit("a pooling operator", of("pool compare"), "reduce(centre, axis=(3, 4))", "reduce(centre, axis=(3, 4)) + 1"),
     Edit("the chosen network", TRAINED, "reduced = max(8, in_channels // 8)", "reduced = max(4, in_channels // 8)"),
     Edit("a network that nobody chose", of(""), new="WIDTH = 3", file="models/mixformer.py"),
     Edit("the detector's weights", of("detect"), new="x", file="assets/mannequin-yolo.safetensors"),

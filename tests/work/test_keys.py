@@ -30,7 +30,7 @@ EDITS = [
      {"estimate", "pool"}),  # the bones of the skeleton are in the poses and in the features
     ("detect/tracking.py", "MIN_PRESENCE = 0.2", "MIN_PRESENCE = 0.3", {"detect"}),
     ("core/video/reading.py", "import annotations\n", "import annotations\nimport math\n", {"detect", "estimate"}),
-    ("pool/pooling.py", "OPERATORS[operator](centre,", 'OPERATORS["max"](centre,', {"pool"}),
+    ("pool/pooling.py", "reduce(centre, axis=(3, 4))", "reduce(centre, axis=(3, 4)) + 1", {"pool"}),
     ("core/sampling.py", "+ 0.5", "+ 0.25", {"detect", "estimate"}),
     ("work/shards.py", "Map work over clips", "Apply work to clips", set()),
     ("fuse/rules.py", "import annotations\n", "import annotations\nimport math\n", set()),

@@ -36,7 +36,7 @@ def calls(line: str) -> Iterator[list[str]]:
         words = shlex.split(part, comments=True)
         while words and (words[0] in ("do", "then") or re.fullmatch(r"[A-Z_]+=\S*", words[0])):
             words = words[1:]
-        if words and words[0] in ("multimodal", "dvc"):
+        if words and words[0] in ("hpnet", "dvc"):
             yield words
 
 

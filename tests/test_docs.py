@@ -34,7 +34,7 @@ COMMANDS = sorted(
 
 def test_the_harness_finds_what_pages_show() -> None:
     line = "VAR=1 hpnet detect && for s in hpj; do hpnet train $s; done  # hpnet nope"
-    assert list(calls(line)) == [["multimodal", "detect"], ["multimodal", "train", "$s"]]
+    assert list(calls(line)) == [["hpnet", "detect"], ["hpnet", "train", "$s"]]
     assert len(COMMANDS) > 30
 
 
@@ -74,7 +74,7 @@ def test_hpnet_commands_parse(words: tuple[str, ...]) -> None:
 )
 def test_commands_that_there_are_not_do_not_parse(line: str) -> None:
     with pytest.raises((AssertionError, click.UsageError)):
-        parse(["multimodal", *line.split()])
+        parse(["hpnet", *line.split()])
 
 
 def test_dvc_commands_parse() -> None:
@@ -151,7 +151,7 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, tmp_path_factory: pytes
     assert len(list((project.parent / "videos").glob("*/*.mp4"))) == 50
     assert len(list((project.parent / "videos").iterdir())) == 5
     *_, (program, command, video) = walk()
-    assert (program, command) == ("multimodal", "predict")
+    assert (program, command) == ("hpnet", "predict")
     shutil.copy(project.parent / "videos" / "wave" / "01.mp4", tmp_path / video)
     with inside(tmp_path):
         said = hpnet(command, video, "--project", str(project))

@@ -189,7 +189,7 @@ def preload(module: str) -> None:
     files = [str(ROOT / "tests" / name) for name in TESTS[module]]
     said = subprocess.run([sys.executable, "-c", program, *files], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in said.stdout.split("modules:")[1].split():
-        if name.split(".")[0] == "multimodal":
+        if name.split(".")[0] == "hpnet":
             if module not in reached(name) and source_file(name) is not None:
                 importlib.import_module(name)
         elif name.split(".")[0] not in ("tests", "_pytest", "pytest", "__main__", "conftest"):

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from hpnet.core.section import LARGEST_SEED
 from hpnet.core.streams import STREAMS
+from hpnet.fuse.fusion import given_weights
 from hpnet.params import Params, dotted_names, load_params, validate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -251,3 +252,13 @@ def test_a_long_value_is_cut_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"pool\.operator = 'xxx") as caught:
         load_params(tmp_path / "params.yaml")
     assert len(str(caught.value)) < 500
+
+
+def test_the_former_name_of_the_multimodal_stream_is_refused_with_the_new_word(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {hpnet: {epochs: 3}}")
+    with pytest.raises(ValueError, match=r"'train\.hpnet' is called 'train\.multimodal' now"):
+        load_params(tmp_path / "params.yaml")
+    with pytest.raises(ValueError, match=r"'train\.hpnet' is called 'train\.multimodal' now"):
+        validate({}, "params.yaml", {"train.hpnet.lr": 0.1})
+    with pytest.raises(ValueError, match="fusion weights: the stream 'hpnet' is called 'multimodal' now"):
+        given_weights(("hpj", "multimodal"), {"hpj": 0.1, "hpnet": 11.0})

@@ -114,7 +114,7 @@ def trained_project(folder: Path) -> Path:
     """
     five_folders(folder / "videos")
     (program, *init), enter, repro, _ = walk()
-    assert (program, enter, repro) == ("multimodal", ["cd", "actions"], ["dvc", "repro"])
+    assert (program, enter, repro) == ("hpnet", ["cd", "actions"], ["dvc", "repro"])
     with inside(folder):
         hpnet(*init)
     project = folder / "actions"

@@ -91,7 +91,7 @@ import pydantic, yaml
 from pathlib import Path
 root = Path(sys.argv[1])
 sys.path.insert(0, str(root))
-package = root / "multimodal"
+package = root / "hpnet"
 import hpnet.work.identity as identity
 assert Path(identity.__file__).is_relative_to(root)
 # Both are pure functions of a text: what no edit touches is parsed once for all processes.
@@ -142,7 +142,7 @@ for edit in [None, *json.load(sys.stdin)]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, str]]]:
     """What was edited -> the identities after it; "" is the tree as it is. The commands lie where a wheel has them."""
     root = tmp_path_factory.mktemp("tree")
-    for folder, inside in (("multimodal", "multimodal"), ("stages", "hpnet/stages")):
+    for folder, inside in (("hpnet", "hpnet"), ("stages", "hpnet/stages")):
         shutil.copytree(ROOT / folder, root / inside, ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, root],

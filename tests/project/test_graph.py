@@ -68,7 +68,7 @@ def test_every_stage_depends_on_its_own_code_alone() -> None:
     for stage in stages.values():
         if stage.name != CODE:
             assert not [dep for dep in stage.deps if dep.startswith(("hpnet", "stages", "code"))], stage.name
-    assert stages[CODE].deps == ("multimodal",)
+    assert stages[CODE].deps == ("hpnet",)
     assert not stages[CODE].always, "DVC sees the package in its own repository"
     assert {code_file(name) for name in codes(Params()) if name != "import"} == set(stages[CODE].loose)
 

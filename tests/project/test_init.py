@@ -93,7 +93,7 @@ def test_a_preset_makes_a_project_that_loads(name: str, tmp_path: Path) -> None:
                 found = found[part]
         if stage != "code":
             assert [dep for dep in body["deps"] if dep.startswith("code/")] == body["deps"][-1:]
-    assert "multimodal" in (folder / "README.md").read_text()
+    assert "hpnet" in (folder / "README.md").read_text()
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -87,12 +87,12 @@ def test_an_installed_hpnet_makes_a_project_and_predicts(
     installed: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     trained = shared_project(tmp_path_factory)
-    assert installed.run("multimodal", "--version").startswith("hpnet, version ")
-    installed.run("multimodal", "init", "mine", "--videos", str(trained.parent / "videos"))
-    installed.run("multimodal", "data", folder=installed.work / "mine")
-    installed.run("multimodal", "code", "--out", "code", folder=installed.work / "mine")
+    assert installed.run("hpnet", "--version").startswith("hpnet, version ")
+    installed.run("hpnet", "init", "mine", "--videos", str(trained.parent / "videos"))
+    installed.run("hpnet", "data", folder=installed.work / "mine")
+    installed.run("hpnet", "code", "--out", "code", folder=installed.work / "mine")
     clip = str(trained.parent / "videos" / "wave" / "01.mp4")
-    row = json.loads(installed.run("multimodal", "predict", clip, "--project", str(trained), "--json").splitlines()[0])
+    row = json.loads(installed.run("hpnet", "predict", clip, "--project", str(trained), "--json").splitlines()[0])
     assert row["tracks"] == [0]
     assert len(row["actions"]) == 3
 
@@ -100,17 +100,15 @@ def test_an_installed_hpnet_makes_a_project_and_predicts(
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not LONG, reason="minutes: set HPNET_LONG_TESTS=1")
 def test_an_installed_hpnet_runs_a_whole_project(installed: Installed) -> None:
-    installed.run("multimodal", "init", "small", "--preset", "mannequin")
+    installed.run("hpnet", "init", "small", "--preset", "mannequin")
     project = installed.work / "small"
     shrink(project, SMALLEST)
-    checks = {
-        check["name"]: check for check in json.loads(installed.run("multimodal", "doctor", "--json", folder=project))
-    }
+    checks = {check["name"]: check for check in json.loads(installed.run("hpnet", "doctor", "--json", folder=project))}
     assert all(check["ok"] for check in checks.values() if check["needed"])
     installed.run("python", "-m", "dvc", "repro", folder=project)
     assert (project / "report" / "index.html").stat().st_size > 100_000
     assert json.loads((project / "metrics" / "fuse.json").read_text())["clips"] > 0
     clip = str(next((project / "artifacts" / "data" / "videos").glob("*.mp4")))
-    installed.run("multimodal", "predict", clip, "--save", "seen.mp4", folder=project)
+    installed.run("hpnet", "predict", clip, "--save", "seen.mp4", folder=project)
     assert (project / "seen.mp4").stat().st_size > 1000
     assert "Running stage 'data'" not in installed.run("python", "-m", "dvc", "repro", folder=project)

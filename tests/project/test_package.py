@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packaged_files() -> set[str]:
     """What of hpnet/ and stages/ an installed copy needs, as paths in the wheel."""
     needed = set()
-    for folder, inside in (("multimodal", "multimodal"), ("stages", "hpnet/stages")):
+    for folder, inside in (("hpnet", "hpnet"), ("stages", "hpnet/stages")):
         for file in (ROOT / folder).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts and not file.name.endswith((".pyc", ".nbi", ".nbc")):
                 needed.add(f"{inside}/{file.relative_to(ROOT / folder).as_posix()}")
@@ -65,7 +65,7 @@ def test_the_wheel_holds_every_module_weight_template_and_table(built: Path) -> 
         assert any(name.endswith(suffix) for name in names), suffix
     for module, _ in COMMANDS.values():
         assert f"hpnet/stages/{module}.py" in names or f"hpnet/stages/{module}/__init__.py" in names
-    strangers = {name.split("/")[0] for name in names} - {"multimodal", f"hpnet-{hpnet.__version__}.dist-info"}
+    strangers = {name.split("/")[0] for name in names} - {"hpnet", f"hpnet-{hpnet.__version__}.dist-info"}
     assert strangers == set()  # no bare `stages` or `tests` in site-packages
     assert wheel.stat().st_size < 25_000_000
 

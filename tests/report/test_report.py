@@ -444,7 +444,7 @@ def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
         ("artifacts/compare", "nothing to compare"),
         ("artifacts/compare/pose2d", "no variant on the 2-D pose"),
         ("artifacts/data/truth.parquet", "There is no ground truth for people"),
-        ("artifacts/train/multimodal", "left out of every table: hpnet"),
+        ("artifacts/train/multimodal", "left out of every table: multimodal"),
         ("artifacts/train", "Not trained, and so left out of every table: hpj, hpb, hpjm, hpbm, multimodal"),
         ("artifacts/estimate", "The pose network has nothing for this clip"),
         ("artifacts/pool", "There are no pooled features"),

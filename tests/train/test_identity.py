@@ -59,7 +59,7 @@ def run_names(package: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package that may be edited."""
-    copy = tmp_path_factory.mktemp("source") / "multimodal"
+    copy = tmp_path_factory.mktemp("source") / "hpnet"
     shutil.copytree(source_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 

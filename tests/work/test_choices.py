@@ -95,7 +95,7 @@ def digests(package: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package without its commands."""
-    folder = tmp_path_factory.mktemp("copy") / "multimodal"
+    folder = tmp_path_factory.mktemp("copy") / "hpnet"
     shutil.copytree(source_folder(), folder, ignore=shutil.ignore_patterns("__pycache__", "stages", "mannequin-xclip"))
     return folder
 

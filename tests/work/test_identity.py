@@ -60,12 +60,12 @@ def test_imports_are_found_wherever_they_stand() -> None:
     found = identity.imports(source, "hpnet.detect.step")
     assert {"hpnet.core.video", "hpnet.detect.sister", "hpnet.core.skeleton", "hpnet.work.shards"} <= found
     assert "hpnet.fuse" not in found
-    assert all(name.startswith("multimodal") for name in found)
+    assert all(name.startswith("hpnet") for name in found)
 
 
 def test_the_closure_of_a_module_is_what_it_runs_without_parameters() -> None:
     found = identity.closure(["hpnet.detect.step"])
-    assert {"multimodal", "hpnet.detect", "hpnet.detect.step", "hpnet.core.video", "hpnet.work.shards"} <= set(found)
+    assert {"hpnet", "hpnet.detect", "hpnet.detect.step", "hpnet.core.video", "hpnet.work.shards"} <= set(found)
     assert not any(module.split(".")[1:2] == ["stages"] or module.endswith(".params") for module in found)
     with pytest.raises(ModuleNotFoundError, match=r"hpnet\.nowhere is no module"):
         identity.closure(["hpnet.nowhere"])

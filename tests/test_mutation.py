@@ -24,15 +24,17 @@ from types import ModuleType
 
 import pytest
 
-from hpnet.work.identity import direct_imports, source_file
+from hpnet.work import identity
+from hpnet.work.identity import source_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = int(os.environ.get("HPNET_MUTANT_LIMIT", "300"))
 TESTS: dict[str, tuple[str, ...]] = {
-    "hpnet.pool.pooling": ("test_pooling.py",),
-    "hpnet.models.streams": ("test_streams.py",),
-    "hpnet.models.trmm": ("test_models_trmm.py",),
-    "hpnet.fuse.fusion": ("test_fusion.py",),
+    "hpnet.pool.pooling": ("pool/test_pooling.py",),
+    "hpnet.core.resampling": ("pool/test_pooling.py",),
+    "hpnet.models.streams": ("models/test_streams.py",),
+    "hpnet.models.trmm": ("models/test_trmm.py",),
+    "hpnet.fuse.fusion": ("fuse/test_fusion.py",),
 }
 """Each module's own tests alone, without those of its command: they have to notice, whatever others do."""
 _ANY_NEGATIVE = "reshape takes -2 as it takes -1: the size that is left"
@@ -40,6 +42,8 @@ _SAME_LENGTHS = "both sides are made from the same names; strict says so and cha
 EQUIVALENT: dict[str, dict[str, str]] = {
     "hpnet.pool.pooling": {
         "size = window.shape[3]  [3 -> 4]": "windows are square",
+    },
+    "hpnet.core.resampling": {
         "position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)  [Sub -> Add] #2": (
             "beyond the last frame both neighbours are the last frame, whatever their shares"
         ),
@@ -204,7 +208,11 @@ def reached(module: str) -> set[str]:
         name = waiting.pop()
         if name and name not in seen:
             seen.add(name)
-            waiting += [*direct_imports(name), name.rpartition(".")[0]]
+            file = source_file(name)
+            if file is not None:
+                found = identity.imports(file.read_text(encoding="utf-8"), name, file.name == "__init__.py")
+                waiting += [one for one in found if source_file(one) is not None]
+            waiting.append(name.rpartition(".")[0])
     return seen
 
 

@@ -98,7 +98,7 @@ def test_what_is_no_section_is_named(text: str, section: str, overrides: dict[st
 
 
 def test_an_override_changes_one_of_two_sections_that_share_an_anchor(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("train: {topology: {graph: &g {blocks: 3}}, hpnet: {graph: *g}}")
+    (tmp_path / "params.yaml").write_text("train: {topology: {graph: &g {blocks: 3}}, multimodal: {graph: *g}}")
     train = load_params(tmp_path / "params.yaml", {"train.topology.graph.blocks": 2}).train
     assert (train.topology.graph.blocks, train.multimodal.graph.blocks) == (2, 3)
 
@@ -107,7 +107,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
     (tmp_path / "params.yaml").write_text("train:\n  topology:\n    lr: 0.1\n    epochs: 3\n    'lr': 0.2\n")
     with pytest.raises(ValueError, match=r"params\.yaml .*line 5 gives 'lr' again, after line 3"):
         load_params(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("train:\n  topology: {lr: 0.1}\n  hpnet: {lr: 0.2}\n")
+    (tmp_path / "params.yaml").write_text("train:\n  topology: {lr: 0.1}\n  multimodal: {lr: 0.2}\n")
     assert load_params(tmp_path / "params.yaml").train.multimodal.lr == 0.2
 
 
@@ -243,7 +243,9 @@ def test_files_that_are_cheap_to_read_and_endless_to_use_are_refused_soon(
 
 
 def test_aliases_that_a_person_writes_are_read(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("train:\n  topology: {graph: &g {blocks: 3}}\n  hpnet: {graph: {<<: *g}}\n")
+    (tmp_path / "params.yaml").write_text(
+        "train:\n  topology: {graph: &g {blocks: 3}}\n  multimodal: {graph: {<<: *g}}\n"
+    )
     assert load_params(tmp_path / "params.yaml").train.multimodal.graph.blocks == 3
 
 

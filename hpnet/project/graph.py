@@ -140,8 +140,8 @@ class Graph:
 
 
 CHOOSING = (
-    "data.source", "data.protocol", "detect.model", "estimate.model", "train.topology.graph.model",
-    f"train.{MULTIMODAL}.graph.model", f"train.{MULTIMODAL}.video",
+    "data.source", "data.protocol", "detect.model", "estimate.model", "pool.operator", "train.topology.graph.model",
+    f"train.{MULTIMODAL}.graph.model", f"train.{MULTIMODAL}.video", f"train.{MULTIMODAL}.fusion",
 )  # fmt: skip
 """The parameters that choose a module or packaged weights: the code of a stage depends on them."""
 CHOOSING_OF_POSES = ("train.topology.graph.model",)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from ..core.streams import MULTIMODAL
 from ..params import Params
 from .presets import Preset, Values
 
@@ -57,7 +58,7 @@ def render_params(preset: Preset, values: Values) -> str:
     for section in ("train", "fuse", "report") if preset.poses else tuple(Params.model_fields):
         lines += [*_section(section, getattr(params, section), 0, params.data.source == "mannequin"), ""]
     if preset.poses:
-        skipped = ("  hpnet:",)
+        skipped = (f"  {MULTIMODAL}:",)
         lines = _without_block(lines, skipped[0])
     return "\n".join(lines).rstrip() + "\n"
 

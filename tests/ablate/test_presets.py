@@ -155,7 +155,7 @@ def test_the_standard_row_is_the_project_itself(preset: str, project_of: Any) ->
         ("nw-ucla", 17, set()),
     ],
 )
-def test_tables_of_studymarks_take_the_protocols_of_the_same_data_when_all_are_asked_for(
+def test_tables_of_benchmarks_take_the_protocols_of_the_same_data_when_all_are_asked_for(
     preset: str, number: int, protocols: set[str], project_of: Any
 ) -> None:
     project = project_of(preset)
@@ -167,11 +167,11 @@ def test_tables_of_studymarks_take_the_protocols_of_the_same_data_when_all_are_a
     assert named == [set(), protocols]
 
 
-def test_papers_numbers_stand_beside_the_same_studymark_alone(project_of: Any) -> None:
+def test_papers_numbers_stand_beside_the_same_benchmark_alone(project_of: Any) -> None:
     table = fit(TABLES[17], project_of("ntu60-xview"))
     for row in table.rows:
         if not row.unavailable and row.paper is not None:
-            assert row.studymark.startswith("ntu60")
+            assert row.benchmark.startswith("ntu60")
         if row.unavailable:
             assert "NTU RGB+D 120" in row.unavailable
     mine = fit(TABLES[13], project_of("folder"))
@@ -189,7 +189,7 @@ def test_mannequins_under_another_protocol_are_the_project_itself(project_of: An
         assert not [one for one in planned if "data.protocol" in one.values]
     own = row_named(fit(TABLES[13], project), "this project (mannequin-xview)", "W/ Human Detector")
     assert (own.paper, own.extra) == (None, False)
-    views = [row for row in fit(TABLES[17], project).rows if row.studymark == "ntu60-xview"]
+    views = [row for row in fit(TABLES[17], project).rows if row.benchmark == "ntu60-xview"]
     assert not any(row.extra or row.differs for row in views)
 
 
@@ -287,7 +287,7 @@ def test_an_experiment_in_a_folder_project_keeps_the_folders_actions(tmp_path: P
     names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(4))
     make_project(tmp_path / "p", "folder", videos=videos(tmp_path / "p" / "videos", names))
     with inside(tmp_path / "p"):
-        study = running.open_study(Path())
+        study = running.open_study(Project())
         project = read_project(Path())
         wanted = plan.experiments([fit(TABLES[5], project)], project.params, [1])
         assert [one.text for one in wanted] == ["pool.kind=pose2d", "as in params.yaml"]
@@ -303,7 +303,7 @@ def test_new_videos_make_old_results_old(tmp_path: Path) -> None:
     signed = []
     for extra in ("wave/a.mp4", "wave/new.mp4"):
         videos(folder, (extra,))
-        study = running.open_study(tmp_path / "p")
+        study = running.open_study(Project(tmp_path / "p"))
         signed.append(study.signatures(plan.Experiment((), ("hpj",)))["data"])
     assert signed[0] != signed[1]
 
@@ -315,12 +315,12 @@ def test_a_workspace_reads_the_projects_table_and_refuses_paths_that_lead_out(tm
     table.write_text("\n".join(["video,action", *(f"{name},{'ab'[n % 2]}" for n, name in enumerate(names))]))
     make_project(tmp_path / "p", "folder", videos=folder, table=table)
     base = plan.Experiment((), ("hpj",))
-    place = running.prepare(running.open_study(tmp_path / "p"), base)
+    place = running.prepare(running.open_study(Project(tmp_path / "p")), base)
     assert (place / "t.csv").read_text() == table.read_text()
     assert (place / "clips" / "0.mp4").is_file()
     shrink(tmp_path / "p", {"data": {"videos": "../clips"}})
     with pytest.raises(ValueError, match=r"\.\./clips leads out of the project .*: give it as an absolute path"):
-        running.prepare(running.open_study(tmp_path / "p"), base)
+        running.prepare(running.open_study(Project(tmp_path / "p")), base)
 
 
 def test_table_4_of_imported_poses(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_import_command(folder: Path, tmp_path: Path) -> None:
     assert "needs --protocol" in CliRunner().invoke(command, arguments).output
     result = CliRunner().invoke(command, [*arguments, "--protocol", "smarthome-cv1"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert f"hpnet: {len(TEST)} clips, 19 classes" in result.output
+    assert f"multimodal: {len(TEST)} clips, 19 classes" in result.output
     csv = tmp_path / "xclip.csv"
     pd.DataFrame(scores_of(TEST, 3), columns=CLASSES).assign(clip_id=TEST).to_csv(csv, index=False)
     more = ["scores-csv", str(csv), "--protocol", "smarthome-cv1", "--out", str(tmp_path / "out")]

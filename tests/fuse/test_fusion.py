@@ -607,7 +607,7 @@ def test_new_clips_are_fused_with_hpnet_as_probabilities_where_its_constant_was_
     np.testing.assert_allclose(fusion.fuse_as_fitted(stored, {"hpj": logits}), logits)
     with pytest.raises(ValueError, match="'hpj' is missing"):
         fusion.fuse_as_fitted(stored, {"multimodal": logits})
-    with pytest.raises(ValueError, match="'hpx' has no fusion weight; weights are for hpj, hpnet"):
+    with pytest.raises(ValueError, match="'hpx' has no fusion weight; weights are for hpj, multimodal"):
         fusion.fuse_as_fitted(stored, {"hpj": logits, "hpx": logits})
 
 
@@ -832,10 +832,10 @@ def test_fuse_command_refuses_missing_clips_unless_told(project: Path) -> None:
     drop_clips(project, "multimodal", 2)
     refused = fuse_in_project()
     assert isinstance(refused.exception, ValueError)
-    assert "stream hpnet lacks 2 of 400 clips: c0398, c0399 (--allow-missing" in str(refused.exception)
+    assert "stream multimodal lacks 2 of 400 clips: c0398, c0399 (--allow-missing" in str(refused.exception)
     allowed = fuse_in_project("--allow-missing")
     assert allowed.exit_code == 0, allowed.output
-    assert "note: stream hpnet lacks 2 of 400 clips: c0398, c0399" in allowed.output
+    assert "note: stream multimodal lacks 2 of 400 clips: c0398, c0399" in allowed.output
     assert len(Scores.load(project / "artifacts" / "fuse" / "scores.parquet").clip_ids) == 400
 
 
@@ -860,7 +860,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
     [
         ("nan", "c0399' has a score that is not finite"),
         ("twice", "clip 'c0000' is listed twice"),
-        ("classes", "hpnet/scores.parquet was made from labels"),
+        ("classes", "multimodal/scores.parquet was made from labels"),
     ],
 )
 def test_fuse_command_names_broken_scores(project: Path, change: str, message: str) -> None:
@@ -888,7 +888,7 @@ def test_fuse_command_names_broken_scores(project: Path, change: str, message: s
 def test_fuse_command_refuses_weights_for_unknown_streams(project: Path) -> None:
     result = fuse_in_project("--weights", "hpj=1,multimodal=1,hpx=3")
     assert isinstance(result.exception, ValueError)
-    assert "weight for unknown stream 'hpx'; the streams are hpj, hpnet" in str(result.exception)
+    assert "weight for unknown stream 'hpx'; the streams are hpj, multimodal" in str(result.exception)
 
 
 def test_scores_of_another_class_list_do_not_join_a_folder(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ PAPER_SCALE = """
 data: {source: folder, videos: videos, protocol: ntu60-xsub}
 detect: {model: yolov5mu}
 estimate: {model: hrnet-w48-simcc}
-train: {hpnet: {video: microsoft/xclip-base-patch16-kinetics-600}}
+train: {multimodal: {video: microsoft/xclip-base-patch16-kinetics-600}}
 """
 
 

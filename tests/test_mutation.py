@@ -34,6 +34,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hpnet.core.resampling": ("pool/test_pooling.py",),
     "hpnet.models.streams": ("models/test_streams.py",),
     "hpnet.models.trmm": ("models/test_trmm.py",),
+    "hpnet.fuse.alignment": ("fuse/test_fusion.py",),
+    "hpnet.fuse.fitting": ("fuse/test_fusion.py",),
+    "hpnet.fuse.rules": ("fuse/test_fusion.py",),
     "hpnet.fuse.fusion": ("fuse/test_fusion.py",),
 }
 """Each module's own tests alone, without those of its command: they have to notice, whatever others do."""
@@ -57,18 +60,18 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "the weights are made beside the output, which is taken alone"
         ),
     },
-    "hpnet.fuse.fusion": {
+    "hpnet.fuse.alignment": {
         'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
         '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
         "for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):"
         "  [True -> False]": "Scores refuses columns of different lengths",
+    },
+    "hpnet.fuse.fitting": {
         "scores: ArrayLike, labels: ArrayLike, adjustment: ArrayLike | None = None, seed: int = 0, resamples: int = 0"
         "  [0 -> 1] #2": "one resample gives no standard error either",
-        "used = dict(zip(names, found.tolist(), strict=True))  [True -> False]": _SAME_LENGTHS,
-        "by_stream = dict(zip(names, errors.tolist(), strict=True)) if resamples >= 2 else {}  [True -> False]": (
-            _SAME_LENGTHS
-        ),
     },
+    "hpnet.fuse.rules": {},
+    "hpnet.fuse.fusion": {},
 }
 """Module -> mutant -> why it computes the same as the original."""
 

@@ -34,6 +34,7 @@ from hpnet.predict.people import PeopleFinder, Person, SeenWindow, shared_iou
 from hpnet.predict.project import TrainedProject
 from hpnet.predict.recognise import Prediction, Recogniser, _boxes
 from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
+from hpnet.project.folder import Project as ProjectFolder
 from hpnet.stages.cli import cli
 from hpnet.stages.predict import find_targets
 from tests.trained import inside, shared_project
@@ -354,7 +355,7 @@ def test_one_long_clip_in_training_does_not_make_all_windows_long(
 ) -> None:
     clips = Clips.load(project / "artifacts" / "data")
     other = copy.copy(recogniser.project)
-    other.folder = project
+    other.project = ProjectFolder(project)
     assert other.training_seconds() == (1.0, 1.0)
     assert other.training_fps() == 8
     table = clips.table.copy()
@@ -363,7 +364,7 @@ def test_one_long_clip_in_training_does_not_make_all_windows_long(
     table.loc[rows[1], "frames"] = 8 * 3
     (tmp_path / "artifacts" / "data").mkdir(parents=True)
     Clips(table, clips.classes).save(tmp_path / "artifacts" / "data")
-    other.folder = tmp_path
+    other.project = ProjectFolder(tmp_path)
     assert other.training_seconds() == (1.0, 3.0)
 
 

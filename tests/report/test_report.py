@@ -412,7 +412,7 @@ def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_
     write_json(tmp_path / "metrics" / "train" / "hpj.json", several)
     write_report(collect(tmp_path, params), tmp_path / "report")
     prose = read_page(tmp_path / "report").prose
-    told = "seed 1 (hpj, hpjm, hpbm{}), 5 (hpb), not recorded (hpnet); also 2, 3 (hpj), for mean and deviation"
+    told = "seed 1 (hpj, hpjm, hpbm{}), 5 (hpb), not recorded (multimodal); also 2, 3 (hpj), for mean and deviation"
     assert told.format("") in prose
     assert "stgcn, 4 blocks × 16" in prose
     assert "ctrgcn, 10 blocks" not in prose

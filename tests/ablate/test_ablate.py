@@ -415,6 +415,7 @@ def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Pat
     assert params["pool"]["region"] == 1, "the project's own parameters must stay"
 
 
+@pytest.mark.long
 def test_after_an_upgrade_the_tables_of_the_old_code_are_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return answer
 
 
+@pytest.mark.long
 def test_a_file_that_ends_its_process_costs_that_file(run: Any) -> None:
     names = [f"{n:02d}.mp4" for n in range(3 * HANDED_OVER)]
     names[5], names[9], names[20] = "deadly1.mp4", "broken.mp4", "deadly2.mp4"
@@ -43,6 +44,7 @@ def test_a_file_that_ends_its_process_costs_that_file(run: Any) -> None:
     assert advanced == len(names)
 
 
+@pytest.mark.long
 def test_processes_that_always_die_end_the_run(run: Any) -> None:
     with pytest.raises(RuntimeError, match="fewer --workers"):
         run([f"deadly{n}.mp4" for n in range(20)])

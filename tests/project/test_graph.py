@@ -181,6 +181,7 @@ def test_the_whole_graph_runs_and_every_clip_is_accounted_for(project: Path) -> 
     assert isinstance(pd.read_csv(project / "report" / "plots" / "confusion.csv"), pd.DataFrame)
 
 
+@pytest.mark.long
 def test_a_second_run_gives_the_same_outputs_metrics_and_tables(project: Path, tmp_path: Path) -> None:
     """So that git has nothing to say after it: seconds, bytes on disk and revisions are in no output of DVC."""
     second = reproduced(tmp_path)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Train the joint stream on other features, for comparison."),
     "fuse": ("fuse", "Join the streams' scores."),
     "report": ("report", "Write the report page, its figures and tables."),
+    "crossval": ("crossval", "Train and test every fold: mean, interval, pooled confusion."),
     "ablate": ("ablate", "The paper's tables: plan them, run them, write them."),
     "predict": ("predict", "Say what people do in any video, with the trained streams."),
     "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),

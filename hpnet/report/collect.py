@@ -18,6 +18,7 @@ import pandas as pd
 from ..artifacts.boxes import Boxes
 from ..artifacts.clips import Clips
 from ..artifacts.combinations import Combinations
+from ..artifacts.crossval import SCORES, CrossvalSummary, FoldScores, result_names
 from ..artifacts.features import Features
 from ..artifacts.files import read_json
 from ..artifacts.frames import PersonFrames
@@ -110,13 +111,22 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Crossval:
+    """A result of cross-validation: what it was made from, its fused scores, and what its metrics file says."""
+
+    summary: CrossvalSummary
+    scores: FoldScores
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Collected:
     """The artifacts and metrics of a project.
 
     ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
     bytes on disk per stage; ``seconds``, ``revisions``: wall time and git revision of each command's last run here
     (``.work/seconds.json``, ``revisions.json``), apart from artifacts and metrics, which the same seed must reproduce;
-    ``claims``: what `hpnet ablate` found of the paper's claims.
+    ``claims``: what `hpnet ablate` found of the paper's claims; ``crossval``: name -> result of `hpnet crossval`.
     """
 
     folder: Path
@@ -138,6 +148,7 @@ class Collected:
     seconds: dict[str, float] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     claims: list[dict[str, str]] = field(default_factory=list)
+    crossval: dict[str, Crossval] = field(default_factory=dict)
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -185,6 +196,7 @@ def collect(folder: Path, params: Parameters) -> Collected:
         seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json").items()},
         revisions={command: str(r) for command, r in _noted(folder / ".work" / "revisions.json").items() if r},
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
+        crossval=read_crossval(artifacts / "crossval", metrics.get("crossval", {}), now),
         revision=git_revision(folder),
         versions=installed_versions(),
     )
@@ -215,6 +227,23 @@ def _fused(file: Path, now: Labelling | None) -> Scores | None:
     if now is not None:
         require_labelling(file, scores.labelling, now, "hpnet fuse")
     return scores
+
+
+def read_crossval(folder: Path, metrics: Mapping[str, Any], now: Labelling | None) -> dict[str, Crossval]:
+    """The results of cross-validation, by name.
+
+    Raises:
+        ValueError: one was made from other labels or classes, or its metrics file is missing.
+    """
+    found = {}
+    for name in result_names(folder):
+        scores = FoldScores.load(folder / name / SCORES)
+        if now is not None:
+            scores.require_labels(now, name)
+        if name not in metrics:
+            raise ValueError(f"metrics/crossval/{name}.json is missing: run `hpnet crossval --name {name}` again")
+        found[name] = Crossval(CrossvalSummary.load(folder / name), scores, metrics[name])
+    return found
 
 
 def read_history(folder: Path) -> Curves:

@@ -30,6 +30,7 @@ from .sections import (
     clips,
     confusion,
     cost,
+    crossval,
     examples,
     failures,
     features,
@@ -41,7 +42,8 @@ from .sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, features, claims, classes, confusion, clips, examples, training, cost, failures, method,
+    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, failures,
+    method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent

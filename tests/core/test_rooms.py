@@ -10,7 +10,7 @@ from hpnet.work import identity
 
 ORDER = (
     "core", "work", "artifacts", "weights", "models", "mannequin", "data", "detect", "estimate", "pool", "train",
-    "fuse", "report", "params", "project", "predict", "ablate", "bench", "pretrain",
+    "fuse", "report", "params", "project", "crossval", "predict", "ablate", "bench", "pretrain",
 )  # fmt: skip
 STAGES = ("data", "detect", "estimate", "pool", "train", "fuse", "report")
 MAY_RENDER = ("mannequin", "data", "pretrain", "bench", "ablate")

@@ -1,0 +1,251 @@
+"""Results of cross-validation: ``artifacts/crossval/NAME``. Axes: N rows, K classes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from .files import delete_old, load_meta, require_columns, write_json
+from .labelling import Labelling
+from .scores import Scores
+
+ROW_COLUMNS = ("fold", "seed", "clip_id", "split", "unit", "label")
+CLASSES = b"classes"
+"""Where a file of scores keeps the class names."""
+FUSED = "fused"
+"""All streams together, in metrics."""
+SCORES, STREAMS, SUMMARY = "scores.parquet", "streams", "summary.json"
+"""The fused scores; the folder of STREAM.parquet; what they were made from."""
+
+
+def check_name(name: str) -> str:
+    """The name of a result, which is also a folder's and a file's.
+
+    Raises:
+        ValueError: it cannot be both everywhere.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(f"{name!r} is no name of a result: expected letters, digits, dots, dashes and underscores")
+    return name
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores of the validation and test clips of every fold (``scores.parquet``), one row per fold, seed and clip.
+
+    Attributes:
+        table: ``fold``, ``seed``, ``clip_id``, ``split`` (val or test), ``unit`` (the source, or whatever clips are
+            resampled by) and ``label`` (-1 where unknown), N rows.
+        logits: (N, K) float32.
+        classes: K names.
+    """
+
+    table: pd.DataFrame
+    logits: NDArray[np.float32]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require_columns(self.table, ROW_COLUMNS, "scores of folds")
+        if self.logits.shape != (len(self.table), len(self.classes)):
+            raise ValueError(
+                f"scores of folds: {len(self.table)} rows and {len(self.classes)} classes, logits {self.logits.shape}"
+            )
+        twice = self.table.duplicated(["fold", "seed", "clip_id"])
+        if twice.any():
+            row = self.table[twice].iloc[0]
+            raise ValueError(f"scores of folds: clip {row.clip_id!r} stands twice in fold {row.fold!r}")
+
+    @classmethod
+    def join(cls, parts: Mapping[tuple[str, int], Scores], units: Mapping[str, str]) -> FoldScores:
+        """Scores by (fold, seed) as one table.
+
+        Args:
+            units: clip_id -> what it is resampled with.
+
+        Raises:
+            ValueError: there is no part, or one does not say what classes it is of.
+        """
+        tables, classes = [], None
+        for (fold, seed), scores in parts.items():
+            if scores.labelling is None:
+                raise ValueError(f"scores of fold {fold!r} do not say what classes they are of: train again")
+            classes = scores.labelling.classes
+            columns = {"fold": fold, "seed": seed, "clip_id": list(scores.clip_ids), "split": list(scores.splits)}
+            tables.append(pd.DataFrame({**columns, "label": scores.labels}))
+        if classes is None:
+            raise ValueError("there is no fold with scores")
+        table = pd.concat(tables, ignore_index=True)
+        table["unit"] = [units[clip_id] for clip_id in table.clip_id]
+        return cls(table[list(ROW_COLUMNS)], np.concatenate([scores.logits for scores in parts.values()]), classes)
+
+    def parts(self) -> dict[tuple[str, int], Scores]:
+        """(fold, seed) -> scores, the inverse of :meth:`join`."""
+        found = {}
+        for (fold, seed), rows in self.table.groupby(["fold", "seed"], sort=False):
+            facts = zip(map(int, rows.label), map(str, rows.split), strict=True)
+            labelling = Labelling(self.classes, dict(zip(map(str, rows.clip_id), facts, strict=True)))
+            labels = rows.label.to_numpy(dtype=np.int64, copy=True)
+            logits = self.logits[rows.index.to_numpy()]
+            found[str(fold), int(seed)] = Scores(tuple(rows.clip_id), tuple(rows.split), labels, logits, labelling)
+        return found
+
+    @property
+    def units(self) -> dict[str, str]:
+        """clip_id -> what it is resampled with."""
+        return dict(zip(self.table.clip_id, self.table.unit, strict=True))
+
+    def tested(self) -> FoldScores:
+        """The labelled test clips of every fold.
+
+        Raises:
+            ValueError: there is none.
+        """
+        keep = ((self.table.split == "test") & (self.table.label >= 0)).to_numpy()
+        if not keep.any():
+            raise ValueError("no fold has a labelled test clip: nothing to measure")
+        return FoldScores(self.table[keep].reset_index(drop=True), self.logits[keep], self.classes)
+
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether each row's best class is its own."""
+        return np.asarray(self.logits.argmax(1) == self.table.label.to_numpy(), dtype=bool)
+
+    def paired(self, other: FoldScores) -> pd.DataFrame:
+        """The test clips of this and another result: a row per fold and clip, with ``fold``, ``unit``, and the shares
+        of seeds that are right, ``before`` here and ``after`` there.
+
+        Raises:
+            ValueError: they were tested on other clips or in other folds.
+        """
+        shares = []
+        for scores in (self.tested(), other.tested()):
+            table = scores.table.assign(right=scores.right().astype(float))
+            shares.append(table.groupby(["fold", "clip_id"]).agg(right=("right", "mean"), unit=("unit", "first")))
+        before, after = shares
+        if not before.index.equals(after.index):
+            common = len(before.index.intersection(after.index))
+            raise ValueError(
+                f"the results were tested on other clips or folds ({len(before)} and {len(after)} clips of folds, "
+                f"{common} of them the same): run both with the same folds"
+            )
+        return before.rename(columns={"right": "before"}).assign(after=after.right).reset_index()
+
+    def require_labels(self, now: Labelling, name: str) -> None:
+        """Refuse scores of other classes or labels than the project's; splits are each fold's own.
+
+        Raises:
+            ValueError: names the result and the first difference.
+        """
+        splits = {clip_id: split for clip_id, (_, split) in now.clips.items()}
+        rows = zip(self.table.clip_id, self.table.label, strict=True)
+        made = {clip_id: (int(label), splits.get(clip_id, "")) for clip_id, label in rows}
+        if change := Labelling(self.classes, made).change(now):
+            raise ValueError(
+                f"the result {name!r} of cross-validation was made from other labels: {change}; run `hpnet crossval "
+                f"--name {name}` again, or delete artifacts/crossval/{name} and metrics/crossval/{name}.json"
+            )
+
+    def save(self, file: Path) -> None:
+        """Write a Parquet file."""
+        table = pa.Table.from_pandas(self.table[list(ROW_COLUMNS)], preserve_index=False)
+        logits = pa.array(list(self.logits.astype(np.float32)), pa.list_(pa.float32()))
+        table = table.append_column("logits", logits)
+        table = table.replace_schema_metadata({CLASSES: json.dumps(self.classes)})
+        pq.write_table(table, delete_old(file))
+
+    @classmethod
+    def load(cls, file: Path) -> FoldScores:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is something else.
+        """
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: `hpnet crossval --list` shows what there is")
+        try:
+            read = pq.read_table(file)
+            classes = tuple(json.loads((read.schema.metadata or {})[CLASSES]))
+            logits = np.array(read["logits"].to_pylist(), dtype=np.float32).reshape(read.num_rows, -1)
+            return cls(read.drop_columns(["logits"]).replace_schema_metadata(None).to_pandas(), logits, classes)
+        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{file} is not what `hpnet crossval` writes ({error}): run it again") from None
+
+
+@dataclass(frozen=True)
+class FoldSize:
+    """Clips of a fold, by its split; ``frequencies``: training clips of each class (K)."""
+
+    name: str
+    train: int
+    val: int
+    test: int
+    frequencies: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CrossvalSummary:
+    """What a result was made from (``summary.json``).
+
+    Attributes:
+        folds: in order.
+        folded_by: where the folds come from, in words.
+        unit: what is resampled, such as ``source``.
+        seeds: of the trainings.
+        streams: that were trained or, of a result made of others, the results.
+        changed: parameters that were not those of params.yaml, by dotted name.
+        fusion: how the streams' weights came about, in a few words; empty of one stream.
+    """
+
+    folds: tuple[FoldSize, ...]
+    folded_by: str
+    unit: str
+    seeds: tuple[int, ...]
+    streams: tuple[str, ...]
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    fusion: str = ""
+
+    def save(self, folder: Path) -> None:
+        """Write summary.json."""
+        write_json(folder / SUMMARY, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> CrossvalSummary:
+        """Read summary.json.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is something else.
+        """
+        if not (folder / SUMMARY).is_file():
+            raise FileNotFoundError(f"{folder / SUMMARY} is missing: `hpnet crossval --list` shows what there is")
+        return load_meta(folder / SUMMARY, cls._of)
+
+    @classmethod
+    def _of(cls, raw: dict[str, Any]) -> CrossvalSummary:
+        folds = tuple(FoldSize(**{**fold, "frequencies": tuple(fold["frequencies"])}) for fold in raw["folds"])
+        return cls(**{**raw, "folds": folds, "seeds": tuple(raw["seeds"]), "streams": tuple(raw["streams"])})
+
+
+def numbered(folds: pd.Series) -> NDArray[np.int64]:
+    """The fold of each row as a number from 0 on (N,), to take a mean over folds by."""
+    return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+
+
+def result_names(folder: Path) -> list[str]:
+    """The results in ``artifacts/crossval``, by name."""
+    return sorted(file.parent.name for file in folder.glob(f"*/{SUMMARY}"))
+
+
+def load_streams(folder: Path, streams: Sequence[str]) -> dict[str, FoldScores]:
+    """The scores of each stream of a result."""
+    return {stream: FoldScores.load(folder / STREAMS / f"{stream}.parquet") for stream in streams}

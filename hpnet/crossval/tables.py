@@ -1,0 +1,90 @@
+"""Results as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..artifacts.crossval import FoldScores
+from ..core.statistics import PairedDifference
+from .measure import TOP1, difference
+from .step import Result
+
+
+def fold_lines(result: Result) -> list[str]:
+    """A line per fold with every stream, then means, intervals and class means."""
+    streams = list(result.measured)
+    rows = [["fold", "clips", *streams]]
+    for fold in result.summary.folds:
+        own = [f"{_percent(result.measured[stream].folds[fold.name][TOP1])}" for stream in streams]
+        rows.append([fold.name, str(fold.test), *own])
+    every = result.measured.values()
+    rows.append(["mean", "", *(_percent(m.top1) for m in every)])
+    if len(result.summary.folds) > 1:
+        rows.append(["sd of folds", "", *(_percent(m.sd_top1 or 0.0) for m in every)])
+    if len(result.summary.seeds) > 1:
+        rows.append(["sd of seeds", "", *(_percent(m.sd_seeds or 0.0) for m in every)])
+    rows.append(["95 %", "", *(f"{_percent(m.low)}–{_percent(m.high)}" for m in every)])
+    rows.append(["mean per class", "", *(_percent(m.class_mean) for m in every)])
+    return [
+        f"{result.name}: top-1, %, {result.summary.folded_by}; intervals resample {units(result)}",
+        *_aligned(rows),
+    ]
+
+
+def result_lines(results: Sequence[Result]) -> list[str]:
+    """A line per result: its streams, folds, test clips, mean with interval, and what was changed."""
+    rows = [["result", "streams", "folds", "clips", "top-1, %", "95 %", "per class", "changed"]]
+    for result in results:
+        best, summary = result.best, result.summary
+        rows.append(
+            [
+                result.name,
+                "+".join(summary.streams),
+                str(len(summary.folds)),
+                str(sum(fold.test for fold in summary.folds)),
+                f"{_percent(best.top1)}{'' if best.sd_top1 is None else f' ± {_percent(best.sd_top1)}'}",
+                f"{_percent(best.low)}–{_percent(best.high)} ({units(result)})",
+                _percent(best.class_mean),
+                ", ".join(f"{name}={value}" for name, value in summary.changed.items()) or "-",
+            ]
+        )
+    return _aligned(rows, left=(0, 1, 7))
+
+
+def compare_lines(scores: Mapping[str, FoldScores], results: Sequence[Result], resamples: int, seed: int) -> list[str]:
+    """:func:`result_lines`, and the difference of each result to the first one.
+
+    Raises:
+        ValueError: they were tested on other clips or in other folds.
+    """
+    first, *others = results
+    unit = units(first)
+    lines = result_lines(results)
+    for other in others:
+        found = difference(scores[first.name], scores[other.name], resamples, seed)
+        lines.append(f"{other.name} - {first.name}: {_difference(found)}, on the same clips, resampling {unit}")
+    return lines
+
+
+def units(result: Result) -> str:
+    """'12 sources'."""
+    return f"{result.best.units} {result.summary.unit}s"
+
+
+def _difference(found: PairedDifference) -> str:
+    ends = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    p_value = f"p = {found.p_value:.3f}" if found.p_value >= 0.001 else "p < 0.001"
+    return f"{100 * found.value:+.1f} points ({ends}), {p_value}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [text.ljust(widths[at]) if at in left else text.rjust(widths[at]) for at, text in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return lines

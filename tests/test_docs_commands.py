@@ -64,7 +64,8 @@ ELSEWHERE = {
         "tests/bench/test_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
 }  # fmt: skip
 """Command -> where it, or the same command at a size that a test can afford, is run."""
-WHOLE_PAGES = {"README.md": GRAPH, "dvc.md": GRAPH, "training.md": GRAPH}
+CROSSVAL = "tests/crossval/test_crossval.py::test_results_are_fused_fold_by_fold"
+WHOLE_PAGES = {"README.md": GRAPH, "dvc.md": GRAPH, "training.md": GRAPH, "crossval.md": CROSSVAL}
 
 
 def commands(page: Path) -> list[str]:

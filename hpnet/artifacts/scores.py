@@ -1,4 +1,9 @@
-"""Scores of one stream: ``scores.parquet``. Axes: N clips, K classes."""
+"""Scores of one stream: ``scores.parquet``. Axes: N clips, K classes.
+
+Every score is of weights that did not see the clip. Those of the splits ``val`` and ``test`` were held out; a clip that
+the final weights were fitted to, of ``train`` or ``val``, has the score of another fit without its fold, whose number
+says so.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +21,10 @@ from .labelling import LABELLING, Labelling, schema_labelling
 
 
 def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
-    """The four columns of a score file in their types, without nulls; anything else is a ValueError that names it."""
+    """The columns of a score file in their types, without nulls; anything else is a ValueError that names it."""
     types = {"clip_id": pa.string(), "split": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
+    if "fold" in table.column_names:
+        types["fold"] = pa.int64()
     columns = {}
     for name, kind in types.items():
         try:
@@ -33,9 +40,11 @@ def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one stream (``scores.parquet``): clip_id, split, label, logits (list of K float32).
+    """Scores of one stream (``scores.parquet``): clip_id, split, label, logits (list of K float32), fold.
 
-    ``labelling``: what they were made from, training clips included; None where that is not known.
+    ``labelling``: what they were made from, training clips included; None where that is not known. ``folds``: (N,) the
+    fold that a clip was left out with when its score was made, -1 for clips that were held out of everything; None: all
+    were.
     """
 
     clip_ids: tuple[str, ...]
@@ -43,6 +52,7 @@ class Scores:
     labels: NDArray[np.int64]
     logits: NDArray[np.float32]
     labelling: Labelling | None = None
+    folds: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.clip_ids)
@@ -51,6 +61,8 @@ class Scores:
                 f"scores: {count} clips, {len(self.splits)} splits, "
                 f"labels {self.labels.shape}, logits {self.logits.shape}"
             )
+        if self.folds is not None and len(self.folds) != count:
+            raise ValueError(f"scores: {count} clips, {len(self.folds)} folds")
         check_clip_ids(self.clip_ids, "scores")
         if len(set(self.clip_ids)) != count:
             seen: set[str] = set()
@@ -69,15 +81,25 @@ class Scores:
                     f"scores are of {self.logits.shape[1]} classes, they were made from {len(self.labelling.classes)}"
                 )
 
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """(N,) the clips that choices may be fitted on: those of the split val, and those that are out of fold."""
+        held_out = np.array([split == "val" for split in self.splits], dtype=bool)
+        return held_out if self.folds is None else held_out | (self.folds >= 0)
+
     def split(self, name: str) -> Scores:
         """The clips of one split."""
-        keep = np.array([s == name for s in self.splits], dtype=bool)
+        return self.where(np.array([s == name for s in self.splits], dtype=bool))
+
+    def where(self, keep: NDArray[np.bool_]) -> Scores:
+        """The clips at which ``keep`` (N,) is true."""
         return replace(
             self,
             clip_ids=tuple(c for c, k in zip(self.clip_ids, keep, strict=True) if k),
             splits=tuple(s for s, k in zip(self.splits, keep, strict=True) if k),
             labels=self.labels[keep],
             logits=self.logits[keep],
+            folds=None if self.folds is None else self.folds[keep],
         )
 
     def save(self, path: Path) -> None:
@@ -88,6 +110,7 @@ class Scores:
                 "split": pa.array(self.splits, pa.string()),
                 "label": pa.array(self.labels, pa.int64()),
                 "logits": pa.array(list(self.logits.astype(np.float32)), pa.list_(pa.float32())),
+                **({} if self.folds is None else {"fold": pa.array(self.folds, pa.int64())}),
             }
         )
         if self.labelling is not None:
@@ -117,4 +140,5 @@ class Scores:
             np.array(table["label"].to_pylist(), dtype=np.int64),
             logits,
             labelling,
+            np.array(table["fold"].to_pylist(), dtype=np.int64) if "fold" in table.column_names else None,
         )

@@ -31,6 +31,8 @@ class Aligned:
         present: stream -> (N,) bool.
         notes: what was missing.
         labelling: what the streams were made from, where all of them say.
+        unseen: (N,) clips that all streams scored by weights that did not see them: what is fitted is fitted on those.
+        folds: (N,) that every stream left them out with; -1 where one held the clip out; None: no stream has folds.
     """
 
     clip_ids: tuple[str, ...]
@@ -40,6 +42,8 @@ class Aligned:
     present: dict[str, NDArray[np.bool_]]
     notes: tuple[str, ...] = field(default=())
     labelling: Labelling | None = None
+    unseen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    folds: NDArray[np.int64] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -103,25 +107,61 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
                 )
             owner.setdefault(clip, stream)
     labelling = _joined_labelling(streams)
-    order = sorted(facts)
+    streams, notes = _common_training_clips(streams)
+    order = sorted({clip for scores in streams.values() for clip in scores.clip_ids})
     place = {clip: row for row, clip in enumerate(order)}
     values: dict[str, Floats] = {}
     present: dict[str, NDArray[np.bool_]] = {}
-    notes: list[str] = []
-    for stream, scores in streams.items():
+    missing: list[str] = []
+    unseen = np.ones(len(order), dtype=bool)
+    folds = (
+        None if all(scores.folds is None for scores in streams.values()) else np.full((len(streams), len(order)), -1)
+    )
+    for number, (stream, scores) in enumerate(streams.items()):
         rows = np.array([place[clip] for clip in scores.clip_ids], dtype=np.int64)
+        unseen[rows[~scores.unseen]] = False
+        if folds is not None and scores.folds is not None:
+            folds[number, rows] = scores.folds
         values[stream] = np.zeros((len(order), num_classes))
         values[stream][rows] = scores.logits
         present[stream] = np.zeros(len(order), dtype=bool)
         present[stream][rows] = True
         lacking = [order[row] for row in np.flatnonzero(~present[stream])]
         if lacking:
-            notes.append(f"stream {stream} lacks {len(lacking)} of {len(order)} clips: {_some(lacking)}")
-    if notes and not allow_missing:
-        raise ValueError("; ".join(notes) + " (--allow-missing fuses what there is)")
+            missing.append(f"stream {stream} lacks {len(lacking)} of {len(order)} clips: {_some(lacking)}")
+    if missing and not allow_missing:
+        raise ValueError("; ".join(missing) + " (--allow-missing fuses what there is)")
     splits = tuple(facts[clip][0] for clip in order)
     labels = np.array([facts[clip][1] for clip in order], dtype=np.int64)
-    return Aligned(tuple(order), splits, labels, values, present, tuple(notes), labelling)
+    together = None if folds is None else np.where((folds >= 0).all(0), folds[0], -1)
+    return Aligned(tuple(order), splits, labels, values, present, (*missing, *notes), labelling, unseen, together)
+
+
+def _common_training_clips(streams: Mapping[str, Scores]) -> tuple[Mapping[str, Scores], list[str]]:
+    """The streams without the training clips that only some of them scored out of fold; and a note where there are any.
+
+    A stream whose validation clips were held out scored no training clip: beside it, the clips of the split val are
+    what all streams have.
+    """
+    trained = {
+        stream: {clip for clip, split in zip(scores.clip_ids, scores.splits, strict=True) if split == "train"}
+        for stream, scores in streams.items()
+    }
+    common = set.intersection(*trained.values())
+    lone = {stream: len(clips - common) for stream, clips in trained.items() if clips - common}
+    if not lone:
+        return streams, []
+    kept = {
+        stream: scores.where(
+            np.array(
+                [split != "train" or clip in common for clip, split in zip(scores.clip_ids, scores.splits, strict=True)]
+            )
+        )
+        for stream, scores in streams.items()
+    }
+    without = ", ".join(stream for stream in streams if len(trained[stream]) == len(common))
+    listed = ", ".join(f"{count} of {stream}" for stream, count in lone.items())
+    return kept, [f"out-of-fold scores of training clips are left out, {without} has none of them: {listed}"]
 
 
 def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:

@@ -1,8 +1,8 @@
 """Late fusion: the scores of several streams -> one score per clip, by one of :data:`hpnet.fuse.RULES`.
 
-Weights are fitted on the validation split alone, by class-balanced cross-entropy. Where there is none, a rule has
-constants for them, and the result says so. Scores are joined by clip_id, never by position. Axes: N clips, S streams,
-K classes.
+Weights are fitted on the validation split alone, and on training clips that every stream scored out of fold, by
+class-balanced cross-entropy. Where there are none, a rule has constants for them, and the result says so. Scores are
+joined by clip_id, never by position. Axes: N clips, S streams, K classes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MIN_VALIDATION_CLIPS = 10
 
 @dataclass(frozen=True)
 class Fit:
-    """Where fitted weights come from: split, clips, seed, standard error per stream (bootstrap by clip), loss."""
+    """Where fitted weights come from: split (val, or out of fold where training clips are among them), clips, seed,
+    standard error per stream (bootstrap by clip), loss."""
 
     split: str
     clips: int
@@ -161,7 +162,8 @@ def fuse(
     Args:
         streams: name -> scores, in any row order.
         rule: one of :data:`hpnet.fuse.RULES`.
-        weights: one per stream, or ``validation`` to fit them on the clips whose split is ``val``.
+        weights: one per stream, or ``validation`` to fit them on the clips whose split is ``val``, and on training
+            clips that every stream scored out of fold.
         tau: strength of the logit adjustment, for rules that have one.
         class_frequency: (K,) training clips (or shares) per class; None: flat.
         protocol: of the clips, such as ``ntu60-xsub``: names the released weights where nothing can be fitted.
@@ -183,7 +185,7 @@ def fuse(
         notes += frequency_notes
 
     everywhere = np.all([aligned.present[s] for s in names], axis=0)
-    held_out = (np.array(aligned.splits) == "val") & (aligned.labels >= 0) & everywhere  # (N,)
+    held_out = aligned.unseen & (aligned.labels >= 0) & everywhere  # (N,)
     can_fit = bool(held_out.sum() >= MIN_VALIDATION_CLIPS)
     fitting = weights == "validation" and can_fit
     values = {s: chosen.prepare(aligned.values[s], kinds[s]) for s in names}
@@ -196,6 +198,8 @@ def fuse(
     if fitting:
         at_one_scale = np.stack([values[s][held_out] / temperatures[s] for s in names])  # (S, N, K)
         fit, used = _fitted(at_one_scale, aligned.labels[held_out], adjustment, names, settings)
+        if "train" in {split for split, chosen in zip(aligned.splits, held_out, strict=True) if chosen}:
+            fit = replace(fit, split="out of fold")
         if not chosen.tempered:  # the temperature becomes part of the weight
             used = {s: weight / temperatures[s] for s, weight in used.items()}
             errors = {s: error / temperatures[s] for s, error in fit.standard_error.items()}
@@ -216,7 +220,7 @@ def fuse(
         term = chosen.term(values[s], temperatures[s])
         fused = fused + used[s] * np.where(aligned.present[s][:, None], term, 0.0)
     logits = np.asarray(fused, dtype=np.float32)
-    scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, logits, aligned.labelling)
+    scores = Scores(aligned.clip_ids, aligned.splits, aligned.labels, logits, aligned.labelling, aligned.folds)
     return FusionResult(
         scores,
         rule,

@@ -19,7 +19,7 @@ class FuseParams(Section):
 
     rule: Annotated[str, OneOf("hpnet.fuse:RULES")] = "weighted"
     weights: dict[str, float] | Literal["validation"] = Field(
-        "validation", description="weight per stream, or 'validation' to fit them on the validation split"
+        "validation", description="weight per stream, or 'validation' to fit them on validation or out-of-fold scores"
     )
     tau: float = Field(1.0, ge=0, description="balanced: strength of the logit adjustment")
 

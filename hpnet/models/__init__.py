@@ -15,6 +15,9 @@ TOPOLOGY_NETWORKS: dict[str, str] = {
 }
 """Networks for any features of joints."""
 
+FITTED_NETWORKS: dict[str, str] = {"linear": "hpnet.models.linear:Linear"}
+"""Networks for any features of joints that are fitted as a whole (:data:`hpnet.train.FITTERS`), not by steps."""
+
 HEATMAP_NETWORKS: dict[str, str] = {
     "heatmap_volume": "hpnet.models.heatmaps:HeatmapVolume",
     "heatmap_evolution": "hpnet.models.heatmaps:HeatmapEvolution",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..core.choices import entry, load
 from ..core.skeleton import Skeleton, of_joints
-from . import HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from . import FITTED_NETWORKS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 
 
 class TopologyNetwork(Protocol):
@@ -29,12 +29,12 @@ class TopologyNetwork(Protocol):
 
 
 def require_network(name: str) -> None:
-    """Refuse a name that :func:`build` does not know.
+    """Refuse a name that is no network of a topology stream.
 
     Raises:
         ValueError: lists the choices.
     """
-    entry({**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}, name, "topology network")
+    entry({**TOPOLOGY_NETWORKS, **FITTED_NETWORKS, **HEATMAP_NETWORKS}, name, "topology network")
 
 
 def build(
@@ -55,8 +55,14 @@ def build(
         skeleton: the graph; None: :func:`hpnet.core.skeleton.of_joints` of ``num_joints``.
 
     Raises:
-        ValueError: unknown name (lists the choices), a skeleton of another number of joints, or a size out of range.
+        ValueError: unknown name (lists the choices), one that is not trained by steps, a skeleton of another number of
+            joints, or a size out of range.
     """
+    if name in FITTED_NETWORKS:
+        raise ValueError(
+            f"graph.model {name!r} is fitted as a whole, expected a network that is trained by steps: choose from "
+            f"{', '.join(TOPOLOGY_NETWORKS)}"
+        )
     network = load({**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}, name, "topology network")
     if num_joints < 1:
         raise ValueError(f"num_joints is {num_joints}, expected at least 1")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.clips import Clips
@@ -27,6 +28,8 @@ class LabelledClips:
 
     Attributes:
         partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
+        groups: who or what each clip comes from: clips of one group are not independent; empty: each by itself.
+        grouped_by: what the groups are: source, subject or clip.
     """
 
     clip_ids: tuple[str, ...]
@@ -34,12 +37,16 @@ class LabelledClips:
     labels: Indices
     num_classes: int
     partners: Indices | None = None
+    groups: tuple[str, ...] = ()
+    grouped_by: str = "clip"
 
     def __post_init__(self) -> None:
         if self.partners is not None and len(self.partners) != self.num_classes:
             raise ValueError(f"{len(self.partners)} mirror partners of {self.num_classes} classes")
         if not len(self.clip_ids) == len(self.splits) == len(self.labels):
             raise ValueError(f"{len(self.clip_ids)} clips, {len(self.splits)} splits, {len(self.labels)} labels")
+        if self.groups and len(self.groups) != len(self.clip_ids):
+            raise ValueError(f"{len(self.clip_ids)} clips, {len(self.groups)} groups")
 
     def of(self, split: str, *, labelled: bool = False) -> Indices:
         """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
@@ -76,13 +83,29 @@ class LabelledClips:
 def labelled_clips(clips: Clips) -> LabelledClips:
     """The usable clips of a table, in its order."""
     table = clips.usable()
+    groups, grouped_by = _groups(table)
     return LabelledClips(
         tuple(str(c) for c in table.clip_id),
         tuple(str(s) for s in table.split),
         table.label.to_numpy(dtype=np.int64, copy=True),
         clips.num_classes,
         mirror_partners(clips.class_names),
+        groups,
+        grouped_by,
     )
+
+
+def _groups(table: pd.DataFrame) -> tuple[tuple[str, ...], str]:
+    """Who or what each clip comes from, and what that is: its source, where the labelled clips that are trained and
+    validated on are of two or more, else its subject, else the clip. A clip that names none is one by itself."""
+    learnt = table.split.isin(("train", "val")) & (table.label >= 0)
+    ids = [str(clip_id) for clip_id in table.clip_id]
+    for column in ("source", "subject"):
+        named = [str(value) for value in table[column]]
+        groups = tuple(f"{column} {value}" if value else clip for value, clip in zip(named, ids, strict=True))
+        if any(named) and len({group for group, own in zip(groups, learnt, strict=True) if own}) > 1:
+            return groups, column
+    return tuple(ids), "clip"
 
 
 def mirror_partners(names: Sequence[str]) -> Indices:

@@ -144,13 +144,8 @@ def measure(
     channels = array.shape[3]
     total, square, count = np.zeros(channels), np.zeros(channels), 0
     for number, split in enumerate(clips.splits):
-        own = rows[number][rows[number] >= 0]
-        people = array[own].astype(np.float32)  # (m, T, V, C)
-        if not np.isfinite(people).all():
-            raise ValueError(
-                f"features of clip {clips.clip_ids[number]!r} are not finite: run estimate and pool again for this clip"
-            )
-        if split == "train" and clips.labels[number] >= 0 and len(own):
+        people = _finite_people(array, rows, clips, number)
+        if split == "train" and clips.labels[number] >= 0 and len(people):
             # (m, T, V, C) -> (1, C, T, V, m)
             seen = transform(stream, people.transpose(3, 1, 2, 0)[None], parents).astype(np.float64)
             total += seen.sum((0, 2, 3, 4))
@@ -162,6 +157,28 @@ def measure(
     sd = np.sqrt(np.maximum(square / count - mean**2, 0))
     sd[sd < 1e-6] = 1.0
     return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
+
+
+def require_finite(array: NDArray[np.float16], rows: NDArray[np.int64], clips: LabelledClips) -> None:
+    """Check the features of every clip.
+
+    Raises:
+        ValueError: a feature is NaN or infinite; names the clip.
+    """
+    for number in range(len(clips.clip_ids)):
+        _finite_people(array, rows, clips, number)
+
+
+def _finite_people(
+    array: NDArray[np.float16], rows: NDArray[np.int64], clips: LabelledClips, number: int
+) -> NDArray[np.float32]:
+    """The people (m, T, V, C) of the clip at ``number``."""
+    people = array[rows[number][rows[number] >= 0]].astype(np.float32)
+    if not np.isfinite(people).all():
+        raise ValueError(
+            f"features of clip {clips.clip_ids[number]!r} are not finite: run estimate and pool again for this clip"
+        )
+    return people
 
 
 def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,8 @@ def run(params: TrainParams, folders: Folders, place: Place, machine: Machine | 
     one = functools.partial(_run, params, folders, place, machine, None if workers == 1 else _report)
     if workers == 1:
         return [one(stream) for stream in TOPOLOGY_STREAMS]
-    total = len(TOPOLOGY_STREAMS) * len(params.seeds) * params.topology.epochs
+    epochs = kind(TOPOLOGY_STREAMS[0]).epochs(params.topology)
+    total = len(TOPOLOGY_STREAMS) * len(params.seeds) * epochs
     with progress("train all", total) as advance:
         found = _side_by_side(one, workers, advance)
     return [found[stream] for stream in TOPOLOGY_STREAMS]

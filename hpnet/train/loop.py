@@ -33,6 +33,7 @@ from ..core.metrics import mean_class_accuracy, top_k
 from .averaging import lent, moving_average, warming_up
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
 from .clips import Indices, LabelledClips
+from .out_of_fold import OutOfFold, whole
 from .schedules import Schedule
 
 CHECK_EVERY_STEPS = 50
@@ -76,11 +77,18 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class FitResult:
-    """What :func:`fit` did. The model holds the weights of ``chosen``."""
+    """What :func:`fit` did. The model holds the weights of ``chosen``.
 
-    chosen: Epoch
+    Attributes:
+        chosen: an epoch; of a network that is fitted as a whole, the dataclass of what was chosen.
+        chosen_by: why, in words.
+        history: all that there was to choose from.
+        resumed_from: epochs that an earlier call had finished.
+    """
+
+    chosen: Any
     chosen_by: str
-    history: tuple[Epoch, ...]
+    history: tuple[Any, ...]
     resumed_from: int
 
 
@@ -167,6 +175,7 @@ class Run:
         on_epoch: is told of every epoch, also of those that an earlier call had finished.
         clock: is told how long training took.
         cache: folder of what can be computed again, such as label features; None: nothing is kept.
+        folds: of cross-validation, where the training is cross-validated.
     """
 
     seed: int
@@ -175,6 +184,7 @@ class Run:
     on_epoch: Callable[[Epoch], None] | None = None
     clock: Clock = field(default_factory=Clock)
     cache: Path | None = None
+    folds: int = 5
 
     @property
     def share(self) -> dict[str, int]:
@@ -295,27 +305,42 @@ def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequen
 
 
 def finish(
-    task: Task, model: nn.Module, result: FitResult, *, out: Path, accelerator: Accelerator, card: dict[str, Any]
+    task: Task,
+    model: nn.Module,
+    result: FitResult,
+    *,
+    out: Path,
+    accelerator: Accelerator,
+    card: dict[str, Any],
+    unseen: OutOfFold | None = None,
 ) -> dict[str, Any]:
     """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went),
     ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (what it sees) into ``out``.
 
     Args:
         card: with ``classes``, the class names; all three note them, labels and splits as what they were made from.
+        unseen: scores of the clips that the model was fitted to by fits that did not see them; None: it was fitted to
+            the split train, and val was held out.
 
     Returns:
         ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
-        and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1.
+        and the others have clips, top1, top5 (with more than 5 classes) and mean_class_accuracy, 0..1. With ``unseen``
+        val is of those clips, and ``out_of_fold`` says what they are; epoch is there where an epoch was chosen.
     """
     labelling = task.clips.labelling(card["classes"])
-    scores = replace(score(task, model, accelerator), labelling=labelling)
-    features = trained_features(task, model, accelerator)
+    scores = score(task, model, accelerator)
+    if unseen is not None:
+        scores = _with_out_of_fold(task.clips, scores, unseen)
+    scores = replace(scores, labelling=labelling)
+    features = trained_features(task, model, accelerator, ("val", "test") if unseen is None else ("test",))
+    parts = {"val": scores.where(scores.unseen), "test": scores.split("test")}
     metrics: dict[str, Any] = {
-        split: split_metrics(scores.split(split), task.clips.num_classes)
-        for split in ("val", "test")
-        if len(task.clips.of(split, labelled=True))
+        split: split_metrics(part, task.clips.num_classes) for split, part in parts.items() if (part.labels >= 0).any()
     }
-    metrics["epoch"] = result.chosen.epoch
+    if unseen is not None:
+        metrics["out_of_fold"] = unseen.folds.to_json()
+    if isinstance(result.chosen, Epoch):
+        metrics["epoch"] = result.chosen.epoch
     metrics["parameters"] = sum(p.numel() for p in model.parameters())
     if accelerator.is_main_process:
         state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -329,11 +354,26 @@ def finish(
             "chosen_by": result.chosen_by,
             "epochs": len(result.history),
             "parameters": metrics["parameters"],
-            "untrained_classes": task.clips.untrained_classes(),
+            "untrained_classes": (task.clips if unseen is None else whole(task.clips)).untrained_classes(),
             LABELLING: labelling.without_test().digest,
         }
+        if unseen is not None:
+            training["out_of_fold"] = {**unseen.folds.to_json(), "text": unseen.folds.text}
         write_json(out / "config.json", {**card, **training})
     return metrics
+
+
+def _with_out_of_fold(clips: LabelledClips, scores: Scores, unseen: OutOfFold) -> Scores:
+    """``scores`` with those of ``unseen`` in the place of what the final weights make of the same clips."""
+    known = {clips.clip_ids[i] for i in unseen.indices}
+    rest = scores.where(np.array([clip_id not in known for clip_id in scores.clip_ids], dtype=bool))
+    return Scores(
+        tuple(clips.clip_ids[i] for i in unseen.indices) + rest.clip_ids,
+        tuple(clips.splits[i] for i in unseen.indices) + rest.splits,
+        np.concatenate([clips.labels[unseen.indices], rest.labels]),
+        np.concatenate([unseen.logits, rest.logits]),
+        folds=np.concatenate([unseen.folds.of[unseen.indices], np.full(len(rest.clip_ids), -1)]),
+    )
 
 
 def split_metrics(scores: Scores, num_classes: int) -> dict[str, float]:

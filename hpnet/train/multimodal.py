@@ -360,6 +360,11 @@ def step_size(params: MultimodalParams, features: Features) -> int:
     return params.batch_size * params.frames * 3 * xclip_image_size(params.video) ** 2
 
 
+def epochs(params: MultimodalParams) -> int:
+    """How many the loop trains."""
+    return params.epochs
+
+
 def started_from(params: MultimodalParams) -> str:
     """Digest of X-CLIP's weights."""
     return xclip_digest(params.video)

@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from ..core.choices import OneOf
 from ..core.section import LARGEST_SEED, Section, Seed
 from ..core.streams import MULTIMODAL
-from ..models import FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from ..models import FITTED_NETWORKS, FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
+from . import FITTERS
 
 
 class GraphParams(Section):
@@ -23,15 +24,35 @@ class GraphParams(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
     def chosen(self) -> tuple[str, ...]:
-        """The module of the network; nothing for a name that is none, which is refused elsewhere."""
-        found = {**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS}.get(self.model)
-        return () if found is None else (found,)
+        """The modules of the network and of what fits it; none for a name that is none, which is refused elsewhere."""
+        networks = {**TOPOLOGY_NETWORKS, **FITTED_NETWORKS, **HEATMAP_NETWORKS}
+        return tuple(choices[self.model] for choices in (networks, FITTERS) if self.model in choices)
+
+
+class LinearParams(Section):
+    """Fitting of ``graph.model: linear``: what cross-validation chooses from."""
+
+    components: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (50, 100, 200), description="numbers of principal components"
+    )
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
+        description="inverse strengths of regularisation, of components with a total variance of 1",
+    )
+
+    @field_validator("components", "strengths")
+    @classmethod
+    def _some(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise ValueError("expected at least one number")
+        return values
 
 
 class TopologyParams(Section):
     """Training of hpj, hpb, hpjm and hpbm."""
 
     graph: GraphParams = GraphParams()
+    linear: LinearParams = LinearParams()
     epochs: int = Field(65, ge=1)
     batch_size: int = Field(64, ge=1)
     lr: float = Field(0.1, gt=0)
@@ -109,6 +130,13 @@ class MultimodalParams(Section):
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
+    @field_validator("graph")
+    @classmethod
+    def _trained_by_steps(cls, graph: GraphParams) -> GraphParams:
+        if graph.model in FITTED_NETWORKS:
+            raise ValueError(f"{graph.model!r} is for the topology streams; expected {', '.join(TOPOLOGY_NETWORKS)}")
+        return graph
+
     def code(self) -> Code:
         """What the multimodal stream runs under these parameters."""
         packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
@@ -120,6 +148,9 @@ class TrainParams(Section):
     """Training of every stream."""
 
     seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
+    folds: int = Field(
+        5, ge=1, description="of cross-validation by source, for linear; 1: the validation split is the one fold"
+    )
     topology: TopologyParams = TopologyParams()
     multimodal: MultimodalParams = MultimodalParams()
 

@@ -16,15 +16,17 @@ from ..core.device import resolve_device, tune_allocator
 from ..core.streams import MULTIMODAL
 from ..work.console import note
 from ..work.locks import locked
+from . import FITTERS
 from .clips import labelled_clips
 from .histories import Report, epoch_log
 from .loop import Clock, Run, make_accelerator
-from .params import MultimodalParams, TopologyParams, TrainParams
+from .params import MultimodalParams, TrainParams
 from .run import Folders, Inputs, Machine, is_first_process, model_card, run_name, seed_folder, threads
 
 KINDS = {"topology": "hpnet.train.topology", "multimodal": "hpnet.train.multimodal"}
-"""Kinds of streams. A module offers ``train``; ``step_size``, the numbers in the first feature map of a batch, from the
-parameters and the features; and ``started_from``, the digest of the weights that training starts from, or None."""
+"""Kinds of streams. A module offers ``train``; ``epochs``, how many there will be, from the parameters; ``step_size``,
+the numbers in the first feature map of a batch, from the parameters and the features; and ``started_from``, the digest
+of the weights that training starts from, or None."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,15 @@ class Trained:
         """One line for the terminal."""
         found = self.metrics
         parts = [f"{s} {found[s]['top1']:.1%} of {found[s]['clips']} clips" for s in ("val", "test") if s in found]
+        folds = found.get("out_of_fold")
+        if folds is not None:
+            parts[0] += f" out of fold ({folds['folds']} folds by {folds['by']})"
         chosen = "chosen on validation" if "val" in found else "the last one: there are no validation clips"
-        line = f"{self.stream}: {', '.join(parts) or 'no labelled clip to score'}; epoch {found['epoch']} ({chosen})"
+        if "epoch" in found:
+            how = f"epoch {found['epoch']} ({chosen})"
+        else:
+            how = f"{found['components']} components, strength {found['strength']:g}"
+        line = f"{self.stream}: {', '.join(parts) or 'no labelled clip to score'}; {how}"
         spread = found.get("seeds", {}).get("test", {}).get("top1")
         seeds = "" if spread is None else f"; {len(spread['values'])} seeds: {spread['mean']:.1%} ± {spread['sd']:.1%}"
         return line + seeds
@@ -95,7 +104,7 @@ def run(
     for seed in params.seeds:
         out = seed_folder(seed, params.seeds, place.out, place.work)
         own = Place(out, place.metrics, place.work)
-        found.append(_train_seed(stream, params.of(stream), seed, folders, own, machine or Machine(), report))
+        found.append(_train_seed(stream, params, seed, folders, own, machine or Machine(), report))
     trained = Trained(stream, merge_seeds(found, params.seeds))
     if is_first_process():
         write_json(place.metrics, trained.metrics)
@@ -104,7 +113,7 @@ def run(
 
 def _train_seed(
     stream: str,
-    section: TopologyParams | MultimodalParams,
+    params: TrainParams,
     seed: int,
     folders: Folders,
     place: Place,
@@ -112,6 +121,7 @@ def _train_seed(
     report: Report | None,
 ) -> dict[str, Any]:
     """One run of a stream; its metrics."""
+    section = params.of(stream)
     with_frames = isinstance(section, MultimodalParams)
     inputs, trainer = folders.load(frames=with_frames), kind(stream)
     device = resolve_device(machine.device)
@@ -123,6 +133,8 @@ def _train_seed(
     accelerator = make_accelerator(device, machine.precision, machine.deterministic)
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
     weights, processes = trainer.started_from(section), accelerator.num_processes
+    if section.graph.model in FITTERS:
+        card["folds"] = params.folds
     name = run_name(stream, section, card, seed=seed, processes=processes, started_from=weights)
     work, first = place.work / "train" / name, accelerator.is_main_process
     if first:
@@ -130,9 +142,9 @@ def _train_seed(
     history, clock = place.out / "history" if first else None, Clock()
     with (
         hold_checkpoints(work) if first else nullcontext(),
-        epoch_log(history, stream, section.epochs, clock, report) as on_epoch,
+        epoch_log(history, stream, trainer.epochs(section), clock, report) as on_epoch,
     ):
-        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text")
+        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text", params.folds)
         found: dict[str, Any] = trainer.train(
             stream, inputs, section, training, out=place.out, card=card, machine=machine
         )

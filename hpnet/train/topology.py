@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
+from ..core.choices import load
 from ..core.cuda_graphs import record
 from ..core.skeleton import Skeleton
 from ..models import HEATMAP_NETWORKS
@@ -22,6 +23,7 @@ from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors
+from . import FITTERS
 from .augmentation import (
     clip_draws,
     draw_mixture,
@@ -315,7 +317,7 @@ def train(
     machine: Machine | None = None,
 ) -> dict[str, Any]:
     """Train one stream, score its validation and test clips, and write ``model.safetensors``, ``config.json`` and
-    ``scores.parquet`` into ``out``.
+    ``scores.parquet`` into ``out``. A network of :data:`hpnet.train.FITTERS` is fitted by its own module.
 
     Args:
         card: what the model card also says (digests, versions).
@@ -329,6 +331,9 @@ def train(
         FloatingPointError: training diverged.
     """
     machine = machine or Machine()
+    if params.graph.model in FITTERS:
+        found: dict[str, Any] = fitter(params.graph.model).train(stream, inputs, params, run, out=out, card=card)
+        return found
     model, task, sizes = prepare(stream, inputs, params, run)
     if machine.compiled:
         model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
@@ -352,6 +357,16 @@ def train(
     }
     model.average_draws(frames)  # epochs were validated on clips as they are
     return finish(task, model, result, out=out, accelerator=run.accelerator, card=card)
+
+
+def fitter(model: str) -> Any:
+    """The module that fits a network of :data:`hpnet.train.FITTERS`."""
+    return load(FITTERS, model, "network that is fitted as a whole")
+
+
+def epochs(params: TopologyParams) -> int:
+    """How many the loop trains; a network that is fitted as a whole counts as one."""
+    return 1 if params.graph.model in FITTERS else params.epochs
 
 
 def step_size(params: TopologyParams, features: Features) -> int:
@@ -415,7 +430,8 @@ def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     channels = int(card["sizes"]["in_channels"])
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
     params = TopologyParams.model_validate(card["params"])
-    model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    make = fitter(params.graph.model).blank if params.graph.model in FITTERS else _assemble
+    model = make(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     return model, int(card["frames"])
 
 

@@ -81,7 +81,7 @@ def build(given: Given) -> Accuracy:
         Column("top1", "Top-1", "interval", "resampling clips"),
         Column("by_subject", "By subject", "interval", "top-1, resampling subjects"),
         Column("class_mean", "Class mean", "interval", "mean of per-class accuracies"),
-        Column("val", "Validation", "interval", "top-1 on the validation split"),
+        Column("val", "Validation", "interval", "top-1 on the validation split, or out of fold"),
         Column("n", "n", "count", "test clips"),
     )
     strong = frozenset({len(measured) - 1} if fused else ())
@@ -172,7 +172,7 @@ def _measurement(
 def _validation(scores: Scores | None, judge: Judge) -> Measured | None:
     if scores is None:
         return None
-    own = scores.split("val")
+    own = scores.where(scores.unseen)
     known = own.labels >= 0
     return judge.accuracy(correct(own)[known]) if known.any() else None
 
@@ -194,7 +194,12 @@ def _weights_table(collected: Collected) -> Table | None:
         for name, weight in made["weights"].items()
     ]
     rows.sort(key=lambda row: -row["weight"])
-    origin = f"fitted on {fit['clips']} clips of the {fit['split']} split" if fit else "not fitted"
+    origin = "not fitted"
+    if fit:
+        out_of_fold = fit["split"] == "out of fold"
+        origin = f"fitted on {fit['clips']} clips" + (
+            ", out of fold" if out_of_fold else f" of the {fit['split']} split"
+        )
     notes = " ".join(f"{str(note)[:1].upper()}{str(note)[1:]}." for note in made.get("notes", []))
     return Table(
         "fusion_weights",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from ...core.streams import MULTIMODAL, STREAMS
 from ..collect import Collected, Run, flatten
+from ..naming import run_title
 from ..section import Given
 
 TITLE = "What was run"
@@ -115,6 +116,7 @@ def build_facts(collected: Collected) -> list[tuple[str, str]]:
     ]
     if runs := [run for run in (*collected.runs.values(), *collected.variants.values()) if run.scores is not None]:
         facts.append(("Trained with", training_seeds(runs)))
+        facts += [("Validation scores", f"{run_title(collected, run)}: {text}") for run, text in _out_of_fold(runs)]
     if collected.clips is not None:
         table = collected.clips.table
         for split in ("train", "val", "test"):
@@ -185,6 +187,14 @@ def _digests(metrics: Mapping[str, Any], runs: Mapping[str, Run]) -> list[tuple[
     return list(found.items())
 
 
+def _out_of_fold(runs: Iterable[Run]) -> Iterator[tuple[Run, str]]:
+    """The networks whose validation scores are out of fold, and how they were made, as their config.json says."""
+    for run in runs:
+        made = run.config.get("out_of_fold")
+        if isinstance(made, Mapping):
+            yield run, str(made["text"])
+
+
 def missing_parts(collected: Collected) -> list[str]:
     """A sentence for everything that a whole project has and this one lacks."""
     notes = []
@@ -192,7 +202,7 @@ def missing_parts(collected: Collected) -> list[str]:
         notes.append("There is no clip table (artifacts/data): run `hpnet data`.")
     elif not (collected.clips.table.label >= 0).any():
         notes.append("The clips have no labels: predictions are shown, but nothing can be scored.")
-    elif not (collected.clips.table.split == "val").any():
+    elif not (collected.clips.table.split == "val").any() and not any(_out_of_fold(collected.runs.values())):
         notes.append(
             "There is no validation split: the epoch and the fusion weights could not be chosen on one; "
             "set data.val_fraction above 0."

@@ -1,0 +1,351 @@
+"""Fitting :class:`hpnet.models.linear.Linear`: principal components of standardised statistics, and a regularised
+multinomial logistic regression on them.
+
+How many components and how strong the regularisation is chosen by cross-validation over folds of whole sources
+(:mod:`hpnet.train.out_of_fold`); standardisation and components are measured inside every fold. Axes: n clips, D
+statistics, R components, K classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from scipy.linalg import eigh
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from ..artifacts.features import FeatureMeta
+from ..artifacts.files import writing
+from ..core.skeleton import Skeleton
+from ..models.linear import Linear
+from ..models.skeletons import graph_skeleton
+from ..work.shards import seal, sealed
+from .batches import ordered_batches
+from .checkpoints import Epoch
+from .clips import Indices, labelled_clips
+from .datasets import ChannelStatistics, PersonFeatures, person_rows, require_finite
+from .loop import FitResult, Run, finish
+from .out_of_fold import Folds, OutOfFold, make_folds
+from .params import TopologyParams
+from .run import Inputs, Machine
+from .topology import TopologyModel, TopologyTask
+
+Floats = NDArray[np.float64]
+POSITIONS: dict[str, tuple[int, ...]] = {"pose2d": (0, 1), "pose3d": (0, 1, 2)}
+"""Kind of features -> the channels that are positions, with one origin for all people of a clip."""
+LARGEST_GRAM = 20_000
+"""Clips or statistics, whichever are fewer: the matrix of their products has so many rows (3 GB)."""
+LARGEST_VALUES = 4_000_000_000
+"""Bytes of the statistics of all clips that are learnt."""
+ITERATIONS = 300
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A number of components, the inverse strength of regularisation, and what they came to out of fold."""
+
+    components: int
+    strength: float
+    accuracy: float
+    loss: float
+
+    @property
+    def rank(self) -> tuple[float, float, int, float]:
+        """Higher is better: lower loss, then accuracy, then fewer components and stronger regularisation."""
+        return (-self.loss, self.accuracy, -self.components, -self.strength)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Statistics of n clips.
+
+    Attributes:
+        values: (n, D) float32.
+        known: (n, 2) bool, see :meth:`hpnet.models.linear.Linear.statistics`.
+        own: how many columns the first column of ``known`` is of.
+        labels: (n,).
+    """
+
+    values: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    own: int
+    labels: Indices
+
+    def scaling(self, rows: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and 1 / standard deviation (D,) over the clips ``rows`` (n,) of which a statistic is known.
+
+        A statistic that is the same in all of them says nothing, and gets 0.
+        """
+        size = self.values.shape[1]
+        mean, scale = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        for block, who in ((slice(0, self.own), 0), (slice(self.own, size), 1)):
+            seen = self.values[rows & self.known[:, who], block]
+            if len(seen) < 2 or not seen.shape[1]:
+                continue
+            middle, sd = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
+            varies = sd > 1e-6 * np.maximum(1e-6, np.abs(middle))
+            mean[block] = middle
+            scale[block] = np.where(varies, 1 / np.where(varies, sd, 1), 0)
+        return mean, scale
+
+    def standardised(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, D), 0 where a statistic is not known."""
+        z = (self.values - mean) * scale
+        z[:, : self.own] *= self.known[:, :1]
+        z[:, self.own :] *= self.known[:, 1:]
+        return z
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of n standardised clips, through the smaller of the two matrices of products.
+
+    Attributes:
+        scores: (n, R) of the clips that they were measured on, in units in which the total variance is 1.
+        back: (n, R), where the matrix was n × n: the components are z.T @ back. (D, R), where it was D × D: they are
+            ``back`` itself.
+        dual: which of the two it was.
+    """
+
+    scores: Floats
+    back: Floats
+    dual: bool
+
+    def of(self, products: NDArray[np.floating]) -> Floats:
+        """Scores (m, R) of other clips from their products with z (m, n), or from themselves (m, D)."""
+        return np.asarray(products @ self.back, dtype=np.float64)
+
+
+def principal_components(z: NDArray[np.float32], products: NDArray[np.floating] | None, count: int) -> Components:
+    """The first ``count`` components, or as many as there are, of standardised clips (n, D).
+
+    Args:
+        products: (n, n) of z with itself where that is the smaller matrix; None: (D, D) is made here.
+    """
+    dual = products is not None
+    matrix = np.asarray(z.T @ z if products is None else products, dtype=np.float64)
+    size = len(matrix)
+    variances, vectors = eigh(matrix, subset_by_index=(max(0, size - count), size - 1))
+    variances, vectors = variances[::-1], vectors[:, ::-1]
+    keep = variances > 1e-9 * max(float(variances[0]), 1e-30)
+    variances, vectors = variances[keep], vectors[:, keep]
+    unit = 1 / np.sqrt(max(float(np.trace(matrix)) / len(z), 1e-30))  # total variance 1
+    # the signs of eigenvectors are free: the largest entry is positive
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
+    if dual:
+        return Components(vectors * np.sqrt(variances) * unit, vectors / np.sqrt(variances) * unit, dual)
+    return Components(np.asarray(z @ vectors * unit, dtype=np.float64), vectors * unit, dual)
+
+
+def regression(scores: Floats, labels: Indices, classes: int, strength: float) -> tuple[Floats, Floats]:
+    """Weights (K, R) and biases (K,) of a multinomial logistic regression; a class without a clip is never first."""
+    present = np.unique(labels)
+    weights, biases = np.zeros((classes, scores.shape[1])), np.full(classes, -np.log(len(labels) + classes))
+    if len(present) == 1:
+        biases[present] = 0
+        return weights, biases
+    fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scores, labels)
+    coefficients, intercepts = fitted.coef_, fitted.intercept_
+    if len(present) == 2:  # scikit-learn keeps the difference of the two alone
+        coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercepts / 2
+    weights[present], biases[present] = coefficients, intercepts
+    return weights, biases
+
+
+def cross_validate(
+    sample: Sample, fold_of: Indices, classes: int, components: tuple[int, ...], strengths: tuple[float, ...]
+) -> tuple[list[Candidate], NDArray[np.float32]]:
+    """Every candidate, and the logits of the best one.
+
+    Args:
+        fold_of: (n,) fold of each clip; -1: in every fit.
+
+    Returns:
+        Candidates in order, and (n, K) out-of-fold logits of the one with the highest rank; rows of clips in no fold
+        are zeros.
+    """
+    grid = list(itertools.product(sorted(set(components)), sorted(set(strengths))))
+    logits = np.zeros((len(grid), len(sample.labels), classes))
+    for fold in range(int(fold_of.max()) + 1):
+        out = fold_of == fold
+        found = _fold(sample, ~out, classes, grid)
+        for number, values in enumerate(found):
+            logits[number, out] = values
+    rows = np.flatnonzero(fold_of >= 0)
+    truth = sample.labels[rows]
+    candidates = []
+    for (count, strength), values in zip(grid, logits, strict=True):
+        loss = -log_softmax(values[rows], axis=1)[np.arange(len(rows)), truth].mean()
+        accuracy = (values[rows].argmax(1) == truth).mean()
+        candidates.append(Candidate(count, strength, float(accuracy), float(loss)))
+    best = max(range(len(grid)), key=lambda number: candidates[number].rank)
+    return candidates, logits[best].astype(np.float32)
+
+
+def _fold(
+    sample: Sample, learn: NDArray[np.bool_], classes: int, grid: list[tuple[int, float]]
+) -> Iterator[NDArray[np.float64]]:
+    """Logits (m, K) of the clips that are not learnt, for each candidate."""
+    z = sample.standardised(*sample.scaling(learn))
+    shown, hidden = z[learn], z[~learn]
+    dual = len(shown) < shown.shape[1]
+    products = shown @ shown.T if dual else None
+    found = principal_components(shown, products, max(count for count, _ in grid))
+    other = found.of(hidden @ shown.T if dual else hidden)
+    for count, strength in grid:
+        weights, biases = regression(found.scores[:, :count], sample.labels[learn], classes, strength)
+        yield other[:, :count] @ weights.T + biases
+
+
+def fit_all(network: Linear, sample: Sample, chosen: Candidate) -> float:
+    """Fit ``network`` to all clips as ``chosen`` says; the mean cross-entropy on them."""
+    classes = len(network.bias)
+    mean, scale = sample.scaling(np.ones(len(sample.labels), bool))
+    z = sample.standardised(mean, scale)
+    dual = len(z) < z.shape[1]
+    found = principal_components(z, z @ z.T if dual else None, chosen.components)
+    weights, biases = regression(found.scores, sample.labels, classes, chosen.strength)
+    folded = weights @ found.back.T  # (K, n) or (K, D)
+    matrix = folded.astype(np.float32) @ z if dual else folded  # (K, D)
+    for name, value in (("mean", mean), ("scale", scale), ("weight", matrix), ("bias", biases)):
+        getattr(network, name).copy_(torch.from_numpy(np.asarray(value, dtype=np.float32)))
+    logits = found.scores @ weights.T + biases
+    return float(-log_softmax(logits, axis=1)[np.arange(len(z)), sample.labels].mean())
+
+
+def blank(
+    stream: str, params: TopologyParams, sizes: dict[str, Any], skeleton: Skeleton, statistics: ChannelStatistics
+) -> TopologyModel:
+    """The network of a card, to load weights into. It reads a clip once, as it is."""
+    network = Linear(**{**sizes, "positions": tuple(sizes["positions"])})
+    return TopologyModel(network, stream, skeleton, statistics, params.model_copy(update={"test_draws": 1}))
+
+
+def train(
+    stream: str,
+    inputs: Inputs,
+    params: TopologyParams,
+    run: Run,
+    *,
+    out: Path,
+    card: dict[str, Any],
+    machine: Machine | None = None,
+) -> dict[str, Any]:
+    """Fit one stream; files and metrics as of :func:`hpnet.train.topology.train`, validation scores out of fold.
+
+    Raises:
+        ValueError: as :func:`hpnet.train.topology.prepare`; too many clips and statistics; fewer than two sources;
+            several processes, or another arithmetic than float32.
+    """
+    if run.accelerator.num_processes > 1 or run.accelerator.mixed_precision != "no":
+        raise ValueError("graph.model 'linear' is fitted by one process in float32: start it without --precision")
+    clips, features = inputs.clips, inputs.features
+    table = labelled_clips(clips)
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
+    require_finite(features.array, rows, table)
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    sizes = {
+        "in_channels": int(features.array.shape[3]),
+        "num_classes": clips.num_classes,
+        "num_joints": int(features.array.shape[2]),
+        "num_persons": int(rows.shape[1]),
+        "positions": list(_positions(stream, features.meta)),
+    }
+    channels = torch.zeros(sizes["in_channels"])
+    model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
+    people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
+    settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
+    task = TopologyTask(table, people, settings, features.meta, seed=run.seed)
+    folds = make_folds(table, run.folds)
+    result, unseen = _fit(model, task, params, folds, run)
+    chosen = result.chosen
+    assert isinstance(chosen, Candidate)
+    card = {
+        **card,
+        "classes": clips.class_names,
+        "stream": stream,
+        "params": params.model_dump(mode="json"),
+        "seed": run.seed,
+        "sizes": sizes,
+        "frames": people.frames,
+        "skeleton": skeleton.to_json(),
+        "features": features.meta.to_json(),
+    }
+    found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
+    return {**found, "components": chosen.components, "strength": chosen.strength}
+
+
+def _positions(stream: str, meta: FeatureMeta) -> tuple[int, ...]:
+    """The channels that are positions; bones and motions have none."""
+    return POSITIONS.get(meta.kind, ()) if stream == "hpj" else ()
+
+
+def _fit(
+    model: TopologyModel, task: TopologyTask, params: TopologyParams, folds: Folds, run: Run
+) -> tuple[FitResult, OutOfFold]:
+    """Choose and fit, or take what an earlier run of the same work folder did."""
+    network, clips = model.network, task.clips
+    assert isinstance(network, Linear)
+    indices = np.flatnonzero(np.array([split in ("train", "val") for split in clips.splits]) & (clips.labels >= 0))
+    run.work.mkdir(parents=True, exist_ok=True)
+    done = sealed(run.work, "fitted")
+    if done is None:
+        with threadpool_limits(torch.get_num_threads()), torch.no_grad():
+            sample = _measure(model, task, indices)
+            if not sample.known.any():
+                raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
+            grid = (params.linear.components, params.linear.strengths)
+            candidates, logits = cross_validate(sample, folds.of[indices], len(network.bias), *grid)
+            chosen = max(candidates, key=lambda candidate: candidate.rank)
+            loss = fit_all(network, sample, chosen)
+        table = torch.tensor([[c.components, c.strength, c.accuracy, c.loss] for c in candidates], dtype=torch.float64)
+        state = {f"model.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        with writing(run.work / "fitted.safetensors.part") as part:
+            found = {"candidates": table, "logits": torch.from_numpy(logits), "loss": torch.tensor([loss])}
+            save_file({**state, **found}, part)
+        done = seal(part, "fitted")
+    state = load_file(done)
+    network.load_state_dict({name[6:]: value for name, value in state.items() if name.startswith("model.")})
+    candidates = [Candidate(int(c), s, a, v) for c, s, a, v in state["candidates"].tolist()]
+    chosen = max(candidates, key=lambda candidate: candidate.rank)
+    if run.on_epoch is not None:
+        run.on_epoch(Epoch(0, 0.0, float(state["loss"]), chosen.loss, chosen.accuracy))
+    own = folds.of[indices] >= 0
+    unseen = OutOfFold(indices[own], state["logits"].numpy()[own], folds)
+    return FitResult(chosen, f"cross-entropy {folds.text}", tuple(candidates), 0), unseen
+
+
+def _measure(model: TopologyModel, task: TopologyTask, indices: Indices) -> Sample:
+    """Statistics of the clips at ``indices``.
+
+    Raises:
+        ValueError: they are too many.
+    """
+    network = model.network
+    assert isinstance(network, Linear)
+    size = len(network.mean)
+    if min(size, len(indices)) > LARGEST_GRAM or 4 * size * len(indices) > LARGEST_VALUES:
+        raise ValueError(
+            f"graph.model 'linear' would hold {len(indices)} clips of {size} statistics, expected at most "
+            f"{LARGEST_VALUES // 4} numbers: pool a tap of fewer channels, or choose a network that is trained by steps"
+        )
+    values, known = np.zeros((len(indices), size), np.float32), np.zeros((len(indices), 2), bool)
+    model.eval().to(task.features.device)
+    start = 0
+    for part in ordered_batches(indices, task.params.batch_size):
+        batch = task.features.batch(part)
+        found, there = network.statistics(model.prepare(batch.features, batch.valid), batch.valid)
+        values[start : start + len(part)] = found.cpu().numpy()
+        known[start : start + len(part)] = there.cpu().numpy()
+        start += len(part)
+    return Sample(values, known, network.own, task.clips.labels[indices])

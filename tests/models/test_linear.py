@@ -1,0 +1,94 @@
+"""The linear classifier of statistics over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hpnet.models.linear import Linear, of_distances, over_time
+
+
+def network(persons: int = 3, positions: tuple[int, ...] = (0, 1), joints: int = 5, channels: int = 4) -> Linear:
+    """Random weights; nothing is constant."""
+    torch.manual_seed(0)
+    made = Linear(
+        in_channels=channels, num_classes=6, num_joints=joints, num_persons=persons, positions=positions
+    ).eval()
+    for value in (made.mean, made.scale, made.weight, made.bias):
+        value.copy_(torch.randn_like(value))
+    return made
+
+
+def clips(persons: int = 3, frames: int = 7, count: int = 4) -> tuple[Tensor, Tensor]:
+    """Everybody, two people in two places, one person, nobody."""
+    torch.manual_seed(1)
+    valid = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)[:count, :persons]
+    return torch.randn(count, 4, frames, 5, persons) * valid[:, None, None, None], valid
+
+
+@pytest.mark.parametrize("positions", [(), (0, 1)])
+def test_the_order_of_people_does_not_matter(positions: tuple[int, ...]) -> None:
+    model, (x, valid) = network(positions=positions), clips()
+    expected = model(x, valid)
+    for order in ([1, 0, 2], [2, 1, 0], [1, 2, 0]):
+        torch.testing.assert_close(model(x[..., order], valid[:, order]), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_an_absent_person_says_nothing_whatever_its_slot_holds() -> None:
+    model, (x, valid) = network(), clips()
+    noise = torch.randn_like(x) * ~valid[:, None, None, None]
+    values, known = model.statistics(x + noise * 0, valid)
+    assert known.tolist() == [[True, True], [True, True], [True, False], [False, False]]
+    assert not values[3].any()
+    assert not values[2, model.own :].any()
+    assert not model.forward_features(x, valid)[3].any()  # the logits of nobody are the biases
+    torch.testing.assert_close(model(x, valid)[3], model.bias.data)
+
+
+@pytest.mark.parametrize("persons", [1, 3])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_one_person_and_one_frame_are_enough(persons: int, frames: int) -> None:
+    model, (x, valid) = network(persons), clips(persons, frames)
+    logits = model(x, valid)
+    assert logits.shape == (4, 6)
+    assert logits.isfinite().all()
+    torch.testing.assert_close(model(x), model(x, torch.ones(4, persons, dtype=torch.bool)))
+
+
+def test_statistics_over_time_are_those_of_their_names() -> None:
+    x = torch.tensor([0.0, 1.0, 5.0]).view(1, 1, 3, 1, 1)
+    mean, sd, change = over_time(x).flatten().tolist()
+    assert (mean, change) == (2.0, 2.5)
+    assert sd == pytest.approx(np.std([0, 1, 5]))
+    apart = torch.tensor([[[4.0], [3.0], [2.0]]])
+    assert of_distances(apart).flatten().tolist() == pytest.approx([3, np.std([4, 3, 2]), 2, -2])  # they approach
+
+
+def test_people_who_approach_are_told_from_people_who_part() -> None:
+    """Two points on a line; each by itself moves alike, and who is who does not matter."""
+    frames = torch.linspace(0, 1, 9)
+    x = torch.zeros(2, 2, 9, 1, 2)
+    x[0, 0, :, 0] = torch.stack([frames, 3 - frames], 1)
+    x[1, 0, :, 0] = torch.stack([1 - frames, 2 + frames], 1)
+    model = Linear(in_channels=2, num_classes=2, num_joints=1, num_persons=2, positions=(0, 1))
+    values, _ = model.statistics(x)
+    mean, sd, least, approach = values[:, -4:].T
+    torch.testing.assert_close(mean, torch.tensor([2.0, 2.0]))
+    torch.testing.assert_close(least, torch.tensor([1.0, 1.0]))
+    torch.testing.assert_close(approach, torch.tensor([-2.0, 2.0]))
+    assert sd[0] == pytest.approx(float(sd[1]))
+    torch.testing.assert_close(model.statistics(x + 5)[0], values)  # wherever the origin is
+
+
+def test_an_input_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"input is \(2, 4, 7, 5, 2\), expected \(N, 4, T, 5, 3\)"):
+        network()(torch.zeros(2, 4, 7, 5, 2))
+
+
+def test_it_can_be_exported() -> None:
+    model, (x, valid) = network(), clips()
+    number = torch.export.Dim("clips", min=2)
+    program = torch.export.export(model, (x, valid), dynamic_shapes=({0: number}, {0: number}))
+    torch.testing.assert_close(program.module()(x[:3], valid[:3]), model(x[:3], valid[:3]))

@@ -1,0 +1,289 @@
+"""Fitting the linear classifier: cross-validation by source, out-of-fold scores, one fit of everything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.trained_features import TrainedFeatures
+from hpnet.core.skeleton import COCO17
+from hpnet.fuse.fusion import fuse
+from hpnet.models.linear import Linear
+from hpnet.stages.cli import cli
+from hpnet.train import linear
+from hpnet.train.checkpoints import Epoch
+from hpnet.train.clips import LabelledClips, labelled_clips
+from hpnet.train.datasets import PersonFeatures, person_rows
+from hpnet.train.loop import Run, make_accelerator
+from hpnet.train.out_of_fold import make_folds, whole
+from hpnet.train.params import MultimodalParams, TopologyParams
+from hpnet.train.run import Inputs
+from hpnet.train.step import Trained
+from hpnet.train.topology import load_topology
+from hpnet.train.topology import train as train_topology
+
+from .test_loop import PARAMS as GRAPH
+from .test_loop import make_clips, make_features
+
+PARAMS = TopologyParams.model_validate(
+    {"graph": {"model": "linear"}, "linear": {"components": [4, 16], "strengths": [1, 30]}, "rotation": 0}
+)
+SPLITS = ["train"] * 40 + ["val"] * 14 + ["test"] * 21
+
+
+def sourced(splits: list[str] = SPLITS, size: int = 4) -> Clips:
+    """Clips of which ``size`` neighbours share a source."""
+    clips = make_clips(splits)
+    clips.table["source"] = [f"film{n // size}" for n in range(len(splits))]
+    return clips
+
+
+def train(folder: Path, clips: Clips | None = None, **options: Any) -> dict[str, Any]:
+    clips = clips or sourced()
+    given: dict[str, Any] = {"stream": "hpj", "params": PARAMS, "on_epoch": None, "folds": 5, **options}
+    inputs = Inputs(clips, given.get("features") or make_features(clips))
+    run = Run(3, folder / "work", make_accelerator(torch.device("cpu")), given["on_epoch"], folds=given["folds"])
+    return train_topology(given["stream"], inputs, given["params"], run, out=folder / "out", card={})
+
+
+@pytest.mark.parametrize("stream", ["hpj", "hpb", "hpjm", "hpbm"])
+def test_it_writes_what_its_stage_promises(tmp_path: Path, stream: str) -> None:
+    seen: list[Epoch] = []
+    metrics = train(tmp_path, stream=stream, on_epoch=seen.append)
+    scores = Scores.load(tmp_path / "out" / "scores.parquet")
+    assert scores.splits == tuple(SPLITS)
+    assert scores.folds is not None
+    assert set(scores.folds[:54]) == set(range(5))
+    assert set(scores.folds[54:]) == {-1}
+    assert scores.unseen.tolist() == [split != "test" for split in SPLITS]
+    card = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert metrics["val"]["clips"] == 54
+    assert metrics["out_of_fold"] == {"folds": 5, "by": "source", "clips": 54}
+    assert card["out_of_fold"]["text"] == "out of fold (5 folds by source, 54 clips)"
+    assert card["chosen"]["accuracy"] == pytest.approx(metrics["val"]["top1"])
+    assert (metrics["components"], metrics["strength"]) == (card["chosen"]["components"], card["chosen"]["strength"])
+    assert "epoch" not in metrics
+    assert [epoch.epoch for epoch in seen] == [0]
+    assert TrainedFeatures.load(tmp_path / "out" / "trained_features.parquet").array.shape == (21, 3)
+    assert Trained(stream, metrics).summary.startswith(
+        f"{stream}: val {metrics['val']['top1']:.1%} of 54 clips out of fold (5 folds by source), test "
+    )
+
+
+def test_a_separable_problem_is_learned(tmp_path: Path) -> None:
+    assert train(tmp_path)["test"]["top1"] > 0.9
+
+
+def test_a_saved_model_gives_the_same_scores(tmp_path: Path) -> None:
+    train(tmp_path)
+    clips, model = sourced(), load_topology(tmp_path / "out")
+    assert isinstance(model.network, Linear)
+    table, features = labelled_clips(clips), make_features(clips)
+    people = PersonFeatures(
+        features.array, person_rows(features, table, set(table.clip_ids)), table.labels, torch.device("cpu")
+    )
+    batch = people.batch(table.of("test"))
+    stored = Scores.load(tmp_path / "out" / "scores.parquet").split("test").logits
+    np.testing.assert_allclose(model(batch.features, batch.valid).numpy(), stored, atol=1e-4)
+
+
+def test_no_clip_shapes_its_own_score(tmp_path: Path) -> None:
+    """Neither its features nor those of its source: with other features for a source, its neighbours' scores stay."""
+    clips = sourced()
+    features = make_features(clips)
+    train(tmp_path / "a", clips, features=features)
+    before = Scores.load(tmp_path / "a" / "out" / "scores.parquet")
+    assert before.folds is not None
+    fold = before.folds == before.folds[0]
+    moved = make_features(clips)
+    people = {str(c) for c, own in zip(before.clip_ids, fold, strict=True) if own}
+    rows = moved.index.row[moved.index.clip_id.isin(people)].to_numpy()
+    moved.array[rows] = 5 - 3 * moved.array[rows]
+    one = PARAMS.model_copy(
+        update={"linear": PARAMS.linear.model_copy(update={"components": (16,), "strengths": (1.0,)})}
+    )
+    train(tmp_path / "b", clips, features=features, params=one)
+    train(tmp_path / "c", clips, features=moved, params=one)
+    first, second = (Scores.load(tmp_path / name / "out" / "scores.parquet").logits for name in "bc")
+    model = [load_topology(tmp_path / name / "out") for name in "bc"]
+    assert not torch.allclose(model[0].network.weight, model[1].network.weight)
+    assert np.abs(first[fold] - second[fold]).max() > 0.1
+    refit = fit_without(clips, features, fold)
+    values, known = refit.statistics(*inputs_of(clips, moved, np.flatnonzero(fold)))
+    logits = refit.standardised(values, known) @ refit.weight.T + refit.bias
+    np.testing.assert_allclose(logits.numpy(), second[fold], atol=1e-3)  # of a fit that saw none of them
+
+
+def inputs_of(clips: Clips, features: Any, indices: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, set(table.clip_ids))
+    batch = PersonFeatures(features.array, rows, table.labels, torch.device("cpu")).batch(indices)
+    return batch.features, batch.valid
+
+
+def fit_without(clips: Clips, features: Any, fold: Any) -> Linear:
+    """The network fitted to the clips that are learnt and not in a fold."""
+    table = labelled_clips(clips)
+    indices = np.flatnonzero(~fold & np.array([split != "test" for split in table.splits]))
+    network = Linear(in_channels=5, num_classes=3, num_joints=17, num_persons=2)
+    values, known = network.statistics(*inputs_of(clips, features, indices))
+    sample = linear.Sample(values.numpy(), known.numpy(), network.own, table.labels[indices])
+    linear.fit_all(network, sample, linear.Candidate(16, 1.0, 0.0, 0.0))
+    return network
+
+
+def test_more_clips_than_statistics_give_the_same_components() -> None:
+    """The matrix of products is then the smaller one of statistics."""
+    z = np.random.default_rng(0).standard_normal((30, 12)).astype(np.float32)
+    z -= z.mean(0)
+    small, large = linear.principal_components(z, None, 5), linear.principal_components(z, z @ z.T, 5)
+    np.testing.assert_allclose(np.abs(small.scores), np.abs(large.scores), atol=1e-4)
+    np.testing.assert_allclose(large.of(z @ z.T), large.scores, atol=1e-4)
+    np.testing.assert_allclose(small.of(z), small.scores, atol=1e-4)
+    full = linear.principal_components(z, None, 99).scores
+    assert full.shape == (30, 12)
+    assert (full**2).sum() / 30 == pytest.approx(1)
+
+
+def test_a_finished_fit_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(tmp_path)
+    files = {name: (tmp_path / "out" / name).read_bytes() for name in ("model.safetensors", "scores.parquet")}
+    monkeypatch.setattr(linear, "cross_validate", None)
+    assert train(tmp_path) == first
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
+
+
+def test_the_same_twice(tmp_path: Path) -> None:
+    for name in "ab":
+        train(tmp_path / name)
+    for file in ("model.safetensors", "scores.parquet", "config.json"):
+        assert (tmp_path / "a" / "out" / file).read_bytes() == (tmp_path / "b" / "out" / file).read_bytes()
+
+
+def test_clips_without_people_without_labels_and_classes_without_clips(tmp_path: Path) -> None:
+    clips = sourced(["train"] * 13 + ["val"] * 5 + ["test"] * 4 + ["val"])  # nobody is in the last
+    clips.table.loc[clips.table.label == 2, "split"] = "test"
+    clips.table.loc[3, "label"] = clips.table.loc[13, "label"] = -1
+    metrics = train(tmp_path, clips)
+    scores = Scores.load(tmp_path / "out" / "scores.parquet")
+    assert "clip003" not in scores.clip_ids
+    unlabelled = scores.clip_ids.index("clip013")
+    assert scores.folds is not None
+    assert (scores.splits[unlabelled], scores.folds[unlabelled]) == ("val", -1)
+    assert metrics["val"]["clips"] == sum(scores.labels[scores.unseen] >= 0)
+    assert not (scores.logits.argmax(1) == 2).any()  # never trained
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["untrained_classes"] == [2]
+
+
+def test_one_action_and_two(tmp_path: Path) -> None:
+    for name, labels in (("one", [1]), ("two", [1, 2])):
+        clips = make_clips(["train"] * 30 + ["test"] * 3, [labels[n % len(labels)] for n in range(33)])
+        train(tmp_path / name, clips)
+        scores = Scores.load(tmp_path / name / "out" / "scores.parquet").split("train")
+        assert (scores.logits.argmax(1) == scores.labels).mean() > 0.8
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+def test_clips_are_grouped_by_source_else_subject_else_clip() -> None:
+    clips = make_clips(["train"] * 6 + ["test"] * 2)
+    clips.table["source"], clips.table["subject"] = [""] * 8, ["a", "a", "b", "b", "", "", "c", "c"]
+    found = labelled_clips(clips)
+    assert (found.grouped_by, len(set(found.groups[:6]))) == ("subject", 4)  # who is not named is one by itself
+    clips.table["source"] = ["x", "x", "x", "y", "y", "y", "z", "z"]
+    assert (labelled_clips(clips).grouped_by, len(set(labelled_clips(clips).groups))) == ("source", 3)
+    clips.table["source"], clips.table["subject"] = "x", "x"
+    assert labelled_clips(clips).grouped_by == "clip"
+
+
+def test_one_fold_is_the_validation_split(tmp_path: Path) -> None:
+    metrics = train(tmp_path, folds=1)
+    assert metrics["out_of_fold"] == {"folds": 1, "by": "split", "clips": 14}
+    scores = Scores.load(tmp_path / "out" / "scores.parquet")
+    assert scores.splits == ("val",) * 14 + ("test",) * 21
+    with pytest.raises(ValueError, match=r"train\.folds is 1, the validation split, and no clip is of it"):
+        train(tmp_path / "none", sourced(["train"] * 20 + ["test"] * 4), folds=1)
+
+
+def test_views_of_folds_cover_what_is_learnt() -> None:
+    clips = labelled_clips(sourced())
+    folds = make_folds(clips, 5)
+    held = [set(view.of("val").tolist()) for view in folds.views(clips)]
+    assert set.union(*held) == set(range(54))
+    assert sum(map(len, held)) == 54
+    assert all(len(view.of("train")) + len(view.of("val")) == 54 for view in folds.views(clips))
+    assert len(whole(clips).of("train")) == 54
+    alone = LabelledClips(("a", "b"), ("train", "val"), np.array([0, 1]), 2, groups=("x", "x"), grouped_by="source")
+    with pytest.raises(ValueError, match="2 clips to learn, expected at least two that are independent"):
+        make_folds(alone, 5)
+
+
+# --- fusion ---------------------------------------------------------------------------------------------------------
+
+
+def test_fusion_is_fitted_on_all_that_is_out_of_fold(tmp_path: Path) -> None:
+    streams = {}
+    for stream in ("hpj", "hpb"):
+        train(tmp_path / stream, stream=stream)
+        streams[stream] = Scores.load(tmp_path / stream / "out" / "scores.parquet")
+    fused = fuse(streams)
+    assert fused.fit is not None
+    assert (fused.fit.split, fused.fit.clips) == ("out of fold", 54)
+    np.testing.assert_array_equal(np.sort(fused.scores.folds), np.sort(streams["hpj"].folds))
+    assert fused.scores.unseen.sum() == 54
+
+
+def test_beside_a_held_out_stream_fusion_is_fitted_on_the_validation_clips(tmp_path: Path) -> None:
+    train(tmp_path / "hpj")
+    train(tmp_path / "hpb", stream="hpb", params=GRAPH.model_copy(update={"epochs": 1}))
+    streams = {name: Scores.load(tmp_path / name / "out" / "scores.parquet") for name in ("hpj", "hpb")}
+    fused = fuse(streams)
+    assert fused.fit is not None
+    assert (fused.fit.split, fused.fit.clips) == ("val", 14)
+    assert "train" not in fused.scores.splits
+    assert "out-of-fold scores of training clips are left out, hpb has none of them: 40 of hpj" in fused.notes
+
+
+# --- refusals and commands ------------------------------------------------------------------------------------------
+
+
+def test_what_it_cannot_do_is_said() -> None:
+    with pytest.raises(ValueError, match="'linear' is for the topology streams; expected ctrgcn, gcn"):
+        MultimodalParams.model_validate({"graph": {"model": "linear"}})
+    with pytest.raises(ValueError, match="expected at least one number"):
+        TopologyParams.model_validate({"linear": {"components": []}})
+
+
+def test_too_many_statistics_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "LARGEST_VALUES", 1000)
+    with pytest.raises(ValueError, match="would hold 54 clips of 510 statistics, expected at most 250 numbers"):
+        train(tmp_path)
+
+
+def test_its_code_is_no_other_networks() -> None:
+    modules = {name: set(TopologyParams.model_validate({"graph": {"model": name}}).code().chosen) for name in
+               ("linear", "ctrgcn")}  # fmt: skip
+    assert {"hpnet.models.linear:Linear", "hpnet.train.linear"} <= modules["linear"]
+    assert not any("linear" in name for name in modules["ctrgcn"])
+
+
+def test_hpnet_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = sourced()
+    clips.save(tmp_path / "artifacts" / "data")
+    make_features(clips).save(tmp_path / "artifacts" / "pool")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("train: {topology: {graph: {model: linear}}}\n")
+    result = CliRunner().invoke(cli, ["train", "hpbm", "--device", "cpu"], catch_exceptions=False)
+    assert "of 54 clips out of fold (5 folds by source), test" in result.output
+    metrics = json.loads((tmp_path / "metrics" / "train" / "hpbm.json").read_text())
+    assert metrics["out_of_fold"]["clips"] == 54
+    assert load_topology(tmp_path / "artifacts" / "train" / "hpbm").parents == COCO17.parents

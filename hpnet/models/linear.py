@@ -72,7 +72,8 @@ class Linear(nn.Module):
         channels, joints, persons = self.sizes
         if x.ndim != 5 or (x.shape[1], x.shape[3], x.shape[4]) != self.sizes:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
-        there = torch.ones(x.shape[0], persons, device=x.device) if valid is None else valid.to(x.device, x.dtype)  # (N, M)
+        valid = torch.ones(x.shape[0], persons) if valid is None else valid
+        there = valid.to(x.device, x.dtype)  # (N, M)
         people = there.sum(1)  # (N,)
         x = self._centred(x, there)
         # (N, 3, C, V, M) -> (N, D', M)

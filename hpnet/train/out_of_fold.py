@@ -85,7 +85,10 @@ def make_folds(clips: LabelledClips, count: int) -> Folds:
     if count == 1:
         found[clips.of("val", labelled=True)] = 0
         if found.max(initial=-1) < 0:
-            raise ValueError("train.folds is 1, the validation split, and no clip is of it: set train.folds to 5")
+            raise ValueError(
+                "train.validation_folds is 1, the validation split, and no clip is of it: set it to 5, or "
+                "data.val_fraction above 0"
+            )
         return Folds(found, "split")
     groups = clips.groups or clips.clip_ids
     if len({groups[n] for n in own}) < 2:

@@ -148,7 +148,7 @@ class TrainParams(Section):
     """Training of every stream."""
 
     seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
-    folds: int = Field(
+    validation_folds: int = Field(
         5, ge=1, description="of cross-validation by source, for linear; 1: the validation split is the one fold"
     )
     topology: TopologyParams = TopologyParams()

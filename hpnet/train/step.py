@@ -134,7 +134,7 @@ def _train_seed(
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
     weights, processes = trainer.started_from(section), accelerator.num_processes
     if section.graph.model in FITTERS:
-        card["folds"] = params.folds
+        card["folds"] = params.validation_folds
     name = run_name(stream, section, card, seed=seed, processes=processes, started_from=weights)
     work, first = place.work / "train" / name, accelerator.is_main_process
     if first:
@@ -144,7 +144,7 @@ def _train_seed(
         hold_checkpoints(work) if first else nullcontext(),
         epoch_log(history, stream, trainer.epochs(section), clock, report) as on_epoch,
     ):
-        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text", params.folds)
+        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text", params.validation_folds)
         found: dict[str, Any] = trainer.train(
             stream, inputs, section, training, out=place.out, card=card, machine=machine
         )

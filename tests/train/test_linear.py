@@ -210,7 +210,7 @@ def test_one_fold_is_the_validation_split(tmp_path: Path) -> None:
     assert metrics["out_of_fold"] == {"folds": 1, "by": "split", "clips": 14}
     scores = Scores.load(tmp_path / "out" / "scores.parquet")
     assert scores.splits == ("val",) * 14 + ("test",) * 21
-    with pytest.raises(ValueError, match=r"train\.folds is 1, the validation split, and no clip is of it"):
+    with pytest.raises(ValueError, match=r"train\.validation_folds is 1, the validation split, and no clip is of it"):
         train(tmp_path / "none", sourced(["train"] * 20 + ["test"] * 4), folds=1)
 
 

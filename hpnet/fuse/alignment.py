@@ -143,25 +143,26 @@ def _common_training_clips(streams: Mapping[str, Scores]) -> tuple[Mapping[str, 
     A stream whose validation clips were held out scored no training clip: beside it, the clips of the split val are
     what all streams have.
     """
-    trained = {
-        stream: {clip for clip, split in zip(scores.clip_ids, scores.splits, strict=True) if split == "train"}
+    learnt = {
+        stream: {clip for clip, own in zip(scores.clip_ids, _learnt(scores), strict=True) if own}
         for stream, scores in streams.items()
     }
-    common = set.intersection(*trained.values())
-    lone = {stream: len(clips - common) for stream, clips in trained.items() if clips - common}
+    common = set.intersection(*learnt.values())
+    lone = {stream: clips - common for stream, clips in learnt.items() if clips - common}
     if not lone:
         return streams, []
     kept = {
-        stream: scores.where(
-            np.array(
-                [split != "train" or clip in common for clip, split in zip(scores.clip_ids, scores.splits, strict=True)]
-            )
-        )
+        stream: scores.where(np.array([clip not in lone.get(stream, ()) for clip in scores.clip_ids], dtype=bool))
         for stream, scores in streams.items()
     }
-    without = ", ".join(stream for stream in streams if len(trained[stream]) == len(common))
-    listed = ", ".join(f"{count} of {stream}" for stream, count in lone.items())
-    return kept, [f"out-of-fold scores of training clips are left out, {without} has none of them: {listed}"]
+    listed = ", ".join(f"{len(clips)} of {stream}" for stream, clips in lone.items())
+    return kept, [f"scores of training clips that are out of fold in some streams alone are left out: {listed}"]
+
+
+def _learnt(scores: Scores) -> NDArray[np.bool_]:
+    """(N,) the training clips that were scored out of fold."""
+    training = np.array([split == "train" for split in scores.splits], dtype=bool)
+    return training & scores.unseen
 
 
 def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:

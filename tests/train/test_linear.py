@@ -250,7 +250,7 @@ def test_beside_a_held_out_stream_fusion_is_fitted_on_the_validation_clips(tmp_p
     assert fused.fit is not None
     assert (fused.fit.split, fused.fit.clips) == ("val", 14)
     assert "train" not in fused.scores.splits
-    assert "out-of-fold scores of training clips are left out, hpb has none of them: 40 of hpj" in fused.notes
+    assert "scores of training clips that are out of fold in some streams alone are left out: 40 of hpj" in fused.notes
 
 
 # --- refusals and commands ------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from .checkpoints import Epoch
 from .histories import Report, epoch_note
 from .params import TrainParams
 from .run import Folders, Machine, threads
-from .step import Place, Trained, kind
+from .step import Place, Trained, kind, total_epochs
 from .step import run as train
 
 PRELOADED = ("hpnet.train.topology", "dvclive", "hpnet.train.every")
@@ -45,8 +45,7 @@ def run(params: TrainParams, folders: Folders, place: Place, machine: Machine | 
     one = functools.partial(_run, params, folders, place, machine, None if workers == 1 else _report)
     if workers == 1:
         return [one(stream) for stream in TOPOLOGY_STREAMS]
-    epochs = kind(TOPOLOGY_STREAMS[0]).epochs(params.topology)
-    total = len(TOPOLOGY_STREAMS) * len(params.seeds) * epochs
+    total = len(TOPOLOGY_STREAMS) * len(params.seeds) * total_epochs(params, TOPOLOGY_STREAMS[0])
     with progress("train all", total) as advance:
         found = _side_by_side(one, workers, advance)
     return [found[stream] for stream in TOPOLOGY_STREAMS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,37 @@ Report = Callable[[str, Epoch], None]
 """Is told the stream and every epoch."""
 
 
+@dataclass(frozen=True)
+class EpochLog:
+    """Where epochs go: those of a training to its curves and the terminal, those of folds to the terminal alone."""
+
+    show: Callable[[Epoch], None]
+    write: Callable[[Epoch], None]
+
+    def __call__(self, epoch: Epoch) -> None:
+        """An epoch of the training whose weights are kept."""
+        self.write(epoch)
+        self.show(epoch)
+
+    def fold(self, epoch: Epoch) -> None:
+        """An epoch of a fold."""
+        self.show(epoch)
+
+
 @contextmanager
 def epoch_log(
     history: Path | None, stream: str, epochs: int, clock: Clock, report: Report | None = None
-) -> Iterator[Callable[[Epoch], None]]:
+) -> Iterator[EpochLog]:
     """Epochs to dvclive's ``history`` (None: nowhere), and to ``report`` or else the progress bar."""
     if history is None:
-        yield lambda epoch: None
+        yield EpochLog(lambda epoch: None, lambda epoch: None)
         return
     with (
         _curves(history) as live,
         nullcontext() if report else progress(f"train {stream}", epochs) as advance,
     ):
 
-        def on_epoch(epoch: Epoch) -> None:
+        def write(epoch: Epoch) -> None:
             values = {
                 "lr": epoch.lr,
                 "train/loss": epoch.train_loss,
@@ -39,12 +57,14 @@ def epoch_log(
                 if value is not None:
                     live.log_metric(name, value)
             live.next_step()
+
+        def show(epoch: Epoch) -> None:
             if report is not None:
                 report(stream, epoch)
             elif advance is not None:
                 advance(note=f"{epoch_note(epoch)}, waiting for data {clock.waiting:.0%}")
 
-        yield on_epoch
+        yield EpochLog(show, write)
 
 
 def epoch_note(epoch: Epoch) -> str:

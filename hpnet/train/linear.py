@@ -37,7 +37,7 @@ from .loop import FitResult, Run, finish
 from .out_of_fold import Folds, OutOfFold, make_folds
 from .params import TopologyParams
 from .run import Inputs, Machine
-from .topology import TopologyModel, TopologyTask
+from .topology import TopologyModel, TopologyTask, sizes_of
 
 Floats = NDArray[np.float64]
 POSITIONS: dict[str, tuple[int, ...]] = {"pose2d": (0, 1), "pose3d": (0, 1, 2)}
@@ -254,16 +254,10 @@ def train(
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
     require_finite(features.array, rows, table)
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
-    sizes = {
-        "in_channels": int(features.array.shape[3]),
-        "num_classes": clips.num_classes,
-        "num_joints": int(features.array.shape[2]),
-        "num_persons": int(rows.shape[1]),
-        "positions": list(_positions(stream, features.meta)),
-    }
-    channels = torch.zeros(sizes["in_channels"])
-    model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
+    sizes = {**sizes_of(inputs, people), "positions": list(_positions(stream, features.meta))}
+    channels = torch.zeros(features.array.shape[3])
+    model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
     task = TopologyTask(table, people, settings, features.meta, seed=run.seed)
     folds = make_folds(table, run.folds)

@@ -176,6 +176,9 @@ class Run:
         clock: is told how long training took.
         cache: folder of what can be computed again, such as label features; None: nothing is kept.
         folds: of cross-validation, where the training is cross-validated.
+        refit: train on folds, then on all clips of train and val (:mod:`hpnet.train.refit`).
+        on_fold: is told of every epoch of every fold.
+        keep_validation: keep the logits of the validation clips after every epoch (:func:`validation_file`).
     """
 
     seed: int
@@ -185,6 +188,9 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     cache: Path | None = None
     folds: int = 5
+    refit: bool = False
+    on_fold: Callable[[Epoch], None] | None = None
+    keep_validation: bool = False
 
     @property
     def share(self) -> dict[str, int]:
@@ -226,7 +232,8 @@ def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: 
         train_loss = _train_epoch(loop, epoch, run.clock)
         lr = float(wrapped_optimizer.param_groups[0]["lr"])
         with lent(model, average) if average else nullcontext():
-            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator)))
+            kept = validation_file(folder, epoch) if run.keep_validation and accelerator.is_main_process else None
+            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator, kept)))
             if accelerator.is_main_process:
                 save_best(folder, model, history)
         if accelerator.is_main_process:
@@ -495,12 +502,23 @@ def _remedy(accelerator: Accelerator) -> str:
     return "lower lr, raise warmup_epochs or use --precision float32" if narrow else "lower lr or raise warmup_epochs"
 
 
-def _validate(task: Task, model: nn.Module, accelerator: Accelerator) -> tuple[float | None, float | None]:
-    """Cross-entropy and accuracy on the validation clips; (None, None) without any."""
+def validation_file(folder: Path, epoch: int) -> Path:
+    """Where a run keeps the logits (n, K) of its labelled validation clips, in ascending order, after an epoch."""
+    return folder / f"validation-{epoch:04d}.npy"
+
+
+def _validate(
+    task: Task, model: nn.Module, accelerator: Accelerator, kept: Path | None
+) -> tuple[float | None, float | None]:
+    """Cross-entropy and accuracy on the validation clips; (None, None) without any. Their logits go to ``kept``."""
     if not len(task.clips.of("val", labelled=True)):
         return None, None
     indices, logits = predict(task, model, "val", accelerator)
-    return validation(logits, task.clips.labels[indices])
+    labels = task.clips.labels[indices]
+    if kept is not None:
+        with writing(kept) as file:
+            np.save(file, logits[labels >= 0])
+    return validation(logits, labels)
 
 
 def validation(logits: NDArray[np.float32], labels: Indices) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Axes: N clips, F frames, S pixels, T time, M persons, V joints, C channels, K cl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ..models.skeletons import graph_skeleton
 from ..models.xclip import video_state, with_drop_path
 from ..weights.checkpoint import load_into, load_tensors
 from ..weights.hub_folder import offline, plain_config
+from . import refit
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
 from .batches import batch_count, ordered_batches, shuffled_batches
 from .clips import Indices, LabelledClips, labelled_clips
@@ -39,7 +41,7 @@ from .datasets import (
     mirrored_labels,
     person_rows,
 )
-from .loop import Course, Run, finish, fit
+from .loop import Course, Run, finish
 from .params import MultimodalParams
 from .run import Inputs, Machine
 from .schedules import lr_scale, parameter_groups, warmup_schedule
@@ -370,6 +372,55 @@ def started_from(params: MultimodalParams) -> str:
     return xclip_digest(params.video)
 
 
+def make(
+    inputs: Inputs,
+    params: MultimodalParams,
+    run: Run,
+    checkpoint: XCLIPCheckpoint,
+    label_text: Tensor,
+    table: LabelledClips,
+) -> refit.Ready:
+    """The network with X-CLIP's weights and new ones, ready to be trained on the split train of ``table``.
+
+    Args:
+        label_text: (K, D), what X-CLIP makes of the prompts.
+
+    Raises:
+        ValueError: as :func:`train`.
+    """
+    features = inputs.features
+    table.require_training()
+    rows = person_rows(features, table, {str(c) for c in inputs.clips.table.clip_id})
+    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    torch.manual_seed(run.seed)
+    model = build_model(
+        checkpoint,
+        label_text,
+        params,
+        features.meta,
+        in_channels=int(features.array.shape[3]),
+        num_persons=int(rows.shape[1]),
+        statistics=measure(features.array, rows, table, stream="hpj", parents=skeleton.parents),
+    )
+    bank = FrameBank(inputs.person_frames(), table.clip_ids, frames=params.frames, image_size=model.video.image_size)
+    training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
+    if set(training) <= set(bank.missing):
+        raise ValueError(
+            f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
+            f"frames of other clips? Run `hpnet detect` again"
+        )
+    people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
+    task = MultimodalTask(table, people, bank, params, features.meta, seed=run.seed, **run.share)
+    course = Course(
+        warmup_schedule("cosine", params.epochs, params.warmup_epochs),
+        params.epochs,
+        clip_norm=CLIP_NORM,
+        accumulate=params.accumulate,
+        ema=params.ema,
+    )
+    return refit.Ready(task, model, optimizer_for(model, params), course)
+
+
 def train(
     stream: str,
     inputs: Inputs,
@@ -401,39 +452,13 @@ def train(
     clips, features = inputs.clips, inputs.features
     table = labelled_clips(clips)
     table.require_training()
-    rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
-    skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
-    statistics = measure(features.array, rows, table, stream="hpj", parents=skeleton.parents)
     checkpoint = load_xclip(params.video, params.frames)
     texts = prompts(clips.class_names, [str(p) for p in clips.classes["prompt"]])
     label_text = label_features(checkpoint.model, checkpoint.tokenizer, texts, run.cache)
-    torch.manual_seed(run.seed)
-    model = build_model(
-        checkpoint,
-        label_text,
-        params,
-        features.meta,
-        in_channels=int(features.array.shape[3]),
-        num_persons=int(rows.shape[1]),
-        statistics=statistics,
-    )
-    bank = FrameBank(inputs.person_frames(), table.clip_ids, frames=params.frames, image_size=model.video.image_size)
-    training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
-    if set(training) <= set(bank.missing):
-        raise ValueError(
-            f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
-            f"frames of other clips? Run `hpnet detect` again"
-        )
-    people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
-    task = MultimodalTask(table, people, bank, params, features.meta, seed=run.seed, **run.share)
-    course = Course(
-        warmup_schedule("cosine", params.epochs, params.warmup_epochs),
-        params.epochs,
-        clip_norm=CLIP_NORM,
-        accumulate=params.accumulate,
-        ema=params.ema,
-    )
-    result = fit(task, model, optimizer_for(model, params), course, run)
+    found = refit.train(functools.partial(make, inputs, params, run, checkpoint, label_text), table, run)
+    model, task = found.ready.model, found.ready.task
+    assert isinstance(model, HPNet)
+    assert isinstance(task, MultimodalTask)
     card = {
         **card,
         "stream": stream,
@@ -446,8 +471,8 @@ def train(
         "prompts": texts,
         "video_digest": checkpoint.digest,
     }
-    metrics = finish(task, model, result, out=out, accelerator=run.accelerator, card=card)
-    return {**metrics, "clips_without_frames": len(bank.missing)}
+    metrics = finish(task, model, found.result, out=out, accelerator=run.accelerator, card=card, unseen=found.unseen)
+    return {**metrics, "clips_without_frames": len(task.frames.missing)}
 
 
 def load_multimodal(folder: Path) -> HPNet:

@@ -148,8 +148,11 @@ class TrainParams(Section):
     """Training of every stream."""
 
     seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
+    refit: bool = Field(
+        False, description="choose the epoch on folds, then train on all clips of train and val; linear always does"
+    )
     validation_folds: int = Field(
-        5, ge=1, description="of cross-validation by source, for linear; 1: the validation split is the one fold"
+        5, ge=1, description="of cross-validation by source, for refit; 1: the validation split is the one fold"
     )
     topology: TopologyParams = TopologyParams()
     multimodal: MultimodalParams = MultimodalParams()

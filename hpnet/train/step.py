@@ -74,6 +74,13 @@ class Trained:
         return line + seeds
 
 
+def total_epochs(params: TrainParams, stream: str) -> int:
+    """How many epochs a run of a stream trains at most, those of its folds among them."""
+    trainings = params.folds + 1 if params.refit and params.of(stream).graph.model not in FITTERS else 1
+    epochs: int = kind(stream).epochs(params.of(stream))
+    return epochs * trainings
+
+
 def kind(stream: str) -> Any:
     """The module that trains a stream."""
     return load(KINDS, "multimodal" if stream == MULTIMODAL else "topology", "kind of stream")
@@ -133,7 +140,7 @@ def _train_seed(
     accelerator = make_accelerator(device, machine.precision, machine.deterministic)
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
     weights, processes = trainer.started_from(section), accelerator.num_processes
-    if section.graph.model in FITTERS:
+    if params.refit or section.graph.model in FITTERS:
         card["folds"] = params.validation_folds
     name = run_name(stream, section, card, seed=seed, processes=processes, started_from=weights)
     work, first = place.work / "train" / name, accelerator.is_main_process
@@ -142,9 +149,19 @@ def _train_seed(
     history, clock = place.out / "history" if first else None, Clock()
     with (
         hold_checkpoints(work) if first else nullcontext(),
-        epoch_log(history, stream, trainer.epochs(section), clock, report) as on_epoch,
+        epoch_log(history, stream, total_epochs(params, stream), clock, report) as log,
     ):
-        training = Run(seed, work, accelerator, on_epoch, clock, place.work / "text", params.validation_folds)
+        training = Run(
+            seed,
+            work,
+            accelerator,
+            log,
+            clock,
+            place.work / "text",
+            params.validation_folds,
+            params.refit,
+            on_fold=log.fold,
+        )
         found: dict[str, Any] = trainer.train(
             stream, inputs, section, training, out=place.out, card=card, machine=machine
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors
-from . import FITTERS
+from . import FITTERS, refit
 from .augmentation import (
     clip_draws,
     draw_mixture,
@@ -45,7 +46,7 @@ from .datasets import (
     mirrored_labels,
     person_rows,
 )
-from .loop import Course, Run, finish, fit
+from .loop import Course, Run, finish
 from .params import TopologyParams
 from .run import Inputs, Machine
 from .schedules import lr_scale, warmup_schedule
@@ -259,9 +260,12 @@ class TopologyTask:
 
 
 def prepare(
-    stream: str, inputs: Inputs, params: TopologyParams, run: Run
-) -> tuple[TopologyModel, TopologyTask, dict[str, int]]:
-    """A stream's network with new weights, its batches, and the sizes that :func:`hpnet.models.build.build` was given.
+    stream: str, inputs: Inputs, params: TopologyParams, run: Run, table: LabelledClips
+) -> tuple[TopologyModel, TopologyTask]:
+    """A stream's network with new weights, and its batches.
+
+    Args:
+        table: the clips; what is of the split train there is learnt and measured.
 
     Raises:
         ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
@@ -269,23 +273,26 @@ def prepare(
     """
     clips, features = inputs.clips, inputs.features
     require_input(params.graph.model, stream, features.meta)
-    table = labelled_clips(clips)
     table.require_training()
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
-    sizes = {
-        "in_channels": int(features.array.shape[3]),
-        "num_classes": clips.num_classes,
-        "num_joints": int(features.array.shape[2]),
-        "num_persons": int(rows.shape[1]),
-    }
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
     statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
     if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
         statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
     torch.manual_seed(run.seed)
-    model = _assemble(stream, params, sizes, skeleton, statistics)
-    return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share), sizes
+    model = _assemble(stream, params, sizes_of(inputs, people), skeleton, statistics)
+    return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share)
+
+
+def sizes_of(inputs: Inputs, people: PersonFeatures) -> dict[str, int]:
+    """What :func:`hpnet.models.build.build` is given of the features and the classes."""
+    return {
+        "in_channels": int(inputs.features.array.shape[3]),
+        "num_classes": inputs.clips.num_classes,
+        "num_joints": int(inputs.features.array.shape[2]),
+        "num_persons": int(people.rows.shape[1]),
+    }
 
 
 def course(params: TopologyParams) -> Course:
@@ -304,6 +311,18 @@ def optimizer_for(model: TopologyModel, params: TopologyParams) -> torch.optim.S
         weight_decay=params.weight_decay,
         fused=True,
     )
+
+
+def make(
+    stream: str, inputs: Inputs, params: TopologyParams, run: Run, machine: Machine, table: LabelledClips
+) -> refit.Ready:
+    """A stream's network with new weights, ready to be trained on the split train of ``table``."""
+    model, task = prepare(stream, inputs, params, run, table)
+    if machine.compiled:
+        model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
+    if machine.cuda_graphs and graphs_suit(task, run.accelerator):
+        record_graphs(model.to(run.accelerator.device).train(), task, run.accelerator)
+    return refit.Ready(task, model, optimizer_for(model, params), course(params))
 
 
 def train(
@@ -332,31 +351,29 @@ def train(
     """
     machine = machine or Machine()
     if params.graph.model in FITTERS:
-        found: dict[str, Any] = fitter(params.graph.model).train(stream, inputs, params, run, out=out, card=card)
-        return found
-    model, task, sizes = prepare(stream, inputs, params, run)
-    if machine.compiled:
-        model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
-    recorded = machine.cuda_graphs and graphs_suit(task, run.accelerator)
-    if recorded:
-        record_graphs(model.to(run.accelerator.device).train(), task, run.accelerator)
-    result = fit(task, model, optimizer_for(model, params), course(params), run)
+        metrics: dict[str, Any] = fitter(params.graph.model).train(stream, inputs, params, run, out=out, card=card)
+        return metrics
+    ready = functools.partial(make, stream, inputs, params, run, machine)
+    found = refit.train(ready, labelled_clips(inputs.clips), run)
+    model, task = found.ready.model, found.ready.task
+    assert isinstance(model, TopologyModel)
+    assert isinstance(task, TopologyTask)
     frames = task.features.frames
     card = {
         **card,
-        "cuda_graphs": recorded,
+        "cuda_graphs": machine.cuda_graphs and graphs_suit(task, run.accelerator),
         "compiled": machine.compiled,
         "classes": inputs.clips.class_names,
         "stream": stream,
         "params": params.model_dump(mode="json"),
         "seed": run.seed,
-        "sizes": sizes,
+        "sizes": sizes_of(inputs, task.features),
         "frames": frames,
         "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
         "features": inputs.features.meta.to_json(),
     }
     model.average_draws(frames)  # epochs were validated on clips as they are
-    return finish(task, model, result, out=out, accelerator=run.accelerator, card=card)
+    return finish(task, model, found.result, out=out, accelerator=run.accelerator, card=card, unseen=found.unseen)
 
 
 def fitter(model: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from importlib import resources
 
 import pandas as pd
 
-from .holdout import hold_out_order
+from .holdout import by_share
 
 COLUMNS = ("clip_id", "label", "class_name", "split", "subject", "source", "camera", "setup", "repetition")
 EXTENSION = r"(?:\.[A-Za-z0-9]{1,9})?"
@@ -104,10 +105,10 @@ class Protocol:
         left_out = frozenset[str]() if how.keep_missing else self.left_out()
         splits = [self.split(c) if c.label >= 0 and c.clip_id not in left_out else "" for c in clips]
         if not self.own_validation:
-            training = {c.subject for c, split in zip(clips, splits, strict=True) if split == "train"}
-            held_out = {int(s) for s in _hold_out([str(s) for s in sorted(training)], how.val_fraction, how.seed)}
+            training = Counter(str(c.subject) for c, split in zip(clips, splits, strict=True) if split == "train")
+            held_out = by_share(training, how.val_fraction, how.seed)
             splits = [
-                "val" if split == "train" and c.subject in held_out else split
+                "val" if split == "train" and str(c.subject) in held_out else split
                 for c, split in zip(clips, splits, strict=True)
             ]
         rows = [
@@ -195,9 +196,3 @@ def refuse_twins(ids: Sequence[str], names: Sequence[str]) -> None:
                 f"clip {clip!r} is given twice: {first[clip]!a} and {name!a}; keep one of them, or rename one"
             )
         first[clip] = str(name)
-
-
-def _hold_out(keys: Sequence[str], fraction: float, seed: int) -> set[str]:
-    if fraction == 0 or len(keys) < 3:
-        return set()
-    return set(hold_out_order(keys, seed)[: max(1, round(fraction * len(keys)))])

@@ -19,6 +19,29 @@ def hold_out_order(keys: Iterable[str], seed: int | str) -> list[str]:
     return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest())
 
 
+def by_share(clips: Mapping[str, int], fraction: float, seed: int) -> set[str]:
+    """Whole groups, such as subjects, that together have about a share of the clips.
+
+    In a seeded order, every group that brings their clips nearer to the share is taken, so that one group of very many
+    clips does not make a validation split of twice the size. At least one is taken and one is left; of fewer than
+    three, or for a share of 0, none is taken.
+
+    Args:
+        clips: group -> how many clips it has.
+    """
+    if fraction == 0 or len(clips) < 3:
+        return set()
+    wanted = fraction * sum(clips.values())
+    order = hold_out_order(clips, seed)
+    chosen: list[str] = []
+    held = 0
+    for group in order:
+        if len(chosen) < len(clips) - 1 and abs(held + clips[group] - wanted) < abs(held - wanted):
+            chosen.append(group)
+            held += clips[group]
+    return set(chosen) or {min(order, key=lambda group: clips[group])}
+
+
 def sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
     """How many of ``count`` test, and how many validate. One trains; of two one tests; of three on, each side has one.
 

@@ -21,7 +21,9 @@ class DataParams(Section):
     videos: str = Field("videos", description="folder of videos, read when source is 'folder'")
     table: str = Field("", description="CSV of video, action, source and split, instead of sub-folders; empty: none")
     protocol: str = Field("mannequin-xsub", description="labels and splits, see `hpnet protocol --help`")
-    val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
+    val_fraction: float = Field(
+        0.15, ge=0, lt=1, description="share of the training clips held out for validation, by subject"
+    )
     keep_missing: bool = Field(False, description="NTU: keep the clips that the published lists leave out")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
     seed: Seed = 7

@@ -64,9 +64,9 @@ def label_and_split(
         protocol: one of :data:`~hpnet.data.sets.SETS`.
         clip_names: file names, with or without folders, extension or ``_rgb``; for ``folder``, paths relative to the
             data folder. One row comes back per name, in the same order.
-        val_fraction: share of the training subjects held out for validation where the data set has no validation clips
-            of its own: at least one subject when there are three or more, none when it is 0. For ``folder`` the share
-            of each class's videos.
+        val_fraction: share of the training clips held out for validation, in whole subjects, where the data set has no
+            validation clips of its own: at least one subject when there are three or more, none when it is 0. For
+            ``folder`` the share of each class's videos.
             Where folders named train, val and test give the splits, this is cut from train if there is no val.
         seed: decides who is held out. The order is a hash of seed and subject (or name), so a new clip moves nobody.
         test_fraction: ``folder`` alone: share of each class's videos in the test split, where no folder gives it.

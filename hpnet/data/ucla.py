@@ -37,7 +37,7 @@ def import_ucla(
     two actions is view 2 again: see ``repeats`` of :class:`~hpnet.data.feature_folder.ImportSummary`.
 
     Args:
-        val_fraction: share of the training subjects held out for validation.
+        val_fraction: share of the training clips held out for validation, by subject.
         val_view: a training camera that is held out instead, as the test holds one out.
 
     Raises:

@@ -18,6 +18,9 @@ TOPOLOGY_NETWORKS: dict[str, str] = {
 FITTED_NETWORKS: dict[str, str] = {"linear": "hpnet.models.linear:Linear"}
 """Networks for any features of joints that are fitted as a whole (:data:`hpnet.train.FITTERS`), not by steps."""
 
+AUTO = ("linear", "ctrgcn")
+"""What ``graph.model: auto`` compares."""
+
 HEATMAP_NETWORKS: dict[str, str] = {
     "heatmap_volume": "hpnet.models.heatmaps:HeatmapVolume",
     "heatmap_evolution": "hpnet.models.heatmaps:HeatmapEvolution",

@@ -34,7 +34,7 @@ def require_network(name: str) -> None:
     Raises:
         ValueError: lists the choices.
     """
-    entry({**TOPOLOGY_NETWORKS, **FITTED_NETWORKS, **HEATMAP_NETWORKS}, name, "topology network")
+    entry({**TOPOLOGY_NETWORKS, **HEATMAP_NETWORKS, **FITTED_NETWORKS}, name, "topology network")
 
 
 def build(

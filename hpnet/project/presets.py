@@ -60,6 +60,8 @@ PAPER: Values = {
     "estimate": {"model": "hrnet-w48-simcc", "window": 1},
     "pool": {"frames": 64},
     "train": {
+        "refit": True,
+        "validation_folds": 1,
         "topology": {"flip": 0.5},
         "multimodal": {"video": "microsoft/xclip-base-patch16-kinetics-600"},
     },

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-FITTERS: dict[str, str] = {"linear": "hpnet.train.linear"}
-"""``graph.model`` -> the module that fits it (:data:`hpnet.models.FITTED_NETWORKS`). It offers ``train``, as
-:func:`hpnet.train.topology.train`, and ``blank``, the network of a card, to load weights into."""
+FITTERS: dict[str, str] = {"linear": "hpnet.train.linear", "auto": "hpnet.train.auto"}
+"""``graph.model`` -> the module that fits it. It offers ``train``, as :func:`hpnet.train.topology.train`; that of a
+network of :data:`hpnet.models.FITTED_NETWORKS` also ``blank``, the network of a card, to load weights into."""

@@ -120,10 +120,14 @@ class PersonFeatures:
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Mean and standard deviation (C,) float32 of a stream's channels over people, frames and joints."""
+    """Mean and standard deviation (C,) float32 of a stream's channels over people, frames and joints.
+
+    ``components``: (B, C), the first principal components of the standardised channels; None: the channels as they are.
+    """
 
     mean: Tensor
     sd: Tensor
+    components: Tensor | None = None
 
 
 def measure(
@@ -133,16 +137,21 @@ def measure(
     *,
     stream: str,
     parents: tuple[int, ...],
+    components: int = 0,
 ) -> ChannelStatistics:
     """Statistics of what ``stream`` sees, over the valid people of the *training* clips alone; checks every clip.
 
     A constant channel gets sd 1, so that it stays zero after the mean is taken.
+
+    Args:
+        components: principal components to measure, at most one for each channel; 0: none.
 
     Raises:
         ValueError: a feature is NaN or infinite (names the clip), or no training clip has a person.
     """
     channels = array.shape[3]
     total, square, count = np.zeros(channels), np.zeros(channels), 0
+    products = np.zeros((channels, channels)) if components else None
     for number, split in enumerate(clips.splits):
         people = _finite_people(array, rows, clips, number)
         if split == "train" and clips.labels[number] >= 0 and len(people):
@@ -151,12 +160,22 @@ def measure(
             total += seen.sum((0, 2, 3, 4))
             square += (seen**2).sum((0, 2, 3, 4))
             count += seen.size // channels
+            if products is not None:
+                flat = seen.reshape(channels, -1)  # (1, C, T, V, m) -> (C, T V m)
+                products += flat @ flat.T
     if not count:
         raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
     mean = total / count
     sd = np.sqrt(np.maximum(square / count - mean**2, 0))
     sd[sd < 1e-6] = 1.0
-    return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32))
+    found = None
+    if products is not None:
+        _, vectors = np.linalg.eigh((products / count - np.outer(mean, mean)) / np.outer(sd, sd))
+        vectors = vectors[:, ::-1][:, :components]  # (C, B)
+        # the signs of eigenvectors are free: the largest entry is positive
+        vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
+        found = torch.tensor(vectors.T.copy(), dtype=torch.float32)
+    return ChannelStatistics(torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32), found)
 
 
 def require_finite(array: NDArray[np.float16], rows: NDArray[np.int64], clips: LabelledClips) -> None:

@@ -34,7 +34,7 @@ from .checkpoints import Epoch
 from .clips import Indices, labelled_clips
 from .datasets import ChannelStatistics, PersonFeatures, person_rows, require_finite
 from .loop import FitResult, Run, finish
-from .out_of_fold import Folds, OutOfFold, make_folds
+from .out_of_fold import OutOfFold, learnt, make_folds
 from .params import TopologyParams
 from .run import Inputs, Machine
 from .topology import TopologyModel, TopologyTask, sizes_of
@@ -246,6 +246,34 @@ def train(
         ValueError: as :func:`hpnet.train.topology.prepare`; too many clips and statistics; fewer than two sources;
             several processes, or another arithmetic than float32.
     """
+    clips = inputs.clips
+    model, task, sizes = prepare(stream, inputs, params, run)
+    result, unseen = fit(model, task, params, run)
+    chosen = result.chosen
+    assert isinstance(chosen, Candidate)
+    card = {
+        **card,
+        "classes": clips.class_names,
+        "stream": stream,
+        "params": params.model_dump(mode="json"),
+        "seed": run.seed,
+        "sizes": sizes,
+        "frames": task.features.frames,
+        "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
+        "features": inputs.features.meta.to_json(),
+    }
+    found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
+    return {**found, "components": chosen.components, "strength": chosen.strength}
+
+
+def prepare(
+    stream: str, inputs: Inputs, params: TopologyParams, run: Run
+) -> tuple[TopologyModel, TopologyTask, dict[str, Any]]:
+    """A stream's network with empty weights, its batches, and the sizes of the network.
+
+    Raises:
+        ValueError: as :func:`train`.
+    """
     if run.accelerator.num_processes > 1 or run.accelerator.mixed_precision != "no":
         raise ValueError("graph.model 'linear' is fitted by one process in float32: start it without --precision")
     clips, features = inputs.clips, inputs.features
@@ -259,24 +287,7 @@ def train(
     channels = torch.zeros(features.array.shape[3])
     model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
-    task = TopologyTask(table, people, settings, features.meta, seed=run.seed)
-    folds = make_folds(table, run.folds)
-    result, unseen = _fit(model, task, params, folds, run)
-    chosen = result.chosen
-    assert isinstance(chosen, Candidate)
-    card = {
-        **card,
-        "classes": clips.class_names,
-        "stream": stream,
-        "params": params.model_dump(mode="json"),
-        "seed": run.seed,
-        "sizes": sizes,
-        "frames": people.frames,
-        "skeleton": skeleton.to_json(),
-        "features": features.meta.to_json(),
-    }
-    found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
-    return {**found, "components": chosen.components, "strength": chosen.strength}
+    return model, TopologyTask(table, people, settings, features.meta, seed=run.seed), sizes
 
 
 def _positions(stream: str, meta: FeatureMeta) -> tuple[int, ...]:
@@ -284,13 +295,15 @@ def _positions(stream: str, meta: FeatureMeta) -> tuple[int, ...]:
     return POSITIONS.get(meta.kind, ()) if stream == "hpj" else ()
 
 
-def _fit(
-    model: TopologyModel, task: TopologyTask, params: TopologyParams, folds: Folds, run: Run
-) -> tuple[FitResult, OutOfFold]:
-    """Choose and fit, or take what an earlier run of the same work folder did."""
-    network, clips = model.network, task.clips
+def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: Run) -> tuple[FitResult, OutOfFold]:
+    """Choose and fit, or take what an earlier run of the same work folder did.
+
+    Raises:
+        ValueError: there are no folds to be had, nobody in the clips, or too many clips and statistics.
+    """
+    network = model.network
     assert isinstance(network, Linear)
-    indices = np.flatnonzero(np.array([split in ("train", "val") for split in clips.splits]) & (clips.labels >= 0))
+    folds, indices = make_folds(task.clips, run.folds), np.flatnonzero(learnt(task.clips))
     run.work.mkdir(parents=True, exist_ok=True)
     done = sealed(run.work, "fitted")
     if done is None:

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from ..core.choices import OneOf
 from ..core.section import LARGEST_SEED, Section, Seed
 from ..core.streams import MULTIMODAL
-from ..models import FITTED_NETWORKS, FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
+from ..models import AUTO, FITTED_NETWORKS, FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
 from . import FITTERS
 
@@ -26,7 +26,8 @@ class GraphParams(Section):
     def chosen(self) -> tuple[str, ...]:
         """The modules of the network and of what fits it; none for a name that is none, which is refused elsewhere."""
         networks = {**TOPOLOGY_NETWORKS, **FITTED_NETWORKS, **HEATMAP_NETWORKS}
-        return tuple(choices[self.model] for choices in (networks, FITTERS) if self.model in choices)
+        names = (self.model, *AUTO) if self.model == "auto" else (self.model,)
+        return tuple(choices[name] for name in names for choices in (networks, FITTERS) if name in choices)
 
 
 class LinearParams(Section):
@@ -36,7 +37,7 @@ class LinearParams(Section):
         (50, 100, 200), description="numbers of principal components"
     )
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
+        (3.0, 10.0, 30.0, 100.0, 300.0),
         description="inverse strengths of regularisation, of components with a total variance of 1",
     )
 
@@ -53,6 +54,9 @@ class TopologyParams(Section):
 
     graph: GraphParams = GraphParams()
     linear: LinearParams = LinearParams()
+    bottleneck: int = Field(
+        0, ge=0, description="principal components of the channels that a graph network sees; 0: the channels"
+    )
     epochs: int = Field(65, ge=1)
     batch_size: int = Field(64, ge=1)
     lr: float = Field(0.1, gt=0)
@@ -133,7 +137,7 @@ class MultimodalParams(Section):
     @field_validator("graph")
     @classmethod
     def _trained_by_steps(cls, graph: GraphParams) -> GraphParams:
-        if graph.model in FITTED_NETWORKS:
+        if graph.model in FITTERS:
             raise ValueError(f"{graph.model!r} is for the topology streams; expected {', '.join(TOPOLOGY_NETWORKS)}")
         return graph
 

@@ -68,6 +68,9 @@ class Trained:
             how = f"epoch {found['epoch']} ({chosen})"
         else:
             how = f"{found['components']} components, strength {found['strength']:g}"
+        if "auto" in found:
+            compared = ", ".join(f"{model} {of['top1']:.1%}" for model, of in found["auto"].items())
+            how += f"; of {compared} out of fold, {found['chosen']} was chosen"
         line = f"{self.stream}: {', '.join(parts) or 'no labelled clip to score'}; {how}"
         spread = found.get("seeds", {}).get("test", {}).get("top1")
         seeds = "" if spread is None else f"; {len(spread['values'])} seeds: {spread['mean']:.1%} ± {spread['sd']:.1%}"
@@ -76,7 +79,9 @@ class Trained:
 
 def total_epochs(params: TrainParams, stream: str) -> int:
     """How many epochs a run of a stream trains at most, those of its folds among them."""
-    trainings = params.folds + 1 if params.refit and params.of(stream).graph.model not in FITTERS else 1
+    model = params.of(stream).graph.model
+    by_folds = model == "auto" or (params.refit and model not in FITTERS)
+    trainings = params.validation_folds + 1 if by_folds else 1
     epochs: int = kind(stream).epochs(params.of(stream))
     return epochs * trainings
 

@@ -19,7 +19,7 @@ from ..artifacts.files import load_meta
 from ..core.choices import load
 from ..core.cuda_graphs import record
 from ..core.skeleton import Skeleton
-from ..models import HEATMAP_NETWORKS
+from ..models import FITTED_NETWORKS, HEATMAP_NETWORKS
 from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
@@ -104,6 +104,7 @@ class TopologyModel(nn.Module):
 
     mean: Tensor
     sd: Tensor
+    components: Tensor | None
     draws: Tensor
 
     def __init__(
@@ -121,6 +122,7 @@ class TopologyModel(nn.Module):
         self.params = params or TopologyParams()
         self.register_buffer("mean", statistics.mean.clone())
         self.register_buffer("sd", statistics.sd.clone())
+        self.register_buffer("components", None if statistics.components is None else statistics.components.clone())
         self.register_buffer("draws", torch.zeros(0), persistent=False)
 
     def average_draws(self, frames: int) -> None:
@@ -135,11 +137,14 @@ class TopologyModel(nn.Module):
             self.draws = torch.tensor(np.stack(rows), dtype=torch.float32, device=self.mean.device)  # (draws, size)
 
     def prepare(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, nobody is zero."""
+        """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, of the components
+        where there are any; nobody is zero."""
         x = transform(self.stream, features, self.parents)
         x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
         if self.training and self.params.noise:
             x = x + self.params.noise * torch.randn_like(x)
+        if self.components is not None:
+            x = torch.einsum("bc,nctvm->nbtvm", self.components, x)  # (N, C, T, V, M) -> (N, B, T, V, M)
         return x * valid.to(x.device, non_blocking=True)[:, None, None, None, :]
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
@@ -277,12 +282,22 @@ def prepare(
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
-    statistics = measure(features.array, rows, table, stream=stream, parents=skeleton.parents)
-    if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # these draw the keypoints as they are
-        statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
+    drawn = params.graph.model in HEATMAP_NETWORKS  # these draw the keypoints as they are
+    statistics = measure(
+        features.array, rows, table, stream=stream, parents=skeleton.parents, components=bottleneck(params)
+    )
+    if not params.standardise or drawn:
+        plain = torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd)
+        statistics = ChannelStatistics(*plain, statistics.components)
     torch.manual_seed(run.seed)
     model = _assemble(stream, params, sizes_of(inputs, people), skeleton, statistics)
     return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share)
+
+
+def bottleneck(params: TopologyParams) -> int:
+    """How many principal components of the channels the network sees; 0: the channels, as networks that are no graph
+    networks do."""
+    return 0 if params.graph.model in {**FITTED_NETWORKS, **HEATMAP_NETWORKS} else params.bottleneck
 
 
 def sizes_of(inputs: Inputs, people: PersonFeatures) -> dict[str, int]:
@@ -383,7 +398,7 @@ def fitter(model: str) -> Any:
 
 def epochs(params: TopologyParams) -> int:
     """How many the loop trains; a network that is fitted as a whole counts as one."""
-    return 1 if params.graph.model in FITTERS else params.epochs
+    return 1 if params.graph.model in FITTED_NETWORKS else params.epochs
 
 
 def step_size(params: TopologyParams, features: Features) -> int:
@@ -445,10 +460,12 @@ def load_topology(folder: Path) -> TopologyModel:
 def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     """The network that a config.json is of, with new weights, and the frames of its clips."""
     channels = int(card["sizes"]["in_channels"])
-    blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
     params = TopologyParams.model_validate(card["params"])
-    make = fitter(params.graph.model).blank if params.graph.model in FITTERS else _assemble
-    model = make(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    size = min(bottleneck(params), channels)
+    components = torch.zeros(size, channels) if size else None
+    blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels), components)
+    assemble = fitter(params.graph.model).blank if params.graph.model in FITTED_NETWORKS else _assemble
+    model = assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     return model, int(card["frames"])
 
 
@@ -471,9 +488,10 @@ def _assemble(
     stream: str, params: TopologyParams, sizes: dict[str, int], skeleton: Skeleton, statistics: ChannelStatistics
 ) -> TopologyModel:
     graph = params.graph
+    seen = sizes["in_channels"] if statistics.components is None else len(statistics.components)
     network = build(
         graph.model,
-        **sizes,
+        **{**sizes, "in_channels": seen},
         skeleton=skeleton,
         base_channels=graph.base_channels,
         blocks=graph.blocks,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hpnet.artifacts.clips import Clips
 from hpnet.core.video import VIDEO_SUFFIXES, write_video
 from hpnet.data.folders import read_layout, split_name
-from hpnet.data.holdout import by_source, hold_out_order, sizes
+from hpnet.data.holdout import by_share, by_source, hold_out_order, sizes
 from hpnet.data.index import label_folder
 from hpnet.data.params import DataParams
 from hpnet.data.protocols import class_table, label_and_split
@@ -334,6 +334,26 @@ def test_people_who_do_everything_are_split_as_before() -> None:
     tests, vals = sizes(20, 0.15, 0.2)
     assert set(found.source[found.split == "test"]) == set(order[:tests])
     assert set(found.source[found.split == "val"]) == set(order[tests : tests + vals])
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(1, 40), max_size=9), st.integers(0, 99), st.floats(0, 0.9))
+def test_whole_groups_make_a_share_of_the_clips(clips: dict[str, int], seed: int, share: float) -> None:
+    held = by_share(clips, share, seed)
+    if share == 0 or len(clips) < 3:
+        assert not held
+        return
+    assert 1 <= len(held) < len(clips)
+    wanted, found = share * sum(clips.values()), sum(clips[group] for group in held)
+    assert found - wanted <= max(clips.values()) / 2 or len(held) == 1
+
+
+def test_a_subject_of_very_many_clips_is_no_validation_split_by_itself() -> None:
+    """As some of NTU RGB+D 120 are; of equal ones, the first of the order go, as many as their share."""
+    clips = {f"p{n}": 100 for n in range(20)}
+    assert by_share(clips, 0.15, 7) == set(hold_out_order(clips, 7)[:3])
+    clips[hold_out_order(clips, 7)[0]] = 1000
+    held = sum(clips[group] for group in by_share(clips, 0.15, 7))
+    assert abs(held / sum(clips.values()) - 0.15) < 0.02
 
 
 def test_a_video_of_unknown_source_is_its_own() -> None:

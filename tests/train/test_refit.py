@@ -117,7 +117,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(tmp_path: Path) -> None:
 
 
 def test_how_many_epochs_there_will_be() -> None:
-    params = TrainParams.model_validate({"refit": True, "folds": 4, "topology": {"epochs": 10}})
+    params = TrainParams.model_validate({"refit": True, "validation_folds": 4, "topology": {"epochs": 10}})
     assert total_epochs(params, "hpj") == 50
     assert total_epochs(params.model_copy(update={"refit": False}), "hpj") == 10
     linear = TrainParams.model_validate({"refit": True, "topology": {"graph": {"model": "linear"}}})

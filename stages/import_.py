@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SCORES = ("scores-hpnet", "scores-csv", "scores-npz")
 FEATURES = tuple(IMPORTS)
+ALIGNED = {"kinect": False, "nw-ucla": True, "utd-mhad": True, "sbu": True}
+"""Formats whose clips can be turned, and whether they are where nothing is said."""
+PROTOCOLS = {"nw-ucla": "nw-ucla", "utd-mhad": "utd-mhad", "sbu": "sbu-fold1"}
+"""Format -> its data set's protocol."""
 
 
 @click.command("import")
@@ -35,8 +39,8 @@ FEATURES = tuple(IMPORTS)
 @click.option(
     "--align/--no-align",
     default=None,
-    help="kinect, nw-ucla: also turn clips so that the first frame's body stands upright and square to the camera."
-    "  [default: nw-ucla yes, kinect no]",
+    help="kinect, nw-ucla, utd-mhad: also turn clips so that the first frame's body stands upright and square to the "
+    "camera; sbu: so that each person faces the other.  [default: kinect no, the others yes]",
 )
 @click.option("--split", help="pyskl: which of the file's splits, such as xsub.  [default: the protocol's, or the one]")
 @click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Poses: training part held out.")
@@ -77,9 +81,10 @@ def command(
 
     Features with their clip table, which `hpnet train STREAM --input OUT --data OUT` reads: features-hpnet (a folder of
     the authors' pooled .npy), pyskl (an annotation pickle of pyskl or mmaction2), kinect (a folder of NTU RGB+D's
-    .skeleton files), nw-ucla (an .npz of names, offsets and joints). 3-D poses are in metres from the first frame's
-    spine base. Validation and test clips that have the features of a training clip are counted, and listed in
-    repeats.csv.
+    .skeleton files), nw-ucla (an .npz of names, offsets and joints), utd-mhad (a folder of MATLAB files), sbu (a folder
+    of skeleton_pos.txt; folds.csv of the output is for `hpnet crossval`). 3-D poses are in metres from the first
+    frame's spine base, or from the middle between two people (sbu). Validation and test clips that have
+    the features of a training clip are counted, and listed in repeats.csv.
     """
     from hpnet.data.corrections import Corrections, read_actions
 
@@ -99,13 +104,13 @@ def command(
         options["frames"] = frames
     if layout in ("pyskl", "kinect"):
         options["persons"] = persons
-    if layout in ("kinect", "nw-ucla"):
-        options["align"] = layout == "nw-ucla" if align is None else align
+    if layout in ALIGNED:
+        options["align"] = ALIGNED[layout] if align is None else align
     if layout == "pyskl":
         options["split"] = split
     elif layout == "nw-ucla":
         options["val_view"] = val_view
-    summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
+    summary = _import_features(layout, source, out, protocol or PROTOCOLS.get(layout), options)
     for note in summary.notes:
         click.echo(f"note: {note}", err=True)
     for clip_id, reason in summary.failed.items():

@@ -29,7 +29,11 @@ SPLITS = ("train", "val", "test")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Preset folder: CSV of video, action and, optionally, source and split, instead of sub-folders.",
 )
-@click.option("--poses", type=click.Path(dir_okay=False, path_type=Path), help="Preset nw-ucla: the .npz of 3-D poses.")
+@click.option(
+    "--poses",
+    type=click.Path(path_type=Path),
+    help="Presets nw-ucla, utd-mhad and sbu: the 3-D poses, an .npz or a folder.",
+)
 def command(folder: Path, preset: str, videos: Path | None, table: Path | None, poses: Path | None) -> None:
     """Make a project in DIR: params.yaml with comments, dvc.yaml, DVC's settings, .gitignore and README.md.
 

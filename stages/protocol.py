@@ -39,7 +39,8 @@ def command(
     the clips without Kinect skeletons, as the published lists do.
 
     NAME is a protocol: ntu60-xsub, ntu60-xview, ntu120-xsub, ntu120-xset, smarthome-cs, smarthome-cv1, smarthome-cv2,
-    uav-human-v1, uav-human-v2, nw-ucla, mannequin-xsub, mannequin-xview, mannequin-xset or folder.
+    uav-human-v1, uav-human-v2, nw-ucla, utd-mhad, sbu-fold1 to sbu-fold5, mannequin-xsub, mannequin-xview,
+    mannequin-xset or folder.
     """
     from hpnet.data.protocols import class_table, label_and_split
 

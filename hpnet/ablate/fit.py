@@ -21,7 +21,7 @@ from ..weights.files import by_hand, missing
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 
 MANNEQUIN = "mannequin-"
-IMPORTED_3D = ("kinect", "nw-ucla")
+IMPORTED_3D = ("kinect", "nw-ucla", "utd-mhad", "sbu")
 """What `hpnet import` brings 3-D poses in from."""
 STAGES = ("data", "detect", "estimate", "pool")
 """Sections of params.yaml that are a stage of the same name."""

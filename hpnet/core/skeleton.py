@@ -125,9 +125,20 @@ UCLA20 = from_tree(
     (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
     _KINECT_MIRROR,
 )
-"""Kinect 1's 20 joints (N-UCLA), rooted between the shoulders."""
+"""Kinect 1's 20 joints (N-UCLA, UTD-MHAD), rooted between the shoulders."""
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20)}
+OPENNI15 = from_tree(
+    "openni15",
+    (
+        "head", "neck", "torso", "left_shoulder", "left_elbow", "left_hand", "right_shoulder", "right_elbow",
+        "right_hand", "left_hip", "left_knee", "left_foot", "right_hip", "right_knee", "right_foot",
+    ),
+    (1, 1, 1, 1, 3, 4, 1, 6, 7, 2, 9, 10, 2, 12, 13),
+    (0, 1, 2, 6, 7, 8, 3, 4, 5, 12, 13, 14, 9, 10, 11),
+)  # fmt: skip
+"""OpenNI's 15 joints (SBU Kinect interactions), rooted between the shoulders."""
+
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20, OPENNI15)}
 
 
 def of_joints(count: int) -> Skeleton:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from ..core.choices import OneOf, entry, require
+from ..core.choices import OneOf, entry
 from ..core.section import Section, Seed
 from ..mannequin import CORRUPTIONS
 from ..work.identity import Code
@@ -17,10 +17,14 @@ from .sources import SOURCES
 class DataParams(Section):
     """What the clips are, and which protocol labels and splits them."""
 
-    source: str = Field("mannequin", description="where the clips come from: mannequin (rendered) or folder")
+    source: Annotated[str, OneOf("hpnet.data.sources:SOURCES")] = Field(
+        "mannequin", description="where the clips come from: rendered mannequins, or a folder of videos"
+    )
     videos: str = Field("videos", description="folder of videos, read when source is 'folder'")
     table: str = Field("", description="CSV of video, action, source and split, instead of sub-folders; empty: none")
-    protocol: str = Field("mannequin-xsub", description="labels and splits, see `hpnet protocol --help`")
+    protocol: Annotated[str, OneOf("hpnet.data.sets:SETS")] = Field(
+        "mannequin-xsub", description="labels and splits, see `hpnet protocol --help`"
+    )
     val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the training subjects held out for validation")
     keep_missing: bool = Field(False, description="NTU: keep the clips that the published lists leave out")
     max_failed: float = Field(0.05, ge=0, le=1, description="share of clips that may fail before a stage fails")
@@ -36,12 +40,6 @@ class DataParams(Section):
     corruption: Annotated[str, OneOf("hpnet.mannequin:CORRUPTIONS")] = Field(
         "none", description="mannequins: corruption of the test clips alone"
     )
-
-    @field_validator("source", "protocol")
-    @classmethod
-    def _known(cls, name: str, info: ValidationInfo) -> str:
-        require(SOURCES if info.field_name == "source" else SETS, name, str(info.field_name))
-        return name
 
     def code(self) -> Code:
         """What the stage runs under these parameters."""

@@ -65,6 +65,46 @@ def normalise(joints_m: NDArray[np.floating], valid: NDArray[np.bool_], axes: Bo
     return result
 
 
+def towards_each_other(
+    joints_m: NDArray[np.floating], valid: NDArray[np.bool_], root: int, align: bool = True
+) -> Floats:
+    """Move, and if asked turn, each of two people into a frame of their own that faces the other.
+
+    The origin is the middle between both roots in the first frame that has both; for each person z then points from
+    there to where the other stood, y up and x to that person's left. So the people are alike wherever the camera stood
+    and whoever is named first, and distance and approach survive. Without ``align`` they are moved alone, and a clip in
+    which both are never seen together is centred on whom it has.
+
+    Args:
+        joints_m: (T, 2, V, 3), camera coordinates with y up.
+        valid: (T, 2).
+        root: the joint that says where a person is.
+
+    Returns:
+        (T, 2, V, 3) float32; zeros where not valid.
+
+    Raises:
+        ValueError: aligning, and the people stand in each other's place.
+    """
+    result = np.zeros(joints_m.shape, np.float32)
+    if not valid.any():
+        return result
+    together = np.flatnonzero(valid.all(1))
+    frame = int(together[0]) if len(together) else int(np.flatnonzero(valid.any(1))[0])
+    roots = joints_m[frame, valid[frame], root].astype(np.float64)  # (1 or 2, 3)
+    moved = joints_m - roots.mean(0)
+    if align and len(roots) == 2:
+        across = (roots[1] - roots[0]) * [1, 0, 1]
+        distance = float(np.linalg.norm(across))
+        if distance <= MIN_LENGTH_M:
+            raise ValueError(f"the two people stand {distance:.3g} m apart in frame {frame}: import without --align")
+        for person, front in enumerate((across / distance, -across / distance)):
+            up = np.array([0.0, 1.0, 0.0])
+            moved[:, person] = moved[:, person] @ np.stack([np.cross(up, front), up, front]).T
+    result[valid] = moved[valid]
+    return result
+
+
 def body_rotation(body_m: NDArray[np.floating], axes: BodyAxes) -> NDArray[np.float64]:
     """The rotation (3, 3) that turns a body (V, 3) upright and square to the camera; rows are its x, y, z axes."""
     up = np.asarray(body_m[axes.top] - body_m[axes.root], np.float64)

@@ -9,5 +9,7 @@ IMPORTS: dict[str, str] = {
     "pyskl": "hpnet.data.pyskl:import_pyskl",
     "kinect": "hpnet.data.kinect:import_kinect",
     "nw-ucla": "hpnet.data.ucla:import_ucla",
+    "utd-mhad": "hpnet.data.utd:import_utd_mhad",
+    "sbu": "hpnet.data.sbu:import_sbu",
 }
 """Format of poses or features -> what imports it as a feature folder."""

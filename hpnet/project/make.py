@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..data.index import Labelled, label_folder
 from ..data.params import DataParams
+from ..data.preset import Preset, Values
 from ..data.table import refuse_copies
 from ..data.walk import find_videos
 from ..params import validate
-from . import dvc_yaml, render
-from .presets import Preset, Values, get
+from . import dvc_yaml, presets, render
 
 
 def make_project(
@@ -24,20 +24,20 @@ def make_project(
         name: a preset.
         videos: folder of videos, for presets that read videos.
         table: CSV of their actions, for preset ``folder``.
-        poses: .npz of 3-D poses, for presets of poses.
+        poses: file or folder of 3-D poses, for presets of poses.
 
     Raises:
         ValueError: unknown preset, or something given that the preset does not read, or the table does not fit.
         FileNotFoundError: what must be given is missing.
         FileExistsError: a file of the project is there already.
     """
-    preset = get(name)
+    preset = presets.get(name)
     values = _values(folder, name, preset, videos, table, poses)
     validate(values, f"preset {name}")
-    npz = "" if poses is None else _reach(poses, folder)
+    given = "" if poses is None else _reach(poses, folder)
     files = {
         "params.yaml": render.render_params(preset, values),
-        "dvc.yaml": dvc_yaml.render(preset.kind(values, npz)),
+        "dvc.yaml": dvc_yaml.render(presets.kind(preset, values, given)),
         "README.md": render.render_readme(name, preset, values, in_git(folder)),
         ".gitignore": render.GITIGNORE,
         ".dvcignore": render.DVCIGNORE,
@@ -70,10 +70,10 @@ def _values(
     values: Values = {key: dict(section) for key, section in preset.values.items()}
     if preset.poses:
         if videos is not None or table is not None:
-            raise ValueError(f"preset {name} reads 3-D poses: give --poses FILE.npz instead of --videos or --table")
+            raise ValueError(f"preset {name} reads 3-D poses: give --poses PATH instead of --videos or --table")
         if poses is None:
-            raise FileNotFoundError(f"preset {name} needs --poses FILE.npz: {preset.data}")
-        if not poses.is_file():
+            raise FileNotFoundError(f"preset {name} needs --poses PATH: {preset.data}")
+        if not poses.exists():
             raise FileNotFoundError(f"--poses {poses} is missing; expected {preset.data}")
         return values
     if poses is not None:
@@ -98,7 +98,7 @@ def _values(
 
 def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
     """The videos of a project of a preset, with the labels and splits that ``hpnet data`` will give them."""
-    data = get(name).values["data"]
+    data = presets.get(name).values["data"]
     return label_folder(videos, DataParams.model_validate({**data, "table": str(table or "")}))
 
 

@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from ..core.streams import MULTIMODAL
+from ..data.preset import Preset, Values
 from ..params import Params
-from .presets import Preset, Values
 
 COMMENT_COLUMN = 40
 HEADINGS = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.features import Features
 from hpnet.core import poses, resampling
-from hpnet.core.skeleton import COCO17, NTU25, UCLA20, Skeleton
+from hpnet.core.skeleton import COCO17, NTU25, OPENNI15, UCLA20, Skeleton
 from hpnet.data import kinect, pose3d, pyskl, ucla
 from hpnet.data.released import export_features, import_features, to_released
 from hpnet.stages.import_ import command
@@ -55,7 +55,7 @@ def moving(speed: float, frames: int = 20, at: float = 0.0) -> list[NDArray[np.f
 # --- skeletons and normalisation ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("skeleton", [NTU25, UCLA20])
+@pytest.mark.parametrize("skeleton", [NTU25, UCLA20, OPENNI15])
 def test_skeletons_are_trees_whose_mirror_keeps_bones(skeleton: Skeleton) -> None:
     names, mirror = skeleton.joints, skeleton.mirror
     for child, parent in enumerate(skeleton.parents):
@@ -66,7 +66,7 @@ def test_skeletons_are_trees_whose_mirror_keeps_bones(skeleton: Skeleton) -> Non
         for _ in range(skeleton.num_joints):
             joint = skeleton.parents[joint]
         assert skeleton.parents[joint] == joint
-        assert names[joint] in ("spine_shoulder", "shoulder_centre")
+        assert names[joint] in ("spine_shoulder", "shoulder_centre", "neck")
 
 
 def test_normalise_centres_on_the_first_frame_and_keeps_distances() -> None:

@@ -1,5 +1,6 @@
 """hpnet init: every preset gives a project that loads; nothing is overwritten; nothing leaks between splits."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from hpnet.project.make import make_project
 from hpnet.project.weights import needed as needed_weights
 from hpnet.project.weights import of_preset
 from hpnet.stages.cli import cli
+from hpnet.stages.import_ import PROTOCOLS
 from tests.trained import inside, run_graph, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,9 @@ def poses_file(file: Path) -> Path:
 
 def needed(name: str, folder: Path) -> dict[str, Path]:
     preset = presets.get(name)
+    if preset.poses and preset.poses != "nw-ucla":
+        (folder / "poses").mkdir()
+        return {"poses": folder / "poses"}
     if preset.poses:
         return {"poses": poses_file(folder / "poses.npz")}
     return {"videos": videos(folder / "videos")} if preset.values["data"].get("source") == "folder" else {}
@@ -58,7 +63,8 @@ def needed(name: str, folder: Path) -> dict[str, Path]:
 
 def test_every_list_of_presets_is_the_same() -> None:
     for name, preset in presets.PRESETS.items():
-        protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
+        of_poses = PROTOCOLS.get(preset.poses, "mannequin-xsub")
+        protocol = preset.values.get("data", {}).get("protocol", of_poses)
         assert protocol in SETS
         if name in SETS:
             assert protocol == name
@@ -280,3 +286,13 @@ def test_a_project_by_table(tmp_path: Path) -> None:
     assert clips.table.set_index("clip_id").error["missing"] == "file is missing"
     assert set(clips.usable().split) == {"train", "val", "test"}
     assert "${data.table}" in (project / "dvc.yaml").read_text()
+
+
+def test_a_data_set_is_one_module_with_its_preset() -> None:
+    """The list of presets is made from the modules of :data:`SETS` alone, in their order."""
+    assert list(presets.PRESETS) == [
+        name for module in dict.fromkeys(SETS.values()) for name in importlib.import_module(module).PRESETS
+    ]
+    for name, preset in presets.PRESETS.items():
+        protocol = PROTOCOLS.get(preset.poses) or preset.values["data"].get("protocol", "mannequin-xsub")
+        assert importlib.import_module(SETS[protocol]).PRESETS[name] is preset

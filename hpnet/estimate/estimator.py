@@ -196,8 +196,9 @@ class PoseEstimator:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=not self.released):
             output, maps = self.forward(inputs.to(self.dtype))
         points, scores, vectors = self._decode(output)
+        size, window, centre = self.spec.input_size_px, self.params.window, self.spec.cell_centre
         windows = {
-            tap: sample_windows(feature_map, points, self.spec.input_size_px, self.params.window, self.released)
+            tap: sample_windows(feature_map, points, size, window, self.released, centre)
             for tap, feature_map in maps.items()
         }
         # to pinned memory where it comes from a GPU, so that the copy needs nobody to wait

@@ -79,6 +79,7 @@ def sample_windows(
     input_size_px: tuple[int, int],
     window: int,
     released: bool = False,
+    cell_centre: float = 0.5,
 ) -> Tensor:
     """Bilinear samples of a map at joints and at their neighbours one map cell apart (the reading in Eq. 3).
 
@@ -92,6 +93,8 @@ def sample_windows(
         points_crop_px: (N, V, 2), x, y in crop pixels.
         input_size_px: (W, H) of the crop.
         window: odd side of the window, in cells.
+        cell_centre: where in its share of the crop a cell looks: 0.5 at the middle, 0 at the first pixel, as
+            :attr:`hpnet.estimate.families.NetworkSpec.cell_centre` says.
 
     Returns:
         (N, V, window, window, C) float32; first window axis vertical.
@@ -103,7 +106,8 @@ def sample_windows(
     size = torch.tensor([width, height], device=feature_map.device, dtype=torch.float32)
     crop = torch.tensor(input_size_px, device=feature_map.device, dtype=torch.float32)
     points = points_crop_px.to(size)
-    cells = points * (size - 1) / crop if released else (points + 0.5) * size / crop - 0.5  # (N, V, 2)
+    # (N, V, 2)
+    cells = points * (size - 1) / crop if released else (points + cell_centre) * size / crop - cell_centre
     steps = torch.arange(window, device=size.device, dtype=torch.float32) - window // 2
     # (W, W, 2) as x, y; rows vertical
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1).flip(-1)

@@ -32,6 +32,8 @@ class NetworkSpec:
         weights_file, weights_from: the checkpoint's name and origin (an address, or words where it has none).
         weights_mb: about how large it is.
         aliases: tap aliases -> module paths.
+        cell_centre: where a map's cells look (the centre of their receptive fields): cell j of a map of stride s at
+            pixel j s + cell_centre (s - 1).
         split_ratio: SimCC bins per pixel.
         sigma_bins: sd of the SimCC targets, where scores are peak sharpness; None: mmpose's maximum.
         leaves_out: beginnings of those keys of the checkpoint that this network has no use for.
@@ -50,6 +52,7 @@ class NetworkSpec:
     deconv: bool = False
     skeleton: Skeleton = COCO17
     aliases: Mapping[str, str] = field(default_factory=dict)
+    cell_centre: float = 0.5
     split_ratio: float = 2.0
     sigma_bins: float | None = None
     leaves_out: tuple[str, ...] = ()

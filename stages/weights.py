@@ -17,7 +17,7 @@ preset_option = click.option("--preset", help="The weights of a preset of `hpnet
 def command() -> None:
     """Pretrained weights: list, fetch, convert, check.
 
-    NAMES are networks as params.yaml names them (hrnet-w48-simcc, yolov5mu, ...), X-CLIPs of the hub (OWNER/NAME) or
+    NAMES are networks as params.yaml names them (rtmpose-m, yolo11m, ...), X-CLIPs of the hub (OWNER/NAME) or
     RT-DETRs of the hub (rtdetr:OWNER/NAME). Weights are looked for in $HPNET_WEIGHTS and in weights/ of the project;
     the packaged networks are the package's own files, always.
     """

@@ -18,7 +18,7 @@ class EstimateParams(Section):
 
     model: str = Field("mannequin-simcc", description="pose network, see `hpnet weights list`")
     weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched one of this model")
-    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: h1s1 to h3s3, rgb, module paths")
+    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: the network's aliases, rgb, module paths")
     window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
     box_scale: float = Field(1.25, gt=0, description="crop padding around a box")

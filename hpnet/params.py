@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,27 @@ class Params(Section):
         return PoolParams.model_validate({**shared, **self.compare.variants[name]})
 
 
-def validate(raw: dict[str, Any], source: str = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
+def option_flag(name: str) -> str:
+    """The option of a parameter: ``train.topology.lr`` is ``--topology-lr`` of its section's commands."""
+    return "--" + "-".join(name.split(".")[1:]).replace("_", "-")
+
+
+def whole_flag(name: str) -> str:
+    """The same of commands that take several sections apart: ``--train-topology-lr``."""
+    return f"--{name.replace('.', '-').replace('_', '-')}"
+
+
+def validate(
+    raw: dict[str, Any],
+    source: str = "params.yaml",
+    overrides: Mapping[str, Any] | None = None,
+    flag: Callable[[str], str] = option_flag,
+) -> Params:
     """Check a nested dict of parameters with ``overrides`` (dotted name -> value), which came from the command line.
 
     Args:
         source: what a message names as the place of a value that is none of the overrides.
+        flag: what it names as the place of one: dotted name -> option.
 
     Raises:
         ValueError: one line per problem, each with its place, the dotted name, the value and, for an unknown name, the
@@ -71,10 +87,14 @@ def validate(raw: dict[str, Any], source: str = "params.yaml", overrides: Mappin
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(item, source, given) for item in error.errors())) from None
+        raise ValueError("\n".join(_explain(item, source, given, flag) for item in error.errors())) from None
 
 
-def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
+def load_params(
+    path: str | Path = "params.yaml",
+    overrides: Mapping[str, Any] | None = None,
+    flag: Callable[[str], str] = option_flag,
+) -> Params:
     """Read params.yaml and apply ``overrides``, as :func:`validate` does.
 
     Raises:
@@ -91,7 +111,7 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path} must hold sections (data:, detect:, ...), not a {type(raw).__name__}")
-    return validate(raw, str(path), overrides)
+    return validate(raw, str(path), overrides, flag)
 
 
 def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
@@ -102,11 +122,6 @@ def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             names += dotted_names(field.annotation, f"{prefix}{key}.")
     return names
-
-
-def option_flag(name: str) -> str:
-    """The option of a parameter: ``train.topology.lr`` is ``--topology-lr`` of its section's commands."""
-    return "--" + "-".join(name.split(".")[1:]).replace("_", "-")
 
 
 class _Loader(yaml.SafeLoader):
@@ -170,7 +185,7 @@ def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any
     return {**raw, key: _assigned(section, rest, value)} if isinstance(section, dict) else raw
 
 
-def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
+def _explain(item: Any, source: str, overrides: Collection[str], flag: Callable[[str], str]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         if f"{name}.".startswith("train.hpnet."):
@@ -180,7 +195,7 @@ def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "model_type":
         message = "expected a section, a line `name: value` for each of its parameters"
-    place = next((option_flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
+    place = next((flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
     value = repr(item["input"])
     if len(value) > LONGEST_VALUE:
         value = f"{value[:LONGEST_VALUE]}..."

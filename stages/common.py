@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hpnet.core.choices import OneOf
-from hpnet.params import Params, load_params, option_flag, validate
+from hpnet.params import Params, load_params, option_flag, validate, whole_flag
 from hpnet.project.folder import Project
 from hpnet.work.locks import held
 
@@ -25,12 +25,16 @@ def hold(*outs: Path) -> None:
     click.get_current_context().with_resource(held(outs, PROJECT.work / "locks"))
 
 
-def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def section_options(*sections: str, whole: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command ``--params-file`` and one option per parameter of ``sections``; it receives ``params``.
 
     An option given on the command line overrides params.yaml for that run. Parameters of nested sections are joined
     with dashes (``--topology-epochs``).
+
+    Args:
+        whole: options begin with their section (``--train-topology-epochs``), so that those of several cannot clash.
     """
+    flag = whole_flag if whole else option_flag
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names: dict[str, str] = {}
@@ -39,29 +43,30 @@ def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[.
         def command(*args: Any, params_file: str | None, **kwargs: Any) -> Any:
             given = {dotted: kwargs.pop(option) for option, dotted in names.items()}
             overrides = {dotted: value for dotted, value in given.items() if value is not None}
-            return function(*args, params=read_params(params_file, overrides), **kwargs)
+            return function(*args, params=read_params(params_file, overrides, flag), **kwargs)
 
         decorated: Callable[..., Any] = command
         for section in reversed(sections):
             model = Params.model_fields[section].annotation
             assert isinstance(model, type)
             for path, field in reversed(list(_leaves(model))):
-                option = "_".join(path)
-                names[option] = ".".join((section, *path))
-                decorated = _option(path, field, names[option])(decorated)
+                dotted = ".".join((section, *path))
+                option = flag(dotted).removeprefix("--").replace("-", "_")
+                names[option] = dotted
+                decorated = _option(flag(dotted), option, field, dotted)(decorated)
         file_help = "Parameters; params.yaml of this folder by default."
         return click.option("--params-file", type=click.Path(dir_okay=False), help=file_help)(decorated)
 
     return decorate
 
 
-def read_params(file: str | None, overrides: dict[str, Any]) -> Params:
+def read_params(file: str | None, overrides: dict[str, Any], flag: Callable[[str], str] = option_flag) -> Params:
     """params.yaml with overrides; the documented defaults where the folder has none and none was named."""
     try:
         if file is None and not Path("params.yaml").is_file():
             click.echo("no params.yaml in this folder: every parameter has its default", err=True)
-            return validate({}, "defaults", overrides)
-        return load_params(file or "params.yaml", overrides)
+            return validate({}, "defaults", overrides, flag)
+        return load_params(file or "params.yaml", overrides, flag)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -79,21 +84,19 @@ def _leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tu
             yield (*prefix, name), field
 
 
-def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = option_flag(dotted).removeprefix("--")
+def _option(flag: str, name: str, field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = f"{field.description}." if field.description else ""
     text = f"{text[:1].upper()}{text[1:]} [{dotted}]".strip()
-    name = "_".join(path)
     if field.annotation is bool:
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     for choices in (part for part in field.metadata if isinstance(part, OneOf)):
-        return click.option(f"--{flag}", name, type=click.Choice(choices.names), help=text)
+        return click.option(flag, name, type=click.Choice(choices.names), help=text)
     if get_origin(field.annotation) is Literal:
-        return click.option(f"--{flag}", name, type=click.Choice(get_args(field.annotation)), help=text)
+        return click.option(flag, name, type=click.Choice(get_args(field.annotation)), help=text)
     parse = _parse_tuple if get_origin(field.annotation) is tuple else _parse_value
     if any(get_origin(kind) is tuple for kind in get_args(field.annotation)):
         parse = _parse_value_or_tuple
-    return click.option(f"--{flag}", name, callback=parse, metavar="VALUE", help=text)
+    return click.option(flag, name, callback=parse, metavar="VALUE", help=text)
 
 
 def _parse_value(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:

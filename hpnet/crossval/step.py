@@ -147,7 +147,7 @@ def fuse_results(project: Project, params: Params, sources: Sequence[str], name:
         first = first or summary
         if (summary.seeds, summary.folds) != (first.seeds, first.folds):
             raise ValueError(
-                f"{sources[0]} and {source} have other folds or seeds: run both with the same --folds and --seed"
+                f"{sources[0]} and {source} have other folds or seeds: run both with the same folds and --train-seed"
             )
     assert first is not None
     with held([result_folder(project, name)], project.work / "locks"):

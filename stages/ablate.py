@@ -156,10 +156,13 @@ def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, boots
         files = writing.write_table(written, out)
         verdicts[table.roman] = written.verdicts
         click.echo(f"table {table.roman}: {written.done} of {written.wanted} rows: {files[1]}")
-        for text, word, numbers in written.verdicts:
-            click.echo(f"  {text}: {word}{f' ({numbers})' if numbers else ''}")
     if verdicts:
-        writing.write_claims(verdicts, out)
+        claims = writing.write_claims(verdicts, out)
+        click.echo(f"claims, corrected for all {sum(bool(row['q']) for row in claims)} tests of {out / 'claims.md'}:")
+        for row in claims:
+            if row["table"] in verdicts:
+                numbers = f" ({row['numbers']})" if row["numbers"] else ""
+                click.echo(f"  {row['table']}: {row['claim']}: {row['here']}{numbers}")
 
 
 def expected(planned: Sequence[Planned]) -> str:

@@ -45,8 +45,8 @@ def command(
     inputs = Inputs(PROJECT.root, source, frequencies, allow_missing)
     written = metrics or (out / "metrics.json" if out else PROJECT.metrics / "fuse.json")
     fused = run(params.fuse, params.data.protocol, inputs, out or PROJECT.artifacts / "fuse", written)
-    for rule, values in fused.measured.items():
+    for rule, found in fused.measured.items():
         click.echo(
-            f"{rule}: {', '.join(fused.streams)}: top-1 {values['top1']:.2%}, "
-            f"mean per class {values['mean_class_accuracy']:.2%}"
+            f"{rule}: {', '.join(fused.streams)}: top-1 {found.top1:.2%} ({found.interval}), "
+            f"mean per class {found.mean_class_accuracy:.2%}"
         )

@@ -37,8 +37,6 @@ def command(
     )
     if "fused" in written.numbers:
         fused = written.numbers["fused"]
-        click.echo(
-            f"fused accuracy {100 * fused['value']:.1f} % ({100 * fused['low']:.1f}–{100 * fused['high']:.1f}) "
-            f"on {fused['n']} test clips"
-        )
+        ends = "no interval" if fused["low"] is None else f"{100 * fused['low']:.1f}–{100 * fused['high']:.1f}"
+        click.echo(f"fused accuracy {100 * fused['value']:.1f} % ({ends}, {fused['over']}) on {fused['n']} test clips")
     click.echo(f"report: {written.page}")

@@ -155,6 +155,11 @@ def load_classes(study: Study, experiment: Experiment) -> list[str] | None:
     return found
 
 
+def clips_folder(study: Study, experiment: Experiment) -> Path:
+    """Where the clip table of an experiment's run lies, once it has run."""
+    return study.folder / experiment.key / "clips"
+
+
 def load_fisher(study: Study, experiment: Experiment) -> float | None:
     """The Fisher score that was measured when the experiment ran."""
     file = study.folder / experiment.key / "result.json"
@@ -244,6 +249,10 @@ def run_experiment(
     fisher = _fisher(place)
     data = place / "artifacts" / "data"
     signed = study.signatures(experiment)
+    for name in ("clips.csv", "classes.csv"):
+        if (data / name).is_file():
+            (place / "clips").mkdir(exist_ok=True)
+            shutil.copyfile(data / name, place / "clips" / name)
     before = place / "result.json"
     stages = read_json(before)["signatures"] if before.is_file() else {}
     times = place / ".work" / "seconds.json"

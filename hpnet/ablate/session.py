@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..artifacts.clips import Clips
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
+from ..core.units import UNKNOWN, Units, independent_units
 from ..data.protocols import class_table
 from ..project.dvc_yaml import lookup
 from . import plan, running, writing
@@ -40,6 +42,7 @@ class Session:
     everything: bool
     known: frozenset[str]
     seconds: Mapping[str, float]
+    _units: dict[Path, Units] = field(default_factory=dict, repr=False, compare=False)
 
     def plan(self, tables: Sequence[PaperTable]) -> list[Planned]:
         """What is left to run for some tables, in order."""
@@ -67,6 +70,16 @@ class Session:
         """Fisher score of a setting's features."""
         return running.load_fisher(self.study, self._experiment(setting, seed))
 
+    def units_of(self, setting: Overrides, seed: int) -> Units:
+        """What intervals of a setting resample, by the clips of its run; of an earlier one, by the project's."""
+        own, projects = running.clips_folder(self.study, self._experiment(setting, seed)), self.study.project.data
+        folder = next((place for place in (own, projects) if (place / "clips.csv").is_file()), None)
+        if folder is None:
+            return UNKNOWN
+        if folder not in self._units:
+            self._units[folder] = independent_units(Clips.load(folder).usable())
+        return self._units[folder]
+
     def _experiment(self, setting: Overrides, seed: int) -> Experiment:
         return Experiment(plan.normal(setting, self.defaults, seed), STREAMS)
 
@@ -76,12 +89,13 @@ class Session:
         if table.kind == "cost":
             written = writing.cost_table(table)
         elif table.kind == "classes":
-            written = writing.classes_table(table, self.scores_of, self.seeds, self.class_names(table))
+            names = self.class_names(table)
+            written = writing.classes_table(table, self.scores_of, self.seeds, names, self.units_of)
         elif table.kind == "extremes":
             written = writing.extremes_table(table, self.scores_of, self.seeds, self.class_names(table))
         else:
             written = writing.accuracy_table(
-                table, self.scores_of, self.seeds, resamples, 0, self.everything, self.fisher_of
+                table, self.scores_of, self.seeds, resamples, 0, self.everything, self.fisher_of, self.units_of
             )
         return written if written is not None and written.done else None
 

@@ -15,6 +15,7 @@ from ..artifacts.scores import Scores
 from ..core.metrics import mean_class_accuracy, predictions, top_k
 from ..core.statistics import bootstrap_interval
 from ..core.streams import MULTIMODAL
+from ..core.units import UNKNOWN, Units
 from . import RULES
 from .fusion import FusionResult, given_weights
 from .rules import find_rule
@@ -117,17 +118,21 @@ def all_ensembles(
     return found
 
 
-def ensemble_table(ensembles: Iterable[Ensemble], bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
+def ensemble_table(
+    ensembles: Iterable[Ensemble], bootstrap: int = 0, seed: int = 0, units: Units = UNKNOWN
+) -> pd.DataFrame:
     """Test accuracy of every ensemble, a row each.
 
     Args:
-        bootstrap: resamples behind the intervals (by clip); 0: none.
+        bootstrap: resamples behind the intervals; 0: none.
         seed: of the bootstrap.
+        units: what is resampled.
 
     Returns:
-        Columns rule, name, streams, top1, top5, mean_class_accuracy, clips, the intervals' ends, weights.
+        Columns rule, name, streams, top1, top5, mean_class_accuracy, clips, the intervals' ends and what they are over,
+        weights. The ends are NaN where there is one unit alone.
     """
-    return pd.DataFrame([_row(ensemble, bootstrap, seed) for ensemble in ensembles])
+    return pd.DataFrame([_row(ensemble, bootstrap, seed, units) for ensemble in ensembles])
 
 
 def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
@@ -150,7 +155,7 @@ def _labelled_test(scores: Scores) -> tuple[Scores, NDArray[np.bool_]]:
     return part, part.labels >= 0
 
 
-def _row(ensemble: Ensemble, bootstrap: int, seed: int) -> dict[str, Any]:
+def _row(ensemble: Ensemble, bootstrap: int, seed: int, units: Units) -> dict[str, Any]:
     row: dict[str, Any] = {
         "rule": ensemble.rule, "name": ensemble.name, "streams": "+".join(ensemble.streams), **evaluate(ensemble.scores)
     }  # fmt: skip
@@ -158,8 +163,10 @@ def _row(ensemble: Ensemble, bootstrap: int, seed: int) -> dict[str, Any]:
     part, known = _labelled_test(ensemble.scores)
     if bootstrap:
         correct = predictions(part.logits[known]) == part.labels[known]
-        top1 = bootstrap_interval(correct, resamples=bootstrap, seed=seed)
-        balanced = bootstrap_interval(correct, part.labels[known], resamples=bootstrap, seed=seed)
+        groups = units.numbers(part.clip_ids)[known]
+        top1 = bootstrap_interval(correct, None, groups, bootstrap, seed)
+        balanced = bootstrap_interval(correct, part.labels[known], groups, bootstrap, seed)
         row |= {"top1_low": top1.low, "top1_high": top1.high}
         row |= {"mean_class_accuracy_low": balanced.low, "mean_class_accuracy_high": balanced.high}
+        row["over"] = units.counted(top1.units)
     return {**row, "weights": ",".join(f"{s}={w:.6g}" for s, w in ensemble.weights.items())}

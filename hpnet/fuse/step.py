@@ -17,6 +17,7 @@ from ..artifacts.imported import FREQUENCIES_FILE, load_frequencies, load_protoc
 from ..artifacts.labelling import require_labelling
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS, refuse_former_name
+from ..core.units import UNKNOWN, Units, independent_units
 from ..work.console import note
 from . import RULES
 from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions, subset_weights
@@ -58,17 +59,41 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Of an ensemble on the test clips.
+
+    Attributes:
+        top1, mean_class_accuracy: fractions.
+        low, high: 95 % interval of top1; None where there is one unit alone.
+        over: what was resampled: '108 performances'.
+    """
+
+    top1: float
+    mean_class_accuracy: float
+    low: float | None
+    high: float | None
+    over: str
+
+    @property
+    def interval(self) -> str:
+        """'95 % interval 95.00 % to 99.07 % over 108 performances', or why there is none."""
+        if self.low is None or self.high is None:
+            return f"no interval: {self.over} alone"
+        return f"95 % interval {self.low:.2%} to {self.high:.2%} over {self.over}"
+
+
+@dataclass(frozen=True)
 class Fused:
     """What the step made.
 
     Attributes:
         streams: in order.
-        measured: rule -> top1, top5 and mean_class_accuracy of all streams together; empty without labelled test clips.
+        measured: rule -> accuracy of all streams together; empty without labelled test clips.
         metrics: what it wrote to its metrics file.
     """
 
     streams: tuple[str, ...]
-    measured: Mapping[str, Mapping[str, float]]
+    measured: Mapping[str, Accuracy]
     metrics: Mapping[str, Any]
 
 
@@ -115,15 +140,18 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
         note(f"note: {text}")
 
     summary: dict[str, Any] = {"clips": 0}
-    measured: dict[str, Mapping[str, float]] = {}
+    measured: dict[str, Accuracy] = {}
     table_file, combinations_file = delete_old(out / "table.csv"), delete_old(out / "combinations.parquet")
     if (chosen.scores.split("test").labels >= 0).any():
         ensembles = all_ensembles(streams, fuse_with)
-        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED)
+        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED, resampled_units(inputs))
         table.to_csv(table_file, index=False)
         predicted_actions(ensembles).save(combinations_file)
-        summary = {**evaluate(chosen.scores), **_rows_of_metrics(table, params.rule), **_absent(chosen.scores)}
-        measured = {rule: summary[rule] for rule in RULES}
+        measured = _accuracies(table)
+        found = measured[params.rule]
+        interval = {"top1_low": found.low, "top1_high": found.high, "over": found.over}
+        rows = _rows_of_metrics(table, params.rule)
+        summary = {**evaluate(chosen.scores), **rows, **interval, **_absent(chosen.scores)}
     else:
         note("no labelled test clips: scores fused, nothing to measure")
     if inputs.source is None:
@@ -136,7 +164,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
 
 
 def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:
-    """Of the table: each stream and each combination by ``rule``, all streams by every rule, the interval of top1."""
+    """Of the table: each stream and each combination by ``rule``, all streams by every rule."""
     found: dict[str, Any] = {}
     for row in table.to_dict("records"):
         values = {key: float(row[key]) for key in MEASURED}
@@ -144,9 +172,29 @@ def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:
             found.setdefault(str(row["name"]), values)
         if row["name"] == "all":
             found[str(row["rule"])] = values
-            if row["rule"] == rule:
-                found |= {key: float(row[key]) for key in ("top1_low", "top1_high")}
     return found
+
+
+def _accuracies(table: pd.DataFrame) -> dict[str, Accuracy]:
+    """Of the table: all streams together by every rule."""
+    found = {}
+    for row in table[table.name == "all"].to_dict("records"):
+        low, high = (None if np.isnan(row[end]) else float(row[end]) for end in ("top1_low", "top1_high"))
+        top1, balanced = float(row["top1"]), float(row["mean_class_accuracy"])
+        found[str(row["rule"])] = Accuracy(top1, balanced, low, high, str(row["over"]))
+    return found
+
+
+def resampled_units(inputs: Inputs) -> Units:
+    """What intervals resample; single clips where no table says which clips belong together."""
+    folder = inputs.tables if inputs.source is None else _tables_beside(inputs.folder)
+    return UNKNOWN if folder is None else independent_units(Clips.load(folder).usable())
+
+
+def _tables_beside(folder: Path) -> Path | None:
+    """The clip table beside a ``train`` folder; None where there is none."""
+    tables = folder.absolute().parent / "data"
+    return tables if folder.absolute().name == "train" and (tables / "clips.csv").is_file() else None
 
 
 def _absent(scores: Scores) -> dict[str, int]:
@@ -203,9 +251,8 @@ def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
         ValueError: a score file was made from others, or does not say from which.
     """
     folder = inputs.folder
-    tables = folder.absolute().parent / "data"
-    known = folder.absolute().name == "train" and (tables / "clips.csv").is_file()
-    now = Clips.load(tables).labelling() if known else None
+    tables = _tables_beside(folder)
+    now = Clips.load(tables).labelling() if tables is not None else None
     for stream, scores in streams.items():
         file = folder / stream / "scores.parquet"
         file = file if file.is_file() else folder / f"{stream}.parquet"

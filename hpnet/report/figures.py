@@ -185,10 +185,10 @@ def interval_plot(
 ) -> str:
     """Dots with their intervals, one row each, on a common percentage axis.
 
-    Below 560 px the labels stand above their rows so that the plot stays legible on a phone. ``chance`` draws a dashed
-    line where it lies on the axis.
+    A mark without an interval (NaN) is a dot alone. Below 560 px the labels stand above their rows so that the plot
+    stays legible on a phone. ``chance`` draws a dashed line where it lies on the axis.
     """
-    low, high = axis or domain([mark.low for mark in marks])
+    low, high = axis or domain([float(np.fmin(mark.low, mark.value)) for mark in marks])
     stacked = width < 560
     left, right = (4.0, 4.0) if stacked else (float(label_width), 150.0)
     row, top, bottom = (42.0 if stacked else 26.0), 8.0, 24.0
@@ -210,10 +210,9 @@ def interval_plot(
         label_room = width - text_width_px(mark.text) - 10 if stacked else label_width - 8
         parts.append(_label(0, above, mark.label, "strong" if mark.tone == "accent" else "", label_room))
         parts.append(_text(width, above, mark.text, "muted end"))
+        whiskers = _line(x(mark.low), y, x(mark.high), y, "stroke", 2) if np.isfinite(mark.low) else ""
         parts.append(
-            f'<g class="{mark.tone}">'
-            + _line(x(mark.low), y, x(mark.high), y, "stroke", 2)
-            + f'<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4.5" class="fill"/></g>'
+            f'<g class="{mark.tone}">{whiskers}<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4.5" class="fill"/></g>'
         )
     return _svg(width, height, "".join(parts), title)
 

@@ -107,15 +107,12 @@ def render(given: Given, sections: Sequence[Section] = SECTIONS) -> str:
 
 
 def headline(given: Given) -> dict[str, Any]:
-    """The numbers of metrics/report.json: fused accuracy with both intervals, and every feature kind on every group."""
+    """The numbers of metrics/report.json: fused accuracy, and every feature kind on every group, with intervals."""
     judge, test, found = given.judge, given.test, dict[str, Any]()
     if test is not None:
         right = correct(test)
-        found["fused"] = judge.accuracy(right).to_json() | {"chance": 1 / test.logits.shape[1]}
-        found["fused_class_mean"] = judge.class_mean(right, test.labels).to_json()
-        by_subject = judge.accuracy_by_subject(right, test.clip_ids)
-        if by_subject is not None:
-            found["fused_by_subject"] = by_subject.to_json()
+        found["fused"] = judge.accuracy(right, test.clip_ids).to_json() | {"chance": 1 / test.logits.shape[1]}
+        found["fused_class_mean"] = judge.class_mean(right, test.labels, test.clip_ids).to_json()
     features = _features_in_numbers(given.compared)
     return found | ({"features": features} if features else {})
 
@@ -129,7 +126,10 @@ def _features_in_numbers(compared: Mapping[str, tuple[Group, list[Variant]]]) ->
             if row.two_way is not None:
                 entry["two_way"] = row.two_way.to_json()
             if row.against is not None:
-                entry["gain"] = row.against.difference.to_json() | {"p_value": row.against.p_value}
+                entry["gain"] = row.against.difference.to_json() | {
+                    "p_value": row.against.p_value,
+                    "q_value": row.against.q_value,
+                }
             found.setdefault(key, {})[row.name] = entry
     return found
 

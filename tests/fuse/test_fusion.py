@@ -22,6 +22,7 @@ from hpnet.artifacts.combinations import Combinations
 from hpnet.artifacts.labelling import Labelling
 from hpnet.artifacts.scores import Scores
 from hpnet.core.statistics import bootstrap_interval
+from hpnet.core.units import Units
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
 from hpnet.fuse import RULES, alignment, ensembles, fitting, fusion
 from hpnet.fuse.fusion import Options
@@ -677,6 +678,12 @@ def test_rows_of_the_table_by_hand() -> None:
     assert (row.top1_low, row.top1_high) == (top1.low, top1.high)
     assert (row.mean_class_accuracy_low, row.mean_class_accuracy_high) == (balanced.low, balanced.high)
     assert row.clips == 299
+    assert row.over == "299 clips"
+    units = Units("performance", "", {clip: at // 3 for at, clip in enumerate(part.clip_ids)})
+    both = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse), 40, 2, units)
+    groups = units.numbers(part.clip_ids)[known]
+    grouped = bootstrap_interval(correct, None, groups, resamples=40, seed=2)
+    assert (both.iloc[0].top1_low, both.iloc[0].over) == (grouped.low, f"{len(set(groups))} performances")
     plain = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse))
     assert "top1_low" not in plain
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -633,12 +634,23 @@ def test_tables_write_intervals_as_columns_and_sort_keys() -> None:
         "t",
         "T",
         (Column("a", "A"), Column("b", "B", "interval")),
-        [{"a": "x,y", "b": Measured(0.5, 0.4, 0.6, 9)}, {"a": "z"}],
+        [{"a": "x,y", "b": Measured(0.5, 0.4, 0.6, 9, "3 sources")}, {"a": "z"}],
     )
-    assert table.to_csv() == 'a,b,b_low,b_high,b_n\n"x,y",0.5,0.4,0.6,9\nz,,,,\n'
+    assert table.to_csv() == 'a,b,b_low,b_high,b_n,b_over\n"x,y",0.5,0.4,0.6,9,3 sources\nz,,,,,\n'
     cells = table.cells(table.rows[0])
     assert (cells[1].text, cells[1].minor, cells[1].sort) == ("50.0", "40.0–60.0", "0.500000")
     assert table.cells(table.rows[1])[1].text == "–"
+
+
+def test_an_accuracy_of_one_unit_has_no_interval_and_says_so() -> None:
+    alone = Measured(0.5, math.nan, math.nan, 9, "1 source")
+    assert (alone.full, alone.named) == ("50.0 (no interval)", "no interval: 1 source alone")
+    assert alone.to_json() == {"value": 0.5, "low": None, "high": None, "n": 9, "over": "1 source"}
+    table = Table("t", "T", (Column("b", "B", "interval"),), [{"b": alone}])
+    assert table.to_csv().splitlines()[1] == "0.5,,,9,1 source"
+    svg = figures.interval_plot([figures.Mark("a", 0.5, math.nan, math.nan, alone.full)], "t")
+    assert "nan" not in svg
+    assert svg.count("<circle") == 1
 
 
 @pytest.mark.parametrize(

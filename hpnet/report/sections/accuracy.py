@@ -43,14 +43,13 @@ class Measurement:
     what: str
     rule: str
     top1: Measured
-    by_subject: Measured | None
     class_mean: Measured
     val: Measured | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """As a row of the table."""
-        return {**self.__dict__, "n": self.top1.n}
+        return {**self.__dict__, "n": self.top1.n, "over": self.top1.over}
 
     def mark(self, tone: Tone) -> Mark:
         """As a line of the figure."""
@@ -78,25 +77,26 @@ def build(given: Given) -> Accuracy:
     columns = (
         Column("what", "What"),
         Column("rule", "Rule"),
-        Column("top1", "Top-1", "interval", "resampling clips"),
-        Column("by_subject", "By subject", "interval", "top-1, resampling subjects"),
+        Column("top1", "Top-1", "interval"),
         Column("class_mean", "Class mean", "interval", "mean of per-class accuracies"),
         Column("val", "Validation", "interval", "top-1 on the validation split"),
         Column("n", "n", "count", "test clips"),
+        Column("over", "Intervals over", "text", "what is resampled as one, of the test split"),
     )
     strong = frozenset({len(measured) - 1} if fused else ())
-    caption = "Streams and ensembles, %, with 95 % intervals"
+    over = measured[-1].top1.over
+    caption = f"Streams and ensembles, %, with 95 % intervals over {over}"
     weights = _weights_table(collected)
     return Accuracy(
         lead=(
             "Each stream by itself, then the combinations. Top-1 is the share of clips; the class mean gives "
-            "every action the "
-            "same weight. Intervals that resample whole subjects are wider, and nearer to what new people would give."
+            f"every action the same weight. Intervals resample {over}, each with all of its clips: "
+            f"{given.judge.units.reason}."
         ),
         figure=given.files.chart(
             "accuracy", lambda width: interval_plot(marks, title, width=width, chance=chance, label_width=200)
         ),
-        caption="Top-1 accuracy on the test split, %, with 95 % intervals from resampling clips."
+        caption=f"Top-1 accuracy on the test split, %, with 95 % intervals over {over}."
         + (f" Grey dots: combinations under the rule “{rule}”." if len(marks) > len(singles) + 1 else ""),
         table=given.files.table(Table("accuracy", caption, columns, [one.row for one in measured], strong)),
         more=() if weights is None else (given.files.table(weights),),
@@ -162,9 +162,8 @@ def _measurement(
     return Measurement(
         what,
         rule,
-        judge.accuracy(right),
-        judge.accuracy_by_subject(right, clip_ids),
-        judge.class_mean(right, labels),
+        judge.accuracy(right, clip_ids),
+        judge.class_mean(right, labels, clip_ids),
         _validation(scores, judge),
     )
 
@@ -174,7 +173,8 @@ def _validation(scores: Scores | None, judge: Judge) -> Measured | None:
         return None
     own = scores.split("val")
     known = own.labels >= 0
-    return judge.accuracy(correct(own)[known]) if known.any() else None
+    clip_ids = [clip for clip, keep in zip(own.clip_ids, known, strict=True) if keep]
+    return judge.accuracy(correct(own)[known], clip_ids) if clip_ids else None
 
 
 def _weights_table(collected: Collected) -> Table | None:

@@ -58,7 +58,9 @@ def build_gains(given: Given) -> Gains | None:
     assert after is not None
     before, after = common([before, after])
     right_before, right_after = correct(before), correct(after)
-    changes = per_class_changes(right_before, right_after, before.labels, clips.class_names)
+    units = given.judge.units
+    groups = units.numbers(before.clip_ids)
+    changes = per_class_changes(right_before, right_after, before.labels, clips.class_names, groups)
     rows: list[dict[str, Any]] = []
     for change in changes.to_dict("records"):
         own = before.labels == change["label"]
@@ -80,15 +82,15 @@ def build_gains(given: Given) -> Gains | None:
         Column("change", "Gain", "points"),
         Column("won", "Won", "count", "clips newly right"),
         Column("lost", "Lost", "count", "clips newly wrong"),
-        Column("p_value", "p", "p", "exact McNemar test"),
+        Column("p_value", "p", "p", f"sign-flip permutation test over {units.plural}"),
         Column("q_value", "q", "p", "Benjamini-Hochberg over the actions"),
         Column("clips", "n", "count"),
     )
     return Gains(
         lead=(
             f"{better} of {len(rows)} actions gain with pooled features, {worse} lose. A class has few clips, so "
-            "a single row "
-            "says little: the table gives a test per action, corrected for testing them all."
+            f"a single row says little: the table gives a test per action over {units.plural}, corrected for testing "
+            "them all."
             + ("" if len(marks) <= MOST_DRAWN else " The chart shows the 20 largest gains and the 20 smallest.")
         ),
         figure=given.files.chart(

@@ -64,13 +64,13 @@ def build_answer(given: Given) -> Answer:
             else "no clip of the test split has both a label and a score"
         )
         return Answer(f"No accuracy can be given: {why}.")
-    score = given.judge.accuracy(correct(test))
+    score = given.judge.accuracy(correct(test), test.clip_ids)
     classes = test.logits.shape[1]
     return Answer(
         before="All streams fused recognise ",
         number=f"{score.text} %",
         after=(
-            f" of {score.n:,} test clips (95 % interval {score.interval}) among {classes} actions, "
+            f" of {score.n:,} test clips (95 % interval {score.named}) among {classes} actions, "
             f"where guessing gives {percent(1 / classes)} %."
         ).replace(",", " ", 1 if score.n >= 1000 else 0),
     )
@@ -80,27 +80,23 @@ def build_keys(given: Given) -> Iterator[Key]:
     """The large numbers under the sentence."""
     collected, judge, test = given.collected, given.judge, given.test
     if test is not None:
-        right = correct(test)
-        by_clip, by_subject = judge.accuracy(right), judge.accuracy_by_subject(right, test.clip_ids)
-        subjects = f"{by_subject.interval} resampling subjects" if by_subject else "subjects unknown"
-        text = f"{by_clip.interval} resampling clips; {subjects}; n = {by_clip.n}"
-        yield Key("Fused accuracy", by_clip.text, "%", text)
+        fused = judge.accuracy(correct(test), test.clip_ids)
+        yield Key("Fused accuracy", fused.text, "%", f"{fused.named}; n = {fused.n}")
     best = _best_stream(collected, judge)
     if best is not None:
         name, score = best
         title = STREAM_TITLES.get(name, name)
         label = f"Best single stream: {title if name == MULTIMODAL else title.lower()}"
-        yield Key(label, score.text, "%", f"{score.interval}; n = {score.n}")
+        yield Key(label, score.text, "%", f"{score.named}; n = {score.n}")
     pooled = pooled_name(collected, feature_runs(collected))
     for group, label in GAINS:
         _, rows = given.compared.get(group, (None, []))
         gains = [row.against.difference for row in rows if row.name == pooled and row.against is not None]
         for gain in gains[:1]:
-            ends = f"{signed_points(gain.low)} to {signed_points(gain.high)}; n = {gain.n}"
-            yield Key(label, signed_points(gain.value), "points", ends)
+            yield Key(label, signed_points(gain.value), "points", f"{gain.named_range}; n = {gain.n}")
 
 
 def _best_stream(collected: Collected, judge: Judge) -> tuple[str, Measured] | None:
     scored = [(name, part) for name, run in collected.runs.items() if (part := evaluated(run.scores)) is not None]
-    measured = [(name, judge.accuracy(correct(part))) for name, part in scored]
+    measured = [(name, judge.accuracy(correct(part), part.clip_ids)) for name, part in scored]
     return max(measured, key=lambda item: item[1].value, default=None)

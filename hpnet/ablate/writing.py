@@ -410,7 +410,7 @@ def markdown(written: Written) -> str:
     if written.verdicts:
         text += "\n| Claim | Here |\n| --- | --- |\n"
         text += "\n".join(line([verdict.claim, verdict.text]) for verdict in written.verdicts) + "\n"
-        text += f"\n{TOGETHER} [claims.md](claims.md).\n"
+        text += f"\n{TOGETHER} [claims.md](claims.md).\n" if _tested(written) else ""
     return text
 
 
@@ -427,7 +427,8 @@ def page(written: Written) -> str:
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     claims = "".join(f"<li>{escape(verdict.claim)}: {escape(verdict.text)}</li>" for verdict in written.verdicts)
-    claims = f"<ul>{claims}</ul><p>{TOGETHER} claims.md.</p>" if claims else ""
+    claims = f"<ul>{claims}</ul>" if claims else ""
+    claims += f"<p>{TOGETHER} claims.md.</p>" if _tested(written) else ""
     style = (
         "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;"
         "max-width:70rem;padding:0 1rem}div{overflow-x:auto}table{border-collapse:collapse}caption{text-align:left;"
@@ -445,6 +446,10 @@ def page(written: Written) -> str:
 
 def _class(column: Column) -> str:
     return ' class="num"' if column.numeric else ""
+
+
+def _tested(written: Written) -> bool:
+    return any(verdict.p_value is not None for verdict in written.verdicts)
 
 
 def write_claims(verdicts: Mapping[str, Sequence[Verdict]], folder: Path) -> list[dict[str, str]]:

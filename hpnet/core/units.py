@@ -74,33 +74,30 @@ def independent_units(table: pd.DataFrame) -> Units:
     Returns:
         The units of every clip of the table.
     """
-    tested = table[(table.split == "test") & (table.label >= 0)]
-    tested = tested if len(tested) else table
-    names: list[str] = [str(source) for source in table.source]
-    own = [name or f"\n{clip}" for name, clip in zip(names, table.clip_id, strict=True)]  # no source can be called so
-    sources = dict(zip(map(str, table.clip_id), own, strict=True))
+    clip_ids = table.clip_id.astype(str)
+    among = (table.split == "test") & (table.label >= 0)
+    tested = table[among] if among.any() else table
+    sources = table.source.astype(str).where(table.source != "", "\n" + clip_ids)  # no source can be called so
     known = bool((tested.source != "").any())
-    count = len({sources[str(clip)] for clip in tested.clip_id})
-    people = known and bool((tested.source == tested.subject).all())
-    name: UnitName = "subject" if people else "source"
+    name: UnitName = "subject" if known and (tested.source == tested.subject).all() else "source"
+    count = sources[tested.index].nunique()
+    by_source = Units(name, f"clips of one {name} resemble each other", _numbered(clip_ids, sources))
     if known and count >= FEWEST_SOURCES:
-        return _units(name, f"clips of one {name} resemble each other", sources)
+        return by_source
     if _tells_performances(tested):
-        keys = table[PERFORMANCE].astype(str).agg("\n".join, axis=1)
         why = "all cameras of a performance show the same"
-        why += f"; {count} {name}{'' if count == 1 else 's'} in the test split say little of others" if known else ""
-        return _units("performance", why, dict(zip(map(str, table.clip_id), keys, strict=True)))
-    if known:
-        return _units(name, f"clips of one {name} resemble each other", sources)
-    return Units("clip", "the clip table names no sources", {})
+        why += f"; {by_source.counted(count)} in the test split say little of others" if known else ""
+        performances = table.groupby(PERFORMANCE).ngroup()
+        return Units("performance", why, _numbered(clip_ids, performances))
+    return by_source if known else Units("clip", "the clip table names no sources", {})
+
+
+def _numbered(clip_ids: pd.Series, keys: pd.Series) -> dict[str, int]:
+    """clip_id -> number of its key, from 0 in the keys' order."""
+    return dict(zip(clip_ids, np.unique(keys.to_numpy(), return_inverse=True)[1].tolist(), strict=True))
 
 
 def _tells_performances(rows: pd.DataFrame) -> bool:
     """Whether the columns tell cameras or repetitions apart: numbers are 0 where nothing is known."""
     numbered = bool(((rows.camera > 0) | (rows.repetition > 0)).all())
     return numbered and not rows.duplicated([*PERFORMANCE, "camera"]).any()
-
-
-def _units(name: UnitName, reason: str, key_of: Mapping[str, str]) -> Units:
-    number = {key: at for at, key in enumerate(sorted(set(key_of.values())))}
-    return Units(name, reason, {clip: number[key] for clip, key in key_of.items()})

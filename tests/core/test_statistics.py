@@ -114,7 +114,8 @@ def test_few_units_are_covered_as_often_as_many() -> None:
 
 def test_one_unit_has_no_interval() -> None:
     found = st.paired_difference([0, 0, 1], [1, 1, 1], groups=["a", "a", "a"])
-    assert (found.difference.value, found.difference.units, found.p_value) == (pytest.approx(2 / 3), 1, 1.0)
+    assert found.difference.value == pytest.approx(2 / 3)
+    assert (found.difference.units, found.p_value) == (1, 1.0)
     assert np.isnan(found.difference.low)
     assert np.isnan(st.bootstrap_interval([1, 0], groups=[5, 5]).high)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,9 @@ from hpnet.core.units import FEWEST_SOURCES, UNKNOWN, independent_units
 from hpnet.data.protocols import label_and_split
 
 
-def rows(**columns: object) -> pd.DataFrame:
+def rows(**columns: list[Any]) -> pd.DataFrame:
     """Clips of the test split of which a table says nothing but these columns."""
-    count = len(next(iter(columns.values())))  # type: ignore[call-overload]
+    count = len(next(iter(columns.values())))
     unknown = {"subject": "", "source": "", "camera": 0, "setup": 0, "repetition": 0, "split": "test", "label": 0}
     table = pd.DataFrame({"clip_id": [f"c{n}" for n in range(count)], **unknown})
     return table.assign(**columns)

@@ -311,6 +311,25 @@ def test_the_page_is_one_wellformed_file_without_network(whole: tuple[Path, dict
     assert source.count("<script") == 2
 
 
+def test_every_interval_names_what_it_resamples(whole: tuple[Path, dict]) -> None:
+    """Three test subjects are too few, so performances are resampled: here every one has one camera."""
+    root, numbers = whole
+    clips = Clips.load(root / "artifacts" / "data").usable()
+    over = f"{(clips.split == 'test').sum()} performances"
+    text = read_page(root / "report").prose
+    for words in (f"over {over}) among", f"with 95 % intervals over {over}", "3 subjects in the test split say little"):
+        assert words in text, words
+    assert "not significant" in text
+    assert numbers["fused"]["over"] == numbers["features"]["overall"]["hpj"]["gain"]["over"] == over
+    assert (
+        numbers["features"]["overall"]["hpj"]["gain"]["p_value"]
+        <= numbers["features"]["overall"]["hpj"]["gain"]["q_value"]
+    )
+    for name in ("accuracy", "features"):
+        table = pd.read_csv(root / "report" / "tables" / f"{name}.csv")
+        assert table.over.str.fullmatch(r"\d+ performances").all()
+
+
 def test_what_comes_from_data_is_escaped(whole: tuple[Path, dict]) -> None:
     root, _ = whole
     source = (root / "report" / "index.html").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -23,6 +23,15 @@ PROJECT = Project()
 def hold(*outs: Path) -> None:
     """:func:`hpnet.work.locks.held` until the command ends."""
     click.get_current_context().with_resource(held(outs, PROJECT.work / "locks"))
+
+
+def warn_unsuited(stage: str, model: str, figures: Mapping[str, Any]) -> None:
+    """Say on stderr that the network of a stage does not suit the people of the run, where its figures show it."""
+    from hpnet.weights.suitability import compare
+
+    found = compare(stage, model, figures)
+    if found is not None and not found.suits:
+        click.echo(f"warning: {found.warning}", err=True)
 
 
 def section_options(*sections: str, whole: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

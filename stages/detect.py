@@ -9,7 +9,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, engine_option, section_options, workers_option
+from .common import PROJECT, device_option, engine_option, section_options, warn_unsuited, workers_option
 
 
 @click.command("detect")
@@ -41,3 +41,4 @@ def command(params: Params, source: Path, out: Path, metrics: Path, **options: A
         f"{done.figures['clips']} clips, {done.figures['boxes']:,} boxes, "
         f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
     )
+    warn_unsuited("detect", params.detect.rated_model, done.figures)

@@ -18,7 +18,8 @@ def command(as_json: bool) -> None:
         click.echo(json.dumps([check.to_json() for check in checks], indent=2))
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<24} {check.found}")
+            state = "ok" if check.ok else "FAIL" if check.needed else "warn"
+            click.echo(f"{state:<4}  {check.name:<24} {check.found}")
             if not check.ok:
                 click.echo(f"      {'':<24} -> {check.remedy}")
     if not all(check.ok for check in checks if check.needed):

@@ -9,7 +9,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, engine_option, section_options, workers_option
+from .common import PROJECT, device_option, engine_option, section_options, warn_unsuited, workers_option
 
 
 @click.command("estimate")
@@ -74,3 +74,4 @@ def command(
         f"{done.figures['clips']} clips, {done.figures['crops']:,} people in frames, "
         f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
     )
+    warn_unsuited("estimate", params.estimate.rated_model, done.figures)

@@ -40,7 +40,11 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
     Nothing that is there is overwritten.
     """
     from hpnet.project.make import label_videos, make_project, missing_weights
+    from hpnet.project.weights import real_video_networks
+    from hpnet.weights.suitability import mannequins_alone
 
+    for line in mannequins_alone(real_video_networks(preset)):
+        click.echo(line, err=True)
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")
     if videos is not None:

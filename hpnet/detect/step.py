@@ -21,7 +21,9 @@ from ..core.device import tune_allocator
 from ..core.geometry import square_around, union_box
 from ..core.metrics import average_precision, count_accuracy
 from ..core.sampling import uniform_indices
+from ..core.suitability import score_figures
 from ..core.video import VideoError, probe, read_frames
+from ..weights.cards import usual_score
 from ..work.console import note, progress
 from ..work.failures import refuse_many
 from ..work.halving import in_halves
@@ -305,7 +307,11 @@ def merge(parts: Sequence[Path], out: Path) -> Boxes:
 
 
 def detection_metrics(
-    boxes: Boxes, people: dict[str, int], clip_ids: Sequence[str], truth: pd.DataFrame | None = None
+    boxes: Boxes,
+    people: dict[str, int],
+    clip_ids: Sequence[str],
+    truth: pd.DataFrame | None = None,
+    expected: float | None = None,
 ) -> dict[str, Any]:
     """What happened, and, with ``truth``, how well.
 
@@ -314,17 +320,22 @@ def detection_metrics(
         people: persistent tracks per decoded clip.
         clip_ids: every clip that the step was given.
         truth: clip_id, frame, person, x1, y1, x2, y2 (frame pixels) of true boxes; NaN where a person is out of view.
+        expected: the score that the detector usually comes to, see :func:`hpnet.core.suitability.score_figures`.
 
     Returns:
-        clips, boxes, failed (count and reasons), without_person; with truth also ap50, over every frame of every clip
-        that has truth (a clip that failed counts as misses), and people_count_accuracy, over the decoded clips.
+        clips, boxes, failed (count and reasons), without_person and the figures of ``score_figures``; with
+        truth also ap50, over every frame of every clip that has truth (a clip that failed counts as
+        misses), and people_count_accuracy, over the decoded clips.
     """
     reasons = Counter(reason for reason in boxes.failed.values() if reason != NO_PERSON)
+    without_person = sum(reason == NO_PERSON for reason in boxes.failed.values())
+    means = [*boxes.table.groupby("clip_id", sort=False).score.mean(), *[0.0] * without_person]
     result: dict[str, Any] = {
         "clips": len(clip_ids),
         "boxes": len(boxes.table),
         "failed": {"count": sum(reasons.values()), "reasons": dict(sorted(reasons.items()))},
-        "without_person": sum(reason == NO_PERSON for reason in boxes.failed.values()),
+        "without_person": without_person,
+        **score_figures(means, expected),
     }
     if truth is not None:
         truth = truth[truth.clip_id.isin(set(clip_ids))].dropna(subset=_CORNERS)
@@ -420,7 +431,8 @@ def run(
         file = source / "truth.parquet"
         truth = pd.read_parquet(file) if file.is_file() else None
         people = read_json(out / "people.json")
-        figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth)
+        usual = usual_score(params.rated_model)
+        figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth, usual)
         write_json(metrics, figures)
         failed = {clip_id: reason for clip_id, reason in boxes.failed.items() if reason != NO_PERSON}
         refuse_many(failed, len(items), max_failed)

@@ -25,6 +25,12 @@ class EstimateParams(Section):
     frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
 
+    @property
+    def rated_model(self) -> str:
+        """The network whose card says how sure it usually is; empty where other weights, or a released way of
+        computing, give other scores."""
+        return self.model if self.weights is None and self.parity == "none" else ""
+
     def spec(self) -> NetworkSpec:
         """The pose network that ``model`` names.
 
@@ -49,6 +55,7 @@ class EstimateParams(Section):
         return Code(
             "hpnet.estimate.step",
             (spec.family,),
-            (f"assets/{spec.weights_file}",),  # no such file in the package, unless the network is packaged
+            # no such files in the package, unless the network is packaged
+            (f"assets/{spec.weights_file}", f"assets/{self.model}.json"),
             {**defaults, "network": spec.deciding()},
         )

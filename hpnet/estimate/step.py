@@ -19,6 +19,8 @@ from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..artifacts.videos import Videos
 from ..core import video
 from ..core.sampling import uniform_indices
+from ..core.suitability import score_figures
+from ..weights.cards import usual_score
 from ..weights.places import digest
 from ..work import shards
 from ..work.console import progress
@@ -232,18 +234,28 @@ def estimate_key(
     }
 
 
-def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None, frames: int = 0) -> dict[str, Any]:
-    """clips, failed, without_person, crops and mean_score of an estimate folder; with ``truth`` also the figures of
-    :func:`hpnet.estimate.evaluate.pose_figures`, over the ``frames`` per clip that were estimated (0: all)."""
+def estimate_figures(
+    store: PoseStore, truth: pd.DataFrame | None = None, frames: int = 0, expected: float | None = None
+) -> dict[str, Any]:
+    """clips, failed, without_person, crops, mean_score of an estimate folder, and how sure the network was.
+
+    With ``truth`` also the figures of :func:`hpnet.estimate.evaluate.pose_figures`, over the ``frames`` per clip that
+    were estimated (0: all).
+
+    Args:
+        expected: the score that the network usually comes to, see :func:`hpnet.core.suitability.score_figures`; clips
+            without people do not count here.
+    """
     index = store.index
     crops = int(index.crops.sum())
-    joints = store.meta.skeleton.num_joints
+    joints, shown = store.meta.skeleton.num_joints, index[index.crops > 0]
     figures: dict[str, Any] = {
         "clips": len(index) + len(store.meta.failed),
         "failed": len(store.meta.failed),
         "without_person": int((index.crops == 0).sum()),
         "crops": crops,
         "mean_score": float(index.score_sum.sum()) / max(1, crops * joints),
+        **score_figures(shown.score_sum / (shown.crops * joints), expected),
     }
     if truth is not None:
         figures |= compare_with_truth((store.load(clip_id, taps=[]) for clip_id in store.clip_ids), truth, frames)
@@ -346,7 +358,8 @@ def run(
             )
         meta = collect_shards(parts, out)
         compare = clips.truth is not None and clips.truth.is_file()
-        figures = estimate_figures(PoseStore(out), pd.read_parquet(clips.truth) if compare else None, params.frames)
+        truth = pd.read_parquet(clips.truth) if compare else None
+        figures = estimate_figures(PoseStore(out), truth, params.frames, usual_score(params.rated_model))
         write_json(metrics, figures)
         refuse_many(meta.failed, len(items), max_failed)
         return Estimated(figures, dict(meta.failed))

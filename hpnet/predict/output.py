@@ -17,7 +17,11 @@ from ..work.console import note, one_line
 from .drawing import drawn
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
+from .suitability import Sureness
 from .windows import Cutting, Footage
+
+LIVE_WINDOWS = 5
+"""After so many windows of a live source it is said whether the networks suit its people."""
 
 
 def say(text: str, err: bool = False) -> None:
@@ -53,7 +57,7 @@ class Output:
         first = next(predictions, None)
         if first is None:
             return
-        stream = itertools.chain([first], predictions)
+        stream = self._watched(itertools.chain([first], predictions))
         if not self.targets:
             for prediction in stream:
                 self.print(prediction)
@@ -68,6 +72,23 @@ class Output:
             self.echo(f"{one_line(str(target))}{' ends where it was interrupted' if interrupted else ''}", err=True)
         if interrupted:
             raise interrupted[0]
+
+    def _watched(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+        """The same; says where the networks do not suit the people: at a video's end, and early where it has none."""
+        sureness, video = Sureness(self.trained.params), ""
+        for prediction in predictions:
+            video = prediction.seen.window.video
+            sureness.add(prediction.seen, prediction.poses)
+            yield prediction
+            if prediction.latency_s is not None and sureness.windows == LIVE_WINDOWS:
+                self._warn(sureness, video)
+        if sureness.windows < LIVE_WINDOWS or prediction.latency_s is None:
+            self._warn(sureness, video)
+
+    def _warn(self, sureness: Sureness, video: str) -> None:
+        for comparison in sureness.comparisons():
+            if not comparison.suits:
+                self.echo(f"{one_line(video)}: warning: {comparison.warning}", err=True)
 
     def _annotated(
         self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]

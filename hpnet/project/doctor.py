@@ -90,7 +90,7 @@ def _project(project: Project) -> list[Check]:
     except (ValueError, OSError) as error:
         return [Check("params.yaml", False, _first_line(error), "fix that line")]
     found = [Check("params.yaml", True, "every name and value is known"), *_data(project, params)]
-    found += [*_project_weights(params), _cache_links(project.root)]
+    found += [*_project_weights(params), *_suitability(project, params), _cache_links(project.root)]
     need = max(0, needed_bytes(project, params) - _made_bytes(project))
     return [*found, _disk(project.root, need, "what params.yaml still has to make")]
 
@@ -286,6 +286,21 @@ def _project_weights(params: Params) -> list[Check]:
                 break
         found.append(check)
     return [*found, *_own_weights(params)]
+
+
+def _suitability(project: Project, params: Params) -> list[Check]:
+    """Whether the networks suit the people of the project, as far as the stages that ran can tell."""
+    from ..artifacts.files import read_json
+    from ..weights.suitability import compare
+
+    found = []
+    for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
+        file = project.metrics / f"{stage}.json"
+        comparison = compare(stage, model, read_json(file)) if file.is_file() else None
+        if comparison is not None:
+            name = f"people of {stage}"
+            found.append(Check(name, comparison.suits, comparison.found, comparison.remedy, needed=False))
+    return found
 
 
 def _own_weights(params: Params) -> list[Check]:

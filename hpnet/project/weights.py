@@ -86,6 +86,21 @@ def of_preset(name: str) -> list[Weights]:
     return [] if preset.poses else needed(validate(dict(preset.values), f"preset {name}"))
 
 
+def real_video_networks(name: str) -> dict[str, str]:
+    """Stage -> network of a preset that reads a user's videos; nothing of one that renders or imports its own.
+
+    Raises:
+        ValueError: no such preset; lists them.
+    """
+    preset = presets.get(name)
+    if preset.poses:
+        return {}
+    params = validate(dict(preset.values), f"preset {name}")
+    if params.data.source != "folder":
+        return {}
+    return {"detect": params.detect.rated_model, "estimate": params.estimate.rated_model}
+
+
 def require_weights(params: Params, *roles: str) -> None:
     """Stop before any work where weights that the parameters name are missing.
 

@@ -241,6 +241,17 @@ def test_init_says_what_it_found(tmp_path: Path) -> None:
         assert "1 clips have no class" in CliRunner().invoke(cli, ["data"]).stderr
 
 
+def test_networks_that_know_mannequins_alone_are_told_before_any_work(tmp_path: Path) -> None:
+    init = ["init", str(tmp_path / "p"), "--preset"]
+    done = CliRunner().invoke(cli, [*init, "folder", "--videos", str(tmp_path / "none")])
+    assert done.exit_code == 1  # there are no videos; it was said before they were looked for
+    assert "mannequin-yolo and mannequin-simcc know rendered mannequins alone" in done.stderr
+    assert not (tmp_path / "p").exists()
+    for preset in ("mannequin", "ntu60-xsub"):
+        done = CliRunner().invoke(cli, [*init, preset, "--videos", str(tmp_path / "none")])
+        assert "know rendered mannequins alone" not in done.stderr
+
+
 def test_one_action_is_no_project(tmp_path: Path) -> None:
     for names, said in ((("a.mp4", "b.mp4"), "all of action 'flat'"), (("x/a.mp4",), "all of action 'x'")):
         folder = videos(tmp_path / str(len(names)) / "flat", names)

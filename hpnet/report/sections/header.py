@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...core.streams import MULTIMODAL
+from ...weights.suitability import compare
 from ..collect import Collected
 from ..figures import percent, signed_points
 from ..naming import STREAM_TITLES
@@ -45,13 +46,24 @@ class Header:
     revision: str | None
     answer: Answer
     keys: tuple[Key, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def build(given: Given) -> Header:
     """The top of every page."""
     collected = given.collected
     title, protocol = collected.params.report.title, collected.params.data.protocol
-    return Header(title, protocol, collected.revision, build_answer(given), tuple(build_keys(given)))
+    warnings = tuple(build_warnings(collected))
+    return Header(title, protocol, collected.revision, build_answer(given), tuple(build_keys(given)), warnings)
+
+
+def build_warnings(collected: Collected) -> Iterator[str]:
+    """A warning for each network that does not suit the people of this project."""
+    params = collected.params
+    for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
+        comparison = compare(stage, model, collected.metrics.get(stage, {}))
+        if comparison is not None and not comparison.suits:
+            yield comparison.warning
 
 
 def build_answer(given: Given) -> Answer:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write the report page, its figures and tables."),
     "crossval": ("crossval", "Train and test every fold: mean, interval, pooled confusion."),
     "ablate": ("ablate", "The paper's tables: plan them, run them, write them."),
+    "look": ("look", "Show what the detector and the pose network see in any video."),
     "predict": ("predict", "Say what people do in any video, with the trained streams."),
     "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
     "import": ("import_", "Bring scores, poses and features of other projects in."),

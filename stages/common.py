@@ -69,6 +69,30 @@ def section_options(*sections: str, whole: bool = False) -> Callable[[Callable[.
     return decorate
 
 
+def value_options(*dotted_names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each of these parameters, ``--detect-model`` for ``detect.model``.
+
+    It receives ``values``: name -> value of those that were given.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*args: Any, **kwargs: Any) -> Any:
+            given = {name: kwargs.pop(name.replace(".", "_")) for name in dotted_names}
+            return function(*args, values={name: v for name, v in given.items() if v is not None}, **kwargs)
+
+        decorated: Callable[..., Any] = command
+        for name in reversed(dotted_names):
+            section, *path = name.split(".")
+            model = Params.model_fields[section].annotation
+            assert isinstance(model, type)
+            field = dict(_leaves(model))[tuple(path)]
+            decorated = _option(whole_flag(name), name.replace(".", "_"), field, name)(decorated)
+        return decorated
+
+    return decorate
+
+
 def read_params(file: str | None, overrides: dict[str, Any], flag: Callable[[str], str] = option_flag) -> Params:
     """params.yaml with overrides; the documented defaults where the folder has none and none was named."""
     try:

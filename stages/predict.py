@@ -23,6 +23,8 @@ LIVE_FPS = 15.0
 FILE_FPS = 60.0
 """Frames of files beyond this rate are left out, unless the training clips have a higher one."""
 
+EXPECTED = "a video file, a folder, a camera's number or an address such as rtsp://HOST/PATH"
+
 
 @click.command("predict")
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
@@ -125,10 +127,13 @@ def command(
         )
 
 
-def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
+def find_files(videos: tuple[str, ...], expected: str = EXPECTED) -> tuple[list[Path], dict[Path, str]]:
     """Files as named, folders with every video below them; and those of a folder whose names cannot be used, with why.
 
     Says what was passed over.
+
+    Args:
+        expected: what a name may be, for the error of one that is nothing.
     """
     from hpnet.data.walk import find_videos
 
@@ -137,10 +142,7 @@ def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
     for name in videos:
         path = Path(name)
         if not path.exists():
-            raise FileNotFoundError(
-                f"{one_line(name)} is missing: expected a video file, a folder, a camera's number or an address such "
-                "as rtsp://HOST/PATH"
-            )
+            raise FileNotFoundError(f"{one_line(name)} is missing: expected {expected}")
         if not path.is_dir():
             files.append(path)
             continue

@@ -32,6 +32,39 @@ def say(text: str, err: bool = False) -> None:
         print(text, flush=True)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A frame that a video of what was seen shows: ``index`` within the window of ``prediction``, and its time."""
+
+    prediction: Prediction
+    index: int
+    seconds: float
+    frame: NDArray[np.uint8]
+
+
+def shown_frames(predictions: Iterator[Prediction], max_fps: float | None) -> Iterator[Shown]:
+    """Every frame of the windows of one video once, in the first window that has it.
+
+    Args:
+        max_fps: the rate at which the windows were cut; a file's frames are read again.
+    """
+    upto = 0
+    frames: Iterator[tuple[int, tuple[float, NDArray[np.uint8]]]] | None = None
+    for prediction in predictions:
+        window = prediction.seen.window
+        if window.captured_s is not None:
+            frames = enumerate(window.frames, window.first)
+        elif frames is None:
+            frames = enumerate(Footage(Path(window.video), max_fps))
+        stop = window.first + prediction.seen.count
+        for index, (seconds, frame) in frames:
+            if index >= max(upto, window.first):
+                yield Shown(prediction, index - window.first, seconds, frame)
+            if index + 1 == stop:
+                break
+        upto = stop
+
+
 @dataclass
 class Output:
     """Prints answers, writes annotated videos, and remembers what failed and how late live answers were."""
@@ -94,26 +127,17 @@ class Output:
         self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]
     ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         """The annotated frames and their times; a Ctrl-C ends them, so that the file is closed whole."""
-        upto = 0
         edges = self.recogniser.pose_meta.skeleton.edges
-        frames: Iterator[tuple[int, tuple[float, NDArray[np.uint8]]]] | None = None
         try:
-            for prediction in predictions:
-                self.print(prediction)
-                window = prediction.seen.window
-                if window.captured_s is not None:
-                    frames = enumerate(window.frames, window.first)
-                elif frames is None:
-                    frames = enumerate(Footage(Path(window.video), self.cutting.max_fps))
-                stop = window.first + prediction.seen.count
-                for index, (seconds, frame) in frames:
-                    if index >= max(upto, window.first):
-                        yield seconds, drawn(prediction, index - window.first, frame, self.trained.classes, edges)
-                    if index + 1 == stop:
-                        break
-                upto = stop
+            for shown in shown_frames(self._printed(predictions), self.cutting.max_fps):
+                yield shown.seconds, drawn(shown.prediction, shown.index, shown.frame, self.trained.classes, edges)
         except KeyboardInterrupt as error:
             interrupted.append(error)
+
+    def _printed(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+        for prediction in predictions:
+            self.print(prediction)
+            yield prediction
 
     def print(self, prediction: Prediction) -> None:
         """One line per answer."""

@@ -94,14 +94,6 @@ def pair_choice(scores: ArrayLike, labels: ArrayLike, pairs: Sequence[tuple[int,
     return right
 
 
-def confident_mistakes(probabilities: ArrayLike, labels: ArrayLike, count: int = 10) -> Ints:
-    """Rows of the wrong predictions, most confident first, at most ``count``: ``probabilities`` (N, K)."""
-    values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    wrong = np.flatnonzero(values.argmax(1) != truth)
-    order = np.argsort(-values[wrong].max(1), kind="stable")
-    return wrong[order][:count].astype(np.int64)
-
-
 def example_rows(labels: ArrayLike, right: ArrayLike, count: int) -> Ints:
     """Which clips to draw: ``count`` rows, of different classes as far as there are classes, ordered by class.
 

@@ -25,6 +25,7 @@ from .section import Given, Section
 from .sections import (
     accuracy,
     against,
+    check,
     claims,
     classes,
     clips,
@@ -42,8 +43,8 @@ from .sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, failures,
-    method,
+    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, check,
+    failures, method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent
@@ -70,7 +71,7 @@ def write_report(
     judge = Judge(collected.params.report, collected.clips)
     test = evaluated(collected.fused)
     compared = compare_variants(collected, judge)
-    given = Given(collected, judge, test, compared, Files(), full_maps, why_no_maps, other)
+    given = Given(collected, judge, test, compared, Files(), full_maps, why_no_maps, other, out)
     html = render(given, sections)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(html, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ..artifacts.scores import Scores
@@ -27,6 +28,7 @@ class Given:
         full_maps: gives the pose network's maps of a crop; None where it cannot run here.
         why_no_maps: the reason.
         other: a run to show side by side with this one.
+        out: the folder of the page; None: ``report`` of the project.
     """
 
     collected: Collected
@@ -37,6 +39,7 @@ class Given:
     full_maps: FullMaps | None = None
     why_no_maps: str = ""
     other: Other | None = None
+    out: Path | None = None
 
 
 class Section(Protocol):

@@ -101,12 +101,24 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A text that leads to a file, by its address relative to the page; in CSV the text alone."""
+
+    text: str
+    address: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Cell:
-    """A value as the page shows it: main text, smaller second text, and the key it sorts by."""
+    """A value as the page shows it: main text, smaller second text, the key it sorts by, and where it leads."""
 
     text: str
     minor: str
     sort: str
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,8 @@ def cell(column: Column, value: Any) -> Cell:
     """How one value looks and sorts."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Cell("–", "", "")
+    if isinstance(value, Link):
+        return Cell(value.text, "", value.text, value.address)
     if isinstance(value, Measured) and column.kind == "gain":
         return Cell(signed_points(value.value), value.range, f"{value.value:.6f}")
     if isinstance(value, Measured):

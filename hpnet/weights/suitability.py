@@ -52,9 +52,7 @@ class Comparison:
     @property
     def warning(self) -> str:
         """What was found, what that means, and what to do."""
-        return (
-            f"{self.found}. It does not suit these people, and what is built on it is not to be trusted: {self.remedy}"
-        )
+        return f"{self.found}: it does not suit these people. Remedy: {self.remedy}"
 
 
 def compare(stage: str, model: str, figures: Mapping[str, Any]) -> Comparison | None:
@@ -74,8 +72,8 @@ def compare(stage: str, model: str, figures: Mapping[str, Any]) -> Comparison | 
 def choose_another(stage: str) -> str:
     """How to take a network that knows real people."""
     return (
-        f"set {stage}.model to a network trained on such people, for real people such as {REAL[stage]} (`hpnet weights "
-        "list` shows them)"
+        f"set {stage}.model to a network trained on such people, for real people {REAL[stage]} (`hpnet weights list` "
+        "shows others)"
     )
 
 

@@ -32,7 +32,8 @@ from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.output import Output
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, shared_iou
 from hpnet.predict.project import TrainedProject
-from hpnet.predict.recognise import Prediction, Recogniser, _boxes
+from hpnet.predict.recognise import Prediction, Recogniser
+from hpnet.predict.seeing import clip_boxes
 from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
 from hpnet.project.folder import Project as ProjectFolder
 from hpnet.stages.cli import cli
@@ -164,7 +165,7 @@ def test_poses_are_estimated_on_as_many_frames_as_in_training(count: int, expect
     track = Track(np.arange(2, 8), np.tile(np.array([[0, 0, 9, 9]], np.float32), (6, 1)), np.ones(6, np.float32))
     window = Window("x", 0, 0, 8.0, HeldFrames(()), (64, 48))
     seen = SeenWindow(window, np.arange(8) / 8, (64, 48), (Person(0, track), Person(1, track)))
-    boxes = _boxes(seen, count)
+    boxes = clip_boxes(seen, count)
     assert boxes.frames.tolist() == 2 * expected  # estimate.frames of a window of 8, where the track has a box
     assert set(expected) == set(uniform_indices(8, count)) & set(range(2, 8))
     assert boxes.tracks.tolist() == [0] * len(expected) + [1] * len(expected)

@@ -1,14 +1,12 @@
-"""Clips that failed, people miscounted, confident mistakes."""
+"""Clips that failed, and people who were miscounted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ..analysis import confident_mistakes
 from ..collect import people_per_clip
-from ..naming import clip_places
-from ..results import failure_rows, people_found, softmax
+from ..results import failure_rows, people_found
 from ..section import Given
 from ..tables import Column, Table
 
@@ -27,7 +25,7 @@ class Failures:
 
 
 def build(given: Given) -> Failures:
-    """Clips that failed, people miscounted, confident mistakes."""
+    """Clips that failed, and people who were miscounted."""
     collected, failed = given.collected, failure_rows(given.collected)
     total = len(collected.clips.table) if collected.clips is not None else 0
     lead = (
@@ -36,9 +34,7 @@ def build(given: Given) -> Failures:
         else f"None of {total} clips failed."
     )
     miscounted, people_notes = _people_errors(given)
-    mistakes, mistake_notes = _mistakes(given)
-    tables = (*_failed(given, failed), *miscounted, *mistakes)
-    return Failures(lead, tables, (*people_notes, *mistake_notes))
+    return Failures(lead, (*_failed(given, failed), *miscounted), tuple(people_notes))
 
 
 def _failed(given: Given, failed: list[dict[str, str]]) -> list[Table]:
@@ -66,40 +62,6 @@ def _shortened(table: Table, most: int) -> Table:
         return table
     caption = f"{table.caption}, the first {most} (all in tables/{table.name}.csv)"
     return replace(table, rows=table.rows[:most], caption=caption)
-
-
-def _mistakes(given: Given) -> tuple[list[Table], list[str]]:
-    """The most confident mistakes of the fused result, and notes."""
-    test, clips = given.test, given.collected.clips
-    if test is None or clips is None:
-        return [], []
-    names, where = clips.class_names, clip_places(given.collected)
-    probabilities = softmax(test.logits)
-    rows = []
-    for row in confident_mistakes(probabilities, test.labels, 12):
-        guess = int(probabilities[row].argmax())
-        rows.append(
-            {
-                "clip": test.clip_ids[row],
-                "truth": names[int(test.labels[row])],
-                "taken": names[guess],
-                "sure": float(probabilities[row, guess]),
-                "own": float(probabilities[row, test.labels[row]]),
-                "where": where.get(test.clip_ids[row], "").rstrip(","),
-            }
-        )
-    if not rows:
-        return [], [f"The fused result makes no mistake on the {len(test.labels)} test clips."]
-    columns = (
-        Column("clip", "Clip", "code"),
-        Column("truth", "Action"),
-        Column("taken", "Taken for"),
-        Column("sure", "Sure, %", "percent", "probability of the wrong class"),
-        Column("own", "True class, %", "percent", "probability of the right class"),
-        Column("where", "Where"),
-    )
-    caption = "The most confident mistakes of the fused result"
-    return [given.files.table(Table("confident_mistakes", caption, columns, rows))], []
 
 
 def _people_errors(given: Given) -> tuple[list[Table], list[str]]:

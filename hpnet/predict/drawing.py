@@ -74,7 +74,7 @@ def _draw_skeleton_by_score(
     thick: int,
 ) -> None:
     """Draw bones, then joints, into ``ink`` (H, W, 3), and how much of it covers the picture into ``cover`` (H, W)."""
-    shown = np.isfinite(joints_px).all(1)
+    shown: NDArray[np.bool_] = np.asarray(np.isfinite(joints_px).all(1))
     points = np.where(shown[:, None], joints_px, 0).clip(-1e4, 1e4).round().astype(int)
     bones = [(float(min(scores[a], scores[b])), a, b) for a, b in edges if shown[a] and shown[b]]
     for score, a, b in sorted(bones):  # what is sure lies on top
@@ -134,7 +134,7 @@ def _draw_person(
     colour, thick, corner = _draw_box(image, prediction, person, place)
     if prediction.poses.valid[index, rank]:
         joints, scores = _joints(image, prediction, index, rank)
-        shown = (scores >= LEAST_SCORE) & np.isfinite(joints).all(1)
+        shown: NDArray[np.bool_] = np.asarray((scores >= LEAST_SCORE) & np.isfinite(joints).all(1))
         points = np.where(shown[:, None], joints, 0).clip(-1e4, 1e4).round().astype(int)
         for a, b in edges:
             if shown[a] and shown[b]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..core.metrics import iou
 from ..core.suitability import LEAST_RATIO
 
-LEAST_MARGIN = 0.3
-"""A label is doubted where another class is more probable than it by so much."""
+LEAST_TIMES = 3.0
+"""A label is doubted where another class is so many times as probable: that holds for two classes and for 120."""
 LEAST_PRESENCE = 0.6
 """The followed person should have a box in this share of the clip's frames."""
 JUMP_IOU = 0.3
@@ -33,17 +33,17 @@ class Doubt:
 
 
 def doubted_labels(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], least: float = LEAST_MARGIN
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], times: float = LEAST_TIMES
 ) -> NDArray[np.int64]:
-    """Rows whose best class beats their own by ``least`` or more, the greatest margin first.
+    """Rows whose best class is ``times`` as probable as their own, the greatest difference of both first.
 
     Args:
         probabilities: (N, K).
         labels: (N,); rows below 0 have no label and are left out.
     """
     own = np.where(labels >= 0, probabilities[np.arange(len(labels)), labels.clip(0)], np.inf)
-    margin = probabilities.max(1) - own  # (N,)
-    rows = np.flatnonzero(margin >= least)
+    best = probabilities.max(1)  # (N,)
+    margin, rows = best - own, np.flatnonzero((best > own) & (best >= times * own))
     return rows[np.argsort(-margin[rows], kind="stable")].astype(np.int64)
 
 

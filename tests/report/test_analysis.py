@@ -77,6 +77,7 @@ def test_pair_choice_is_at_least_top1() -> None:
     assert (pair_choice(scores, labels, [(0, 1), (2, 3), (4, 5)]) >= right).all()
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 6, 10, 99])
 def test_examples_are_distinct_and_as_many_as_there_are(count: int) -> None:
     labels = np.repeat(np.arange(5), 4)
     right = np.ones(20, dtype=bool)

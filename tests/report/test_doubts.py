@@ -19,12 +19,17 @@ def boxes(clip: str, frames: range, track: int = 0, left: float = 0.0, step: flo
     )
 
 
-def test_labels_are_doubted_by_margin() -> None:
+def test_labels_are_doubted_where_another_class_is_much_more_probable() -> None:
+    # right; wrong; wrong by little; wrong by most; without a label
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.05, 0.95], [0.0, 1.0]])
-    labels = np.array([0, 0, 0, 0, -1])  # right; wrong; wrong by little; wrong by most; without a label
+    labels = np.array([0, 0, 0, 0, -1])
     assert doubted_labels(probabilities, labels).tolist() == [3, 1]
-    assert doubted_labels(probabilities, labels, least=0.0).tolist() == [3, 1, 2, 0]
+    assert doubted_labels(probabilities, labels, times=1.0).tolist() == [3, 1, 2]
     assert doubted_labels(probabilities[:1], labels[:1]).tolist() == []
+    many = np.full((2, 100), 0.5 / 98)
+    many[:, 0] = (0.02, 0.2)
+    many[:, 1] = 0.3  # the surest of a hundred, and sure enough beside 0.02
+    assert doubted_labels(many, np.array([0, 0])).tolist() == [0]
 
 
 def test_nobody_counts_in_clips_that_can_be_used() -> None:

@@ -232,7 +232,7 @@ def test_what_to_check_leads_to_the_videos(watched: Watched) -> None:
     assert page.locator("nav a[href='#check']").text_content() == "What to check"
     tables = section.locator("table.data").count()
     if not GIVEN:
-        assert tables == 2
+        assert tables == (1 if len(clips(watched)["classes"]) == 2 else 2)  # with two, no label is contradicted
         assert "Labels were compared" in section.locator(".note").first.text_content()
     links = section.locator("td a")
     for width in (1440, 390):

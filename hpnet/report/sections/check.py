@@ -16,7 +16,7 @@ import numpy as np
 from ...artifacts.clips import Clips
 from ...core.video import VIDEO_SUFFIXES
 from ..collect import Collected
-from ..doubts import LEAST_MARGIN, Doubt, by_clip, doubted_labels, lost_people, unseen_people, unsure_people
+from ..doubts import LEAST_TIMES, Doubt, by_clip, doubted_labels, lost_people, unseen_people, unsure_people
 from ..naming import clip_places
 from ..results import select, softmax
 from ..section import Given
@@ -82,9 +82,9 @@ def _labels(given: Given, clips: Clips, links: dict[str, Link]) -> tuple[list[Ta
         )
     used = ", ".join(f"{scored[split]} {name}" for split, name in SCORED.items() if scored[split])
     note = (
-        f"Labels were compared with the fused scores of {len(fused.labels)} clips, by networks that were not trained on them "
-        f"({used}). Listed is where another class is more probable by {LEAST_MARGIN:.0%} or more. Not every one of them "
-        "is mislabelled: networks err too."
+        f"Labels were compared with the fused scores of {len(fused.labels)} clips ({used}), by networks that were not "
+        f"trained on them. Listed is where another class is {LEAST_TIMES:g} times as probable, the greatest difference "
+        "first. Not every one of them is mislabelled: networks err too."
     )
     columns = (
         Column("clip", "Clip", "code"),

@@ -11,7 +11,7 @@ from .cards import RENDERED, own_people
 
 SCORED = {"detect": "boxes", "estimate": "joints"}
 """Stage -> what its network gives scores to."""
-REAL = {"detect": "yolo11m", "estimate": "hrnet-w48-simcc"}
+REAL = {"detect": "yolo11m", "estimate": "rtmpose-m"}
 """Stage -> a network that knows real people."""
 
 

@@ -93,7 +93,7 @@ def test_a_broken_video_costs_itself_alone(videos: Path) -> None:
         (("in/clear.mp4", "--save", "in"), 2, "would write over the video"),
         (("in/clear.mp4", "--save", "x.avi"), 2, "mp4 is what can be written"),
         (("in/clear.mp4", "--project", "none"), 2, "give one of them"),
-        (("in/clear.mp4", "--detect-stride", "0"), 2, "detect.stride = 0"),
+        (("in/clear.mp4", "--detect-stride", "0"), 2, "--detect-stride: detect.stride = 0"),
         (("in/clear.mp4", "--detect-model", "yolo11m"), 1, "yolo11m"),
     ],
 )

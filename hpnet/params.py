@@ -1,8 +1,8 @@
-"""The parameters of a project: the sections that the rooms define, composed; reading and checking params.yaml.
+"""The parameters of a project: the sections of all rooms; reading and checking params.yaml.
 
-Unknown keys are refused by their dotted name, with the nearest valid name as a suggestion, so that a typo never
-silently runs with a default. Device, precision, workers and engine are deliberately absent: they are options of the
-commands, and moving to another machine must invalidate nothing.
+An unknown key is an error with its dotted name and the nearest valid name, so a typo never runs with a default. Device,
+precision, workers and engine are not parameters but options of the commands, because another machine must not make
+stages stale.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .report.params import ReportParams
 from .train.params import CompareParams, TrainParams
 
 MOST_VALUES = 10_000
-"""Values in a parameter file with its aliases written out; a project of every parameter has a hundred."""
+"""Maximum number of values in a parameter file after aliases are expanded; a whole project has a hundred."""
 DEEPEST_YAML = 32
 LONGEST_VALUE = 200
-"""Characters of a value in a message, and of a number in a file."""
+"""Maximum characters of a value in a message, and of a number in a file."""
 
 
 class Params(Section):
@@ -46,10 +46,10 @@ class Params(Section):
     report: ReportParams = ReportParams()
 
     def variant(self, name: str) -> PoolParams:
-        """Section pool as a variant of the comparison has it.
+        """Section pool of a variant of the comparison.
 
-        Its region is its own, not pool.region: what differs between variants stays what their names say, and another
-        pool.region trains no variant again.
+        Its region is its own, not pool.region. So the variants differ as their names say, and a change of pool.region
+        trains no variant again.
         """
         shared = self.pool.model_dump(exclude={"region"})
         return PoolParams.model_validate({**shared, **self.compare.variants[name]})
@@ -71,10 +71,10 @@ def validate(
     overrides: Mapping[str, Any] | None = None,
     flag: Callable[[str], str] = option_flag,
 ) -> Params:
-    """Check a nested dict of parameters with ``overrides`` (dotted name -> value), which came from the command line.
+    """Check a nested dict of parameters with ``overrides`` (dotted name -> value) from the command line.
 
     Args:
-        source: what a message names as the place of a value that is none of the overrides.
+        source: name of the place of values that are not overrides, for messages.
         flag: what it names as the place of one: dotted name -> option.
 
     Raises:
@@ -95,7 +95,7 @@ def load_params(
     overrides: Mapping[str, Any] | None = None,
     flag: Callable[[str], str] = option_flag,
 ) -> Params:
-    """Read params.yaml and apply ``overrides``, as :func:`validate` does.
+    """Read params.yaml and apply ``overrides``, see :func:`validate`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -125,23 +125,23 @@ def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a section, where PyYAML silently takes the last.
+    """Refuses a key that occurs twice in a section; PyYAML would use the last without a message.
 
-    And refuses a file whose aliases (``*name``) would make of a few lines more values than any project has: each is
-    cheap to read, but checking or printing them never ends.
+    Also refuses a file with aliases (``*name``) that expand a few lines to more values than any project has. Such a
+    file is quick to read, but checking or printing it never ends.
     """
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.depth = 0
         self.composed = 0
-        self.weights: dict[yaml.Node, int] = {}  # values in a finished node with its aliases written out
+        self.weights: dict[yaml.Node, int] = {}  # values in a finished node after aliases are expanded
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
             if anchor in self.anchors and self.anchors[anchor] not in self.weights:
-                raise yaml.YAMLError(f"*{anchor} stands within itself")
+                raise yaml.YAMLError(f"*{anchor} contains itself")
         self.depth += 1
         self.composed += 1
         if self.depth > DEEPEST_YAML:
@@ -151,7 +151,7 @@ class _Loader(yaml.SafeLoader):
         if node is not None and node not in self.weights:
             self.weights[node] = self._weight(node)
         if self.composed > MOST_VALUES or (node is not None and self.weights[node] > MOST_VALUES):
-            raise yaml.YAMLError(f"with its aliases written out it holds more than {MOST_VALUES} values")
+            raise yaml.YAMLError(f"after aliases are expanded it has more than {MOST_VALUES} values")
         return node
 
     def _weight(self, node: yaml.Node) -> int:
@@ -177,7 +177,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any]:
-    """``raw`` with a value at a path; as it is where a section of the path is no section, which is refused later."""
+    """``raw`` with a value at a path; unchanged if a part of the path is not a section, which is refused later."""
     key, *rest = name
     if not rest:
         return {**raw, key: value}
@@ -189,7 +189,7 @@ def _explain(item: Any, source: str, overrides: Collection[str], flag: Callable[
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         if f"{name}.".startswith("train.hpnet."):
-            return f"{source}: {name!r} is called {name.replace('hpnet', MULTIMODAL, 1)!r} now: rename it there"
+            return f"{source}: {name!r} is now called {name.replace('hpnet', MULTIMODAL, 1)!r}: rename it there"
         near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
         return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     message = item["msg"].removeprefix("Value error, ")

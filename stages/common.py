@@ -1,4 +1,4 @@
-"""What every stage command shares: parameter options and project paths."""
+"""Shared by all stage commands: parameter options and project paths."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def section_options(*sections: str, whole: bool = False) -> Callable[[Callable[.
                 option = flag(dotted).removeprefix("--").replace("-", "_")
                 names[option] = dotted
                 decorated = _option(flag(dotted), option, field, dotted)(decorated)
-        file_help = "Parameters; params.yaml of this folder by default."
+        file_help = "Parameter file.  [default: params.yaml of this folder]"
         return click.option("--params-file", type=click.Path(dir_okay=False), help=file_help)(decorated)
 
     return decorate
@@ -94,7 +94,7 @@ def value_options(*dotted_names: str) -> Callable[[Callable[..., Any]], Callable
 
 
 def read_params(file: str | None, overrides: dict[str, Any], flag: Callable[[str], str] = option_flag) -> Params:
-    """params.yaml with overrides; the documented defaults where the folder has none and none was named."""
+    """params.yaml with overrides; the defaults if the folder has no params.yaml and no file was given."""
     try:
         if file is None and not Path("params.yaml").is_file():
             click.echo("no params.yaml in this folder: every parameter has its default", err=True)
@@ -105,7 +105,7 @@ def read_params(file: str | None, overrides: dict[str, Any], flag: Callable[[str
 
 
 def was_given(context: click.Context, option: str) -> bool:
-    """Whether an option stood on the command line."""
+    """Whether an option was on the command line."""
     return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -137,12 +137,12 @@ def _parse_value(context: click.Context, parameter: click.Parameter, value: str 
     if value is None:
         return None
     if not value.strip():
-        return ""  # no value: what needs a number refuses it, where YAML would silently give the default
+        return ""  # keep an empty value: a parameter that needs a number refuses it, but YAML would give the default
     if "=" in value:
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         return {name.strip(): _read(number, value) for name, _, number in pairs}
     parsed = _read(value, value)
-    # YAML 1.1 takes 1e-3 for a string and off for a boolean; parameters that hold text keep their text.
+    # YAML 1.1 reads 1e-3 as a string and off as a boolean; parameters that hold text keep their text.
     if isinstance(parsed, str):
         try:
             return float(parsed)
@@ -156,12 +156,12 @@ def _parse_tuple(context: click.Context, parameter: click.Parameter, value: str 
 
 
 def _parse_value_or_tuple(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """A list where there is a comma, such as ``1,2,3`` or ``[1, 2, 3]``."""
+    """A list if there is a comma, such as ``1,2,3`` or ``[1, 2, 3]``."""
     return (_parse_tuple if value and "," in value else _parse_value)(context, parameter, value)
 
 
 def _read(text: str, value: str) -> Any:
-    """A part of an option's value as YAML has it."""
+    """A part of an option's value, read as YAML."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):  # ValueError: a date such as 2020-13-45
@@ -172,7 +172,7 @@ def _read(text: str, value: str) -> Any:
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="Processes; by default one per core, or up to four per GPU."
+    "--workers", type=click.IntRange(1), help="Processes.  [default: one per core, or up to four per GPU]"
 )
 engine_option = click.option(
     "--engine",

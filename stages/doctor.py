@@ -10,7 +10,7 @@ import click
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Check what is installed and what is missing; exit 1 when something needed is."""
+    """Check what is installed and what is missing; exit status 1 if something needed is missing."""
     from hpnet.project.doctor import examine
 
     checks = examine()

@@ -1,4 +1,4 @@
-"""``hpnet fuse``: join the streams' scores."""
+"""``hpnet fuse``: fuse the streams' scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .common import PROJECT, section_options
     type=click.Path(path_type=Path),
     help="CSV of label,count: training clips per class.  [default: from the clip table, or beside imported scores]",
 )
-@click.option("--allow-missing", is_flag=True, help="Fuse clips that some streams lack.")
+@click.option("--allow-missing", is_flag=True, help="Also fuse clips that some streams do not have.")
 def command(
     params: Params,
     source: Path | None,
@@ -39,7 +39,7 @@ def command(
     frequencies: Path | None,
     allow_missing: bool,
 ) -> None:
-    """Join the streams' scores by clip, by every rule, and tabulate every combination."""
+    """Fuse the streams' scores by clip with every rule, and write a table of all combinations."""
     from hpnet.fuse.step import Inputs, run
 
     inputs = Inputs(PROJECT.root, source, frequencies, allow_missing)

@@ -1,4 +1,4 @@
-"""Scores of experiments -> the table, with the paper's numbers beside ours, and what became of its claims."""
+"""Scores of experiments -> the table, with the paper's numbers beside ours, and verdicts on its claims."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def outcome(
     protocol: str = "",
     units_of: UnitsLookup = lambda setting, seed: UNKNOWN,
 ) -> Outcome | None:
-    """What a row's streams, fused where there are several, make of the test clips; None unless all settings ran.
+    """Predictions of a row's streams (fused, if several) on the test clips; None unless all settings ran.
 
     Seeds that did not run in every setting are left out.
     """
@@ -199,7 +199,7 @@ def accuracy_table(
         Column("ours", "Ours, % (95 % interval)", "interval", "bootstrap"),
         Column("over", "Interval over", "text", "what is resampled as one"),
         Column("spread", "± seeds", "percent", "standard deviation between seeds, points"),
-        Column("fisher", "Fisher score", "number", "of the features, on training clips, no network involved"),
+        Column("fisher", "Fisher score", "number", "of the features, on training clips, without a network"),
         Column("n", "Clips", "count", "test clips"),
         Column("seeds", "Seeds", "count"),
         Column("differs", "What differs", "prose"),
@@ -218,7 +218,7 @@ def accuracy_table(
 
 
 def _why_not(row: Row, everything: bool) -> str:
-    return "not run: asked for with --full only" if row.extra and not everything else "not run yet"
+    return "not run: needs --full" if row.extra and not everything else "not run yet"
 
 
 def _verdict(claim: str, worse: Outcome | None, better: Outcome | None, resamples: int, seed: int) -> Verdict:
@@ -229,11 +229,11 @@ def _verdict(claim: str, worse: Outcome | None, better: Outcome | None, resample
     place = {clip: at for at, clip in enumerate(better.clip_ids)}
     order = [place[clip] for clip in worse.clip_ids]
     alone = ""
-    if min(len(worse.seeds), len(better.seeds)) == 1:  # one training says nothing of the spread between trainings
+    if min(len(worse.seeds), len(better.seeds)) == 1:  # one training run says nothing about the spread between runs
         common = set(worse.seeds) & set(better.seeds)
         if not common:
             return Verdict(claim, "the two rows have no seed in common", "not comparable")
-        alone = f" of seed {min(common)} alone" if len(worse.seeds) != len(better.seeds) else ""
+        alone = f" of seed {min(common)} only" if len(worse.seeds) != len(better.seeds) else ""
         worse, better = worse.of_seeds(common), better.of_seeds(common)
     scale = math.lcm(len(worse.seeds), len(better.seeds))
     found = paired_difference(worse.share, better.share[order], None, worse.groups, resamples, seed, scale)
@@ -243,7 +243,7 @@ def _verdict(claim: str, worse: Outcome | None, better: Outcome | None, resample
     if len(worse.seeds) == 1:
         return Verdict(claim, numbers, "", change.value, found.p_value)
     between = float(ttest_ind(better.right.mean(1), worse.right.mean(1), equal_var=False).pvalue)
-    between = 1.0 if np.isnan(between) else between  # all seeds alike, both ways
+    between = 1.0 if np.isnan(between) else between  # all seeds are equal in both rows
     numbers += f", Welch's t between seeds {_p(between)}"
     return Verdict(claim, numbers, "", change.value, max(found.p_value, between))
 
@@ -306,7 +306,7 @@ def classes_table(
 def extremes_table(
     paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], class_names: Sequence[str], count: int = 10
 ) -> Written | None:
-    """Table XVI: the ``count`` most accurate and most confused actions of one stream, and what fusing makes of them."""
+    """Table XVI: the ``count`` most accurate and most confused actions of one stream, before and after fusion."""
     pair = [outcome(row, scores_of, seeds[:1], paper.protocol) for row in paper.rows]
     if pair[0] is None or pair[1] is None:
         return None
@@ -329,7 +329,7 @@ def extremes_table(
     )
     gain = float(parts["confused"].change.mean()) if count else 0.0
     word = "held" if gain > 0 else "did not hold"
-    verdict = Verdict("fusing helps the confused actions", f"{signed_points(gain)} points on average", word)
+    verdict = Verdict("fusion helps the confused actions", f"{signed_points(gain)} points on average", word)
     return Written(Table(paper.name, _caption(paper), columns, rows), (verdict,), 2, 2)
 
 

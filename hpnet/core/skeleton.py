@@ -44,7 +44,7 @@ class Skeleton:
         return len(self.joints)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists, for an artifact's metadata."""
+        """As plain lists, for the metadata of an artifact."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -84,7 +84,7 @@ COCO17 = from_tree("coco17", COCO_JOINTS, (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6
 RELEASED17 = Skeleton(
     name="released17",
     joints=COCO_JOINTS,
-    # The released bone pairs hold a loop nose -> left shoulder -> right shoulder -> nose.
+    # The released bone pairs contain a loop nose -> left shoulder -> right shoulder -> nose.
     parents=(5, 0, 0, 1, 2, 6, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
     edges=(
         (0, 5), (1, 0), (2, 0), (5, 6), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8), (11, 5), (12, 6), (13, 11), (14, 12),
@@ -202,7 +202,7 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 def of_joints(count: int) -> Skeleton:
-    """The first of :data:`SKELETONS` with so many joints (17: COCO's); where there is none, a chain of joints."""
+    """The first of :data:`SKELETONS` with this number of joints (17: COCO's); if there is none, a chain of joints."""
     known = next((skeleton for skeleton in SKELETONS.values() if skeleton.num_joints == count), None)
     if known is not None:
         return known
@@ -222,9 +222,9 @@ def adjacency(skeleton: Skeleton) -> NDArray[np.float32]:
 def spatial_subsets(skeleton: Skeleton) -> NDArray[np.float32]:
     """The three subsets of the spatial configuration (self, inward, outward), (3, V, V).
 
-    Entry [s, i, j] weighs joint j where joint i collects (z_i = sum_j A[s, i, j] x_j): inward has 1 at [parent, child]
-    for every edge, outward at [child, parent]. Both are divided by their column sums, so that what a joint gives away
-    adds up to one, as in ST-GCN (Yan et al., AAAI 2018) and CTR-GCN (Chen et al., ICCV 2021).
+    Entry [s, i, j] is the weight of joint j in the sum of joint i (z_i = sum_j A[s, i, j] x_j): inward has 1 at
+    [parent, child] for every edge, outward at [child, parent]. Both are divided by their column sums, so the weights of
+    each joint sum to one, as in ST-GCN (Yan et al., AAAI 2018) and CTR-GCN (Chen et al., ICCV 2021).
     """
     count = skeleton.num_joints
     inward = np.zeros((count, count), dtype=np.float32)

@@ -251,7 +251,7 @@ def per_class_changes(
     class_names: Sequence[str],
     groups: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """What changed per class between two classifiers on the same clips (Table V, Fig. 5).
+    """Changes per class between two classifiers on the same clips (Table V, Fig. 5).
 
     Returns a row per class that occurs, largest gain first: label, name, clips, first, second (accuracies), change,
     p_value (:func:`sign_flip_test` over ``groups``, units of the clips) and q_value (Benjamini-Hochberg over the

@@ -20,7 +20,7 @@ AXES = pose3d.BodyAxes.of(NTU25, "spine_base", "spine_shoulder")
 BODY_FIELDS = 10
 JOINT_FIELDS = 12
 MIN_FRAMES = 12
-"""Bodies seen for fewer frames are taken for noise where a longer one exists."""
+"""Bodies seen in fewer frames count as noise if a longer one exists."""
 VIDEO = (1920, 1080, 30.0)
 
 
@@ -46,7 +46,7 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     def take(count: int) -> list[str]:
         nonlocal place
         if place + count > len(words):
-            raise ValueError(f"{path} ends in the middle of a body: it is truncated, fetch it again")
+            raise ValueError(f"{path} ends in the middle of a body: it is truncated, download it again")
         place += count
         return words[place - count : place]
 
@@ -68,18 +68,18 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     except ValueError as error:
         if str(path) in str(error):
             raise
-        raise ValueError(f"{path} is no .skeleton file of NTU RGB+D ({error})") from None
+        raise ValueError(f"{path} is not a .skeleton file of NTU RGB+D ({error})") from None
     if place != len(words):
-        raise ValueError(f"{path} goes on after its {frames} frames: it is no .skeleton file of NTU RGB+D")
+        raise ValueError(f"{path} has data after its {frames} frames: it is not a .skeleton file of NTU RGB+D")
     return frames, [KinectBody(np.array(f), np.stack(j)) for f, j in seen.values()]
 
 
 def people(frames: int, bodies: list[KinectBody], persons: int = 2) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The most moving bodies as people (T, M, 25, 3) with mask (T, M).
 
-    Bodies seen only for a moment, and bodies as wide as high (furniture), are left out where another remains. The rest
-    are ranked by motion. Kinect gives a lost and found person a new number: a body that shares no frame with a better
-    one continues it.
+    Bodies in few frames, and bodies as wide as high (furniture), are left out if another body remains. The rest are
+    ranked by motion. Kinect gives a person a new number after losing track, so a body that shares no frame with a
+    better-ranked one continues it.
     """
     bodies = [body for body in bodies if len(body.frames) >= MIN_FRAMES] or bodies
     bodies = [body for body in bodies if not pose3d.is_wide(body.joints_m)] or bodies

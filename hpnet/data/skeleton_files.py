@@ -56,15 +56,15 @@ def import_files(
 ) -> ImportSummary:
     """Import every file of ``layout`` below ``source`` into ``out``.
 
-    A file that cannot be read keeps its row, with the reason; one without a person is a clip with nobody.
+    A file that cannot be read keeps its row, with the reason; one without a person is a clip without people.
 
     Raises:
-        FileNotFoundError: ``source`` holds no such file.
+        FileNotFoundError: ``source`` has no such file.
         ValueError: a name that the protocol does not know, or that occurs twice.
     """
     found = walk(source, layout.wanted) if source.is_dir() else None
     if found is None or not (found.files or found.unusable):
-        raise FileNotFoundError(f"folder {source} is missing or holds no {layout.what}: name the unpacked folder")
+        raise FileNotFoundError(f"folder {source} is missing or has no {layout.what}: give the unpacked folder")
     found.refuse_unusable()
     names = [str(file.relative_to(source)) for file in found.files]
     table = protocols.label_and_split(protocol, names, splitting.val_fraction, splitting.seed)

@@ -1,4 +1,4 @@
-"""Where clips come from: the sources of the stage data, and the formats of ``hpnet import`` that hold features."""
+"""Origin of clips: the sources of the stage data, and the formats of ``hpnet import`` with features."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class DetectParams(Section):
     image_size: int = Field(320, ge=32)
     confidence: float = Field(0.25, ge=0, le=1)
     iou: float = Field(0.45, ge=0, le=1)
-    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate tracks between")
+    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate the tracks between")
     persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
     frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
     frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")

@@ -1,7 +1,7 @@
-"""The one place that imports mmpose: late, quietly, and without xtcocotools.
+"""The only module that imports mmpose: on demand, without warnings, and without xtcocotools.
 
-mmpose imports xtcocotools at start-up for data sets and COCO metrics, none of which hpnet calls. Where it is not
-installed, empty modules of that name stand in; a call into them fails as an AttributeError would.
+mmpose imports xtcocotools at start-up for data sets and COCO metrics, which hpnet does not use. If it is not installed,
+empty modules of that name replace it; a call into them fails with an AttributeError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def mmpose_classes() -> dict[str, Any]:
         _stand_in()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mmcv-lite warns that it holds no compiled operators; none is used
+            warnings.simplefilter("ignore")  # mmcv-lite warns that it has no compiled operators, but none is used
             from mmpose.models.backbones import HRNet, ResNet
             from mmpose.models.heads import HeatmapHead, RTMCCHead, SimCCHead
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """The pose networks, as plain data: a new one of a known family is an entry here.
 
-Nothing that a stage runs imports this module: only the entry that ``estimate.model`` chooses is part of its code
-(:meth:`hpnet.estimate.params.EstimateParams.code`), so that another entry makes nothing stale.
+No code of a stage imports this module. Only the entry that ``estimate.model`` chooses is part of the stage's code
+(:meth:`hpnet.estimate.params.EstimateParams.code`), so a new entry makes no stage stale.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def hrnet_aliases() -> dict[str, str]:
     """The paper's names H_b^s as ``h{b}s{s}`` -> module path of an HRNet: b the branch (scale), s the stage.
 
     The paper's stages 1, 2, 3 are HRNet's multi-resolution stages 2, 3, 4, with 2, 3 and 4 branches, so ``h3s1`` does
-    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused:
-    that is the map the released code pools for H2 at stage 3 (``backbone.stage4.0.branches.1``).
+    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused.
+    The released code pools this map for H2 at stage 3 (``backbone.stage4.0.branches.1``).
     """
     return {
         f"h{branch}s{stage}": f"backbone.stage{stage + 1}.0.branches.{branch - 1}"
@@ -74,7 +74,7 @@ _RES50 = {"type": "ResNet", "depth": 50}
 
 
 def _vitpose(name: str, width: int, layers: int, heads: int, weights_mb: int, part: int = 0) -> NetworkSpec:
-    """A ViTPose, or with ``part`` channels of an expert's own, a ViTPose+ of six experts."""
+    """A ViTPose; with ``part`` channels per expert, a ViTPose+ of six experts."""
     experts = {"num_experts": 6, "part_features": part} if part else {}
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
     return NetworkSpec(

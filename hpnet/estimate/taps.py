@@ -1,4 +1,4 @@
-"""Which maps of a pose network are read (taps), and how they are read at the joints (windows)."""
+"""The maps of a pose network that are read (taps), and reading them at the joints (windows)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RGB = "rgb"
 
 
 def resolve_tap(network: nn.Module, tap: str, aliases: Mapping[str, str]) -> str:
-    """The dotted module path behind a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
+    """The dotted module path of a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
 
     Raises:
         ValueError: no such module; the message lists the aliases, and the paths one step below the longest prefix that
@@ -84,8 +84,8 @@ def sample_windows(
     """Bilinear samples of a map at joints and at their neighbours one map cell apart (the reading in Eq. 3).
 
     By default, a map cell covers an equal share of the crop: cell j of w has its centre at crop coordinate
-    (j + 1/2) W / w - 1/2, so that pooling a map of coordinates gives the coordinates back; beyond the outermost cells'
-    centres the map continues with its border value. ``released`` is the released code's reading, x / (W/2) - 1 with
+    (j + 1/2) W / w - 1/2, so pooling a map of coordinates returns the coordinates. Beyond the centres of the outermost
+    cells the map continues with its border value. ``released`` is the released code's reading, x / (W/2) - 1 with
     ``align_corners=True`` and zeros outside, which shifts by up to half a cell.
 
     Args:

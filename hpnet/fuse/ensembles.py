@@ -24,7 +24,7 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "+".join(streams): streams
     for streams in (("hpj", MULTIMODAL), ("hpb", MULTIMODAL), ("hpj", "hpb"), ("hpj", "hpb", MULTIMODAL))
 }
-"""The partial ensembles of Tables XVII and XVIII; single streams and ``all`` come on top."""
+"""The partial ensembles of Tables XVII and XVIII; single streams and ``all`` are added."""
 
 
 def combinations(streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -35,10 +35,10 @@ def combinations(streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def subset_weights(weights: Mapping[str, float], streams: Sequence[str], parts: Sequence[str]) -> dict[str, float]:
-    """Given weights of all ``streams`` -> those of the combination ``parts``.
+    """Given weights of all ``streams`` -> weights of the combination ``parts``.
 
-    Scaled so that the largest weight stays the largest of all, which keeps their balance against the logit adjustment;
-    equal weights where every part has weight 0.
+    They are scaled so that their largest weight is the largest weight of all streams. This keeps the balance with the
+    logit adjustment. If every part has weight 0, weights are equal.
 
     Raises:
         ValueError: a weight for an unknown stream, or a stream without one.
@@ -74,7 +74,7 @@ def evaluate(scores: Scores, split: str = "test") -> dict[str, float]:
 
 
 def absent_classes(scores: Scores, split: str = "test") -> list[int]:
-    """Classes that no labelled clip of a split has; a mean of per-class accuracies leaves them out."""
+    """Classes without a labelled clip in a split; the mean class accuracy leaves them out."""
     return sorted(set(range(scores.logits.shape[1])) - set(scores.split(split).labels.tolist()))
 
 
@@ -83,11 +83,11 @@ class Ensemble:
     """Fused scores of some streams.
 
     Attributes:
-        rule: of fusion; ``stream`` for a stream by itself, as stored.
+        rule: of fusion; ``stream`` for a single stream, as stored.
         name: the streams joined by ``+``, or ``all``.
-        streams: those that it joins.
+        streams: the streams in it.
         scores: of every clip.
-        weights: per stream; empty for a stream by itself.
+        weights: per stream; empty for a single stream.
     """
 
     rule: str
@@ -100,7 +100,7 @@ class Ensemble:
 def all_ensembles(
     streams: Mapping[str, Scores], fuse_with: Callable[[Mapping[str, Scores], str], FusionResult]
 ) -> list[Ensemble]:
-    """Every stream, and every combination under every rule. A rule that adjusts has single streams too.
+    """Every stream, and every combination with every rule. A rule with an adjustment has single streams too.
 
     Args:
         streams: name -> scores.
@@ -136,7 +136,7 @@ def ensemble_table(
 
 
 def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
-    """What the ensembles of two streams or more recognise in the labelled test clips."""
+    """Predictions of the ensembles of two or more streams on the labelled test clips."""
     found = []
     for ensemble in ensembles:
         if len(ensemble.streams) > 1:
@@ -150,7 +150,7 @@ def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
 
 
 def _labelled_test(scores: Scores) -> tuple[Scores, NDArray[np.bool_]]:
-    """The test clips, and which of them have a label."""
+    """The test clips, and a mask of those with a label."""
     part = scores.split("test")
     return part, part.labels >= 0
 

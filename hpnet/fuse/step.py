@@ -108,8 +108,8 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
 
     Raises:
         FileNotFoundError: there are no scores.
-        ValueError: the streams do not fit together, or were not made from the labels that the tables have; the rule
-            needs training frequencies that nothing tells.
+        ValueError: the streams do not belong together, or were made from other labels than the tables have; the rule
+            needs training frequencies, and they are unknown.
     """
     streams = load_streams(inputs)
     require_agreement(inputs, streams)
@@ -153,7 +153,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
         rows = _rows_of_metrics(table, params.rule)
         summary = {**evaluate(chosen.scores), **rows, **interval, **_absent(chosen.scores)}
     else:
-        note("no labelled test clips: scores fused, nothing to measure")
+        note("no labelled test clips: the scores are fused, but there is no accuracy")
     if inputs.source is None:
         lacking = unscored_clips(inputs, chosen.scores)
         summary["unscored"] = len(lacking)
@@ -198,13 +198,13 @@ def _tables_beside(folder: Path) -> Path | None:
 
 
 def _absent(scores: Scores) -> dict[str, int]:
-    """How many classes have no test clip, which is also said; nothing where every class has one."""
+    """Number of classes without a test clip, with a note; empty if every class has one."""
     absent, classes = absent_classes(scores), scores.logits.shape[1]
     if not absent:
         return {}
     listed = ", ".join(str(label) for label in absent[:8]) + (", ..." if len(absent) > 8 else "")
     note(
-        f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean per class is over the other "
+        f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean class accuracy is of the "
         f"{classes - len(absent)}"
     )
     return {"absent_classes": len(absent)}
@@ -215,7 +215,7 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: a stream is there twice.
+        ValueError: a stream exists twice.
     """
     folder = inputs.folder
     if inputs.source is None:
@@ -224,19 +224,19 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
         if not found:
             raise FileNotFoundError(f"no scores in {folder}: run `hpnet train STREAM` first")
         for stream in sorted(set(files) - set(found)):
-            note(f"note: {files[stream]} is missing: fused without {stream}")
+            note(f"note: {files[stream]} is missing: the fusion does not include {stream}")
     else:
         if not folder.is_dir():
             raise FileNotFoundError(f"folder {folder} is missing")
         found = {f.parent.name: f for f in folder.glob("*/scores.parquet")}
         for file in folder.glob("*.parquet"):
             if file.stem in found:
-                raise ValueError(f"stream {file.stem!r} is there twice: {file} and {found[file.stem]}; keep one")
+                raise ValueError(f"stream {file.stem!r} exists twice: {file} and {found[file.stem]}; keep one")
             found[file.stem] = file
         for stream, file in found.items():
             refuse_former_name(stream, str(file))
         if not found:
-            raise FileNotFoundError(f"{folder} holds neither STREAM/scores.parquet nor STREAM.parquet")
+            raise FileNotFoundError(f"{folder} has no STREAM/scores.parquet and no STREAM.parquet")
     order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))
     return {stream: Scores.load(found[stream]) for stream in order}
 
@@ -244,11 +244,11 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
 def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
     """Refuse scores that were not made from the labels, splits and classes of the project's tables.
 
-    Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
+    Scores in other ``train`` folders have tables beside them. Other scores must agree with each other, which
     :func:`hpnet.fuse.fusion.fuse` checks.
 
     Raises:
-        ValueError: a score file was made from others, or does not say from which.
+        ValueError: a score file was made from other labels, or does not record its labels.
     """
     folder = inputs.folder
     tables = _tables_beside(folder)
@@ -260,13 +260,13 @@ def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
             require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
         elif scores.labelling is None:
             raise ValueError(
-                f"{file} does not say what labels and classes it was made from: bring it in by "
+                f"{file} does not record its labels and classes: import it with "
                 "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
             )
 
 
 def training_frequencies(inputs: Inputs) -> NDArray[np.int64] | None:
-    """Training clips per class (K,), or None where nothing tells them."""
+    """Training clips per class (K,); None if unknown."""
     if inputs.frequencies is not None:
         return load_frequencies(inputs.frequencies)
     if inputs.source is not None:

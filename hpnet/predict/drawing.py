@@ -21,7 +21,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 def drawn(
     prediction: Prediction, index: int, frame: Image, classes: Sequence[str], edges: Sequence[tuple[int, int]]
 ) -> Image:
-    """The window's frame ``index`` with what is known of it, as a new image; ``frame`` may be of another size."""
+    """The window's frame ``index`` with boxes, skeletons and actions, as a new image of the size of ``frame``."""
     own = {answer.people[0].number: answer for answer in prediction.answers if len(answer.people) == 1}
     together = next((answer for answer in prediction.answers if len(answer.people) > 1), None)
     image = np.ascontiguousarray(frame).copy()
@@ -150,7 +150,7 @@ def _say(answer: Answer, classes: Sequence[str]) -> str:
 
 
 def _text(image: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Text whose lower left corner is ``corner``, moved into the picture, dark-edged so that it reads on anything."""
+    """Text whose lower left corner is ``corner``, moved into the picture, with a dark edge."""
     size = max(0.35, max(image.shape[:2]) / 900)
     plain = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
     (width, _), _ = cv2.getTextSize(plain, _FONT, size, 1)

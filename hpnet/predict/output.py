@@ -1,4 +1,4 @@
-"""What ``hpnet predict`` shows: a line or a JSON object per answer, annotated videos, what failed, and delays."""
+"""Output of ``hpnet predict``: a line or a JSON object per answer, annotated videos, failures, and latencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIVE_WINDOWS = 5
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print an answer on stdout, or with ``err`` a note for people on stderr."""
+    """Print an answer on stdout, or with ``err`` a note on stderr."""
     if err:
         note(text)
     else:
@@ -67,7 +67,7 @@ def shown_frames(predictions: Iterator[Prediction], max_fps: float | None) -> It
 
 @dataclass
 class Output:
-    """Prints answers, writes annotated videos, and remembers what failed and how late live answers were."""
+    """Prints answers, writes annotated videos, and keeps the failures and the latencies of live answers."""
 
     trained: TrainedProject
     recogniser: Recogniser
@@ -81,12 +81,12 @@ class Output:
     dropped: int = 0
 
     def fail(self, video: str, reason: str) -> None:
-        """Remember and say that a video cannot be used."""
+        """Print and remember that a video cannot be used."""
         self.failed[video] = reason
         self.echo(f"{one_line(video)}: {reason}", err=True)
 
     def show(self, predictions: Iterator[Prediction]) -> None:
-        """Print the answers of one video; write it with --save. Ctrl-C ends it with what there is."""
+        """Print the answers of one video; write it with --save. After Ctrl-C the written part is kept."""
         first = next(predictions, None)
         if first is None:
             return
@@ -99,7 +99,7 @@ class Output:
         target = self.targets.get(window.video) or next(iter(self.targets.values()))  # live: the only one
         interrupted: list[KeyboardInterrupt] = []
         annotated = self._annotated(stream, interrupted)
-        begun = next(annotated, None)  # an empty file is never begun
+        begun = next(annotated, None)  # do not create an empty file
         if begun is not None:
             write_timed(target, itertools.chain([begun], annotated), window.fps)
             self.echo(f"{one_line(str(target))}{' ends where it was interrupted' if interrupted else ''}", err=True)
@@ -126,7 +126,7 @@ class Output:
     def _annotated(
         self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]
     ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """The annotated frames and their times; a Ctrl-C ends them, so that the file is closed whole."""
+        """The annotated frames and their times; Ctrl-C ends them, so that the file is closed properly."""
         edges = self.recogniser.pose_meta.skeleton.edges
         try:
             for shown in shown_frames(self._printed(predictions), self.cutting.max_fps):
@@ -187,14 +187,14 @@ class Output:
             actions = ", ".join(f"{self.trained.classes[k]} {p:.1%}" for k, p in answer.top(self.top))
             yield f"{video}  {when:<18} person {who:<6} {actions}"
         if not prediction.answers:
-            yield f"{video}  {when:<18} nobody was found"
+            yield f"{video}  {when:<18} no person was found"
 
     def say_latency(self) -> None:
-        """How a live source went."""
+        """Summary of a live run."""
         if self.latencies_s:
             ordered = sorted(self.latencies_s)
             self.echo(
                 f"{len(ordered)} windows; latency median {ordered[len(ordered) // 2]:.2f} s, "
-                f"most {ordered[-1]:.2f} s; {self.dropped} frames dropped",
+                f"maximum {ordered[-1]:.2f} s; {self.dropped} frames dropped",
                 err=True,
             )

@@ -1,4 +1,4 @@
-"""Windows -> actions: detection, tracks, poses, pooling, streams and fusion, as the stages do them."""
+"""Windows -> actions: detection, tracks, poses, pooling, streams and fusion, like the stages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """What some people of a window do: class probabilities (K,), and the streams' logits (K,) behind them."""
+    """The answer for some people of a window: class probabilities (K,), and the logits (K,) of each stream."""
 
     people: tuple[Person, ...]
     probabilities: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A window with its answers: the people together first, as clips are scored in training, then each by themselves.
+    """A window with its answers: first for all people together, as in training, then one for each person.
 
     Where there is one person both are the same and there is one answer; where nobody was found, or nothing was asked,
     there is none.
@@ -61,12 +61,12 @@ class _Asked:
 
 
 class Recogniser:
-    """A trained project at work.
+    """The networks of a trained project, loaded for prediction.
 
     Args:
         project: its networks.
         people: people kept per window; None: ``detect.persons``.
-        each: also answer for every person by themselves.
+        each: also give an answer for each person.
         device, precision: see :mod:`hpnet.core.device`.
     """
 
@@ -87,16 +87,16 @@ class Recogniser:
 
     @property
     def pose_meta(self) -> PoseMeta:
-        """The pose network's own description."""
+        """The description of the pose network."""
         return self.eyes.estimator.meta
 
     def predict(self, windows: Iterable[Window], on_failure: OnFailure, group: int = GROUP) -> Iterator[Prediction]:
-        """Recognise windows in order; ``group`` of them are classified together (1: answer at once).
+        """Recognise windows in order; ``group`` of them are classified together (1: each window immediately).
 
-        A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
+        A window that cannot be decoded is left out, and ``on_failure`` is called with its video and the reason.
         """
         held: list[Seen[_Asked]] = []
-        # Live windows go through one by one: a window is answered before the next one is cut.
+        # Live windows are answered one by one: the next window is cut after the answer.
         parts: Iterable[Iterable[Window]] = ([w] for w in windows) if group == 1 else in_parts(windows)
         for part in parts:
             for seen in self.eyes.see(part, self._ask, on_failure):
@@ -135,7 +135,7 @@ class Recogniser:
         return done
 
     def _groups(self, seen: SeenWindow) -> list[list[int]]:
-        """Whom to answer for: ranks of the people together, then of each."""
+        """Groups to answer for: ranks of all people together, then of each person."""
         together = list(range(min(len(seen.people), self.project.params.detect.persons)))
         each = [[m] for m in range(len(seen.people))] if self.each and len(seen.people) > 1 else []
         return [together, *each] if together else []

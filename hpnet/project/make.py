@@ -20,16 +20,16 @@ def make_project(
     """Write the files of a new project and return them by name.
 
     Args:
-        folder: made where it is missing; files in it that are in the way stop everything before anything is written.
+        folder: made if it is missing; if a file of the project already exists, nothing is written.
         name: a preset.
         videos: folder of videos, for presets that read videos.
         table: CSV of their actions, for preset ``folder``.
         poses: file or folder of 3-D poses, for presets of poses.
 
     Raises:
-        ValueError: unknown preset, or something given that the preset does not read, or the table does not fit.
-        FileNotFoundError: what must be given is missing.
-        FileExistsError: a file of the project is there already.
+        ValueError: unknown preset, an input that the preset does not read, or a table that does not match.
+        FileNotFoundError: a required input is missing.
+        FileExistsError: a file of the project already exists.
     """
     preset = presets.get(name)
     values = _values(folder, name, preset, videos, table, poses)
@@ -47,7 +47,7 @@ def make_project(
     there = [file for file in files if (folder / file).exists()]
     if there:
         raise FileExistsError(
-            f"{folder / there[0]} is there already, and nothing is overwritten: name a new folder, or move it away"
+            f"{folder / there[0]} already exists and is not overwritten: give a new folder, or move it away"
         )
     for file, text in files.items():
         path = folder / file
@@ -81,10 +81,10 @@ def _values(
     data = values["data"]
     if data.get("source") != "folder":
         if videos is not None or table is not None:
-            raise ValueError(f"preset {name} renders its clips: leave --videos and --table out, or take preset folder")
+            raise ValueError(f"preset {name} renders its clips: remove --videos and --table, or use preset folder")
         return values
     if table is not None and name != "folder":
-        raise ValueError(f"preset {name} reads actions and splits from the clips' names: leave --table out")
+        raise ValueError(f"preset {name} reads actions and splits from the clips' names: remove --table")
     if videos is None:
         raise FileNotFoundError(f"preset {name} needs --videos DIR: {preset.data}")
     find_videos(videos)
@@ -103,7 +103,7 @@ def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
 
 
 def missing_weights(folder: Path, name: str) -> list[str]:
-    """Networks that a project of a preset needs and whose weights are not where it will look for them."""
+    """Networks that a project of a preset needs and whose weights are missing."""
     from ..weights.places import search_folders
     from .weights import of_preset
 
@@ -121,14 +121,14 @@ def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:
     files, rows = labelled.files, labelled.table
     found = sorted(set(rows.class_name) - {""})
     if len(found) < 2:
-        what = f"are all of action {found[0]!r}" if found else "have no action"
+        what = f"all have action {found[0]!r}" if found else "have no action"
         raise ValueError(f"the videos below {videos} {what}: expected a sub-folder per action, or --table")
     if not (rows.split == "train").any():
-        raise ValueError(f"no video below {videos} trains: expected a folder train beside those of the other splits")
+        raise ValueError(f"no video below {videos} is for training: expected a folder train beside the other splits")
     refuse_copies(files, rows.split.tolist())
 
 
 def _reach(path: Path, folder: Path) -> str:
-    """How the project names a path: relative when it lies in the project, absolute otherwise."""
+    """A path for the project's files: relative if it is in the project, absolute otherwise."""
     target, base = path.absolute(), folder.absolute()
     return os.path.relpath(target, base) if target.is_relative_to(base) else str(target)

@@ -32,7 +32,7 @@ def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
     """What the graph of a preset's project depends on; RGB and text, and their stream, need videos.
 
     Args:
-        values: the project's parameters: its preset's, with what the user brought.
+        values: the project's parameters: those of its preset, with the user's data.
         poses: the file or folder of a project of 3-D poses.
     """
     if preset.poses:

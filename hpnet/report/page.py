@@ -61,11 +61,11 @@ def write_report(
     """Write ``out``/index.html, figures/, tables/ and plots/; return the headline numbers for metrics/report.json.
 
     Args:
-        collected: see :func:`hpnet.report.collect.collect`. Whatever it lacks is said on the page.
+        collected: see :func:`hpnet.report.collect.collect`. The page says what is missing.
         out: folder of the report.
-        full_maps: gives the pose network's maps of a crop, for the examples; None where it cannot run here.
+        full_maps: gives the pose network's maps of a crop, for the examples; None if it cannot run here.
         why_no_maps: the reason, for the page.
-        other: a run to show side by side with this one.
+        other: a run to compare with this one.
         sections: from top to bottom.
     """
     judge = Judge(collected.params.report, collected.clips)
@@ -81,7 +81,7 @@ def write_report(
 
 
 def render(given: Given, sections: Sequence[Section] = SECTIONS) -> str:
-    """The page as HTML. Figures and tables that are to lie beside it go into ``given.files``."""
+    """The page as HTML. Figures and tables for files beside it go into ``given.files``."""
     environment = Environment(
         loader=FileSystemLoader([FOLDER, FOLDER / "sections"]),
         autoescape=True,
@@ -155,12 +155,12 @@ def _write_plots(collected: Collected, test: Scores | None, out: Path) -> None:
 
 
 def _keep_percent(value: Any) -> Any:
-    """Keeps a number and its percent sign on one line; markup stays as it is."""
+    """Keeps a number and its percent sign on one line; markup is not changed."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
 
 
 def prose(text: str) -> Markup:
-    """Text with what stands in backticks as code."""
+    """Text with parts in backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_keep_percent(text)))))
 
 

@@ -29,7 +29,7 @@ SIGNIFICANCE = 0.05
 
 
 def evaluated(scores: Scores | None) -> Scores | None:
-    """The labelled test clips of a stream; None where there are none."""
+    """The labelled test clips of a stream; None if there are none."""
     if scores is None:
         return None
     test = scores.split("test")
@@ -52,7 +52,7 @@ def select(scores: Scores, keep: Bools) -> Scores:
 
 
 def common(many: Sequence[Scores]) -> list[Scores]:
-    """The same scores on the clips that all of them have, in the order of the first: joined by clip_id.
+    """Scores on the clips that all streams have, joined by clip_id, in the order of the first.
 
     Raises:
         ValueError: two of them disagree on a clip's label.
@@ -69,12 +69,12 @@ def common(many: Sequence[Scores]) -> list[Scores]:
     for scores in joined[1:]:
         if (scores.labels != joined[0].labels).any():
             clip_id = order[int(np.flatnonzero(scores.labels != joined[0].labels)[0])]
-            raise ValueError(f"clip {clip_id!r} has two labels in two score files: run the stages again")
+            raise ValueError(f"clip {clip_id!r} has different labels in two score files: run the stages again")
     return joined
 
 
 def correct(scores: Scores) -> Bools:
-    """Whether each clip's best class is its own (N,)."""
+    """Whether each clip's best class is its label (N,)."""
     return np.asarray(scores.logits.argmax(1) == scores.labels, dtype=bool)
 
 
@@ -147,7 +147,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Group:
-    """A set of test clips that a comparison is made on. ``two_way``: pairs of labels, when each clip has one rival."""
+    """A set of test clips for a comparison. ``two_way``: pairs of labels, if each clip has one partner class."""
 
     key: str
     title: str
@@ -157,14 +157,14 @@ class Group:
 
 
 KINDS_OF_PAIRS = {
-    "object": ("Object pairs", "same motion, another object"),
-    "order": ("Order pairs", "same poses, the other order"),
+    "object": ("Object pairs", "same motion, different object"),
+    "order": ("Order pairs", "same poses in the opposite order"),
 }
 """The kinds of look-alike pairs that the built-in benchmark has -> title and text; others are named as they are."""
 
 
 def clip_groups(labels: NDArray[np.int64], clips: Clips) -> list[Group]:
-    """All clips; and those of the look-alike pairs that the class table names, a group for each kind of pairs."""
+    """All clips, and a group of clips for each kind of look-alike pairs in the class table."""
     groups = [Group("overall", "All clips", f"{clips.num_classes} classes", np.ones(len(labels), dtype=bool))]
     for kind, found in clips.pairs().items():
         title, text = KINDS_OF_PAIRS.get(kind, (f"{kind.capitalize()} pairs", "look-alike actions"))
@@ -188,7 +188,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """What a run's network was fed. Two runs with equal kinds are the same experiment."""
+    """The input features of a run's network. Two runs with equal kinds are the same experiment."""
 
     kind: str
     tap: str = ""
@@ -206,7 +206,7 @@ class FeatureKind:
 
 
 def feature_kind(collected: Collected, run: Run) -> FeatureKind:
-    """The features of a run, as its config.json recorded them; from params.yaml where it did not."""
+    """The features of a run, from its config.json; from params.yaml if they are not recorded there."""
     recorded = run.config.get("features")
     if isinstance(recorded, Mapping):
         raw: Mapping[str, Any] = recorded
@@ -221,7 +221,7 @@ def feature_kind(collected: Collected, run: Run) -> FeatureKind:
 def feature_runs(collected: Collected) -> dict[str, Run]:
     """The joint stream on every kind of features that has test scores, 2-D pose first; one run per kind.
 
-    Where a variant repeats the features of the project's own joint stream, the own stream (``hpj``) stands for both.
+    If a variant has the features of the project's own joint stream, the own stream (``hpj``) is used for both.
     """
     own = collected.runs.get("hpj")
     runs = [*([own] if own is not None else []), *collected.variants.values()]
@@ -239,7 +239,7 @@ def baseline_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
 
 
 def pooled_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
-    """The run that is set against the 2-D pose: the project's own stream, or else the first one on pooled features."""
+    """The run compared with the 2-D pose: the project's own stream, or else the first on pooled features."""
     pooled = [name for name, run in runs.items() if feature_kind(collected, run).kind == "pooled"]
     return "hpj" if "hpj" in pooled else next(iter(pooled), None)
 
@@ -287,7 +287,7 @@ def joint_fisher(features: Features, clips: Clips) -> NDArray[np.float64] | None
 
 
 def total_fisher(features: Features, clips: Clips) -> float | None:
-    """One Fisher score of the same over all joints and channels: what Fig. 7 compares between scales."""
+    """One Fisher score over all joints and channels, as Fig. 7 compares between scales."""
     found = training_means(features, clips)
     return None if found is None else float(fisher_score(*found))
 
@@ -306,7 +306,7 @@ def training_means(features: Features, clips: Clips) -> tuple[NDArray[np.float32
 
 
 def people_found(collected: Collected) -> dict[str, int]:
-    """People that detection found in each usable clip; where it did not record them, those with boxes."""
+    """Number of people detected in each usable clip; if it was not recorded, the number of people with boxes."""
     assert collected.boxes is not None
     assert collected.clips is not None
     counted = collected.people or people_per_clip(collected.boxes.table)

@@ -1,6 +1,6 @@
 """Tables of the report: one object, shown as sortable HTML and written as CSV.
 
-Cells are raw values; how a column looks is said once, in :class:`Column`. Everything is escaped by the template.
+Cells are raw values; :class:`Column` describes how they are shown. The template escapes everything.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are dicts by column key; a missing or None value is shown as a dash. ``strong`` names the rows to stress."""
+    """Rows are dicts by column key; a missing or None value is shown as a dash. ``strong`` names the rows in bold."""
 
     name: str
     caption: str

@@ -547,7 +547,7 @@ def test_a_full_gpu_halves_the_batches_and_says_so(items: list[ShardItem], tmp_p
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     work = DetectWork(DetectParams(frame_size=48, frames=4), batch=1, given=Full())
-    with pytest.raises(RuntimeError, match="no room for one frame"):
+    with pytest.raises(RuntimeError, match="no memory for one frame"):
         run_shards(items, work, stage_dir=tmp_path / "full", key={}, shard_size=4)
 
 

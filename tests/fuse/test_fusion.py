@@ -269,7 +269,7 @@ def test_score_kind() -> None:
 
 def test_logits_promised_as_probabilities_are_refused() -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
-    with pytest.raises(ValueError, match="'hpj' was promised as probabilities"):
+    with pytest.raises(ValueError, match="'hpj' should be probabilities"):
         fusion.fuse(streams, "balanced", {"hpj": 1.0}, options=Options(kinds={"hpj": "probabilities"}))
 
 
@@ -481,7 +481,7 @@ def test_rows_are_probabilities_up_to_a_thousandth(rows: list[list[float]], kind
 def test_frequencies_are_shares_and_an_empty_class_is_as_rare_as_the_rarest() -> None:
     logs, notes = fusion.log_frequency([0, 2, 8, 0], 4)
     np.testing.assert_allclose(np.exp(logs), [2 / 14, 2 / 14, 8 / 14, 2 / 14])
-    assert notes == ("2 classes have no training clip: treated as rare as the rarest",)
+    assert notes == ("2 classes have no training clip: counted like the rarest class",)
     logs, notes = fusion.log_frequency([1, 3], 2)
     np.testing.assert_allclose(np.exp(logs), [0.25, 0.75])
     assert notes == ()
@@ -765,7 +765,7 @@ def test_fuse_command_in_a_project(project: Path) -> None:
 
     result = CliRunner().invoke(command, [], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "hpb/scores.parquet is missing: fused without hpb" in result.output
+    assert "hpb/scores.parquet is missing: the fusion does not include hpb" in result.output
     metrics = json.loads((project / "metrics" / "fuse.json").read_text())
     assert metrics["unscored"] == 0
     assert metrics["clips"] == 200
@@ -854,7 +854,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
         select(whole, kept).save(path)
     result = fuse_in_project()
     assert result.exit_code == 0, result.output
-    assert "1 of 6 classes have no test clip (5): the mean per class is over the other 5" in result.output
+    assert "1 of 6 classes have no test clip (5): the mean class accuracy is of the 5" in result.output
     metrics = json.loads((project / "metrics" / "fuse.json").read_text())
     test = Scores.load(project / "artifacts" / "fuse" / "scores.parquet").split("test")
     own = [(test.logits[test.labels == k].argmax(1) == k).mean() for k in range(5)]

@@ -106,7 +106,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     folder.mkdir()
     (folder / "README.md").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"README.md is there already, and nothing is overwritten"):
+    with pytest.raises(FileExistsError, match=r"README.md already exists and is not overwritten"):
         make_project(folder, "mannequin")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md"]
     assert (folder / "README.md").read_text() == "mine"
@@ -120,7 +120,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         (("--preset", "nw-ucla"), "needs --poses"),
         (("--preset", "nw-ucla", "--videos", "."), "give --poses"),
         (("--preset", "mannequin", "--videos", "."), "renders its clips"),
-        (("--preset", "ntu60-xsub", "--videos", "videos", "--table", "t.csv"), "leave --table out"),
+        (("--preset", "ntu60-xsub", "--videos", "videos", "--table", "t.csv"), "remove --table"),
         (("--preset", "folder", "--videos", "videos", "--table", "nowhere.csv"), "nowhere.csv is missing"),
     ],
 )
@@ -149,7 +149,7 @@ def test_nw_ucla_trains_four_streams_from_the_npz(tmp_path: Path) -> None:
         "hpbm",
     }
     done = CliRunner().invoke(cli, ["predict", str(videos(tmp_path / "v") / "wave/a.mp4"), "--project", str(folder)])
-    assert "which were imported" in str(done.exception)
+    assert "read imported" in str(done.exception)
 
 
 # --- through DVC -----------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_source_is_never_on_two_sides(pairs: list[tuple[str, str]], seed: int)
         ("video,split\na.mp4,train\n", "no column 'action'"),
         ("video,action\na.mp4,x\na.mp4,y\n", "lists video 'a.mp4' twice"),
         ("video,action\na.mp4,\n", "line 2: video or action is empty"),
-        ("video,action,split\na.mp4,x,trian\n", "split 'trian' is none of"),
+        ("video,action,split\na.mp4,x,trian\n", "split 'trian' is not"),
         ("video,action,source,split\na.mp4,x,p,train\nb.mp4,x,p,test\n", "source 'p' is in train and in test"),
         ("", "cannot be read as CSV"),
     ],
@@ -253,7 +253,7 @@ def test_networks_that_know_mannequins_alone_are_told_before_any_work(tmp_path: 
 
 
 def test_one_action_is_no_project(tmp_path: Path) -> None:
-    for names, said in ((("a.mp4", "b.mp4"), "all of action 'flat'"), (("x/a.mp4",), "all of action 'x'")):
+    for names, said in ((("a.mp4", "b.mp4"), "all have action 'flat'"), (("x/a.mp4",), "all have action 'x'")):
         folder = videos(tmp_path / str(len(names)) / "flat", names)
         with pytest.raises(ValueError, match=said):
             make_project(tmp_path / "p", "folder", videos=folder)

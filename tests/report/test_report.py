@@ -465,9 +465,9 @@ def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
         ("artifacts/compare", "nothing to compare"),
         ("artifacts/compare/pose2d", "no variant on the 2-D pose"),
         ("artifacts/data/truth.parquet", "There is no ground truth for people"),
-        ("artifacts/train/multimodal", "left out of every table: multimodal"),
-        ("artifacts/train", "Not trained, and so left out of every table: hpj, hpb, hpjm, hpbm, multimodal"),
-        ("artifacts/estimate", "The pose network has nothing for this clip"),
+        ("artifacts/train/multimodal", "not in any table: multimodal"),
+        ("artifacts/train", "Not trained, and therefore not in any table: hpj, hpb, hpjm, hpbm, multimodal"),
+        ("artifacts/estimate", "The pose network has no result for this clip"),
         ("artifacts/pool", "There are no pooled features"),
         ("artifacts/fuse", "there is no confusion matrix"),
         ("videos", "The video cannot be shown: file is missing"),
@@ -567,7 +567,7 @@ def test_common_joins_by_clip_and_refuses_two_labels() -> None:
     assert first.clip_ids == second.clip_ids == ("a", "c")
     assert second.logits[0, 0] == 2
     other = Scores(("a",), ("test",), np.array([1]), np.ones((1, 3), np.float32))
-    with pytest.raises(ValueError, match="clip 'a' has two labels"):
+    with pytest.raises(ValueError, match="clip 'a' has different labels"):
         results.common([one, other])
 
 

@@ -103,7 +103,7 @@ def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> 
         assert running.returncode == 1
         assert [line for line in said.splitlines() if line] == [
             "no params.yaml in this folder: every parameter has its default",
-            "Error: interrupted; what was finished is kept, the same command goes on from there",
+            "Error: interrupted; finished work is kept, and the same command resumes",
         ]
 
 
@@ -224,4 +224,4 @@ def test_a_warm_up_as_long_as_the_training_is_remarked_on(project: Path, warmup:
         command, ["hpj", *SMALL[:4], "--topology-warmup-epochs", warmup, "--topology-epochs", "1", "--device", "cpu"]
     )
     assert done.exit_code == 0, done.output
-    assert ("the learning rate never reaches lr = " in done.output) is said
+    assert ("the learning rate does not reach lr = " in done.output) is said

@@ -341,7 +341,7 @@ def test_convert_pose_weights(project: Path) -> None:
         torch.testing.assert_close(value, network.state_dict()[key])
     with pytest.raises(ValueError, match=r"authors.pth does not fit this network.*instead of"):
         convert(Path("authors.pth"), "hrnet-w32-simcc", Path("x.safetensors"))
-    with pytest.raises(ValueError, match=r"name a file that ends in .safetensors"):
+    with pytest.raises(ValueError, match=r"give a file name that ends in .safetensors"):
         convert(Path("authors.pth"), "mannequin-simcc", Path("x.pth"))
     with pytest.raises(ValueError, match="model 'resnet' is unknown; choose from ctrgcn, mannequin-simcc"):
         convert(Path("authors.pth"), "resnet", Path("x.safetensors"))

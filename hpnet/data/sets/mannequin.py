@@ -1,4 +1,4 @@
-"""The rendered benchmark. Its clips are named and split as those of NTU RGB+D."""
+"""The rendered benchmark. Its clips have names and splits like those of NTU RGB+D."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FUSED = "All streams, fused"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What the template shows. Without ``table`` there are the notes alone."""
+    """Data of the template. Without ``table`` it shows only the notes."""
 
     lead: str = ""
     figure: Chart | None = None
@@ -78,7 +78,7 @@ def build(given: Given) -> Accuracy:
         Column("what", "What"),
         Column("rule", "Rule"),
         Column("top1", "Top-1", "interval"),
-        Column("class_mean", "Class mean", "interval", "mean of per-class accuracies"),
+        Column("class_mean", "Class mean", "interval", "mean class accuracy"),
         Column("val", "Validation", "interval", "top-1 on the validation split"),
         Column("n", "n", "count", "test clips"),
         Column("over", "Intervals over", "text", "what is resampled as one, of the test split"),
@@ -89,7 +89,7 @@ def build(given: Given) -> Accuracy:
     weights = _weights_table(collected)
     return Accuracy(
         lead=(
-            "Each stream by itself, then the combinations. Top-1 is the share of clips; the class mean gives "
+            "Each stream alone, then the combinations. Top-1 is the share of right clips; the class mean gives "
             f"every action the same weight. Intervals resample {over}, each with all of its clips: "
             f"{given.judge.units.reason}."
         ),
@@ -106,7 +106,7 @@ def build(given: Given) -> Accuracy:
 
 
 def _classes(given: Given) -> int:
-    """K, of any scores of the test split."""
+    """K, from any scores of the test split."""
     found = [given.test, *(evaluated(run.scores) for run in given.collected.runs.values())]
     return next(scores.logits.shape[1] for scores in found if scores is not None)
 
@@ -114,12 +114,12 @@ def _classes(given: Given) -> int:
 def _notes(collected: Collected) -> tuple[str, ...]:
     scored = [name for name, run in collected.runs.items() if run.scores is not None]
     if collected.combinations is None and collected.fused is not None and len(scored) > 1:
-        return ("The ensembles of some streams are left out (artifacts/fuse has none): run `hpnet fuse` again.",)
+        return ("Some ensembles are missing in artifacts/fuse and are left out: run `hpnet fuse` again.",)
     return ()
 
 
 def _streams(collected: Collected, judge: Judge) -> Iterator[Measurement]:
-    """Every stream with a score on the test split, by itself."""
+    """Every single stream with scores on the test split."""
     for name, run in collected.runs.items():
         scores = evaluated(run.scores)
         if scores is not None:
@@ -128,7 +128,7 @@ def _streams(collected: Collected, judge: Judge) -> Iterator[Measurement]:
 
 
 def _ensembles(given: Given) -> Iterator[Measurement]:
-    """The ensembles of Tables XVII and XVIII by every rule, as the stage fuse found them; not the fused result."""
+    """The ensembles of Tables XVII and XVIII by every rule, as computed by the stage fuse; without the fused result."""
     for one in given.collected.combinations or ():
         if given.test is not None and one.rule == given.collected.params.fuse.rule and one.name == "all":
             continue

@@ -1,4 +1,4 @@
-"""This run beside another: parameters that differ, accuracies with paired gains, metrics, actions that changed."""
+"""This run compared with another: different parameters, accuracies with paired gains, metrics, changed actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..results import Judge, common, correct, corrected, evaluated
 from ..section import Given
 from ..tables import Column, Table
 
-TITLE = "Against another run"
+TITLE = "Comparison with another run"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def build(given: Given) -> Against | None:
         Column("before", "Before", "interval", "top-1 of the other run on the clips that both scored"),
         Column("after", "After", "interval", "top-1 of this run on the same clips"),
         Column("gain", "Gain", "gain", f"paired bootstrap over {units}"),
-        Column("changed", "Won / lost", "text", "clips that only this run, or only the other, gets right"),
+        Column("changed", "Won / lost", "text", "clips that only this run, or only the other run, gets right"),
         Column("p", "p", "p", f"sign-flip permutation test over {units}"),
         Column("q", "q", "p", "Benjamini-Hochberg over the rows"),
         Column("n", "n", "count", "test clips in both"),
@@ -80,7 +80,7 @@ def _params_table(collected: Collected, other: Other) -> Table:
 
 
 def _params_of(collected: Collected) -> dict[str, Any]:
-    """params.yaml as written, so that defaults on one side do not differ from silence on the other."""
+    """params.yaml as written, with defaults filled in, so that a default equals an unset value."""
     file = collected.folder / "params.yaml"
     if file.is_file():
         found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}

@@ -1,4 +1,4 @@
-"""What became of the paper's claims where `hpnet ablate` was run."""
+"""The paper's claims and their verdicts from `hpnet ablate`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Claims:
 
 
 def build(given: Given) -> Claims | None:
-    """None where `hpnet ablate` was not run."""
+    """None if `hpnet ablate` was not run."""
     claims = given.collected.claims
     if not claims:
         return None
@@ -36,8 +36,8 @@ def build(given: Given) -> Claims | None:
         Column("p", "p", "p", "permutation test; with several seeds the larger of that and Welch's t between seeds"),
         Column("q", "q", "p", "Benjamini-Hochberg over the claims of all tables"),
     )
-    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables lie in report/tables"
-    lead = f"{len(claims)} claims of the paper's tables were tried on this project: {counted}."
+    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables are in report/tables"
+    lead = f"{len(claims)} claims of the paper's tables were tested on this project: {counted}."
     return Claims(lead, Table("claims", caption, columns, rows))
 
 

@@ -12,7 +12,7 @@ from ..tables import Column, Table
 
 TITLE = "Failures"
 MOST_FAILED, MOST_MISCOUNTED = 60, 20
-"""Rows shown on the page; the files have all."""
+"""Rows shown on the page; the files have all rows."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def build(given: Given) -> Failures:
     collected, failed = given.collected, failure_rows(given.collected)
     total = len(collected.clips.table) if collected.clips is not None else 0
     lead = (
-        f"{len(failed)} of {total} clips failed somewhere or show nobody; every one is listed with its reason."
+        f"{len(failed)} of {total} clips failed in a stage or show no person; each is listed with its reason."
         if failed
         else f"None of {total} clips failed."
     )
@@ -38,7 +38,7 @@ def build(given: Given) -> Failures:
 
 
 def _failed(given: Given, failed: list[dict[str, str]]) -> list[Table]:
-    """The clips that failed, and where there are many, how many for each reason."""
+    """The clips that failed and, if there are many, their number for each reason."""
     if not failed:
         return []
     tables = []
@@ -57,7 +57,7 @@ def _failed(given: Given, failed: list[dict[str, str]]) -> list[Table]:
 
 
 def _shortened(table: Table, most: int) -> Table:
-    """A table of which the page shows the first rows."""
+    """A table; the page shows its first rows."""
     if len(table.rows) <= most:
         return table
     caption = f"{table.caption}, the first {most} (all in tables/{table.name}.csv)"
@@ -72,19 +72,19 @@ def _people_errors(given: Given) -> tuple[list[Table], list[str]]:
     found = people_found(collected)
     nobody = sorted(clip for clip, count in found.items() if count == 0)
     notes = (
-        [f"In {len(nobody)} of {len(found)} clips nobody was found; their features are zeros and masked."]
+        [f"In {len(nobody)} of {len(found)} clips no person was found; their features are zeros and masked."]
         if nobody
         else []
     )
     if collected.truth is None:
-        return [], [*notes, "There is no ground truth for people, so detection and pose could not be checked."]
+        return [], [*notes, "There is no ground truth for people, so detection and pose were not evaluated."]
     truth = people_per_clip(collected.truth)
     both = [(clip, truth[clip], count) for clip, count in found.items() if clip in truth]
     off = [(clip, true, count) for clip, true, count in both if true != count]
     if not both:
         return [], notes
     kept = collected.params.detect.persons
-    caption = f"People per clip, before the first {kept} are kept: {len(off)} of {len(both)} are off"
+    caption = f"People per clip, before the best {kept} are kept: {len(off)} of {len(both)} are wrong"
     rows = [
         {"truth": true, "found": count, "clips": n, "right": "yes" if true == count else "no"}
         for (true, count), n in sorted(Counter((true, count) for _, true, count in both).items())

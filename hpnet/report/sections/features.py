@@ -1,4 +1,4 @@
-"""Pooled features against the 2-D pose: overall, and per group of clips."""
+"""Pooled features compared with the 2-D pose: on all clips, and per group of clips."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..results import BASELINE, Variant, baseline_name, feature_runs, pooled_nam
 from ..section import Given, Panel
 from ..tables import Column, Table
 
-TITLE = "Features against pose"
+TITLE = "Features and 2-D pose"
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the template shows. Without ``panels`` there are the notes alone."""
+    """Data of the template. Without ``panels`` it shows only the notes."""
 
     lead: str = ""
     panels: tuple[Panel, ...] = ()
@@ -31,7 +31,7 @@ def build(given: Given) -> Features:
     if not compared:
         why = (
             "The joint stream was trained on one kind of features only, so there is nothing to compare: "
-            "name others in compare.variants."
+            "add others in compare.variants."
         )
         return Features(notes=(why,))
     units = given.judge.units.plural
@@ -113,7 +113,7 @@ def _notes(given: Given) -> list[str]:
     if len(given.compared) == 1:
         notes.append(
             "The class table names no look-alike actions (column pair of classes.csv), so there are no object or order "
-            "pairs to look at."
+            "pairs."
         )
     return notes
 
@@ -123,7 +123,7 @@ def _lead(given: Given) -> str:
     runs = feature_runs(collected)
     base, pooled = baseline_name(collected, runs), pooled_name(collected, runs)
     sentences = [
-        "One network, the joint stream, trained alike on each kind of features and scored on the same test clips."
+        "The joint stream was trained in the same way on each kind of features and scored on the same test clips."
     ]
     for group, rows in compared.values():
         row = next((row for row in rows if row.name == pooled), None)

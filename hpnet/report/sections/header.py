@@ -1,4 +1,4 @@
-"""The top of the page: the answer in a sentence, and the large numbers under it."""
+"""The top of the page: the main result in a sentence, and the large numbers under it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..results import Judge, correct, evaluated, feature_runs, pooled_name
 from ..section import Given
 from ..tables import Measured
 
-GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same, on object pairs"))
-"""Groups of clips whose gain is one of the large numbers, and what it is called."""
+GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same on object pairs"))
+"""Groups of clips whose gain is one of the large numbers, and its label."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence; the number in it stands out."""
+    """One sentence; its number is printed in bold."""
 
     before: str
     number: str = ""
@@ -29,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Key:
-    """A large number, what it is, and how sure it is."""
+    """A large number with its label and interval."""
 
     label: str
     value: str

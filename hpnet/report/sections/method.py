@@ -29,8 +29,8 @@ def build(given: Given) -> Method:
         "q-values are p-values corrected for all tests of their table (Benjamini and Hochberg); a difference is called "
         "significant where q is below 0.05.",
         "Nothing is chosen on the test split. The epoch and the fusion weights come from the validation "
-        "split, or, where "
-        "there is none, the epoch is the last one and the weights are the released ones of the paper's protocol, or "
+        "split. If "
+        "there is none, the last epoch is kept and the weights are the released ones of the paper's protocol, or "
         "equal. Scores are joined by clip name.",
         "“Which of the two” asks only whether a clip's own action scores above its look-alike partner's; "
         "guessing gives 50 %.",

@@ -48,5 +48,5 @@ def command(
     for rule, found in fused.measured.items():
         click.echo(
             f"{rule}: {', '.join(fused.streams)}: top-1 {found.top1:.2%} ({found.interval}), "
-            f"mean per class {found.mean_class_accuracy:.2%}"
+            f"mean class accuracy {found.mean_class_accuracy:.2%}"
         )

@@ -1,4 +1,4 @@
-"""Where others publish detectors and X-CLIPs: plain data, which decides no result.
+"""Addresses of published detectors and X-CLIPs: plain data that does not affect results.
 
 A pose network's files are named in its own description (:mod:`hpnet.estimate.specs`).
 """

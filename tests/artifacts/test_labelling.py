@@ -61,7 +61,7 @@ def test_streams_of_other_class_names_or_training_labels_are_not_fused() -> None
         (replace(MADE, classes=("push", "wave", "clap")), "class 0 was 'wave', now 'push' in hpb"),
         (replace(MADE, clips=MADE.clips | {"a": (2, "train")}), r"clip 'a' had label 0 \(wave\), now label 2"),
     ):
-        with pytest.raises(ValueError, match=f"streams hpj and hpb do not belong together.*{message}"):
+        with pytest.raises(ValueError, match=f"streams hpj and hpb were made from different labels.*{message}"):
             fuse({"hpj": scores, "hpb": replace(scores, labelling=other)})
 
 

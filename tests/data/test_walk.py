@@ -1,4 +1,4 @@
-"""One walk of folders: what is read, what is passed over, and what folders say of actions and splits."""
+"""The walk of folders: files that are read, files that are skipped, and actions and splits from folders."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def names(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in find_videos(folder).files]
 
 
-# --- what is passed over ----------------------------------------------------------------------------------------------
+# --- what is skipped --- ----------------------------------------------------------------------------------------------
 
 
 def test_hidden_files_and_what_systems_leave_are_counted_in_one_line(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> 
     running = start_all(project)
     assert until(lambda: len({f.parent for f in project.glob(".work/train/*/last.*.pt")}) == 2, 60)
     processes = psutil.Process(running.pid).children(recursive=True)
-    assert len(processes) >= 3  # who forks, and two workers
+    assert len(processes) >= 3  # the parent process and two workers
     os.kill(running.pid, number)
     ended = until(lambda: all(map(has_ended, processes)), 20)
     for process in processes:
@@ -204,7 +204,7 @@ def test_curves_in_a_git_repository_leave_git_and_dvc_alone(
 
 
 def test_curves_wait_for_no_thread_and_go_to_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a queue's work is what Ctrl-C waited for, for ever where it came while an epoch was put in."""
+    """Ctrl-C waited for the end of a queue's work, without end if it came while an epoch was being added."""
     asked: list[str] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STUDIO_TOKEN", "isat_x")

@@ -60,7 +60,7 @@ def test_utd_mhad_becomes_features_and_clips(tmp_path: Path) -> None:
     source = write_utd(tmp_path / "mats", names)
     done = run("utd-mhad", str(source), "--out", str(tmp_path / "out"), "--frames", "4")
     assert done.exit_code == 0, done.output
-    assert "6 clips, 6 people, 0 clips with nobody (0 of them failed)" in done.output
+    assert "6 clips, 6 people, 0 clips without people (0 of them failed)" in done.output
     clips, features = Clips.load(tmp_path / "out"), Features.load(tmp_path / "out")
     table = clips.table.set_index("clip_id")
     assert {table.split[name] for name in ("a1_s2_t1", "a27_s4_t2")} == {"test"}
@@ -102,7 +102,7 @@ def test_damaged_files_of_utd_mhad_are_counted_and_say_why(tmp_path: Path) -> No
         assert pd.Series([table.error[name]]).str.contains(said)[0], table.error[name]
     assert table.error["a2_s7_t1"] == "", "a clip of nobody is no damaged one"
     done = run("utd-mhad", str(source), "--out", str(tmp_path / "out"), "--max-failed", "0.9")
-    assert "13 clips, 4 people, 9 clips with nobody (8 of them failed)" in done.output
+    assert "13 clips, 4 people, 9 clips without people (8 of them failed)" in done.output
 
 
 def test_no_changed_byte_of_a_mat_file_is_more_than_an_error(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_utd_mhad_itself(tmp_path: Path) -> None:
 def test_sbu_itself(tmp_path: Path) -> None:
     done = run("sbu", str(SHARED / "sbu"), "--out", str(tmp_path / "out"), "--frames", "8", "--val-fraction", "0")
     assert done.exit_code == 0, done.output
-    assert "282 clips, 564 people, 0 clips with nobody" in done.output
+    assert "282 clips, 564 people, 0 clips without people" in done.output
     clips, features = Clips.load(tmp_path / "out"), Features.load(tmp_path / "out")
     counts = pd.read_csv(tmp_path / "out/folds.csv").fold.value_counts()
     assert counts.sum() == 282

@@ -164,7 +164,7 @@ def _confused(given: Given, matrix: Any, names: list[str]) -> Table | None:
     ]
     columns = (
         Column("truth", "Action"),
-        Column("taken", "Taken for"),
+        Column("taken", "Predicted"),
         Column("share", "Share, %", "percent"),
         Column("clips", "Clips", "count"),
     )

@@ -76,7 +76,8 @@ def test_every_fold_is_trained_and_all_test_scores_are_kept(project: Path) -> No
     assert not tested.duplicated(["fold", "clip_id"]).any()
     assert set(scores.table.split) == {"val", "test"}
     table = Clips.load(project / "artifacts/data").table
-    assert dict(zip(table.clip_id, table.source, strict=True)).items() >= scores.units.items()
+    pairs = {(source, scores.units[clip]) for clip, source in zip(table.clip_id, table.source, strict=True)}
+    assert len(pairs) == len(set(scores.units.values())) == SOURCES  # clips of one source are one unit
     for stream in ("hpj", "hpb"):
         assert len(FoldScores.load(folder / "streams" / f"{stream}.parquet").table) == len(scores.table)
 

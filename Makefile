@@ -30,7 +30,7 @@ lint: setup
 
 setup: $(READY)
 
-# mmpose declares chumpy, whose build fails on a fresh machine and which nothing in it imports: hence --no-deps.
+# mmpose declares chumpy, which does not build on a new machine and is not imported; so --no-deps is used.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)

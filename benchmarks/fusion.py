@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp, softmax
 
+from hpnet.artifacts.imported import load_frequencies
 from hpnet.artifacts.scores import Scores
 from hpnet.core.metrics import mean_class_accuracy
-from hpnet.core.statistics import mcnemar, paired_bootstrap
-from hpnet.data.importers import load_frequencies
+from hpnet.core.statistics import paired_difference
+from hpnet.core.units import independent_units
+from hpnet.data.protocols import label_and_split
 from hpnet.fuse import alignment, fusion
 
 Floats = NDArray[np.float64]
@@ -154,15 +156,19 @@ def main(folder: Path) -> None:
     labels = aligned.labels
     results = {name: rule() for name, rule in rules.items()}
     reference = results[REFERENCE].argmax(1) == labels
+    units = independent_units(label_and_split("smarthome-cs", aligned.clip_ids).assign(split="test"))
+    groups = units.numbers(aligned.clip_ids)
+    print(f"Intervals and tests over {units.counted(units.count(aligned.clip_ids))}: {units.reason}.\n")
     print("| rule | top-1, % | mean per class, % | gain over balanced, points (95 %) | top-1 against balanced, p |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, values in results.items():
         right = values.argmax(1) == labels
-        gain = paired_bootstrap(reference, right, labels, resamples=1000)
+        found = paired_difference(reference, right, labels, groups)
+        gain = found.difference
         print(
             f"| {name} | {100 * right.mean():.2f} | {100 * mean_class_accuracy(values, labels):.2f} "
             f"| {100 * gain.value:+.2f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) "
-            f"| {mcnemar(reference, right).p_value:.3f} |"
+            f"| {found.p_value:.3f} |"
         )
 
     print(f"\n{selected(results, labels, [clip.split('_')[1] for clip in aligned.clip_ids])}")

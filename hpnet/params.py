@@ -1,15 +1,15 @@
-"""The parameters of a project: the sections that the rooms define, composed; reading and checking params.yaml.
+"""The parameters of a project: the sections of all rooms; reading and checking params.yaml.
 
-Unknown keys are refused by their dotted name, with the nearest valid name as a suggestion, so that a typo never
-silently runs with a default. Device, precision, workers and engine are deliberately absent: they are options of the
-commands, and moving to another machine must invalidate nothing.
+An unknown key is an error with its dotted name and the nearest valid name, so a typo never runs with a default. Device,
+precision, workers and engine are not parameters but options of the commands, because another machine must not make
+stages stale.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from .report.params import ReportParams
 from .train.params import CompareParams, TrainParams
 
 MOST_VALUES = 10_000
-"""Values in a parameter file with its aliases written out; a project of every parameter has a hundred."""
+"""Maximum number of values in a parameter file after aliases are expanded; a whole project has a hundred."""
 DEEPEST_YAML = 32
 LONGEST_VALUE = 200
-"""Characters of a value in a message, and of a number in a file."""
+"""Maximum characters of a value in a message, and of a number in a file."""
 
 
 class Params(Section):
@@ -46,20 +46,36 @@ class Params(Section):
     report: ReportParams = ReportParams()
 
     def variant(self, name: str) -> PoolParams:
-        """Section pool as a variant of the comparison has it.
+        """Section pool of a variant of the comparison.
 
-        Its region is its own, not pool.region: what differs between variants stays what their names say, and another
-        pool.region trains no variant again.
+        Its region is its own, not pool.region. So the variants differ as their names say, and a change of pool.region
+        trains no variant again.
         """
         shared = self.pool.model_dump(exclude={"region"})
         return PoolParams.model_validate({**shared, **self.compare.variants[name]})
 
 
-def validate(raw: dict[str, Any], source: str = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
-    """Check a nested dict of parameters with ``overrides`` (dotted name -> value), which came from the command line.
+def option_flag(name: str) -> str:
+    """The option of a parameter: ``train.topology.lr`` is ``--topology-lr`` of its section's commands."""
+    return "--" + "-".join(name.split(".")[1:]).replace("_", "-")
+
+
+def whole_flag(name: str) -> str:
+    """The same of commands that take several sections apart: ``--train-topology-lr``."""
+    return f"--{name.replace('.', '-').replace('_', '-')}"
+
+
+def validate(
+    raw: dict[str, Any],
+    source: str = "params.yaml",
+    overrides: Mapping[str, Any] | None = None,
+    flag: Callable[[str], str] = option_flag,
+) -> Params:
+    """Check a nested dict of parameters with ``overrides`` (dotted name -> value) from the command line.
 
     Args:
-        source: what a message names as the place of a value that is none of the overrides.
+        source: name of the place of values that are not overrides, for messages.
+        flag: what it names as the place of one: dotted name -> option.
 
     Raises:
         ValueError: one line per problem, each with its place, the dotted name, the value and, for an unknown name, the
@@ -71,11 +87,15 @@ def validate(raw: dict[str, Any], source: str = "params.yaml", overrides: Mappin
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(item, source, given) for item in error.errors())) from None
+        raise ValueError("\n".join(_explain(item, source, given, flag) for item in error.errors())) from None
 
 
-def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
-    """Read params.yaml and apply ``overrides``, as :func:`validate` does.
+def load_params(
+    path: str | Path = "params.yaml",
+    overrides: Mapping[str, Any] | None = None,
+    flag: Callable[[str], str] = option_flag,
+) -> Params:
+    """Read params.yaml and apply ``overrides``, see :func:`validate`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -91,7 +111,7 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path} must hold sections (data:, detect:, ...), not a {type(raw).__name__}")
-    return validate(raw, str(path), overrides)
+    return validate(raw, str(path), overrides, flag)
 
 
 def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
@@ -104,29 +124,24 @@ def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]
     return names
 
 
-def option_flag(name: str) -> str:
-    """The option of a parameter: ``train.topology.lr`` is ``--topology-lr`` of its section's commands."""
-    return "--" + "-".join(name.split(".")[1:]).replace("_", "-")
-
-
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a section, where PyYAML silently takes the last.
+    """Refuses a key that occurs twice in a section; PyYAML would use the last without a message.
 
-    And refuses a file whose aliases (``*name``) would make of a few lines more values than any project has: each is
-    cheap to read, but checking or printing them never ends.
+    Also refuses a file with aliases (``*name``) that expand a few lines to more values than any project has. Such a
+    file is quick to read, but checking or printing it never ends.
     """
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.depth = 0
         self.composed = 0
-        self.weights: dict[yaml.Node, int] = {}  # values in a finished node with its aliases written out
+        self.weights: dict[yaml.Node, int] = {}  # values in a finished node after aliases are expanded
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
             if anchor in self.anchors and self.anchors[anchor] not in self.weights:
-                raise yaml.YAMLError(f"*{anchor} stands within itself")
+                raise yaml.YAMLError(f"*{anchor} contains itself")
         self.depth += 1
         self.composed += 1
         if self.depth > DEEPEST_YAML:
@@ -136,7 +151,7 @@ class _Loader(yaml.SafeLoader):
         if node is not None and node not in self.weights:
             self.weights[node] = self._weight(node)
         if self.composed > MOST_VALUES or (node is not None and self.weights[node] > MOST_VALUES):
-            raise yaml.YAMLError(f"with its aliases written out it holds more than {MOST_VALUES} values")
+            raise yaml.YAMLError(f"after aliases are expanded it has more than {MOST_VALUES} values")
         return node
 
     def _weight(self, node: yaml.Node) -> int:
@@ -162,7 +177,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any]:
-    """``raw`` with a value at a path; as it is where a section of the path is no section, which is refused later."""
+    """``raw`` with a value at a path; unchanged if a part of the path is not a section, which is refused later."""
     key, *rest = name
     if not rest:
         return {**raw, key: value}
@@ -170,17 +185,17 @@ def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any
     return {**raw, key: _assigned(section, rest, value)} if isinstance(section, dict) else raw
 
 
-def _explain(item: Any, source: str, overrides: Collection[str]) -> str:
+def _explain(item: Any, source: str, overrides: Collection[str], flag: Callable[[str], str]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         if f"{name}.".startswith("train.hpnet."):
-            return f"{source}: {name!r} is called {name.replace('hpnet', MULTIMODAL, 1)!r} now: rename it there"
+            return f"{source}: {name!r} is now called {name.replace('hpnet', MULTIMODAL, 1)!r}: rename it there"
         near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
         return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "model_type":
         message = "expected a section, a line `name: value` for each of its parameters"
-    place = next((option_flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
+    place = next((flag(given) for given in overrides if f"{name}.".startswith(f"{given}.")), source)
     value = repr(item["input"])
     if len(value) > LONGEST_VALUE:
         value = f"{value[:LONGEST_VALUE]}..."

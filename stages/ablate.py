@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 @click.option("--seeds", default="", help="Training seeds, such as 1,2,3.  [default: train.seed]")
 @click.option(
     "--budget",
-    help="Start nothing that would not be done in this time: 2h, 90m. A stage that was never timed counts as nothing "
+    help="Start only what ends within this time: 2h, 90m. A stage that was never timed counts as 0 s "
     "until it has run once.",
 )
-@click.option("--full", is_flag=True, help="Other protocols of the data set and variants too, which cost whole runs.")
+@click.option("--full", is_flag=True, help="Also the data set's other protocols, and variants; these need whole runs.")
 @click.option("--jobs", type=click.IntRange(1), help="Experiments at once.  [default: one, or one per GPU]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("report") / "tables",
               show_default=True)  # fmt: skip
-@click.option("--bootstrap", type=click.IntRange(10), default=1000, show_default=True, help="Resamples per interval.")
+@click.option(
+    "--bootstrap", type=click.IntRange(10), default=1000, show_default=True, help="Bootstrap resamples per interval."
+)
 def command(
     tables: tuple[str, ...],
     only_plan: bool,
@@ -41,12 +43,12 @@ def command(
     out: Path,
     bootstrap: int,
 ) -> None:
-    """Run a table of the paper here: table3 to table18, III to XVIII, or all.
+    """Run a table of the paper in this project: table3 to table18, III to XVIII, or all.
 
-    Every row is an experiment: this project, on its own data, with the parameters that the row is about, in a folder of
-    its own under .work/ablate, run by DVC on the project's cache, so that nothing runs twice. A row that the project
-    cannot run is listed with the reason. Writes OUT/tableN.csv, .md and .html, with the paper's numbers beside ours.
-    Stopped, the same command resumes.
+    Every row is an experiment: this project and its data, with other parameters. It runs in a folder under
+    .work/ablate. DVC runs it with the project's cache, so nothing runs twice. A row that the project cannot run is
+    listed with the reason. Writes OUT/tableN.csv, .md and .html, with the paper's numbers beside ours. After a stop the
+    same command resumes.
     """
     from hpnet.ablate import plan, running
     from hpnet.ablate.fit import Setup, fit
@@ -83,34 +85,34 @@ def command(
     finally:
         write_tables(session, asked, out, bootstrap)
     if left:
-        click.echo(f"{len(left)} experiments did not fit into the budget: the same command goes on with them")
+        click.echo(f"{len(left)} experiments did not fit into the budget: the same command runs them")
     if failed:
         raise click.ClickException("\n".join([f"{len(failed)} experiments failed:", *failed[:3]]))
 
 
 def show_plan(session: Session, asked: Sequence[PaperTable], planned: Sequence[Planned]) -> None:
-    """What will run, with the time that it took the last time."""
+    """What will run, with the time of the last run."""
     for table in asked:
         own = session.plan([table])
         left = f"{len(own)} experiments, {expected(own)}" if own else "nothing to run"
         click.echo(f"Table {table.roman}: {table.title}: {left}")
         reasons = Counter(row.unavailable for row in table.rows if row.unavailable)
         for reason, rows in reasons.items():
-            click.echo(f"  {rows} of {len(table.rows)} rows cannot be run here: {reason}")
+            click.echo(f"  {rows} of {len(table.rows)} rows cannot run here: {reason}")
     for item in planned:
         times = [f"{name} {'?' if value is None else duration(value)}" for name, value in item.seconds.items()]
         click.echo(f"  {item.experiment.text}")
-        click.echo(f"    runs {', '.join(times) if times else 'nothing: all of it is cached'}")
+        click.echo(f"    runs {', '.join(times) if times else 'nothing: all is cached'}")
     if planned:
         timed = any(len(item.untimed) < len(item.seconds) for item in planned)
-        by = ", by the last runs' times" if timed else ""
+        by = ", from the last runs' times" if timed else ""
         click.echo(f"{len(planned)} experiments, {expected(planned)}{by}")
 
 
 def run_planned(
     session: Session, planned: Sequence[Planned], budget: float | None, jobs: int | None, failed: list[str]
 ) -> list[Planned]:
-    """Run them, telling what goes on; those that the budget left out. Messages of failures go to ``failed``."""
+    """Run experiments and print their progress; returns those that the budget left out. Errors go to ``failed``."""
     from hpnet.ablate import running
     from hpnet.work.processes import visible_gpus
 
@@ -118,7 +120,7 @@ def run_planned(
         return []
 
     def on_done(item: Planned, result: dict[str, Any]) -> None:
-        ran = ", ".join(result["ran"]) or "nothing, all of it was cached"
+        ran = ", ".join(result["ran"]) or "nothing, all was cached"
         click.echo(f"done in {duration(result['wall_seconds'])}: {item.experiment.text}: ran {ran}")
 
     def on_failure(item: Planned, why: str) -> None:
@@ -128,8 +130,8 @@ def run_planned(
     untimed = sum(bool(item.untimed) for item in planned)
     if budget is not None and untimed:
         click.echo(
-            f"--budget: {untimed} of {len(planned)} experiments have stages that were never timed: such a one is "
-            "started while time is left and may end later; what it takes is then expected of the next"
+            f"--budget: {untimed} of {len(planned)} experiments have stages that were never timed: they start "
+            "if time is left, and may end later"
         )
 
     return running.run_all(
@@ -145,7 +147,7 @@ def run_planned(
 
 
 def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, bootstrap: int) -> None:
-    """Write every table that has a row, and what became of their claims."""
+    """Write every table that has a result, and the verdicts on their claims."""
     from hpnet.ablate import writing
 
     verdicts = {}
@@ -156,10 +158,13 @@ def write_tables(session: Session, asked: Sequence[PaperTable], out: Path, boots
         files = writing.write_table(written, out)
         verdicts[table.roman] = written.verdicts
         click.echo(f"table {table.roman}: {written.done} of {written.wanted} rows: {files[1]}")
-        for text, word, numbers in written.verdicts:
-            click.echo(f"  {text}: {word}{f' ({numbers})' if numbers else ''}")
     if verdicts:
-        writing.write_claims(verdicts, out)
+        claims = writing.write_claims(verdicts, out)
+        click.echo(f"claims, corrected for all {sum(bool(row['q']) for row in claims)} tests of {out / 'claims.md'}:")
+        for row in claims:
+            if row["table"] in verdicts:
+                numbers = f" ({row['numbers']})" if row["numbers"] else ""
+                click.echo(f"  {row['table']}: {row['claim']}: {row['here']}{numbers}")
 
 
 def expected(planned: Sequence[Planned]) -> str:

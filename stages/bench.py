@@ -1,4 +1,4 @@
-"""``hpnet bench``: this package's speed against the plain way, side by side in one run."""
+"""``hpnet bench``: the speed of this package compared with a plain implementation, in one run."""
 
 from __future__ import annotations
 
@@ -14,32 +14,40 @@ if TYPE_CHECKING:
 
 @click.group("bench")
 def command() -> None:
-    """Benchmarks: ratios measured side by side in one run, as JSON and markdown with the machine's description."""
+    """Compare speeds in one run; write JSON and markdown with a description of the machine."""
 
 
 @command.command("extract")
 @click.option("--model", default="mannequin-simcc", show_default=True, help="Pose network.")
-@click.option("--weights", help="Its checkpoint, or `random`; by default the packaged or fetched one.")
+@click.option("--weights", help="Checkpoint of the network, or `random`.  [default: the packaged or fetched file]")
 @click.option(
     "--videos",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of videos; by default a few mannequin clips are rendered.",
+    help="Folder of videos.  [default: a few rendered mannequin clips]",
 )
-@click.option("--clips", type=click.IntRange(1), default=8, show_default=True, help="Clips used.")
+@click.option("--clips", type=click.IntRange(1), default=8, show_default=True, help="Number of clips.")
 @click.option("--max-frames", type=click.IntRange(1), default=32, show_default=True, help="Frames read per clip.")
 @click.option(
-    "--plain-frames", type=click.IntRange(1), default=64, show_default=True, help="Frames of a round of the plain loop."
+    "--plain-frames", type=click.IntRange(1), default=64, show_default=True, help="Frames per round of the plain loop."
 )
-@click.option("--batch", type=click.IntRange(1), help="Crops per call of the network; 16 on CPU, 256 on a GPU.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes of ours; one per thread on CPU, up to four for a GPU."
+    "--batch", type=click.IntRange(1), help="Crops per call of the network.  [default: 16 on CPU, 256 on a GPU]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes of hpnet.  [default: one per thread on CPU, up to four for a GPU]",
 )
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16", "float16"]),
-              help="Only this, and this.  [default: all that suit the device]")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Medians are over so many.")
+              help="Only this precision; can be repeated.  [default: all that suit the device]")  # fmt: skip
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--note", default="", help="A sentence for the page.")
-@click.option("--out", type=click.Path(path_type=Path), help="File without ending; benchmarks/extract-MODEL-DEVICE.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/extract-MODEL-DEVICE]"
+)
 def extract_command(
     model: str,
     weights: str | None,
@@ -55,10 +63,10 @@ def extract_command(
     note: str,
     out: Path | None,
 ) -> None:
-    """Extract features the plain way (one frame, one crop, float32) and ours, on the same clips and weights.
+    """Extract features with a plain loop (one frame, one crop, float32) and with hpnet, on the same clips and weights.
 
-    Prints, and writes as JSON and markdown, frames/s, processor time, waiting for data, memory, and the share of the
-    network's own best speed that is reached. Weights `random` measure speed without any checkpoint.
+    Prints frames/s, processor time, time waiting for data, memory, and the speed as a share of the network's own best
+    speed. Also writes them as JSON and markdown. `--weights random` needs no checkpoint.
     """
     import tempfile
 
@@ -91,14 +99,16 @@ def extract_command(
 
 
 @command.command("scale")
-@click.option("--clips", type=click.IntRange(10), default=20_000, show_default=True, help="Tiny clips.")
-@click.option("--added", type=click.IntRange(1), default=10, show_default=True, help="Clips added afterwards.")
+@click.option("--clips", type=click.IntRange(10), default=20_000, show_default=True, help="Number of tiny clips.")
+@click.option(
+    "--added", type=click.IntRange(1), default=10, show_default=True, help="Number of clips added afterwards."
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/scale.md"), show_default=True)
 def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
-    """Run index, shards, joining, pooling and DVC over many tiny clips without networks: time and peak memory.
+    """Measure time and peak memory of index, shards, pooling and DVC over many tiny clips, without networks.
 
-    Once over a tenth of the clips and once over all, so that memory can be seen to stay flat.
+    Runs once with a tenth of the clips and once with all, to show that memory stays constant.
     """
     import tempfile
 
@@ -107,8 +117,8 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
 
     machine = machine_line(describe_machine())
     command_line = f"hpnet bench scale --clips {clips} --added {added} --workers {workers}"
-    lines = ["# The machinery over many clips", "", f"`{command_line}`", "", f"Machine: {machine}.", ""]
-    lines += ["Detect and estimate write fake shards (no network runs); everything else is what the stages run.", ""]
+    lines = ["# Bookkeeping for many clips", "", f"`{command_line}`", "", f"Machine: {machine}.", ""]
+    lines += ["Detect and estimate write fake shards (no network runs); everything else is the code of the stages.", ""]
     for count in (clips // 10, clips):
         with tempfile.TemporaryDirectory() as folder:
             steps = scale.measure(Path(folder), count, added, workers)
@@ -119,16 +129,18 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
 
 
 @command.command("train")
-@click.option("--clips", type=click.IntRange(1), help="Clips per batch; 16 on CPU, 64 on a GPU.")
+@click.option("--clips", type=click.IntRange(1), help="Clips per batch.  [default: 16 on CPU, 64 on a GPU]")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
 @click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over so many.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; torch's own number by default.")
-@click.option("--compile", "compiled", is_flag=True, help="Also measure under torch.compile.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds; medians are over them."
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: torch's own number]")
+@click.option("--compile", "compiled", is_flag=True, help="Also measure with torch.compile.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--note", default="", help="A sentence for the page.")
-@click.option("--out", type=click.Path(path_type=Path), help="File without ending; benchmarks/train-DEVICE by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/train-DEVICE]")
 def train_command(
     clips: int | None,
     channels: int,
@@ -141,9 +153,9 @@ def train_command(
     note: str,
     out: Path | None,
 ) -> None:
-    """Training steps of our CTR-GCN and of a layer-by-layer transcription of its paper, in turn; same numbers out.
+    """Compare training steps of hpnet's CTR-GCN and of a layer-by-layer version of its paper, which give equal numbers.
 
-    Prints, and writes as JSON and markdown, clips/s, the ratio, memory and the share of a matrix product's FLOP/s.
+    Prints clips/s, the ratio, memory and the share of a matrix product's FLOP/s. Also writes JSON and markdown.
     """
     from hpnet.bench import train
     from hpnet.core.device import resolve_device
@@ -162,10 +174,11 @@ def _comparison_options(run: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
                      help="Folder of the trained project.  [default: this folder]"),
-        click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Medians are of so many."),
+        click.option("--rounds", type=click.IntRange(1), default=3, show_default=True,
+                     help="Number of rounds; medians are over them."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--note", default="", help="A sentence for the page."),
-        click.option("--out", type=click.Path(path_type=Path), help="File without ending, in benchmarks/ by default."),
+        click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: in benchmarks/]"),
     ):  # fmt: skip
         run = option(run)
     return run
@@ -173,11 +186,15 @@ def _comparison_options(run: Callable[..., None]) -> Callable[..., None]:
 
 @command.command("predict")
 @click.option(
-    "--clips", type=click.IntRange(1), default=160, show_default=True, help="Clips of the project, test first."
+    "--clips",
+    type=click.IntRange(1),
+    default=160,
+    show_default=True,
+    help="Number of clips of the project, test clips first.",
 )
 @_comparison_options
 def predict_command(clips: int, project: Path, rounds: int, device: str, note: str, out: Path | None) -> None:
-    """From files to answers (`hpnet predict`) against from files to features (detect, estimate, pool), in turn.
+    """Compare `hpnet predict` on files with making features of the same files (detect, estimate, pool).
 
     Commands run whole, in processes of their own; start-up counts.
     """
@@ -196,7 +213,7 @@ def predict_command(clips: int, project: Path, rounds: int, device: str, note: s
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Epochs of each stream.")
 @_comparison_options
 def streams_command(epochs: int, project: Path, rounds: int, device: str, note: str, out: Path | None) -> None:
-    """The four topology streams by `hpnet train all` against four runs of `hpnet train`, in turn.
+    """Compare `hpnet train all` with four runs of `hpnet train`, for the four topology streams.
 
     Commands run whole, in processes of their own; start-up counts.
     """
@@ -211,7 +228,7 @@ def streams_command(epochs: int, project: Path, rounds: int, device: str, note: 
 def _compare(
     comparison: Comparison, project: Path, rounds: int, called: str, device: str, note: str, out: Path
 ) -> None:
-    """Time whole commands and write the page, which says how it was ``called``."""
+    """Time whole commands and write the page; ``called`` is the command line that the page shows."""
     from hpnet.bench import commands
 
     result = commands.run(comparison, project, rounds)

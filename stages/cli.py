@@ -1,4 +1,4 @@
-"""The ``hpnet`` command: finds a subcommand's module when it is asked for, and turns errors into one or two lines."""
+"""The ``hpnet`` command: imports a subcommand's module only when needed, and prints errors as one or two lines."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a project from a preset."),
-    "data": ("data", "Make the clip table: index a folder of videos, or render the mannequins."),
+    "data": ("data", "Make the clip tables: index a folder of videos, or render the mannequins."),
     "detect": ("detect", "Find people: boxes, tracks and person frames."),
     "estimate": ("estimate", "Run the pose network: keypoints and windows of its feature maps."),
-    "pool": ("pool", "Pool the windows at the joints into features of one length."),
+    "pool": ("pool", "Pool the windows at the joints into features of fixed length."),
     "train": ("train", "Train one stream and score validation and test clips."),
     "compare": ("compare", "Train the joint stream on other features, for comparison."),
-    "fuse": ("fuse", "Join the streams' scores."),
+    "fuse": ("fuse", "Fuse the streams' scores."),
     "report": ("report", "Write the report page, its figures and tables."),
     "crossval": ("crossval", "Train and test every fold: mean, interval, pooled confusion."),
-    "ablate": ("ablate", "The paper's tables: plan them, run them, write them."),
-    "predict": ("predict", "Say what people do in any video, with the trained streams."),
-    "protocol": ("protocol", "Clip names -> labels and splits, as CSV."),
-    "import": ("import_", "Bring scores, poses and features of other projects in."),
-    "export": ("export", "Write what other programs read."),
-    "weights": ("weights", "List, fetch, convert and check pretrained weights."),
-    "pretrain": ("pretrain", "Train the small packaged weights again."),
-    "bench": ("bench", "Measure speed against the plain way."),
+    "ablate": ("ablate", "Plan, run and write the paper's tables."),
+    "look": ("look", "Show what the detector and the pose network see in any video."),
+    "predict": ("predict", "Recognise actions in any video with the trained streams."),
+    "protocol": ("protocol", "Write labels and splits of clip names as CSV."),
+    "import": ("import_", "Import scores, poses and features of other projects."),
+    "export": ("export", "Export features or a network for other programs."),
+    "weights": ("weights", "List, download, convert and check pretrained weights."),
+    "pretrain": ("pretrain", "Train the small packaged networks again."),
+    "bench": ("bench", "Measure speed compared with plain implementations."),
     "doctor": ("doctor", "Check what is installed and what is missing."),
-    "code": ("code", "Write digests of the source behind each stage."),
+    "code": ("code", "Write digests of the code of each stage."),
 }
 
 
@@ -60,7 +61,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name for a typo."""
+        """Like click's, but suggests the nearest name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -78,7 +79,7 @@ class LazyGroup(click.Group):
 def cli(debug: bool) -> None:
     """Recognise human actions in video by heatmap pooling.
 
-    The stages read params.yaml and each other's artifacts; `dvc repro` runs those that have something to do.
+    The stages read params.yaml and each other's artifacts. `dvc repro` runs the stages that are not up to date.
     """
 
 
@@ -89,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         started = time.monotonic()
-        # --debug works wherever it stands
+        # --debug works at any position
         cli.main(["--debug"] * debug + [a for a in arguments if a != "--debug"], "hpnet", standalone_mode=False)
         _remember(arguments, time.monotonic() - started)
     except click.exceptions.Abort:
@@ -107,9 +108,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _remember(arguments: Sequence[str], seconds: float) -> None:
-    """Note how long a stage took (``.work/seconds.json``) and at which git revision (``.work/revisions.json``).
+    """Record the time of a stage (``.work/seconds.json``) and its git revision (``.work/revisions.json``).
 
-    For the report and `hpnet ablate`: what varies from run to run is in no output of DVC and no file of git.
+    The report and `hpnet ablate` read them. They vary from run to run, so no output of DVC and no file of git has them.
     """
     names = [a for a in arguments if not a.startswith("-")]
     if not names or names[0] not in TIMED or "--help" in arguments or not os.path.isdir("artifacts"):
@@ -134,7 +135,7 @@ def _remember(arguments: Sequence[str], seconds: float) -> None:
 
 
 def _git_revision() -> str | None:
-    """HEAD of the git repository around, or None outside one."""
+    """HEAD of the git repository of this folder, or None outside of one."""
     import subprocess
 
     try:
@@ -145,7 +146,7 @@ def _git_revision() -> str | None:
 
 
 def _stop(what: str) -> None:
-    click.echo(f"\nError: {what}; what was finished is kept, the same command goes on from there", err=True)
+    click.echo(f"\nError: {what}; finished work is kept, and the same command resumes", err=True)
     sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""``hpnet code``: the identity of the code behind each stage."""
+"""``hpnet code``: the identity of the code of each stage."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .common import PROJECT, section_options
 @section_options()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT.code, show_default=True)
 def command(params: Params, names: tuple[str, ...], out: Path) -> None:
-    """Write what identifies the code behind each stage, or behind each NAME, into a folder: one digest per file.
+    """Write a digest of the code of each stage, or of each NAME, into a folder: one file per stage.
 
-    It covers the modules that a stage can run under these parameters, their defaults and the packaged weights, but no
-    comments. Every stage depends on its own file, so that an edit or an upgrade of hpnet reruns what it touches.
+    The digest covers the modules that a stage can run with these parameters, their defaults and the packaged weights,
+    but not comments. Every stage depends on its own file, so an edit or upgrade of hpnet reruns only changed stages.
     """
     from hpnet.project.code import digests, write_digests
 

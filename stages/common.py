@@ -1,9 +1,9 @@
-"""What every stage command shares: parameter options and project paths."""
+"""Shared by all stage commands: parameter options and project paths."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hpnet.core.choices import OneOf
-from hpnet.params import Params, load_params, option_flag, validate
+from hpnet.params import Params, load_params, option_flag, validate, whole_flag
 from hpnet.project.folder import Project
 from hpnet.work.locks import held
 
@@ -25,12 +25,25 @@ def hold(*outs: Path) -> None:
     click.get_current_context().with_resource(held(outs, PROJECT.work / "locks"))
 
 
-def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def warn_unsuited(stage: str, model: str, figures: Mapping[str, Any]) -> None:
+    """Say on stderr that the network of a stage does not suit the people of the run, where its figures show it."""
+    from hpnet.weights.suitability import compare
+
+    found = compare(stage, model, figures)
+    if found is not None and not found.suits:
+        click.echo(f"warning: {found.warning}", err=True)
+
+
+def section_options(*sections: str, whole: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command ``--params-file`` and one option per parameter of ``sections``; it receives ``params``.
 
     An option given on the command line overrides params.yaml for that run. Parameters of nested sections are joined
     with dashes (``--topology-epochs``).
+
+    Args:
+        whole: options begin with their section (``--train-topology-epochs``), so that those of several cannot clash.
     """
+    flag = whole_flag if whole else option_flag
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names: dict[str, str] = {}
@@ -39,35 +52,60 @@ def section_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[.
         def command(*args: Any, params_file: str | None, **kwargs: Any) -> Any:
             given = {dotted: kwargs.pop(option) for option, dotted in names.items()}
             overrides = {dotted: value for dotted, value in given.items() if value is not None}
-            return function(*args, params=read_params(params_file, overrides), **kwargs)
+            return function(*args, params=read_params(params_file, overrides, flag), **kwargs)
 
         decorated: Callable[..., Any] = command
         for section in reversed(sections):
             model = Params.model_fields[section].annotation
             assert isinstance(model, type)
             for path, field in reversed(list(_leaves(model))):
-                option = "_".join(path)
-                names[option] = ".".join((section, *path))
-                decorated = _option(path, field, names[option])(decorated)
-        file_help = "Parameters; params.yaml of this folder by default."
+                dotted = ".".join((section, *path))
+                option = flag(dotted).removeprefix("--").replace("-", "_")
+                names[option] = dotted
+                decorated = _option(flag(dotted), option, field, dotted)(decorated)
+        file_help = "Parameter file.  [default: params.yaml of this folder]"
         return click.option("--params-file", type=click.Path(dir_okay=False), help=file_help)(decorated)
 
     return decorate
 
 
-def read_params(file: str | None, overrides: dict[str, Any]) -> Params:
-    """params.yaml with overrides; the documented defaults where the folder has none and none was named."""
+def value_options(*dotted_names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each of these parameters, ``--detect-model`` for ``detect.model``.
+
+    It receives ``values``: name -> value of those that were given.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*args: Any, **kwargs: Any) -> Any:
+            given = {name: kwargs.pop(name.replace(".", "_")) for name in dotted_names}
+            return function(*args, values={name: v for name, v in given.items() if v is not None}, **kwargs)
+
+        decorated: Callable[..., Any] = command
+        for name in reversed(dotted_names):
+            section, *path = name.split(".")
+            model = Params.model_fields[section].annotation
+            assert isinstance(model, type)
+            field = dict(_leaves(model))[tuple(path)]
+            decorated = _option(whole_flag(name), name.replace(".", "_"), field, name)(decorated)
+        return decorated
+
+    return decorate
+
+
+def read_params(file: str | None, overrides: dict[str, Any], flag: Callable[[str], str] = option_flag) -> Params:
+    """params.yaml with overrides; the defaults if the folder has no params.yaml and no file was given."""
     try:
         if file is None and not Path("params.yaml").is_file():
             click.echo("no params.yaml in this folder: every parameter has its default", err=True)
-            return validate({}, "defaults", overrides)
-        return load_params(file or "params.yaml", overrides)
+            return validate({}, "defaults", overrides, flag)
+        return load_params(file or "params.yaml", overrides, flag)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 def was_given(context: click.Context, option: str) -> bool:
-    """Whether an option stood on the command line."""
+    """Whether an option was on the command line."""
     return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -79,21 +117,19 @@ def _leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tu
             yield (*prefix, name), field
 
 
-def _option(path: tuple[str, ...], field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = option_flag(dotted).removeprefix("--")
+def _option(flag: str, name: str, field: FieldInfo, dotted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = f"{field.description}." if field.description else ""
     text = f"{text[:1].upper()}{text[1:]} [{dotted}]".strip()
-    name = "_".join(path)
     if field.annotation is bool:
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     for choices in (part for part in field.metadata if isinstance(part, OneOf)):
-        return click.option(f"--{flag}", name, type=click.Choice(choices.names), help=text)
+        return click.option(flag, name, type=click.Choice(choices.names), help=text)
     if get_origin(field.annotation) is Literal:
-        return click.option(f"--{flag}", name, type=click.Choice(get_args(field.annotation)), help=text)
+        return click.option(flag, name, type=click.Choice(get_args(field.annotation)), help=text)
     parse = _parse_tuple if get_origin(field.annotation) is tuple else _parse_value
     if any(get_origin(kind) is tuple for kind in get_args(field.annotation)):
         parse = _parse_value_or_tuple
-    return click.option(f"--{flag}", name, callback=parse, metavar="VALUE", help=text)
+    return click.option(flag, name, callback=parse, metavar="VALUE", help=text)
 
 
 def _parse_value(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -101,12 +137,12 @@ def _parse_value(context: click.Context, parameter: click.Parameter, value: str 
     if value is None:
         return None
     if not value.strip():
-        return ""  # no value: what needs a number refuses it, where YAML would silently give the default
+        return ""  # keep an empty value: a parameter that needs a number refuses it, but YAML would give the default
     if "=" in value:
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         return {name.strip(): _read(number, value) for name, _, number in pairs}
     parsed = _read(value, value)
-    # YAML 1.1 takes 1e-3 for a string and off for a boolean; parameters that hold text keep their text.
+    # YAML 1.1 reads 1e-3 as a string and off as a boolean; parameters that hold text keep their text.
     if isinstance(parsed, str):
         try:
             return float(parsed)
@@ -120,12 +156,12 @@ def _parse_tuple(context: click.Context, parameter: click.Parameter, value: str 
 
 
 def _parse_value_or_tuple(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """A list where there is a comma, such as ``1,2,3`` or ``[1, 2, 3]``."""
+    """A list if there is a comma, such as ``1,2,3`` or ``[1, 2, 3]``."""
     return (_parse_tuple if value and "," in value else _parse_value)(context, parameter, value)
 
 
 def _read(text: str, value: str) -> Any:
-    """A part of an option's value as YAML has it."""
+    """A part of an option's value, read as YAML."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):  # ValueError: a date such as 2020-13-45
@@ -136,7 +172,7 @@ def _read(text: str, value: str) -> Any:
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="Processes; by default one per core, or up to four per GPU."
+    "--workers", type=click.IntRange(1), help="Processes.  [default: one per core, or up to four per GPU]"
 )
 engine_option = click.option(
     "--engine",

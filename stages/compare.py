@@ -17,8 +17,10 @@ from .train import precision_option
 @section_options("pool", "compare", "train")
 @click.option("--input", "source", type=click.Path(path_type=Path), default=PROJECT.artifacts / "estimate")
 @click.option("--data", type=click.Path(path_type=Path), default=PROJECT.artifacts / "data")
-@click.option("--out", type=click.Path(path_type=Path), help="artifacts/compare/VARIANT by default.")
-@click.option("--metrics", type=click.Path(path_type=Path), help="metrics/compare/VARIANT.json by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: artifacts/compare/VARIANT]")
+@click.option(
+    "--metrics", type=click.Path(path_type=Path), help="Metrics file.  [default: metrics/compare/VARIANT.json]"
+)
 @device_option
 @precision_option
 def command(
@@ -33,12 +35,12 @@ def command(
 ) -> None:
     """Train the joint stream on the features of VARIANT, a name of compare.variants, for the report's comparison.
 
-    The variant's overrides replace parameters of section pool (its region is 1 where it names none, whatever
-    pool.region is); all else is as in `hpnet train hpj`.
+    The variant's overrides replace parameters of section pool. Without `region` a variant has region 1, not
+    pool.region. Everything else is as in `hpnet train hpj`.
     """
     if variant not in params.compare.variants:
         known = ", ".join(params.compare.variants) or "none is set"
-        raise click.BadParameter(f"{variant!r} is none of compare.variants ({known})", param_hint="VARIANT")
+        raise click.BadParameter(f"{variant!r} is not in compare.variants ({known})", param_hint="VARIANT")
     from hpnet.train import compare
     from hpnet.train.run import Folders, Machine
     from hpnet.train.step import Place

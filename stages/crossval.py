@@ -32,7 +32,7 @@ from .train import precision_option, threads_option
 @device_option
 @precision_option
 @threads_option
-@section_options("pool", "train", "fuse")
+@section_options("pool", "train", "fuse", whole=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -55,9 +55,9 @@ def command(
 
     Prints the accuracy of every fold, and the mean with an interval that resamples sources. Test clips are a fold's
     own; validation clips are cut from its training clips by source, and epochs and fusion weights are chosen on them
-    alone. Writes artifacts/crossval/NAME and metrics/crossval/NAME.json, which the report shows. Other parameters of
-    pool, train and fuse are options here: windows are pooled again, and the pose network never runs. Stopped, the same
-    command resumes; a training that another result has done is not done again.
+    alone. Writes artifacts/crossval/NAME and metrics/crossval/NAME.json, which the report shows. Every parameter of
+    pool, train and fuse is an option here, with its section in front: windows are pooled again, and the pose network
+    never runs. Stopped, the same command resumes; a training that another result has done is not done again.
     """
     from hpnet.crossval import step, tables
     from hpnet.crossval.folds import Folding

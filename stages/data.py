@@ -15,14 +15,14 @@ from .common import PROJECT, hold, section_options, was_given
 @section_options("data")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT.artifacts / "data")
 @click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), default=PROJECT.metrics / "data.json")
-@click.option("--workers", type=click.IntRange(1), help="Processes; by default one per core.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
 @click.pass_context
 def command(context: click.Context, params: Params, out: Path, metrics: Path, workers: int | None) -> None:
     """Make the tables of clips: index a folder of videos, or render the mannequins.
 
-    Writes videos.csv (what there is), clips.csv and classes.csv (what it means), and for the mannequins videos/ and
-    truth.parquet. With --videos the folder is indexed, by the protocol `folder` (a class per sub-folder, or as --table
-    says) unless --protocol names another.
+    Writes videos.csv (the files), clips.csv and classes.csv (labels and splits), and for the mannequins videos/ and
+    truth.parquet. With --videos the folder is indexed. The protocol is then `folder` (a class per sub-folder, or from
+    --table), unless --protocol names another.
     """
     from hpnet.data.step import run
     from hpnet.project.weights import require_weights
@@ -37,5 +37,5 @@ def command(context: click.Context, params: Params, out: Path, metrics: Path, wo
     hold(out)
     found = run(section, out, metrics, workers or cores())
     if found.unlabelled:
-        click.echo(f"{found.unlabelled} clips have no class: they are neither trained on nor scored", err=True)
+        click.echo(f"{found.unlabelled} clips have no class: they are not used for training or scores", err=True)
     click.echo(f"{found.clips} clips of {found.classes} classes in {out}")

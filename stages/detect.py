@@ -9,7 +9,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, engine_option, section_options, workers_option
+from .common import PROJECT, device_option, engine_option, section_options, warn_unsuited, workers_option
 
 
 @click.command("detect")
@@ -25,7 +25,7 @@ from .common import PROJECT, device_option, engine_option, section_options, work
 def command(params: Params, source: Path, out: Path, metrics: Path, **options: Any) -> None:
     """Find people: boxes and tracks of every clip, and person frames for the RGB stream.
 
-    Reads videos.csv and the videos; writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
+    Reads videos.csv and the videos. Writes boxes.parquet, failed.json, people.json and frames/. With --no-enabled the
     whole frame is the only box.
     """
     from hpnet.project.weights import require_weights
@@ -39,5 +39,6 @@ def command(params: Params, source: Path, out: Path, metrics: Path, **options: A
     )
     click.echo(
         f"{done.figures['clips']} clips, {done.figures['boxes']:,} boxes, "
-        f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
+        f"{done.figures['without_person']} clips without people, {len(done.failed)} failed"
     )
+    warn_unsuited("detect", params.detect.rated_model, done.figures)

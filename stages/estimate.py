@@ -9,7 +9,7 @@ import click
 
 from hpnet.params import Params
 
-from .common import PROJECT, device_option, engine_option, section_options, workers_option
+from .common import PROJECT, device_option, engine_option, section_options, warn_unsuited, workers_option
 
 
 @click.command("estimate")
@@ -26,11 +26,13 @@ from .common import PROJECT, device_option, engine_option, section_options, work
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT.artifacts / "estimate")
 @click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), default=PROJECT.metrics / "estimate.json")
-@click.option("--max-frames", type=click.IntRange(1), help="Frames read per clip; all by default.")
-@click.option("--batch", type=click.IntRange(1), help="Crops per call of the network; 16 on CPU, 256 on a GPU.")
+@click.option("--max-frames", type=click.IntRange(1), help="Frames read per clip.  [default: all]")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Crops per call of the network.  [default: 16 on CPU, 256 on a GPU]"
+)
 @click.option("--shard-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per shard.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
-@click.option("--compile", "compiled", is_flag=True, help="torch.compile the network: minutes at the start.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile; takes minutes at the start.")
 @device_option
 @workers_option
 @engine_option
@@ -46,7 +48,7 @@ def command(
 ) -> None:
     """Run the pose network on every person: joints, scores, and windows of the tapped maps at the joints.
 
-    Reads the videos and the boxes of up to detect.persons people per clip; writes shard-*.safetensors, index.parquet
+    Reads the videos and the boxes of up to detect.persons people per clip. Writes shard-*.safetensors, index.parquet
     and meta.json.
     """
     from hpnet.data.walk import find_videos
@@ -72,5 +74,6 @@ def command(
     )
     click.echo(
         f"{done.figures['clips']} clips, {done.figures['crops']:,} people in frames, "
-        f"{done.figures['without_person']} clips without people, {len(done.failed)} that failed"
+        f"{done.figures['without_person']} clips without people, {len(done.failed)} failed"
     )
+    warn_unsuited("estimate", params.estimate.rated_model, done.figures)

@@ -1,4 +1,4 @@
-"""``hpnet export``: write what other programs read."""
+"""``hpnet export``: features or a network for other programs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FORMATS = ("features-hpnet", "onnx")
     "--input",
     "source",
     type=click.Path(file_okay=False, path_type=Path),
-    help="features-hpnet: a pool folder, artifacts/pool by default; onnx: a trained stream, artifacts/train/hpj.",
+    help="features-hpnet: a pool folder [artifacts/pool]; onnx: a trained stream [artifacts/train/hpj].",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def command(layout: str, source: Path | None, out: Path) -> None:
-    """Write what other programs read.
+    """Export features or a network for other programs.
 
-    FORMAT is features-hpnet (one (T, 2, V, C) float32 .npy per clip, as the authors' trainer reads them; one person
-    fills both slots) or onnx (model.onnx of a stream trained by `hpnet train`: features (N, C, T, V, M) and mask
-    (N, M) -> logits, with its config.json).
+    FORMAT is features-hpnet or onnx. features-hpnet writes one (T, 2, V, C) float32 .npy per clip, as the authors'
+    trainer reads them; one person fills both slots. onnx writes model.onnx of a stream trained by `hpnet train`:
+    features (N, C, T, V, M) and mask (N, M) -> logits, with its config.json.
     """
     if layout == "features-hpnet":
         _export_features(source or PROJECT.artifacts / "pool", out)

@@ -1,4 +1,4 @@
-"""``hpnet fuse``: join the streams' scores."""
+"""``hpnet fuse``: fuse the streams' scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .common import PROJECT, section_options
     type=click.Path(path_type=Path),
     help="CSV of label,count: training clips per class.  [default: from the clip table, or beside imported scores]",
 )
-@click.option("--allow-missing", is_flag=True, help="Fuse clips that some streams lack.")
+@click.option("--allow-missing", is_flag=True, help="Also fuse clips that some streams do not have.")
 def command(
     params: Params,
     source: Path | None,
@@ -39,14 +39,14 @@ def command(
     frequencies: Path | None,
     allow_missing: bool,
 ) -> None:
-    """Join the streams' scores by clip, by every rule, and tabulate every combination."""
+    """Fuse the streams' scores by clip with every rule, and write a table of all combinations."""
     from hpnet.fuse.step import Inputs, run
 
     inputs = Inputs(PROJECT.root, source, frequencies, allow_missing)
     written = metrics or (out / "metrics.json" if out else PROJECT.metrics / "fuse.json")
     fused = run(params.fuse, params.data.protocol, inputs, out or PROJECT.artifacts / "fuse", written)
-    for rule, values in fused.measured.items():
+    for rule, found in fused.measured.items():
         click.echo(
-            f"{rule}: {', '.join(fused.streams)}: top-1 {values['top1']:.2%}, "
-            f"mean per class {values['mean_class_accuracy']:.2%}"
+            f"{rule}: {', '.join(fused.streams)}: top-1 {found.top1:.2%} ({found.interval}), "
+            f"mean class accuracy {found.mean_class_accuracy:.2%}"
         )

@@ -1,4 +1,4 @@
-"""``hpnet import``: bring scores, poses and features of other projects in."""
+"""``hpnet import``: scores, poses and features of other projects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SCORES = ("scores-hpnet", "scores-csv", "scores-npz")
 FEATURES = tuple(IMPORTS)
+ALIGNED = {"kinect": False, "nw-ucla": True, "utd-mhad": True, "sbu": True}
+"""Formats whose clips can be turned, and whether they are where nothing is said."""
+PROTOCOLS = {"nw-ucla": "nw-ucla", "utd-mhad": "utd-mhad", "sbu": "sbu-fold1"}
+"""Format -> its data set's protocol."""
 
 
 @click.command("import")
@@ -23,11 +27,11 @@ FEATURES = tuple(IMPORTS)
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; streams are added to it.")
 @click.option("--protocol", help="Gives labels, splits and class order (see `hpnet protocol --help`).")
-@click.option("--stream", help="scores-csv and scores-npz: what to call the stream.  [default: the file's name]")
+@click.option("--stream", help="scores-csv and scores-npz: name of the stream.  [default: the file's name]")
 @click.option(
     "--kind",
     type=click.Choice(("probabilities", "logits")),
-    help="scores-csv and scores-npz: insist that the scores are probabilities.",
+    help="scores-csv and scores-npz: refuse scores that are not probabilities.",
 )
 @click.option("--allow-missing", is_flag=True, help="scores-hpnet: accept listed test clips without a score.")
 @click.option("--frames", type=click.IntRange(1), default=64, show_default=True, help="Poses: T after resampling.")
@@ -35,21 +39,33 @@ FEATURES = tuple(IMPORTS)
 @click.option(
     "--align/--no-align",
     default=None,
-    help="kinect, nw-ucla: also turn clips so that the first frame's body stands upright and square to the camera."
-    "  [default: nw-ucla yes, kinect no]",
+    help="kinect, nw-ucla, utd-mhad: rotate clips so that the body in the first frame is upright and faces the "
+    "camera; sbu: so that each person faces the other.  [default: kinect no, the others yes]",
 )
-@click.option("--split", help="pyskl: which of the file's splits, such as xsub.  [default: the protocol's, or the one]")
-@click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Poses: training part held out.")
-@click.option("--val-view", type=int, help="nw-ucla: the training camera held out, instead of subjects.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Poses: decides who is held out.")
+@click.option(
+    "--split", help="pyskl: one of the file's splits, such as xsub.  [default: the protocol's, or the only one]"
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Poses: share of the training data held out for validation.",
+)
+@click.option("--val-view", type=int, help="nw-ucla: hold out this training camera instead of subjects.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Poses: seed of the choice of held-out subjects.")
 @click.option("--drop-repeats", is_flag=True, help="Poses, features: leave out test clips that equal a training clip.")
 @click.option(
     "--relabel",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Poses, features: a CSV of clip_id and action that training and validation clips get instead of their own.",
+    help="Poses, features: a CSV of clip_id and action; these actions replace those of training and validation clips.",
 )
 @click.option(
-    "--max-failed", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Poses: share that may fail."
+    "--max-failed",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Poses: share of clips that may fail.",
 )
 def command(
     layout: str,
@@ -70,16 +86,17 @@ def command(
     relabel: Path | None,
     max_failed: float,
 ) -> None:
-    """Bring scores, poses and features of other projects in.
+    """Import scores, poses and features of other projects.
 
     Scores, one scores.parquet per stream, which `hpnet fuse --input OUT` reads: FORMAT is scores-hpnet (the authors'
     score folder), scores-csv or scores-npz (one stream of any model).
 
     Features with their clip table, which `hpnet train STREAM --input OUT --data OUT` reads: features-hpnet (a folder of
     the authors' pooled .npy), pyskl (an annotation pickle of pyskl or mmaction2), kinect (a folder of NTU RGB+D's
-    .skeleton files), nw-ucla (an .npz of names, offsets and joints). 3-D poses are in metres from the first frame's
-    spine base. Validation and test clips that have the features of a training clip are counted, and listed in
-    repeats.csv.
+    .skeleton files), nw-ucla (an .npz of names, offsets and joints), utd-mhad (a folder of MATLAB files), sbu (a folder
+    of skeleton_pos.txt; folds.csv of the output is for `hpnet crossval`). 3-D poses are in metres from the first
+    frame's spine base, or from the middle between two people (sbu). Validation and test clips with the same features as
+    a training clip are counted, and listed in repeats.csv.
     """
     from hpnet.data.corrections import Corrections, read_actions
 
@@ -99,34 +116,34 @@ def command(
         options["frames"] = frames
     if layout in ("pyskl", "kinect"):
         options["persons"] = persons
-    if layout in ("kinect", "nw-ucla"):
-        options["align"] = layout == "nw-ucla" if align is None else align
+    if layout in ALIGNED:
+        options["align"] = ALIGNED[layout] if align is None else align
     if layout == "pyskl":
         options["split"] = split
     elif layout == "nw-ucla":
         options["val_view"] = val_view
-    summary = _import_features(layout, source, out, protocol or {"nw-ucla": "nw-ucla"}.get(layout), options)
+    summary = _import_features(layout, source, out, protocol or PROTOCOLS.get(layout), options)
     for note in summary.notes:
         click.echo(f"note: {note}", err=True)
     for clip_id, reason in summary.failed.items():
         click.echo(f"{clip_id}: {reason}", err=True)
     if len(summary.failed) > max_failed * summary.clips:
         raise click.ClickException(
-            f"{len(summary.failed)} of {summary.clips} clips failed, more than --max-failed {max_failed:g}: mend or "
+            f"{len(summary.failed)} of {summary.clips} clips failed, more than --max-failed {max_failed:g}: fix or "
             "remove them, or raise --max-failed"
         )
     click.echo(
-        f"{summary.clips} clips, {summary.persons} people, {summary.without_person} clips with nobody "
+        f"{summary.clips} clips, {summary.persons} people, {summary.without_person} clips without people "
         f"({len(summary.failed)} of them failed) -> {out}"
     )
     if corrections.actions:
-        click.echo(f"{len(corrections.actions)} clips have the action that {relabel} gives them")
+        click.echo(f"{len(corrections.actions)} clips have the action from {relabel}")
     if summary.repeats:
         clip_id, twin = next(iter(summary.repeats.items()))
         remedy = "they are left out" if drop_repeats else "--drop-repeats leaves them out"
         click.echo(
-            f"{len(summary.repeats)} validation and test clips have the features of a training clip, such as {clip_id} "
-            f"those of {twin}: a network may know them by heart. {out / 'repeats.csv'} lists them, {remedy}",
+            f"{len(summary.repeats)} validation and test clips equal a training clip, such as {clip_id} and "
+            f"{twin}: their accuracy may be too high. {out / 'repeats.csv'} lists them, {remedy}",
             err=True,
         )
 

@@ -21,22 +21,30 @@ SPLITS = ("train", "val", "test")
 @click.command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="folder", show_default=True, help="What kind of project."
+    "--preset", type=click.Choice(list(PRESETS)), default="folder", show_default=True, help="Kind of project."
 )
 @click.option("--videos", type=click.Path(file_okay=False, path_type=Path), help="Folder of the videos.")
 @click.option(
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Preset folder: CSV of video, action and, optionally, source and split, instead of sub-folders.",
+    help="Preset folder: CSV of video, action and, optionally, source and split; used instead of sub-folders.",
 )
-@click.option("--poses", type=click.Path(dir_okay=False, path_type=Path), help="Preset nw-ucla: the .npz of 3-D poses.")
+@click.option(
+    "--poses",
+    type=click.Path(path_type=Path),
+    help="Presets nw-ucla, utd-mhad and sbu: the 3-D poses, an .npz or a folder.",
+)
 def command(folder: Path, preset: str, videos: Path | None, table: Path | None, poses: Path | None) -> None:
     """Make a project in DIR: params.yaml with comments, dvc.yaml, DVC's settings, .gitignore and README.md.
 
-    Nothing that is there is overwritten.
+    Existing files are not overwritten.
     """
     from hpnet.project.make import label_videos, make_project, missing_weights
+    from hpnet.project.weights import real_video_networks
+    from hpnet.weights.suitability import mannequins_alone
 
+    for line in mannequins_alone(real_video_networks(preset)):
+        click.echo(line, err=True)
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")
     if videos is not None:
@@ -45,7 +53,7 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
         except ValueError as error:
             if preset == "folder":
                 raise
-            click.echo(f"the videos do not fit the preset yet: {error}", err=True)
+            click.echo(f"the videos do not match the preset yet: {error}", err=True)
     enter = f"cd {shlex.quote(str(folder))}"
     absent = missing_weights(folder, preset)
     if absent:
@@ -56,7 +64,7 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
 
 
 def show_splits(labelled: Labelled) -> None:
-    """Print clips, and sources where they are known, of each action and split; what is left out; and the notes."""
+    """Print clips and, if known, sources of each action and split; also the clips left out, and notes."""
     rows = labelled.table
     used = rows[(rows.class_name != "") & (rows.split != "")]
     known = bool((used.source != "").any())
@@ -73,13 +81,13 @@ def show_splits(labelled: Labelled) -> None:
     sources = ", sources in brackets" if known else ""
     click.echo(f"{len(rows)} videos, {len(set(rows.class_name) - {''})} actions: {sides}{sources}")
     if len(rows) > len(used):
-        click.echo(f"{len(rows) - len(used)} of them have no action or split: they are left out", err=True)
+        click.echo(f"{len(rows) - len(used)} of them have no action or split and are left out", err=True)
     for note in labelled.notes:
         click.echo(note, err=True)
 
 
 def print_table(lines: Sequence[tuple[str, ...]]) -> None:
-    """A table of text, the first line its heading: drawn on a terminal, plain columns elsewhere."""
+    """Print a table with a heading: with lines on a terminal, as plain columns elsewhere."""
     if not sys.stdout.isatty():
         widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
         for line in lines:

@@ -1,4 +1,4 @@
-"""``hpnet predict``: actions in any video, by a trained project."""
+"""``hpnet predict``: actions in any video, recognised by a trained project."""
 
 from __future__ import annotations
 
@@ -23,31 +23,35 @@ LIVE_FPS = 15.0
 FILE_FPS = 60.0
 """Frames of files beyond this rate are left out, unless the training clips have a higher one."""
 
+EXPECTED = "a video file, a folder, a camera's number or an address such as rtsp://HOST/PATH"
+
 
 @click.command("predict")
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), default=Path(),
               help="Folder of the trained project.  [default: this folder]")  # fmt: skip
-@click.option("--streams", metavar="NAMES", help="Only these, such as hpj,hpb.  [default: all that carry weight]")
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Actions shown.")
+@click.option(
+    "--streams", metavar="NAMES", help="Only these streams, such as hpj,hpb.  [default: all with a weight above 0]"
+)
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Number of actions shown.")
 @click.option("--window", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-              help="Length of a window of long videos.  [default: the median training clip's]")  # fmt: skip
+              help="Length of a window of long videos.  [default: median of the training clips]")  # fmt: skip
 @click.option("--overlap", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
-              help="Share of a window that the next one repeats.")  # fmt: skip
+              help="Overlap of two windows, as a share of a window.")  # fmt: skip
 @click.option("--fps", type=click.FloatRange(0, min_open=True),
-              help="Leave out frames above this rate.  [default: 60, or the training clips'; live 15]")  # fmt: skip
+              help="Leave out frames above this rate.  [default: 60, or that of training clips; live 15]")  # fmt: skip
 @click.option("--people", type=click.IntRange(1), help="People kept per window.  [default: detect.persons]")
 @click.option("--each/--no-each", default=True, show_default=True,
-              help="With several people, also say what each does by themselves.")  # fmt: skip
+              help="With several people, also give an answer for each person.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="A JSON object per line, with times and boxes.")
 @click.option("--save", type=click.Path(path_type=Path),
               help="Write an mp4 with boxes, skeletons and actions; a folder for several videos.")  # fmt: skip
 @click.option("--live/--no-live", default=None,
-              help="Keep up by dropping frames.  [default: for cameras and addresses]")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after so long.")
+              help="Drop frames to keep up with the source.  [default: for cameras and addresses]")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after this time.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--workers", type=click.IntRange(1),
-              help="Processes that share the files.  [default: on CPU one per core, if files are many]")  # fmt: skip
+              help="Processes that share the files.  [default: 1, or up to one per core for many files]")  # fmt: skip
 @device_option
 def command(
     videos: tuple[str, ...],
@@ -67,11 +71,11 @@ def command(
     workers: int | None,
     device: str,
 ) -> None:
-    """Say what people do in videos: VIDEO is a file, a folder, a camera's number or a stream's address.
+    """Recognise actions in videos: VIDEO is a file, a folder, a camera's number or a stream's address.
 
-    Runs the detector, the pose network and the trained streams of a project and fuses them as the project does. A video
-    as long as the training clips is answered at once; a longer one in overlapping windows. Where there are several
-    people, they are answered together and each by themselves.
+    Runs the detector, the pose network and the trained streams of a project, and fuses them as the project does. A
+    video as long as the training clips is one window. A longer video is cut into overlapping windows. With several
+    people there is an answer for all together and one for each person.
     """
     from hpnet.predict.sources import is_address, is_camera
 
@@ -79,18 +83,18 @@ def command(
     running = bool(cameras) if live is None else live
     chosen = None if streams is None else [s.strip() for s in streams.split(",") if s.strip()]
     if chosen == []:
-        raise click.UsageError(f"--streams {streams!r} names no stream, expected such as hpj,hpb")
+        raise click.UsageError(f"--streams {streams!r} names no stream: expected names such as hpj,hpb")
     if running and len(videos) > 1:
-        raise click.UsageError("one live source at a time: give a single camera, address or file")
+        raise click.UsageError("only one live source is possible: give a single camera, address or file")
     if cameras and not running:
-        raise click.UsageError(f"{cameras[0]} has no end: leave --no-live out")
+        raise click.UsageError(f"{cameras[0]} has no end: remove --no-live")
     files, unusable = find_files(() if cameras else videos)
     if running and not cameras and (len(files) != 1 or Path(videos[0]).is_dir()):
         raise click.UsageError(f"{videos[0]} is a folder: --live plays one file")
     targets = {} if save is None else find_targets(save, files or [Path("live.mp4")])
 
     for target in targets.values():
-        target.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
+        target.parent.mkdir(parents=True, exist_ok=True)  # refuse what cannot be written before the work starts
 
     from hpnet.predict.files import Task, default_workers, recognise_files
     from hpnet.predict.output import Output
@@ -116,7 +120,7 @@ def command(
         with progress("recognising", len(files)) as advance:
             failed = recognise_files(files, task, trained, workers, advance)
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted: what was answered until here stands") from None
+        raise click.ClickException("interrupted: the answers above are complete") from None
     failed += [repr(str(file)) for file in unusable]
     if failed:
         raise click.ClickException(
@@ -125,10 +129,13 @@ def command(
         )
 
 
-def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
-    """Files as named, folders with every video below them; and those of a folder whose names cannot be used, with why.
+def find_files(videos: tuple[str, ...], expected: str = EXPECTED) -> tuple[list[Path], dict[Path, str]]:
+    """The given files, and all videos below given folders; also videos with names that cannot be used, with the reason.
 
-    Says what was passed over.
+    Prints what was skipped.
+
+    Args:
+        expected: what a name may be, for the error of one that is nothing.
     """
     from hpnet.data.walk import find_videos
 
@@ -137,10 +144,7 @@ def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
     for name in videos:
         path = Path(name)
         if not path.exists():
-            raise FileNotFoundError(
-                f"{one_line(name)} is missing: expected a video file, a folder, a camera's number or an address such "
-                "as rtsp://HOST/PATH"
-            )
+            raise FileNotFoundError(f"{one_line(name)} is missing: expected {expected}")
         if not path.is_dir():
             files.append(path)
             continue
@@ -159,8 +163,8 @@ def find_files(videos: tuple[str, ...]) -> tuple[list[Path], dict[Path, str]]:
 def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     """Video -> the mp4 that --save writes for it: ``save`` itself, or a file below the folder ``save``.
 
-    In a folder the targets lie as the videos do below the folder that they share, so that ``a/1.mp4`` and ``b/1.mp4``
-    do not meet; where only the suffixes of two videos differ, theirs is kept as a part of the name.
+    In a folder the targets have the same sub-folders as the videos below their common folder, so ``a/1.mp4`` and
+    ``b/1.mp4`` have different targets. If only the suffixes of two videos differ, the suffix becomes part of the name.
 
     Raises:
         click.UsageError: one file for several videos, another format than mp4, or a target that is one of the videos.
@@ -170,10 +174,10 @@ def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     suffix = save.suffix.lower()
     if suffix == ".mp4":
         if len(files) > 1:
-            raise click.UsageError(f"--save {save} is one file for {len(files)} videos: name a folder")
+            raise click.UsageError(f"--save {save} is one file for {len(files)} videos: give a folder")
         found = {str(files[0]): save}
     elif suffix in VIDEO_SUFFIXES:
-        raise click.UsageError(f"--save {save}: mp4 is what can be written, name it {save.with_suffix('.mp4').name}")
+        raise click.UsageError(f"--save {save}: only mp4 can be written, name it {save.with_suffix('.mp4').name}")
     else:
         shared = Path(os.path.commonpath([file.absolute().parent for file in files]))
         below = {file: file.absolute().relative_to(shared) for file in files}
@@ -185,7 +189,7 @@ def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
     inputs = {file.resolve() for file in files if file.exists()}
     for target in found.values():
         if target.resolve() in inputs:
-            raise click.UsageError(f"--save would write over the video {target}: name another file or folder")
+            raise click.UsageError(f"--save would overwrite the video {target}: give another file or folder")
     return found
 
 
@@ -193,7 +197,7 @@ def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output,
     """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C.
 
     Raises:
-        VideoError: it cannot be read, breaks off, or delivers no picture.
+        VideoError: the source cannot be read, breaks off, or gives no picture.
     """
     from hpnet.predict.live import LiveReader, live_windows
 

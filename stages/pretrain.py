@@ -14,27 +14,29 @@ from .common import PROJECT, device_option, was_given
 
 KINDS = {kind: f"hpnet.pretrain.{kind}" for kind in ("detector", "pose", "xclip")}
 VALIDATION_SEEDS = 50_000_000
-"""First seed of the held-out scenes; training scenes count up from --scene-seed, far below."""
+"""First seed of the held-out scenes; far above the seeds of training scenes, which start at --scene-seed."""
 
 
 @click.command("pretrain")
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the weights; the package's own by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the weights.  [default: the package's own]")
 @click.option("--scenes", type=click.Path(path_type=Path), default=PROJECT.work / "pretrain", show_default=True,
-              help="Where rendered scenes are kept; those already there are used again.")  # fmt: skip
-@click.option("--count", type=click.IntRange(1), default=2048, show_default=True, help="Training scenes.")
-@click.option("--held-out", type=click.IntRange(1), default=256, show_default=True, help="Scenes for the card.")
+              help="Folder of rendered scenes; existing scenes are used again.")  # fmt: skip
+@click.option("--count", type=click.IntRange(1), default=2048, show_default=True, help="Number of training scenes.")
+@click.option(
+    "--held-out", type=click.IntRange(1), default=256, show_default=True, help="Number of held-out scenes for the card."
+)
 @click.option("--frames", type=click.IntRange(1), default=8, show_default=True, help="Frames per scene.")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
               help="Frames a second of the scenes.")  # fmt: skip
 @click.option("--scene-seed", type=click.IntRange(0, VALIDATION_SEEDS // 2), default=1_000_000, show_default=True)
-@click.option("--steps", type=click.IntRange(1), help="Training steps; each kind has its own default.")
-@click.option("--batch", type=click.IntRange(1), help="Batch size; each kind has its own default.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate; each kind has its own default.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: depends on KIND]")
+@click.option("--batch", type=click.IntRange(1), help="Batch size.  [default: depends on KIND]")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate.  [default: depends on KIND]")
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="pose: weights to start from.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the training.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that render; one per core by default.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that render.  [default: one per core]")
 @device_option
 def command(
     kind: str,
@@ -59,7 +61,7 @@ def command(
     data, steps, seed, time and quality measured on held-out scenes.
     """
     if start is not None and kind != "pose":
-        raise click.BadParameter(f"{kind} always starts from new weights: leave it out", param_hint="--start")
+        raise click.BadParameter(f"{kind} always starts from new weights: remove this option", param_hint="--start")
     from hpnet.core.choices import load
     from hpnet.pretrain.scenes import SceneShard, Takes, render_scenes
     from hpnet.pretrain.steps import Job, Scenes
@@ -88,7 +90,7 @@ def command(
 
 
 def _as_typed(kind: str) -> str:
-    """The command with the options that decide its result, where they stood on the command line."""
+    """The command line with the given options that affect the result."""
     context = click.get_current_context()
     names = ("count", "held_out", "frames", "fps", "scene_seed", "steps", "batch", "lr", "seed")
     given = [f"--{name.replace('_', '-')} {context.params[name]}" for name in names if was_given(context, name)]

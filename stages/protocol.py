@@ -13,15 +13,27 @@ COLUMNS = ("clip_id", "label", "class_name", "split")
 @click.command("protocol")
 @click.argument("name")
 @click.option(
-    "--names", type=click.Path(path_type=Path), required=True, help="Text file, one clip name a line; - for stdin."
+    "--names", type=click.Path(path_type=Path), required=True, help="Text file, one clip name per line; - for stdin."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="CSV to write.  [default: standard output]")
 @click.option("--classes", is_flag=True, help="Write the class list (label, name, prompt) instead.")
 @click.option("--details", is_flag=True, help="Also write subject, camera, setup and repetition.")
 @click.option("--keep-missing", is_flag=True, help="NTU: split the clips without Kinect skeletons too.")
-@click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Training subjects held out.")
-@click.option("--test-fraction", type=float, default=0.2, show_default=True, help="folder: videos of a class in test.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Decides who is held out.")
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Share of training subjects held out for validation.",
+)
+@click.option(
+    "--test-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="folder: share of the videos of a class in test.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of the choice of held-out subjects.")
 def command(
     name: str,
     names: Path,
@@ -33,13 +45,14 @@ def command(
     test_fraction: float,
     seed: int,
 ) -> None:
-    """Label and split clips by their names, as CSV: clip_id, label, class_name, split.
+    """Write labels and splits of clips, from their names, as CSV: clip_id, label, class_name, split.
 
-    A clip of an action outside the protocol has label -1; one that the protocol leaves out has no split. NTU leaves out
-    the clips without Kinect skeletons, as the published lists do.
+    A clip with an action outside the protocol has label -1. A clip that the protocol leaves out has no split. NTU
+    leaves out the clips without Kinect skeletons, as the published lists do.
 
     NAME is a protocol: ntu60-xsub, ntu60-xview, ntu120-xsub, ntu120-xset, smarthome-cs, smarthome-cv1, smarthome-cv2,
-    uav-human-v1, uav-human-v2, nw-ucla, mannequin-xsub, mannequin-xview, mannequin-xset or folder.
+    uav-human-v1, uav-human-v2, nw-ucla, utd-mhad, sbu-fold1 to sbu-fold5, mannequin-xsub, mannequin-xview,
+    mannequin-xset or folder.
     """
     from hpnet.data.protocols import class_table, label_and_split
 
@@ -48,11 +61,11 @@ def command(
     elif names.is_file():
         content = names.read_bytes()
     else:
-        raise FileNotFoundError(f"{names} is missing or no file: it must hold one clip name a line")
+        raise FileNotFoundError(f"{names} is missing or not a file: it must have one clip name per line")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{names} is not UTF-8 text ({error}): it must hold one clip name a line") from None
+        raise ValueError(f"{names} is not UTF-8 text ({error}): it must have one clip name per line") from None
     clips = [line.strip() for line in text.splitlines() if line.strip()]
     table = label_and_split(name, clips, val_fraction, seed, test_fraction, keep_missing)
     csv = (class_table(name, table) if classes else table[list(table.columns if details else COLUMNS)]).to_csv(

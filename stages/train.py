@@ -22,33 +22,35 @@ precision_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="CPU threads of a run; by default one for small steps, where more give little, else all.",
+    help="CPU threads of a run.  [default: 1 for small steps, else all]",
 )
 
 
 @click.command("train")
 @click.argument("stream")
 @section_options("train")
-@click.option("--input", "pool", type=click.Path(path_type=Path), help="Pooled features; artifacts/pool by default.")
-@click.option("--data", type=click.Path(path_type=Path), help="Clip table; artifacts/data by default.")
-@click.option("--frames", "frames", type=click.Path(path_type=Path), help="Person frames; artifacts/detect/frames.")
-@click.option("--out", type=click.Path(path_type=Path), help="artifacts/train/STREAM by default.")
-@click.option("--metrics", type=click.Path(path_type=Path), help="metrics/train/STREAM.json by default.")
+@click.option("--input", "pool", type=click.Path(path_type=Path), help="Pooled features.  [default: artifacts/pool]")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the clip table.  [default: artifacts/data]")
+@click.option(
+    "--frames", "frames", type=click.Path(path_type=Path), help="Person frames.  [default: artifacts/detect/frames]"
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: artifacts/train/STREAM]")
+@click.option("--metrics", type=click.Path(path_type=Path), help="Metrics file.  [default: metrics/train/STREAM.json]")
 @device_option
 @precision_option
 @threads_option
-@click.option("--deterministic", is_flag=True, help="Refuse GPU operations whose result varies between runs.")
+@click.option("--deterministic", is_flag=True, help="Refuse GPU operations with results that vary between runs.")
 @click.option(
     "--cuda-graphs/--no-cuda-graphs",
     default=True,
     show_default=True,
-    help="Topology streams on a GPU: a launch per pass, where every clip fills every person slot.",
+    help="Topology streams on a GPU: use CUDA graphs if every clip fills every person slot.",
 )
 @click.option(
     "--compile",
     "compiled",
     is_flag=True,
-    help="Topology streams: train through torch.compile; minutes at the start, then faster on a GPU.",
+    help="Topology streams: use torch.compile; takes minutes at the start, then is faster on a GPU.",
 )
 def command(
     params: Params,
@@ -60,11 +62,11 @@ def command(
     metrics: Path | None,
     **options: Any,
 ) -> None:
-    """Train STREAM (hpj, hpb, hpjm, hpbm or multimodal), choose its epoch on validation, score validation and test.
+    """Train STREAM (hpj, hpb, hpjm, hpbm or multimodal), choose the epoch on validation, score validation and test.
 
-    `all` trains hpj, hpb, hpjm and hpbm from one copy of the features, on CPU as many at a time as there are cores for;
-    the results are those of four runs, and --out and --metrics are then folders. A run that was stopped resumes after
-    its last finished epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
+    `all` trains hpj, hpb, hpjm and hpbm from one copy of the features; on CPU as many at a time as the cores allow. The
+    results are those of four runs. --out and --metrics are then folders. A stopped run resumes after its last finished
+    epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
     """
     known = (*STREAMS, "all")
     if stream not in known:

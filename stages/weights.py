@@ -1,4 +1,4 @@
-"""``hpnet weights``: which weights there are, getting them, converting them, and whether they are whole."""
+"""``hpnet weights``: list, download, convert and check weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ preset_option = click.option("--preset", help="The weights of a preset of `hpnet
 def command() -> None:
     """Pretrained weights: list, fetch, convert, check.
 
-    NAMES are networks as params.yaml names them (hrnet-w48-simcc, yolov5mu, ...), X-CLIPs of the hub (OWNER/NAME) or
+    NAMES are networks as params.yaml names them (rtmpose-m, yolo11m, ...), X-CLIPs of the hub (OWNER/NAME) or
     RT-DETRs of the hub (rtdetr:OWNER/NAME). Weights are looked for in $HPNET_WEIGHTS and in weights/ of the project;
     the packaged networks are the package's own files, always.
     """
@@ -27,7 +27,7 @@ def command() -> None:
 @click.argument("names", nargs=-1)
 @preset_option
 def list_command(names: tuple[str, ...], preset: str | None) -> None:
-    """Show which file a network needs, from where, its size and digest, and where it is or goes. All by default."""
+    """Show the file of a network: its address, size, digest and place. All networks by default."""
     from hpnet.project.weights import CATALOGUE
     from hpnet.project.weights_files import describe
 
@@ -39,11 +39,11 @@ def list_command(names: tuple[str, ...], preset: str | None) -> None:
 @click.argument("names", nargs=-1)
 @preset_option
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: weights]")
-@click.option("--mirror", help="Address of a folder that has the files, instead of where they come from.")
+@click.option("--mirror", help="Address of a folder with the files, used instead of their own addresses.")
 def fetch_command(names: tuple[str, ...], preset: str | None, into: Path | None, mirror: str | None) -> None:
-    """Download weights; by default those that params.yaml of this folder names. Resumes where an earlier call stopped.
+    """Download weights; by default those that params.yaml of this folder names. A stopped download resumes.
 
-    Where that is impossible, says in one line what to fetch by hand and where to put it.
+    If a download is not possible, one line says what to download by hand and where to put it.
     """
     from hpnet.project.weights_files import fetch_missing
 
@@ -61,9 +61,9 @@ def fetch_command(names: tuple[str, ...], preset: str | None, into: Path | None,
 @click.argument("names", nargs=-1)
 @preset_option
 def check_command(names: tuple[str, ...], preset: str | None) -> None:
-    """Say whether weights are here and whole; by default those that params.yaml of this folder names.
+    """Check that weights are present and complete; by default those that params.yaml of this folder names.
 
-    Exit status 1 when any is missing or broken.
+    The exit status is 1 if a file is missing or damaged.
     """
     from hpnet.project.weights_files import check
 
@@ -72,12 +72,12 @@ def check_command(names: tuple[str, ...], preset: str | None) -> None:
         click.echo(found.text)
         wrong += found.wrong
     if wrong:
-        raise click.ClickException(f"{wrong} {'file is' if wrong == 1 else 'files are'} missing or broken")
+        raise click.ClickException(f"{wrong} {'file is' if wrong == 1 else 'files are'} missing or damaged")
 
 
 @command.command("convert")
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--model", required=True, help="The network that the checkpoint is of: a pose network, or ctrgcn.")
+@click.option("--model", required=True, help="Network of the checkpoint: a pose network, or ctrgcn.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".safetensors to write.")
 def convert_command(source: Path, model: str, out: Path) -> None:
     """Rename a released checkpoint's keys (the SimCC authors', OpenMMLab's, CTR-GCN's) and write safetensors."""
@@ -87,12 +87,12 @@ def convert_command(source: Path, model: str, out: Path) -> None:
 
 
 def _chosen(names: tuple[str, ...], preset: str | None) -> list[Weights]:
-    """What the arguments name; without any, what params.yaml of this folder needs."""
+    """The networks of the arguments; without any, those that params.yaml of this folder needs."""
     from hpnet.params import load_params
     from hpnet.project.weights import lookup, needed, of_preset
 
     if names or preset:
         return [lookup(name) for name in names] + (of_preset(preset) if preset else [])
     if not Path("params.yaml").is_file():
-        raise click.UsageError("name networks or a --preset: there is no params.yaml here (`hpnet weights list`)")
+        raise click.UsageError("give networks or a --preset: there is no params.yaml here (`hpnet weights list`)")
     return needed(load_params())

@@ -181,7 +181,7 @@ class Watched:
             self.troubles.append(f"asks for {request.url[:80]}")
 
     def show(self, width_px: int, medium: str) -> None:
-        """Lay the page out anew; ``medium`` is light, dark or print."""
+        """Lay the page out again; ``medium`` is light, dark or print."""
         self.page.set_viewport_size({"width": width_px, "height": 900})
         self.page.emulate_media(
             media="print" if medium == "print" else "screen", color_scheme="dark" if medium == "dark" else "light"

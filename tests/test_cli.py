@@ -73,7 +73,7 @@ def test_missing_inputs_exit_1_and_say_what_to_run(tmp_path: Path) -> None:
     [
         (OSError(28, "No space left on device", "artifacts/x"), "artifacts/x: No space left on device (make room"),
         (ValueError("pool.region = 7 is larger than the window"), "Error: pool.region = 7"),
-        (KeyboardInterrupt(), "interrupted; what was finished is kept"),
+        (KeyboardInterrupt(), "interrupted; finished work is kept"),
     ],
 )
 def test_errors_are_short_and_exit_1(

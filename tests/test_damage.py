@@ -107,7 +107,7 @@ def survives(read: Callable[[Path], object], good: Path, allowed: tuple[type[Exc
 
 @pytest.fixture(autouse=True)
 def no_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever starts a program or a shell is caught."""
+    """A start of a program or a shell is detected."""
 
     def caught(*arguments: object, **options: object) -> None:
         raise KeyError(f"a program was started: {arguments}")

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from hpnet import fuse, models, pool
+from hpnet.data import sets
 from hpnet.detect import families
 from hpnet.estimate import specs
 from hpnet.stages.cli import cli
@@ -120,10 +121,10 @@ def test_the_reference_is_current() -> None:
 
 def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     choices: tuple[dict[str, Any], ...] = (
-        pool.OPERATORS, fuse.RULES, models.TOPOLOGY_NETWORKS, specs.SPECS, families.FAMILIES,
+        pool.OPERATORS, fuse.RULES, models.TOPOLOGY_NETWORKS, specs.SPECS, families.FAMILIES, sets.SETS,
     )  # fmt: skip
     for choice in choices:  # changed in place, as the page does it, and put back
-        for name in ("median", "ranks", "averages", "res50-tiny", "whole:*"):
+        for name in ("median", "ranks", "averages", "res50-tiny", "whole:*", "gym-xsub"):
             monkeypatch.setitem(choice, name, None)
             del choice[name]
     names: dict[str, object] = {}

@@ -310,7 +310,7 @@ def test_a_file_that_vanishes_during_the_run_is_named_and_counts_again_when_it_i
 
     options: dict[str, Any] = {"stage_dir": tmp_path / "w", "key": {}, "shard_size": 1}
     gone = True
-    with pytest.raises(FileNotFoundError, match=r"clip 'b': .*b\.mp4 vanished during the run: put it back"):
+    with pytest.raises(FileNotFoundError, match=r"clip 'b': .*b\.mp4 vanished during the run: restore"):
         run_shards(items(), work, **options)
     gone = False
     before = items()

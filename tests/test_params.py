@@ -221,8 +221,8 @@ MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{','.join([f'*m{n - 1
     [
         (BOMB + "data: {videos: *a8}", "more than 10000 values"),
         (MERGES, "more than 10000 values"),
-        ("data: {videos: &v [&w [*w]]}", r"\*w stands within itself"),
-        ("data: &d {videos: x, <<: *d}", r"\*d stands within itself"),
+        ("data: {videos: &v [&w [*w]]}", r"\*w contains itself"),
+        ("data: &d {videos: x, <<: *d}", r"\*d contains itself"),
         ("data: {videos: *v}", "undefined alias"),
         (f"data: {{videos: &v {'x' * 100_000}, table: [{','.join(['*v'] * 5000)}]}}", "more than 10000 values"),
         ("data: " + "[" * 5000, "nested deeper"),

@@ -1,5 +1,5 @@
-"""The paper's tables as experiments: what each row is here, what has to run for it, running it, writing the table.
+"""The paper's tables as experiments: rows, planning, running, and writing the tables.
 
-``paper`` and ``tables`` are data, ``fit`` makes a table the project's own, ``plan`` is arithmetic on ``dvc.yaml``,
+``paper`` and ``tables`` are data, ``fit`` adapts a table to the project, ``plan`` is arithmetic on ``dvc.yaml``,
 ``running`` works with DVC, ``writing`` turns scores into ``report/tables/tableN.csv``, ``.md`` and ``.html``.
 """

@@ -1,7 +1,7 @@
 """A table of the paper in a project: which parameters its rows have there, or why a row cannot be run.
 
-A row says what it is about; everything else is the project's own. What a row needs besides, such as the pose network's
-maps to be cached, is added here, and protocols are those of the project's own data set alone.
+A row sets a few parameters; all others are those of the project. This module adds what else a row needs, such as cached
+maps of the pose network. Protocols are only those of the project's own data set.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ..weights.files import by_hand, missing
 from .paper import Claim, Overrides, PaperTable, Row, measure_of
 
 MANNEQUIN = "mannequin-"
-IMPORTED_3D = ("kinect", "nw-ucla")
-"""What `hpnet import` brings 3-D poses in from."""
+IMPORTED_3D = ("kinect", "nw-ucla", "utd-mhad", "sbu")
+"""Formats of `hpnet import` with 3-D poses."""
 STAGES = ("data", "detect", "estimate", "pool")
-"""Sections of params.yaml that are a stage of the same name."""
+"""Sections of params.yaml with a stage of the same name."""
 ALL_TAPS = ("h1s3", "h2s3", "h3s3", "h2s1", "h2s2", RGB)
 WINDOW = 5
 """The largest region of Table IX: one run of the pose network serves all of them."""
 
 
 class NotHere(Exception):
-    """A row cannot be run in a project; the message says why."""
+    """A row cannot run in a project; the message says why."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What decides how the tables look in a project.
+    """The properties of a project that the tables depend on.
 
     Attributes:
         params: nested, with every default filled in.
@@ -47,13 +47,13 @@ class Setup:
     stages: Mapping[str, Stage]
 
     def value(self, name: str) -> Any:
-        """A parameter by its dotted name; None where the project has no stage that reads it."""
+        """A parameter by its dotted name; None if no stage of the project reads it."""
         section = name.split(".")[0]
         return None if section in STAGES and section not in self.stages else lookup(self.params, name)
 
     @property
     def imports(self) -> str:
-        """The format that `hpnet import` brings the features in from; empty in a project of videos."""
+        """The format of `hpnet import` for the features; empty in a project of videos."""
         words = self.stages["import"].cmd.split() if "import" in self.stages else []
         return words[words.index("import") + 1] if "import" in words[:-1] else ""
 
@@ -74,15 +74,15 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """What our numbers are of."""
+        """Name of the data of our numbers."""
         return "the built-in benchmark" if self.mannequins else f"this project ({self.protocol or self.imports})"
 
 
 def fit(table: PaperTable, setup: Setup) -> PaperTable:
-    """The table as it is in a project: every row has its parameters there, or says why it is unavailable.
+    """The table for a project: every row has its parameters, or the reason why it cannot run.
 
-    A table of several benchmarks gets rows for the project's own protocol where the paper has none of it, and, with
-    real data, for the other protocols of the data set. The claims are then those of the project's own rows.
+    A table of several benchmarks gets rows for the project's own protocol if the paper has none, and, with real data,
+    for the other protocols of the data set. The claims are then those of the project's own rows.
     """
     rows = (*table.rows, *_rows_of_its_own(table, setup))
     fitted = tuple(_fit_row(row, setup) for row in rows)
@@ -120,7 +120,7 @@ def _rows_of_its_own(table: PaperTable, setup: Setup) -> list[Row]:
 
 
 def _claims(table: PaperTable, rows: tuple[Row, ...], setup: Setup) -> tuple[Claim, ...]:
-    """The table's claims, without those on other data sets; on the project's own rows too where those are others."""
+    """The table's claims without other data sets; also for the project's own rows, if these are additional rows."""
     first = table.rows[0].benchmark
     if not first:
         return table.claims
@@ -140,7 +140,7 @@ def _claims(table: PaperTable, rows: tuple[Row, ...], setup: Setup) -> tuple[Cla
 
 
 def _protocol(row: Row, setup: Setup) -> str | None:
-    """The protocol of a row here; None where the project's data set has none like it."""
+    """The protocol of a row in this project; None if its data set has no such protocol."""
     if not row.benchmark:
         return setup.protocol
     name = row.mannequins if setup.mannequins else row.benchmark
@@ -164,7 +164,7 @@ def _fit_row(row: Row, setup: Setup) -> Row:
 
 
 def _setting(row: Row, setting: Overrides, setup: Setup) -> dict[str, Any]:
-    """A setting of a row with all that it needs in this project.
+    """A setting of a row with everything it needs in this project.
 
     Raises:
         NotHere: the project cannot run it.
@@ -178,10 +178,10 @@ def _setting(row: Row, setting: Overrides, setup: Setup) -> dict[str, Any]:
         found["data.protocol"] = protocol
     if row.poses and setup.imports not in IMPORTED_3D:
         subject = "the built-in benchmark" if setup.mannequins else "this project"
-        raise NotHere(f"{subject} has no depth camera; `hpnet import kinect` brings real 3-D poses in")
+        raise NotHere(f"{subject} has no depth camera; `hpnet import kinect` imports real 3-D poses")
     _require_stages(row, found, setup)
     if "data.corruption" in found and setup.value("data.source") != "mannequin":
-        raise NotHere("only clips that hpnet renders itself can be rendered dark, over-exposed or occluded")
+        raise NotHere("only rendered clips can be dark, over-exposed or occluded")
     if row.head:
         found |= _network(row.head, setup)
     if found.get("pool.kind") == "pooled" and setup.value("pool.tap") == RGB:
@@ -202,7 +202,7 @@ def _require_stages(row: Row, setting: Overrides, setup: Setup) -> None:
 
 
 def _network(head: str, setup: Setup) -> dict[str, Any]:
-    """Overrides for the project's own network, or the same one with the other head."""
+    """Overrides for the project's own network, or the same network with the other head."""
     own = network_spec(setup.value("estimate.model"))
     if own.head == head:
         return {"estimate.model": own.name}
@@ -216,7 +216,7 @@ def _network(head: str, setup: Setup) -> dict[str, Any]:
     else:
         other = own.name.removesuffix("-simcc") if head == "heatmap" else f"{own.name}-simcc"
     if other not in SPECS:
-        raise NotHere(f"{own.name} comes with no {'SimCC' if head == 'simcc' else 'heatmap'} head")
+        raise NotHere(f"{own.name} has no {'SimCC' if head == 'simcc' else 'heatmap'} head")
     entry = weights_of(other)
     lacking = missing(entry)
     if lacking:
@@ -226,7 +226,7 @@ def _network(head: str, setup: Setup) -> dict[str, Any]:
 
 
 def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
-    """What the pose network has to cache for a row beside what it caches anyway.
+    """What the pose network must cache for a row, in addition to the project's caches.
 
     Raises:
         NotHere: it has no such map or vectors.
@@ -240,7 +240,7 @@ def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
         return {}
     if kind == "simcc":
         if spec.head != "simcc":
-            raise NotHere(f"{spec.name} gives heatmaps, no coordinate vectors")
+            raise NotHere(f"{spec.name} gives heatmaps and no coordinate vectors")
         return {} if setup.value("estimate.vectors") else _every_map(spec, setup)
     if "." not in tap and tap != RGB and tap not in spec.aliases:
         raise NotHere(f"{spec.name} has no map {tap}; it has {', '.join(spec.aliases)}")
@@ -251,7 +251,7 @@ def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
 
 
 def _every_map(spec: NetworkSpec, setup: Setup) -> dict[str, Any]:
-    """One run of the pose network for every table that needs another map: all of them at the joints alone."""
+    """One run of the pose network for all tables that need another map; it caches all maps with window 1."""
     taps = [tap for tap in ALL_TAPS if tap == RGB or tap in spec.aliases]
     own = setup.value("pool.tap")
     taps += [] if own in taps or ("." not in own and own not in spec.aliases) else [own]

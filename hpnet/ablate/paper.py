@@ -1,4 +1,4 @@
-"""What a table of the paper is here: rows with the paper's number and the parameters that give ours."""
+"""A table of the paper: rows with the paper's number and the parameters for ours."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Row:
     """One row.
 
     Attributes:
-        labels: what the paper prints before its number, one text per column of the table.
-        paper: its number, %; None where it has none.
-        streams: whose scores; several are fused, weights from validation.
-        settings: the parameters that the row is about, dotted name -> value; every other one is the project's own.
-            More than one: each is run, and the row's accuracy is over the clips of all.
-        measure: top-1, or the mean of the per-class accuracies.
-        differs: how our row differs from the paper's, beside what holds for the whole table.
-        unavailable: why nothing is run for it.
-        extra: run only when asked for everything, because it costs much and says little more.
-        benchmark: the paper's protocol, in tables that have more than one; empty: whatever the project's is.
-        mannequins: which protocol of the mannequins stands in for ``benchmark``; empty: none does.
-        head: the pose network's head that the row is about; empty: whatever the project's network has.
-        poses: the row is about 3-D poses, which a project imports or has not.
+        labels: texts of the paper before its number, one per column of the table.
+        paper: its number, %; None if it has none.
+        streams: streams to score; several are fused with weights from validation.
+        settings: parameters of the row, dotted name -> value; all others are those of the project. With more than one,
+            each is run, and the row's accuracy is over the clips of all.
+        measure: top-1 or mean class accuracy.
+        differs: how our row differs from the paper's, in addition to the whole table.
+        unavailable: why it cannot run.
+        extra: run only with --full, because it takes long and adds little.
+        benchmark: the paper's protocol, in tables that have more than one; empty: the project's protocol.
+        mannequins: protocol of the mannequins that replaces ``benchmark``; empty: none.
+        head: the pose network's head in the row; empty: the head of the project's network.
+        poses: the row needs imported 3-D poses.
     """
 
     labels: tuple[str, ...]
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Note:
-    """How a table differs from the paper's in projects where the value of ``parameter`` begins with ``value``."""
+    """How a table differs from the paper's in projects with a ``parameter`` that begins with ``value``."""
 
     parameter: str
     value: str
@@ -57,7 +57,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper concludes from two rows: the second is better than the first (row numbers from 0)."""
+    """A claim of the paper about two rows: the second is better than the first (row numbers from 0)."""
 
     text: str
     worse: int
@@ -73,9 +73,9 @@ class PaperTable:
         columns: headings of the rows' labels.
         differs: how the whole table differs from the paper's, in every project.
         notes: how it differs in some.
-        ours: what our numbers are of.
-        protocol: of the project; empty where it has none.
-        value: how much its answer is worth, against the minutes that it takes; orders ``hpnet ablate all``.
+        ours: name of the data of our numbers.
+        protocol: of the project; empty if it has none.
+        value: importance of the table, compared with its time; orders ``hpnet ablate all``.
     """
 
     number: int
@@ -108,7 +108,7 @@ ROMAN: dict[int, str] = {
 
 
 def measure_of(protocol: str) -> Measure:
-    """What the paper measures under a protocol: the mean of the classes on Smarthome, else top-1."""
+    """The paper's measure for a protocol: mean class accuracy on Smarthome, else top-1."""
     return "mean_class" if protocol.startswith("smarthome") else "top1"
 
 

@@ -1,8 +1,8 @@
-"""What has to run for a set of experiments, and how long: arithmetic on dvc.yaml, dvc.lock and parameters.
+"""The stages that a set of experiments must run, and their time: arithmetic on dvc.yaml, dvc.lock and parameters.
 
 A stage's *signature* is a hash of its parameters, of the files that it depends on, of its code under the experiment's
-parameters and of the signatures upstream. Two experiments share a stage exactly when its signatures are equal, and a
-stage whose signature is known needs no run.
+parameters and of the signatures upstream. Two experiments share a stage exactly if its signatures are equal. A stage
+with a known signature needs no run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Names its folder; the project's own parameters give 'base'."""
+        """Name of its folder; 'base' for the project's own parameters."""
         if not self.overrides:
             return "base"
         return hashlib.sha256(json.dumps(self.overrides).encode()).hexdigest()[:12]
@@ -88,9 +88,9 @@ def signatures(
     """Signature of every stage under ``params``.
 
     Args:
-        digests: of the files that are nobody's output.
-        codes: identity of the code behind the stages under ``params``, by name. The stage that writes them has no part
-            in another's signature: what it reads decides them.
+        digests: of the files that no stage writes.
+        codes: identity of the code behind the stages under ``params``, by name. The stage that writes them is not part
+            of another signature, because its inputs determine them.
     """
     found: dict[str, str] = {}
     for name, stage in stages.items():
@@ -106,12 +106,12 @@ def signatures(
 
 
 def file_digests(root: Path, stages: Mapping[str, Stage], by_time: Iterable[str] = ()) -> dict[str, str]:
-    """md5 of every dependency that no stage makes; a folder's is over its files' names and contents.
+    """md5 of every dependency that no stage makes; for a folder, over its files' names and contents.
 
-    What the stage ``code`` reads is left out: the identities that it writes stand for it.
+    Inputs of the stage ``code`` are left out, because the identities that it writes replace them.
 
     Args:
-        by_time: folders too large to read, whose files are told by their sizes and times of change.
+        by_time: folders too large to read; their files are identified by size and time of change.
     """
     unread = frozenset(by_time)
     outs = [out for stage in stages.values() for out in stage.written]
@@ -140,15 +140,15 @@ def locked(
     lock: Mapping[str, Any], stages: Mapping[str, Stage], params: Mapping[str, Any], digests: Mapping[str, str],
     codes: Mapping[str, str], cached: frozenset[str] | None = None,
 ) -> set[str]:  # fmt: skip
-    """Stages that dvc.lock has under these very parameters, files and code, with everything upstream of them.
+    """Stages in dvc.lock with exactly these parameters, files and code, and with everything upstream of them.
 
     Args:
         lock: parsed dvc.lock.
         params: nested, as in params.yaml.
         digests: of :func:`file_digests`.
         codes: as in :func:`signatures`.
-        cached: md5 (with '.dir') of what lies in the cache; a stage with an output that does not is left out. None:
-            everything does.
+        cached: md5 (with '.dir') of the files in the cache; a stage with an output that is not there is left out. None:
+            all outputs are there.
     """
     known: set[str] = set()
     for name, stage in stages.items():
@@ -167,7 +167,7 @@ def locked(
 
 
 def _md5(text: str) -> str:
-    """As DVC has it of a file."""
+    """md5 of a file, as DVC computes it."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -178,10 +178,10 @@ def _is_folder(files: Mapping[str, str], dep: str) -> bool:
 def experiments(
     tables: Sequence[PaperTable], params: Mapping[str, Any], seeds: Sequence[int], everything: bool = False
 ) -> list[Experiment]:
-    """The experiments of some tables, each once with the streams that any row wants, in the order of the rows.
+    """The experiments of some tables, in the order of the rows; each once, with the streams of all its rows.
 
-    ``params``: the project's parameters, nested, with every default filled in. Overrides that repeat the project's own
-    value are dropped, so that a row which asks for nothing else is the project itself.
+    ``params``: the project's parameters, nested, with every default filled in. Overrides with the project's own value
+    are dropped, so a row without other changes is the project itself.
     """
     streams: dict[tuple[tuple[str, str], ...], dict[str, None]] = {}
     for table in tables:
@@ -196,7 +196,7 @@ def experiments(
 
 
 def normal(setting: Overrides, params: Mapping[str, Any], seed: int) -> tuple[tuple[str, str], ...]:
-    """A setting with its seed as sorted (name, JSON) pairs, without what is the project's own value anyway.
+    """A setting with its seed as sorted (name, JSON) pairs, without values that the project has too.
 
     ``params``: the project's parameters, nested, with every default filled in.
     """
@@ -211,7 +211,7 @@ def plan(
     known: Iterable[str],
     seconds: Mapping[str, float],
 ) -> list[Planned]:
-    """What each experiment runs when they are run in this order.
+    """The stages that each experiment runs, if they run in this order.
 
     Args:
         signed: signature of every stage under an experiment's parameters.
@@ -228,7 +228,7 @@ def plan(
 
 
 def by_value(tables: Sequence[PaperTable], cost: Mapping[int, float]) -> list[PaperTable]:
-    """Tables by value per second, the free ones first; ``cost``: table number -> seconds, guessed where unknown."""
+    """Tables by value per second, those without cost first; ``cost``: table number -> seconds, estimated if unknown."""
     return sorted(tables, key=lambda t: (-t.value / max(cost[t.number], 1.0), t.number))
 
 
@@ -240,6 +240,6 @@ def duration(text: str) -> float:
     """
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)(?:m|$))?(?:(\d+)s)?", text.strip())
     if not match or not any(match.groups()):
-        raise ValueError(f"{text!r} is no duration: write 2h, 90m or 1h30m")
+        raise ValueError(f"{text!r} is not a duration: write 2h, 90m or 1h30m")
     hours, minutes, rest = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + rest

@@ -1,9 +1,9 @@
-"""Experiments through DVC: each in a workspace of its own that shares the project's cache.
+"""Experiments with DVC: each in its own workspace, with the project's cache.
 
-``dvc exp run`` needs a git commit and stashes the work tree, its queue gives out no GPUs, and both write what they run
-into the project's git. So an experiment is a folder ``.work/ablate/KEY`` with links to the code, its own params.yaml
-and the project's dvc.lock, whose DVC cache *is* the project's: stages that any experiment or the project itself has
-run come out of that cache, and the shards and checkpoints of ``.work`` are shared too, so that a killed run goes on.
+``dvc exp run`` needs a git commit and stashes the work tree, its queue does not assign GPUs, and both write into the
+project's git. So an experiment is a folder ``.work/ablate/KEY`` with links to the code, its own params.yaml and the
+project's dvc.lock. Its DVC cache *is* the project's: stages that the project or an experiment has run come from this
+cache. The shards and checkpoints of ``.work`` are shared too, so a killed run resumes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from ..report.results import total_fisher
 from .plan import Experiment, Planned, apply, file_digests, locked, signatures
 
 SHARED_WORK = ("data", "detect", "estimate", "pool", "train")
-"""Folders of .work that experiments and the project use together: shards and checkpoints, named by what made them."""
+"""Folders of .work that experiments and the project share: shards and checkpoints, named by their keys."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A project as experiments see it.
+    """A project, with the data that experiments need.
 
     Attributes:
         project: its folder.
-        params: params.yaml, nested, as it stands.
+        params: params.yaml, nested, without defaults.
         stages: of dvc.yaml, upstream first.
         digests: of the files that no stage makes.
         cache: DVC's cache folder.
@@ -58,7 +58,7 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Where experiments live."""
+        """Folder of the experiments."""
         return self.project.work / "ablate"
 
     def codes(self, params: Mapping[str, Any]) -> dict[str, str]:
@@ -79,7 +79,7 @@ def open_study(project: Project) -> Study:
     """Read a project.
 
     Raises:
-        FileNotFoundError: it has no dvc.yaml, or no DVC.
+        FileNotFoundError: it has no dvc.yaml or no .dvc folder.
     """
     stages = project.read_stages()
     if not (project.root / ".dvc").exists():
@@ -94,7 +94,7 @@ def _videos(params: Mapping[str, Any]) -> str:
 
 
 def known_signatures(study: Study) -> set[str]:
-    """Signatures of what needs no run: the project's own stages that are cached, and every finished experiment's."""
+    """Signatures of stages that need no run: cached stages of the project, and stages of finished experiments."""
     lock, now = study.project.read_lock(), study.codes(study.params)
     own = signatures(study.stages, study.params, study.digests, now)
     cached = _cached(study, lock)
@@ -105,14 +105,14 @@ def known_signatures(study: Study) -> set[str]:
 
 
 def _cached(study: Study, lock: Mapping[str, Any]) -> frozenset[str]:
-    """Which of the lock's outputs lie in the cache."""
+    """The outputs in the lock that are in the cache."""
     listed = {out.get("md5", "") for entry in lock.get("stages", {}).values() for out in entry.get("outs", [])}
     files = study.cache / "files" / "md5"
     return frozenset(md5 for md5 in listed if md5 and (files / md5[:2] / md5[2:]).is_file())
 
 
 def seconds_known(study: Study) -> dict[str, float]:
-    """Wall time of each command: of the project's last run here, else of an experiment's. Others are left out."""
+    """Wall time of each command, from the project's last run or else an experiment's; unknown ones are left out."""
     found: dict[str, float] = {}
     for file in sorted(study.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
         found |= read_json(file)["seconds"]
@@ -121,7 +121,7 @@ def seconds_known(study: Study) -> dict[str, float]:
 
 
 def finished(study: Study, experiment: Experiment) -> list[str]:
-    """The streams of an experiment whose scores are there and still belong to the code and parameters."""
+    """The streams of an experiment with scores that belong to the present code and parameters."""
     file = study.folder / experiment.key / "result.json"
     if not file.is_file():
         return []
@@ -141,7 +141,7 @@ def load_scores(study: Study, experiment: Experiment) -> dict[str, Scores]:
 
 
 def _fisher(place: Path) -> float | None:
-    """Fisher score of an experiment's features (Fig. 7); None where they are not what hpnet pools."""
+    """Fisher score of an experiment's features (Fig. 7); None if they are not pooled by hpnet."""
     if not (place / "artifacts" / "pool" / "features.npy").is_file():
         return None
     score = total_fisher(Features.load(place / "artifacts" / "pool"), Clips.load(place / "artifacts" / "data"))
@@ -149,24 +149,29 @@ def _fisher(place: Path) -> float | None:
 
 
 def load_classes(study: Study, experiment: Experiment) -> list[str] | None:
-    """The names of the classes that an experiment told apart; None where it has not run."""
+    """The class names of an experiment; None if it has not run."""
     file = study.folder / experiment.key / "result.json"
     found: list[str] | None = read_json(file).get("classes") if file.is_file() else None
     return found
 
 
+def clips_folder(study: Study, experiment: Experiment) -> Path:
+    """Where the clip table of an experiment's run lies, once it has run."""
+    return study.folder / experiment.key / "clips"
+
+
 def load_fisher(study: Study, experiment: Experiment) -> float | None:
-    """The Fisher score that was measured when the experiment ran."""
+    """The Fisher score that was recorded when the experiment ran."""
     file = study.folder / experiment.key / "result.json"
     found: float | None = read_json(file).get("fisher") if file.is_file() else None
     return found
 
 
 def prepare(study: Study, experiment: Experiment) -> Path:
-    """Make, or make up to date, the workspace of an experiment.
+    """Make or update the workspace of an experiment.
 
     Raises:
-        ValueError: the project reads something by a path that leads out of it, which leads elsewhere from here.
+        ValueError: the project reads a relative path outside of its folder, which would be wrong from the workspace.
     """
     root, place = study.project.root.resolve(), study.folder.resolve() / experiment.key
     place.mkdir(parents=True, exist_ok=True)
@@ -203,18 +208,18 @@ def prepare(study: Study, experiment: Experiment) -> Path:
 def run_experiment(
     study: Study, experiment: Experiment, gpu: str | None = None, on_stage: Callable[[str], None] = lambda name: None
 ) -> dict[str, Any]:
-    """Reproduce an experiment's targets, keep its scores, and return what result.json holds.
+    """Reproduce an experiment's targets, keep its scores, and return the content of result.json.
 
     Args:
-        gpu: what CUDA_VISIBLE_DEVICES is set to; None leaves it.
-        on_stage: told the name of every stage that runs.
+        gpu: value for CUDA_VISIBLE_DEVICES; None: unchanged.
+        on_stage: called with the name of every stage that runs.
 
     Raises:
-        RuntimeError: a stage failed; names the log, which holds all it said.
+        RuntimeError: a stage failed; names the log with its whole output.
     """
     place = prepare(study, experiment)
     started = time.monotonic()
-    if (place / "dvc.lock").is_file():  # what a `dvc pull` brought is in no run cache
+    if (place / "dvc.lock").is_file():  # files of a `dvc pull` are not in the run cache
         _dvc(place, "checkout", "-q", "--with-deps", *experiment.targets, check=False)
     environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
     log = place / "repro.log"
@@ -244,6 +249,10 @@ def run_experiment(
     fisher = _fisher(place)
     data = place / "artifacts" / "data"
     signed = study.signatures(experiment)
+    for name in ("clips.csv", "classes.csv"):
+        if (data / name).is_file():
+            (place / "clips").mkdir(exist_ok=True)
+            shutil.copyfile(data / name, place / "clips" / name)
     before = place / "result.json"
     stages = read_json(before)["signatures"] if before.is_file() else {}
     times = place / ".work" / "seconds.json"
@@ -257,7 +266,7 @@ def run_experiment(
         "classes": Clips.load(data).class_names if (data / "clips.csv").is_file() else None,
     }
     write_json(before, result)
-    shutil.rmtree(place / "artifacts")  # it is in the cache; the scores are kept
+    shutil.rmtree(place / "artifacts")  # outputs are in the cache; the scores are kept
     return result
 
 
@@ -272,14 +281,14 @@ def run_all(
     on_done: Callable[[Planned, dict[str, Any]], None] = lambda item, result: None,
     on_failure: Callable[[Planned, str], None] = lambda item, why: None,
 ) -> list[Planned]:
-    """Run experiments in order, as many at once as there are ``gpus`` (None: whatever the device is).
+    """Run experiments in order, one at a time per entry of ``gpus`` (None: no choice of a GPU).
 
-    Two experiments that need the same stage are never in flight together, so that no stage runs twice. With a budget
-    (seconds) none is started that would not be done in time, by what is expected of it; a stage that was never timed
-    counts as nothing until one of these experiments has run it. One that fails is told and does not stop the others.
+    Two experiments that need the same stage never run at the same time, so no stage runs twice. With a budget
+    (seconds), an experiment starts only if its estimated time fits; a stage that was never timed counts as 0 s until
+    one of these experiments has run it. A failed experiment is reported and does not stop the others.
 
     Returns:
-        Those that were not started.
+        The experiments that were not started.
     """
     began = time.monotonic()
     free = list(gpus)
@@ -327,7 +336,7 @@ def _signs(study: Study, item: Planned, names: Iterable[str]) -> set[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Our own, with this Python's commands first, so that `hpnet` in dvc.yaml is this hpnet."""
+    """PATH with this Python's commands first, so that `hpnet` in dvc.yaml is this hpnet."""
     return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 

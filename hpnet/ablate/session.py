@@ -1,14 +1,16 @@
-"""A project and the seeds that are asked for: what is left to run for a table, and the table from what has run."""
+"""A project and training seeds: the experiments that a table still needs, and the table from finished ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..artifacts.clips import Clips
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS
+from ..core.units import UNKNOWN, Units, independent_units
 from ..data.protocols import class_table
 from ..project.dvc_yaml import lookup
 from . import plan, running, writing
@@ -18,18 +20,18 @@ from .running import Study
 from .writing import Written
 
 UNTIMED_SECONDS = 60.0
-"""What a stage counts, in the order of the tables alone, while no stage has a time."""
+"""Assumed time of a stage while no stage has a time; used only to order the tables."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that tables are planned and made from.
+    """The data for planning and making tables.
 
     Attributes:
         study: the project.
         defaults: its parameters, nested, with every default filled in.
         seeds: training seeds; several are averaged.
-        everything: the rows of other protocols and variants too.
+        everything: include the rows of other protocols and variants.
         known: signatures that need no run.
         seconds: command -> wall time of its last run.
     """
@@ -40,9 +42,10 @@ class Session:
     everything: bool
     known: frozenset[str]
     seconds: Mapping[str, float]
+    _units: dict[Path, Units] = field(default_factory=dict, repr=False, compare=False)
 
     def plan(self, tables: Sequence[PaperTable]) -> list[Planned]:
-        """What is left to run for some tables, in order."""
+        """The experiments that some tables still need, in order."""
         left = [
             experiment
             for experiment in plan.experiments(tables, self.defaults, self.seeds, self.everything)
@@ -51,7 +54,7 @@ class Session:
         return plan.plan(left, self.study.stages, self.study.signatures, self.known, self.seconds)
 
     def ordered(self, tables: Sequence[PaperTable]) -> list[PaperTable]:
-        """Tables by value per second of what is left of them; a stage that was never timed counts as an average one."""
+        """Tables by value per remaining second; a stage that was never timed counts as an average one."""
         known = list(self.seconds.values())
         guess = sum(known) / len(known) if known else UNTIMED_SECONDS
         cost = {
@@ -60,35 +63,46 @@ class Session:
         return plan.by_value(tables, cost)
 
     def scores_of(self, setting: Overrides, seed: int) -> Mapping[str, Scores]:
-        """Stream -> scores of a setting, as far as it has run."""
+        """Stream -> scores of a setting, for streams that have run."""
         return running.load_scores(self.study, self._experiment(setting, seed))
 
     def fisher_of(self, setting: Overrides, seed: int) -> float | None:
         """Fisher score of a setting's features."""
         return running.load_fisher(self.study, self._experiment(setting, seed))
 
+    def units_of(self, setting: Overrides, seed: int) -> Units:
+        """What intervals of a setting resample, by the clips of its run; of an earlier one, by the project's."""
+        own, projects = running.clips_folder(self.study, self._experiment(setting, seed)), self.study.project.data
+        folder = next((place for place in (own, projects) if (place / "clips.csv").is_file()), None)
+        if folder is None:
+            return UNKNOWN
+        if folder not in self._units:
+            self._units[folder] = independent_units(Clips.load(folder).usable())
+        return self._units[folder]
+
     def _experiment(self, setting: Overrides, seed: int) -> Experiment:
         return Experiment(plan.normal(setting, self.defaults, seed), STREAMS)
 
     def make(self, table: PaperTable, resamples: int) -> Written | None:
-        """A table from what has run; None where nothing of it has."""
+        """A table from finished experiments; None if none is finished."""
         written: Written | None
         if table.kind == "cost":
             written = writing.cost_table(table)
         elif table.kind == "classes":
-            written = writing.classes_table(table, self.scores_of, self.seeds, self.class_names(table))
+            names = self.class_names(table)
+            written = writing.classes_table(table, self.scores_of, self.seeds, names, self.units_of)
         elif table.kind == "extremes":
             written = writing.extremes_table(table, self.scores_of, self.seeds, self.class_names(table))
         else:
             written = writing.accuracy_table(
-                table, self.scores_of, self.seeds, resamples, 0, self.everything, self.fisher_of
+                table, self.scores_of, self.seeds, resamples, 0, self.everything, self.fisher_of, self.units_of
             )
         return written if written is not None and written.done else None
 
     def class_names(self, table: PaperTable) -> list[str]:
-        """The classes of a table's first row: of its run, else of the project's clip table, else of the protocol.
+        """The classes of a table's first row: from its run, else from the project's clip table, else from the protocol.
 
-        Empty for a folder of videos that nothing has indexed: then there are no scores either.
+        Empty for a folder of videos that is not indexed yet; then there are no scores either.
         """
         found = running.load_classes(self.study, self._experiment(table.rows[0].settings[0], self.seeds[0]))
         folder = self.study.project.data

@@ -1,7 +1,7 @@
-"""The paper's Tables III to XVIII, row by row: its numbers, and the parameters that each row is about.
+"""The paper's Tables III to XVIII, row by row: its numbers, and the parameters of each row.
 
-Numbers are copied from the paper's text. Its data set is NTU RGB+D 120 X-Sub unless a row says otherwise. What a row is
-in a project, and whether the project can run it, is :mod:`hpnet.ablate.fit`'s.
+Numbers are copied from the paper's text. Its data set is NTU RGB+D 120 X-Sub unless a row says otherwise.
+:mod:`hpnet.ablate.fit` adapts a row to a project and decides whether the project can run it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CTRGCN = {"train.topology.graph.model": "ctrgcn"}
 MIXFORMER = {"train.topology.graph.model": "mixformer"}
 FUSED = {**POOLED, "train.multimodal.pooled": True}
 OUR_POSE = Note(
-    "estimate.model", "mannequin-", "the packaged pose network, which is small and has seen rendered people only"
+    "estimate.model", "mannequin-", "the packaged pose network, which is small and was trained on rendered people only"
 )
 SHORT = {"hpj": "J", "hpb": "B", "hpjm": "JM", "hpbm": "BM"}
 ENSEMBLES: dict[str, tuple[str, ...]] = {
@@ -64,7 +64,7 @@ def _table3() -> PaperTable:
         if at % 2
     ]
     columns = ("Methods", "Visual", "Modality")
-    return PaperTable(3, "2-D pose against pooled features", columns, tuple(rows), tuple(claims), value=6)
+    return PaperTable(3, "2-D pose and pooled features", columns, tuple(rows), tuple(claims), value=6)
 
 
 def _table4() -> PaperTable:
@@ -92,8 +92,8 @@ def _table4() -> PaperTable:
 def _table5() -> PaperTable:
     rows = (Row(("2D Pose data",), None, ("hpj",), (POSE2D,)), Row(("Pooled Feature",), None, ("hpj",), (POOLED,)))
     return PaperTable(
-        5, "Accuracy per action, 2-D pose against pooled features", ("Features",), rows, kind="classes", value=3,
-        differs="the actions are the project's; the paper's numbers stand where NTU 120 has the same action",
+        5, "Accuracy per action, 2-D pose and pooled features", ("Features",), rows, kind="classes", value=3,
+        differs="the actions are the project's; the paper's numbers are given if NTU 120 has the same action",
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ TABLE5: dict[str, tuple[str, float, float]] = {
 
 
 def in_ntu120(action: str) -> tuple[str, float, float] | None:
-    """The entry of :data:`TABLE5` for an action by our name or NTU's; None where the paper prints no such action."""
+    """The entry of :data:`TABLE5` for an action by our name or NTU's; None if the paper has no such action."""
     by_ntu_name = {entry[0].partition(" ")[2]: entry for entry in TABLE5.values()}
     return TABLE5.get(action) or by_ntu_name.get(action)
 
@@ -166,7 +166,7 @@ def _table9() -> PaperTable:
         Claim("region 1 > region 3 (CTR-GCN)", 1, 0), Claim("region 1 > region 5 (CTR-GCN)", 2, 0),
         Claim("region 1 > region 3 (HP-Net)", 4, 3), Claim("region 1 > region 5 (HP-Net)", 5, 3),
     )  # fmt: skip
-    map_read = Note("pool.tap", "h2s3", "H2 of stage 3, as the paper's text says, where its table prints H3")
+    map_read = Note("pool.tap", "h2s3", "H2 of stage 3, as in the paper's text; its table prints H3")
     columns = ("Region", "Backbone")
     return PaperTable(9, "Region of the pooling", columns, tuple(rows), claims, notes=(map_read,), value=6)
 
@@ -177,7 +177,7 @@ def _table11() -> PaperTable:
         Row(("Heatmap Regional Sampling", "HP"), 86.1, ("hpj",), (POOLED,)),
     )
     return PaperTable(
-        11, "What is sampled at the joints", ("Method", "Modality"), rows, (Claim("heatmaps > RGB", 0, 1),),
+        11, "Values sampled at the joints", ("Method", "Modality"), rows, (Claim("heatmaps > RGB", 0, 1),),
         differs="RGB: the colour of the crop at the joint, 3 channels, pooled by the same Eq. (3)", value=4,
     )  # fmt: skip
 
@@ -210,10 +210,10 @@ def _table12() -> PaperTable:
     video = Note(
         "train.multimodal.video",
         "mannequin-",
-        "the packaged X-CLIP, trained for minutes, stands for that of Kinetics-600",
+        "the packaged X-CLIP, trained for minutes, replaces that of Kinetics-600",
     )
     columns = ("Method", "Modality")
-    return PaperTable(12, "Modules that bring pooled features in", columns, rows, claims, notes=(video,), value=5)
+    return PaperTable(12, "Modules that fuse pooled features", columns, rows, claims, notes=(video,), value=5)
 
 
 def _table13() -> PaperTable:
@@ -231,7 +231,7 @@ def _table13() -> PaperTable:
     return PaperTable(
         13, "With and without the human detector", ("Benchmark", "Setting"), rows,
         (Claim("with > without (X-Sub)", 0, 1), Claim("with > without (X-Set)", 2, 3)),
-        differs="without it the whole frame is the crop of the pose network too", value=4,
+        differs="without it the crop for the pose network is also the whole frame", value=4,
     )  # fmt: skip
 
 
@@ -254,8 +254,8 @@ def _table15() -> PaperTable:
     )
     return PaperTable(
         15, "Extreme conditions", ("Method", "Modality"), rows, (Claim("pooled features help at night", 0, 1),),
-        differs="night, over-exposure and occlusion are put on every test clip; training clips are clean. The paper "
-        "takes the extreme clips of UAV-Human", value=4,
+        differs="night, over-exposure and occlusion are applied to every test clip, not to training clips. The paper "
+        "uses the extreme clips of UAV-Human", value=4,
     )  # fmt: skip
 
 
@@ -322,7 +322,7 @@ def _table18() -> PaperTable:
     }  # fmt: skip
     return PaperTable(
         18, "Ensembles on other data sets", ("Modality", "Benchmark"), _ensembles(printed), value=2,
-        differs="Smarthome rows are mean per-class accuracy. From the authors' own Smarthome scores `hpnet fuse` gives "
+        differs="Smarthome rows are mean class accuracy. From the authors' own Smarthome scores `hpnet fuse` gives "
         "the paper's numbers exactly (benchmarks/fusion.md)",
         notes=(Note("data.protocol", "mannequin-", "ours is the built-in benchmark in every row"),),
     )  # fmt: skip

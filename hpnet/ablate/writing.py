@@ -1,8 +1,9 @@
-"""Scores of experiments -> the table, with the paper's numbers beside ours, and what became of its claims."""
+"""Scores of experiments -> the table, with the paper's numbers beside ours, and verdicts on its claims."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -14,20 +15,24 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_ind
 
 from ..artifacts.scores import Scores
-from ..core.statistics import bootstrap_interval, mcnemar, paired_bootstrap, per_class_changes
+from ..core.statistics import benjamini_hochberg, bootstrap_interval, paired_difference, per_class_changes
+from ..core.units import UNKNOWN, Units
 from ..fuse import fusion
 from ..report.figures import FIGURE_STYLE, PALETTE, signed_points
+from ..report.results import SIGNIFICANCE
 from ..report.tables import Column, Measured, Table
+from ..work.console import note
 from .paper import ROMAN, Overrides, PaperTable, Row
 from .tables import in_ntu120
 
 Lookup = Callable[[Overrides, int], Mapping[str, Scores]]
 """(setting, seed) -> stream -> scores; empty where that experiment has not been run."""
+UnitsLookup = Callable[[Overrides, int], Units]
+"""(setting, seed) -> what its intervals resample."""
 Bools = NDArray[np.bool_]
 FISHER_TABLES = (7, 8)
-SIGNIFICANCE = 0.05
-"""A claim is judged by its bootstrap interval over clips and by a second test: McNemar's with one seed, Welch's t of
-the seeds' accuracies with several; rows of which one has a single seed are compared on that one. Both must agree."""
+TOGETHER = "Which differences are significant is decided for the claims of all tables together:"
+CLAIM_COLUMNS = ("table", "claim", "here", "numbers", "difference", "p", "q")
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,16 @@ class Outcome:
         labels: (N,).
         right: (S, N) whether each seed's best class is the clip's own.
         seeds: S of them.
+        groups: (N,) the independent unit of each clip; a clip has the same one in every setting.
+        units: what these are.
     """
 
     clip_ids: tuple[str, ...]
     labels: NDArray[np.int64]
     right: Bools
     seeds: tuple[int, ...]
+    groups: NDArray[np.int64]
+    units: Units
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -58,24 +67,58 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What became of a claim.
+
+    Attributes:
+        claim: of the paper.
+        numbers: ours.
+        word: 'held', 'not run' and so on, of a claim that no test decides; empty of one that is judged with all others
+            together (:func:`write_claims`).
+        difference: second row minus first.
+        p_value: of the test over the units. With several seeds the larger of that and of Welch's t between the seeds'
+            accuracies, since both must agree: clips do not know that trainings differ.
+    """
+
+    claim: str
+    numbers: str
+    word: str = ""
+    difference: float = 0.0
+    p_value: float | None = None
+
+    @property
+    def text(self) -> str:
+        """What a table says of it by itself."""
+        return ": ".join(part for part in (self.word, self.numbers) if part)
+
+
+@dataclass(frozen=True)
 class Written:
-    """A table as it was written: its rows with our numbers, and the verdicts on its claims."""
+    """A table as it was written: its rows with our numbers, and what is known of its claims."""
 
     table: Table
-    verdicts: tuple[tuple[str, str, str], ...]
+    verdicts: tuple[Verdict, ...]
     done: int
     wanted: int
 
 
-def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int], protocol: str = "") -> Outcome | None:
-    """What a row's streams, fused where there are several, make of the test clips; None unless all settings ran.
+def outcome(
+    row: Row,
+    scores_of: Lookup,
+    seeds: Sequence[int],
+    protocol: str = "",
+    units_of: UnitsLookup = lambda setting, seed: UNKNOWN,
+) -> Outcome | None:
+    """Predictions of a row's streams (fused, if several) on the test clips; None unless all settings ran.
 
     Seeds that did not run in every setting are left out.
     """
     whole = [seed for seed in seeds if all(set(row.streams) <= set(scores_of(s, seed)) for s in row.settings)]
     if not whole or row.unavailable:
         return None
+    units = units_of(row.settings[0], whole[0])
     ids: list[str] = []
+    bare: list[str] = []
     labels: list[NDArray[np.int64]] = []
     columns: list[Bools] = []
     for number, setting in enumerate(row.settings):
@@ -86,9 +129,12 @@ def outcome(row: Row, scores_of: Lookup, seeds: Sequence[int], protocol: str = "
             rights.append(np.asarray(scores.logits.argmax(1) == scores.labels, dtype=bool))
         prefix = f"{number}:" if len(row.settings) > 1 else ""
         ids += [prefix + clip for clip in scores.clip_ids]
+        bare += scores.clip_ids
         labels.append(scores.labels)
         columns.append(np.stack(rights))
-    return Outcome(tuple(ids), np.concatenate(labels), np.concatenate(columns, axis=1), tuple(whole))
+    known = {clip: at for at, clip in enumerate(dict.fromkeys(bare))}
+    groups = units.numbers(tuple(known))[[known[clip] for clip in bare]]
+    return Outcome(tuple(ids), np.concatenate(labels), np.concatenate(columns, axis=1), tuple(whole), groups, units)
 
 
 def _joined(streams: Mapping[str, Scores], protocol: str) -> Scores:
@@ -106,10 +152,11 @@ def _joined(streams: Mapping[str, Scores], protocol: str) -> Scores:
 
 
 def measured(row: Row, found: Outcome, resamples: int, seed: int) -> Measured:
-    """Our number with its interval, resampling clips; the mean over seeds."""
+    """Our number with its interval, resampling units; the mean over seeds."""
     labels = found.labels if row.measure == "mean_class" else None
-    interval = bootstrap_interval(found.share, labels, resamples=resamples, seed=seed)
-    return Measured(interval.value, interval.low, interval.high, len(found.clip_ids))
+    interval = bootstrap_interval(found.share, labels, found.groups, resamples, seed)
+    over = found.units.counted(interval.units)
+    return Measured(interval.value, interval.low, interval.high, len(found.clip_ids), over)
 
 
 def accuracy_table(
@@ -120,21 +167,25 @@ def accuracy_table(
     seed: int,
     everything: bool,
     fisher_of: Callable[[Overrides, int], float | None] = lambda setting, seed: None,
+    units_of: UnitsLookup = lambda setting, seed: UNKNOWN,
 ) -> Written:
     """A row per row of the paper, with its number, ours, the number of seeds and what differs.
 
     Args:
         fisher_of: Fisher score of a setting's features; a column of Tables VII and VIII (Fig. 7).
+        units_of: what a setting's intervals resample.
     """
-    found = [outcome(row, scores_of, seeds, paper.protocol) for row in paper.rows]
+    found = [outcome(row, scores_of, seeds, paper.protocol, units_of) for row in paper.rows]
     rows: list[dict[str, Any]] = []
     for row, ours in zip(paper.rows, found, strict=True):
         spread = ours.right.mean(1).std(ddof=1) if ours is not None and len(ours.seeds) > 1 else None
+        number = None if ours is None else measured(row, ours, resamples, seed)
         rows.append(
             {
                 **{f"label{at}": text for at, text in enumerate(row.labels)},
                 "paper": None if row.paper is None else row.paper / 100,
-                "ours": None if ours is None else measured(row, ours, resamples, seed),
+                "ours": number,
+                "over": None if number is None else number.over,
                 "n": None if ours is None else len(ours.clip_ids),
                 "seeds": None if ours is None else len(ours.seeds),
                 "fisher": fisher_of(row.settings[0], seeds[0]) if paper.number in FISHER_TABLES else None,
@@ -145,9 +196,10 @@ def accuracy_table(
     columns = (
         *(Column(f"label{at}", text) for at, text in enumerate(paper.columns)),
         Column("paper", "Paper, %", "percent"),
-        Column("ours", "Ours, %", "interval", "95 % bootstrap interval, resampling clips"),
+        Column("ours", "Ours, % (95 % interval)", "interval", "bootstrap"),
+        Column("over", "Interval over", "text", "what is resampled as one"),
         Column("spread", "± seeds", "percent", "standard deviation between seeds, points"),
-        Column("fisher", "Fisher score", "number", "of the features, on training clips, no network involved"),
+        Column("fisher", "Fisher score", "number", "of the features, on training clips, without a network"),
         Column("n", "Clips", "count", "test clips"),
         Column("seeds", "Seeds", "count"),
         Column("differs", "What differs", "prose"),
@@ -158,7 +210,7 @@ def accuracy_table(
         if column.key not in ("spread", "fisher") or any(row[column.key] is not None for row in rows)
     )
     verdicts = [
-        (claim.text, *_verdict(found[claim.worse], found[claim.better], resamples, seed)) for claim in paper.claims
+        _verdict(claim.text, found[claim.worse], found[claim.better], resamples, seed) for claim in paper.claims
     ]
     wanted = sum(not row.unavailable for row in paper.rows)
     table = Table(paper.name, _caption(paper), columns, rows)
@@ -166,41 +218,34 @@ def accuracy_table(
 
 
 def _why_not(row: Row, everything: bool) -> str:
-    return "not run: asked for with --full only" if row.extra and not everything else "not run yet"
+    return "not run: needs --full" if row.extra and not everything else "not run yet"
 
 
-def _verdict(worse: Outcome | None, better: Outcome | None, resamples: int, seed: int) -> tuple[str, str]:
+def _verdict(claim: str, worse: Outcome | None, better: Outcome | None, resamples: int, seed: int) -> Verdict:
     if worse is None or better is None:
-        return "not run", ""
+        return Verdict(claim, "", "not run")
     if set(worse.clip_ids) != set(better.clip_ids):
-        return "not comparable", "the two rows were scored on different clips"
+        return Verdict(claim, "the two rows were scored on different clips", "not comparable")
     place = {clip: at for at, clip in enumerate(better.clip_ids)}
     order = [place[clip] for clip in worse.clip_ids]
-    if min(len(worse.seeds), len(better.seeds)) == 1:  # one training says nothing of the spread between trainings
+    alone = ""
+    if min(len(worse.seeds), len(better.seeds)) == 1:  # one training run says nothing about the spread between runs
         common = set(worse.seeds) & set(better.seeds)
         if not common:
-            return "not comparable", "the two rows have no seed in common"
-        alone = f" of seed {min(common)} alone" if len(worse.seeds) != len(better.seeds) else ""
+            return Verdict(claim, "the two rows have no seed in common", "not comparable")
+        alone = f" of seed {min(common)} only" if len(worse.seeds) != len(better.seeds) else ""
         worse, better = worse.of_seeds(common), better.of_seeds(common)
-    else:
-        alone = ""
-    found = paired_bootstrap(worse.share, better.share[order], resamples=resamples, seed=seed)
-    numbers = f"{signed_points(found.value)} points ({signed_points(found.low)} to {signed_points(found.high)}){alone}"
-    sure = True
+    scale = math.lcm(len(worse.seeds), len(better.seeds))
+    found = paired_difference(worse.share, better.share[order], None, worse.groups, resamples, seed, scale)
+    change, over = found.difference, worse.units.counted(found.difference.units)
+    measure = Measured(change.value, change.low, change.high, len(order), over)
+    numbers = f"{signed_points(change.value)} points ({measure.named_range}){alone}, {_p(found.p_value)}"
     if len(worse.seeds) == 1:
-        test = mcnemar(worse.right[0], better.right[0][order])
-        numbers += f", McNemar {_p(test.p_value)}"
-        sure = test.p_value < SIGNIFICANCE
-    else:  # clips alone do not know that trainings differ
-        p_value = float(ttest_ind(better.right.mean(1), worse.right.mean(1), equal_var=False).pvalue)
-        p_value = 1.0 if np.isnan(p_value) else p_value  # all seeds alike, both ways
-        numbers += f", Welch's t between seeds {_p(p_value)}"
-        sure = p_value < SIGNIFICANCE
-    if sure and found.low > 0:
-        return "held", numbers
-    if sure and found.high < 0:
-        return "the opposite", numbers
-    return "cannot be told from chance", numbers
+        return Verdict(claim, numbers, "", change.value, found.p_value)
+    between = float(ttest_ind(better.right.mean(1), worse.right.mean(1), equal_var=False).pvalue)
+    between = 1.0 if np.isnan(between) else between  # all seeds are equal in both rows
+    numbers += f", Welch's t between seeds {_p(between)}"
+    return Verdict(claim, numbers, "", change.value, max(found.p_value, between))
 
 
 def _p(value: float) -> str:
@@ -216,13 +261,18 @@ def _caption(paper: PaperTable) -> str:
 
 
 def classes_table(
-    paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], class_names: Sequence[str]
+    paper: PaperTable,
+    scores_of: Lookup,
+    seeds: Sequence[int],
+    class_names: Sequence[str],
+    units_of: UnitsLookup = lambda setting, seed: UNKNOWN,
 ) -> Written | None:
     """Table V: per action, 2-D pose and pooled features, with tests corrected for the number of actions; one seed."""
-    pair = [outcome(row, scores_of, seeds[:1], paper.protocol) for row in paper.rows]
+    pair = [outcome(row, scores_of, seeds[:1], paper.protocol, units_of) for row in paper.rows]
     if pair[0] is None or pair[1] is None:
         return None
-    changes = per_class_changes(pair[0].right[0], pair[1].right[0], pair[0].labels, class_names)
+    units = pair[0].units.plural
+    changes = per_class_changes(pair[0].right[0], pair[1].right[0], pair[0].labels, class_names, pair[0].groups)
     rows = []
     for change in changes.to_dict("records"):
         printed = in_ntu120(str(change["name"]))
@@ -239,7 +289,7 @@ def classes_table(
         Column("first", "2-D pose, %", "percent"),
         Column("second", "Pooled, %", "percent"),
         Column("change", "Gain", "points"),
-        Column("p_value", "p", "p", "exact McNemar test"),
+        Column("p_value", f"p, over {units}", "p", "sign-flip permutation test"),
         Column("q_value", "q", "p", "Benjamini-Hochberg over the actions"),
         Column("clips", "Clips", "count"),
         Column("same", "In NTU 120"),
@@ -247,16 +297,16 @@ def classes_table(
         Column("paper_second", "Paper: pooled, %", "percent"),
     )
     better = sum(row["change"] > 0 for row in rows)
-    sure = sum(row["change"] > 0 and row["q_value"] < 0.05 for row in rows)
-    verdict = ("most actions gain from pooling", "held" if better > len(rows) / 2 else "did not hold",
-               f"{better} of {len(rows)} gain, {sure} of them with q < 0.05")  # fmt: skip
+    sure = sum(row["change"] > 0 and row["q_value"] < SIGNIFICANCE for row in rows)
+    numbers = f"{better} of {len(rows)} gain, {sure} of them with q < 0.05"
+    verdict = Verdict("most actions gain from pooling", numbers, "held" if better > len(rows) / 2 else "did not hold")
     return Written(Table(paper.name, _caption(paper), columns, rows), (verdict,), 2, 2)
 
 
 def extremes_table(
     paper: PaperTable, scores_of: Lookup, seeds: Sequence[int], class_names: Sequence[str], count: int = 10
 ) -> Written | None:
-    """Table XVI: the ``count`` most accurate and most confused actions of one stream, and what fusing makes of them."""
+    """Table XVI: the ``count`` most accurate and most confused actions of one stream, before and after fusion."""
     pair = [outcome(row, scores_of, seeds[:1], paper.protocol) for row in paper.rows]
     if pair[0] is None or pair[1] is None:
         return None
@@ -279,7 +329,7 @@ def extremes_table(
     )
     gain = float(parts["confused"].change.mean()) if count else 0.0
     word = "held" if gain > 0 else "did not hold"
-    verdict = ("fusing helps the confused actions", word, f"{signed_points(gain)} points on average")
+    verdict = Verdict("fusion helps the confused actions", f"{signed_points(gain)} points on average", word)
     return Written(Table(paper.name, _caption(paper), columns, rows), (verdict,), 2, 2)
 
 
@@ -321,10 +371,10 @@ def cost_table(paper: PaperTable) -> Written:
         Column("flops", "Ours: FLOPs, G", "number"),
     )
     cheap = rows[2]["flops"] < min(rows[0]["flops"], rows[1]["flops"]) / 5
-    verdict = (
+    verdict = Verdict(
         "modelling pooled features is cheaper than heatmaps",
-        "held" if cheap else "did not hold",
         f"{rows[2]['flops']:.2f} GFLOPs against {rows[0]['flops']:.1f} and {rows[1]['flops']:.1f}",
+        "held" if cheap else "did not hold",
     )
     return Written(Table(paper.name, _caption(paper), columns, rows), (verdict,), 3, 3)
 
@@ -358,8 +408,9 @@ def markdown(written: Written) -> str:
         rows.append(line([f"{c.text} ({c.minor})" if c.minor else c.text for c in table.cells(row)]))
     text = f"**{table.caption}**\n\n" + "\n".join(rows) + "\n"
     if written.verdicts:
-        text += "\n| Claim | Here | |\n| --- | --- | --- |\n"
-        text += "\n".join(line(verdict) for verdict in written.verdicts) + "\n"
+        text += "\n| Claim | Here |\n| --- | --- |\n"
+        text += "\n".join(line([verdict.claim, verdict.text]) for verdict in written.verdicts) + "\n"
+        text += f"\n{TOGETHER} [claims.md](claims.md).\n" if _tested(written) else ""
     return text
 
 
@@ -375,10 +426,9 @@ def page(written: Written) -> str:
             for column, cell in zip(table.columns, table.cells(row), strict=True)
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    claims = "".join(
-        f"<li>{escape(text)}: <b>{escape(word)}</b>{f', {escape(numbers)}' if numbers else ''}</li>"
-        for text, word, numbers in written.verdicts
-    )
+    claims = "".join(f"<li>{escape(verdict.claim)}: {escape(verdict.text)}</li>" for verdict in written.verdicts)
+    claims = f"<ul>{claims}</ul>" if claims else ""
+    claims += f"<p>{TOGETHER} claims.md.</p>" if _tested(written) else ""
     style = (
         "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;"
         "max-width:70rem;padding:0 1rem}div{overflow-x:auto}table{border-collapse:collapse}caption{text-align:left;"
@@ -390,7 +440,7 @@ def page(written: Written) -> str:
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(table.name)}</title><style>{PALETTE}{FIGURE_STYLE}{style}</style></head><body>"
         f'<div tabindex="0"><table><caption>{escape(table.caption)}</caption><thead><tr>{heads}</tr></thead>'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>{f'<ul>{claims}</ul>' if claims else ''}</body></html>\n"
+        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>{claims}</body></html>\n"
     )
 
 
@@ -398,18 +448,56 @@ def _class(column: Column) -> str:
     return ' class="num"' if column.numeric else ""
 
 
-def write_claims(verdicts: Mapping[str, Sequence[tuple[str, str, str]]], folder: Path) -> None:
-    """``folder``/claims.csv and claims.md: the verdicts (roman number -> them), and those of earlier tables."""
+def _tested(written: Written) -> bool:
+    return any(verdict.p_value is not None for verdict in written.verdicts)
+
+
+def write_claims(verdicts: Mapping[str, Sequence[Verdict]], folder: Path) -> list[dict[str, str]]:
+    """``folder``/claims.csv and claims.md: the claims of these tables (roman number -> them) and of earlier ones.
+
+    All that have a test are corrected together (Benjamini-Hochberg): a claim *held* where q is below
+    :data:`~hpnet.report.results.SIGNIFICANCE` and the difference above zero, is *the opposite* where it is below zero,
+    and *not significant* otherwise.
+
+    Returns:
+        The rows of claims.csv.
+    """
     file = folder / "claims.csv"
-    rows: list[tuple[str, ...]] = []
-    if file.is_file():
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = [tuple(row) for row in list(csv.reader(stream))[1:] if row[0] not in verdicts]
-    rows += [(roman, *verdict) for roman, found in verdicts.items() for verdict in found]
+    rows = [row for row in _earlier_claims(file) if row["table"] not in verdicts]
+    for roman, found in verdicts.items():
+        for one in found:
+            p = "" if one.p_value is None else f"{one.p_value:.6g}"
+            texts = (roman, one.claim, one.word, one.numbers, f"{one.difference:.6f}" if p else "", p, "")
+            rows.append(dict(zip(CLAIM_COLUMNS, texts, strict=True)))
     order = list(ROMAN.values())
-    rows.sort(key=lambda row: order.index(row[0]))  # a stable sort: claims keep their order within a table
+    rows.sort(key=lambda row: order.index(row["table"]))  # a stable sort: claims keep their order within a table
+    tested = [row for row in rows if row["p"]]
+    for row, q in zip(tested, benjamini_hochberg([float(row["p"]) for row in tested]), strict=True):
+        row["q"] = f"{q:.6g}"
+        direction = "held" if float(row["difference"]) > 0 else "the opposite"
+        row["here"] = direction if q < SIGNIFICANCE else "not significant"
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([("table", "claim", "here", "numbers"), *rows])
-    lines = ["| Table | Claim | Here | |", "| --- | --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
-    (folder / "claims.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        writer = csv.DictWriter(stream, CLAIM_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "claims.md").write_text(_claims_markdown(rows, len(tested)), encoding="utf-8")
+    return rows
+
+
+def _earlier_claims(file: Path) -> list[dict[str, str]]:
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) == CLAIM_COLUMNS:
+            return list(reader)
+    note(f"note: {file} is of an earlier hpnet, without p-values: its claims are left out; make those tables again")
+    return []
+
+
+def _claims_markdown(rows: Sequence[Mapping[str, str]], tested: int) -> str:
+    lines = ["| Table | Claim | Here | | q |", "| --- | --- | --- | --- | ---: |"]
+    for row in rows:
+        q = _p(float(row["q"])).removeprefix("p ").removeprefix("= ") if row["q"] else ""
+        lines.append(f"| {row['table']} | {row['claim']} | {row['here']} | {row['numbers']} | {q} |")
+    return "\n".join(lines) + f"\n\nq: p corrected for the {tested} tests of this table (Benjamini-Hochberg).\n"

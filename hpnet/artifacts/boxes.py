@@ -20,7 +20,7 @@ class Boxes:
     """Person boxes (``boxes.parquet``): one row per clip, frame and track.
 
     Boxes are xyxy in frame pixels. Tracks are numbered by rank: track 0 is the most prominent person of its clip. A
-    frame without a person has no row. ``failed`` maps the clips that gave no boxes to the reason.
+    frame without a person has no row. ``failed`` maps clips without boxes to the reason.
     """
 
     table: pd.DataFrame
@@ -57,7 +57,7 @@ class Boxes:
 
 
 def _boxes_csv(file: Path) -> pd.DataFrame:
-    """A table of boxes that was made elsewhere: whole frame and track numbers, corners and scores as numbers."""
+    """A table of boxes from another program: whole frame and track numbers, corners and scores as numbers."""
     table = read_csv_text(file, f"boxes: {file}")
     require_columns(table, BOX_COLUMNS, f"{file}: boxes")
     for column in BOX_COLUMNS[1:]:

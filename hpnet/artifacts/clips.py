@@ -1,4 +1,4 @@
-"""What the clips mean: ``clips.csv``, and ``classes.csv`` beside it."""
+"""Labels, sources and splits of clips: ``clips.csv``, and ``classes.csv`` beside it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SPLITS = ("train", "val", "test", "")
 
 @dataclass(frozen=True)
 class Clips:
-    """What clips mean (``clips.csv``), and the class names (``classes.csv``: label,name,prompt).
+    """Labels, sources and splits of clips (``clips.csv``), and the class names (``classes.csv``: label,name,prompt).
 
-    ``label`` is -1 where unknown; ``subject`` is the person as the data set calls it; ``source`` is who or what a clip
-    comes from: clips of one source are no independent samples (the subject in data sets of people, the source that the
-    table of a folder names, empty where unknown); ``split`` is train, val, test or empty.
+    ``label`` is -1 if unknown. ``subject`` is the data set's name of the person. ``source`` is the person or recording
+    of a clip: the subject in data sets of people, the source in the table of a folder, empty if unknown. Clips of one
+    source are not independent samples. ``split`` is train, val, test or empty.
 
-    The table is a joined view: beside :data:`CLIP_COLUMNS` it has the columns of ``videos.csv``
-    (:class:`hpnet.artifacts.videos.Videos`) where those are known.
+    The table is a join: besides :data:`CLIP_COLUMNS` it has the columns of ``videos.csv``
+        (:class:`hpnet.artifacts.videos.Videos`) if they are known.
 
-    Classes may have a column ``pair`` for look-alike actions: the kind of their likeness and a number, such as
-    ``object 1``, which the two classes of a pair share; empty elsewhere.
+    Classes may have a column ``pair`` for look-alike actions: the kind of similarity and a number, such as ``object
+    1``. The two classes of a pair have the same value; other classes have none.
     """
 
     table: pd.DataFrame
@@ -46,7 +46,7 @@ class Clips:
             raise ValueError(f"clips.csv: clip {repeated.iloc[0]!r} is listed twice")
         unknown = set(self.table.split) - set(SPLITS)
         if unknown:
-            raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is none of train, val, test or empty")
+            raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is not train, val, test or empty")
         _pairs(self.classes)
         if list(self.classes.label) != list(range(len(self.classes))):
             raise ValueError("classes.csv: labels must be 0, 1, ... in order")
@@ -68,7 +68,7 @@ class Clips:
         return [str(n) for n in self.classes["name"]]
 
     def pairs(self) -> dict[str, list[tuple[int, int]]]:
-        """Pairs of labels of look-alike actions, by kind of likeness, as the class table names them."""
+        """Pairs of labels of look-alike actions, by kind of similarity, from the class table."""
         found: dict[str, list[tuple[int, int]]] = {}
         for pair, first, second in _pairs(self.classes):
             found.setdefault(pair.rpartition(" ")[0], []).append((first, second))
@@ -91,7 +91,7 @@ class Clips:
         return {str(row.clip_id): str(row.error) for row in broken.itertuples()}
 
     def save(self, folder: Path) -> None:
-        """Write clips.csv and classes.csv; and videos.csv where the table knows a video or why there is none."""
+        """Write clips.csv and classes.csv; and videos.csv if the table has a video or a reason why there is none."""
         if any(name in self.table.columns and (self.table[name] != "").any() for name in ("path", "error")):
             unknown = {name: value for name, value in UNKNOWN.items() if name not in self.table.columns}
             Videos(self.table.assign(**unknown)).save(folder)
@@ -101,13 +101,13 @@ class Clips:
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
-        """Read clips.csv and classes.csv of a data folder, joined with videos.csv where there is one.
+        """Read clips.csv and classes.csv of a data folder, joined with videos.csv if it exists.
 
-        A clip that videos.csv lacks cannot be used. Without videos.csv nothing is known of any video.
+        A clip that is not in videos.csv cannot be used. Without videos.csv the properties of videos are unknown.
 
         Raises:
             FileNotFoundError: clips.csv or classes.csv is missing.
-            ValueError: a table is not what the stage writes.
+            ValueError: a table does not have the stage's format.
         """
         for name in ("clips.csv", "classes.csv"):
             if not (folder / name).is_file():
@@ -116,7 +116,7 @@ class Clips:
         table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False)
         if "source" not in table.columns and "path" in table.columns:
             raise ValueError(f"{folder / 'clips.csv'} is of an earlier hpnet (no videos.csv): run `hpnet data` again")
-        # a class may be called 01, and is not 1
+        # a class may be named 01, which is not 1
         text = dict.fromkeys(("name", "prompt", "pair"), str)
         classes = pd.read_csv(folder / "classes.csv", dtype=text, keep_default_na=False)
         require_columns(table, CLIP_COLUMNS, "clips.csv")
@@ -124,7 +124,7 @@ class Clips:
 
 
 def _joined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The clips with what ``folder/videos.csv`` says of their videos, in the order of the clips."""
+    """The clips with the columns of ``folder/videos.csv``, in the order of the clips."""
     if not (folder / "videos.csv").is_file():
         return table.assign(**UNKNOWN)
     videos = Videos.load(folder).table[list(VIDEO_COLUMNS)]
@@ -141,7 +141,7 @@ def _pairs(classes: pd.DataFrame) -> list[tuple[str, int, int]]:
     """The look-alike pairs of a class table: kind and number, and both labels; none without a column ``pair``.
 
     Raises:
-        ValueError: one is not of two classes, or has no kind and number.
+        ValueError: a pair does not have two classes, or has no kind and number.
     """
     if "pair" not in classes.columns:
         return []

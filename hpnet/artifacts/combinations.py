@@ -1,4 +1,4 @@
-"""What every ensemble of streams recognises in the test clips: ``combinations.parquet`` of the stage fuse."""
+"""Predictions of every ensemble of streams on the test clips: ``combinations.parquet`` of the stage fuse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Combination:
     Attributes:
         rule: of fusion, such as ``weighted``.
         name: the streams joined by ``+``, or ``all``.
-        streams: those that it joins.
+        streams: the streams in it.
         clip_ids: N names.
         labels: (N,) the right class.
         predicted: (N,) the class with the highest score.

@@ -100,6 +100,11 @@ class FoldScores:
         return found
 
     @property
+    def seeds(self) -> int:
+        """How many trainings scored each clip of a fold."""
+        return int(self.table.seed.nunique())
+
+    @property
     def units(self) -> dict[str, str]:
         """clip_id -> what it is resampled with."""
         return dict(zip(self.table.clip_id, self.table.unit, strict=True))
@@ -126,11 +131,7 @@ class FoldScores:
         Raises:
             ValueError: they were tested on other clips or in other folds.
         """
-        shares = []
-        for scores in (self.tested(), other.tested()):
-            table = scores.table.assign(right=scores.right().astype(float))
-            shares.append(table.groupby(["fold", "clip_id"]).agg(right=("right", "mean"), unit=("unit", "first")))
-        before, after = shares
+        before, after = self._shares(), other._shares()
         if not before.index.equals(after.index):
             common = len(before.index.intersection(after.index))
             raise ValueError(
@@ -138,6 +139,16 @@ class FoldScores:
                 f"{common} of them the same): run both with the same folds"
             )
         return before.rename(columns={"right": "before"}).assign(after=after.right).reset_index()
+
+    def same_tests(self, other: FoldScores) -> bool:
+        """Whether both were tested on the same clips in the same folds."""
+        return self._shares().index.equals(other._shares().index)
+
+    def _shares(self) -> pd.DataFrame:
+        """The share of seeds (``right``) of each test clip, and its ``unit``, by fold and clip_id."""
+        tested = self.tested()
+        table = tested.table.assign(right=tested.right().astype(float))
+        return table.groupby(["fold", "clip_id"]).agg(right=("right", "mean"), unit=("unit", "first"))
 
     def require_labels(self, now: Labelling, name: str) -> None:
         """Refuse scores of other classes or labels than the project's; splits are each fold's own.
@@ -239,6 +250,11 @@ class CrossvalSummary:
 def numbered(folds: pd.Series) -> NDArray[np.int64]:
     """The fold of each row as a number from 0 on (N,), to take a mean over folds by."""
     return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+
+
+def counted(unit: str, count: int) -> str:
+    """'12 sources'."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def result_names(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Features of one length: ``features.npy``, its index and what its channels are.
+"""Features of fixed length: ``features.npy``, its index and a description of its channels.
 
 Axes: P persons in clips, T frames, V joints, C channels.
 """
@@ -21,7 +21,7 @@ from .files import delete_old, load_meta, read_table, require_columns, write_jso
 
 @dataclass(frozen=True)
 class FeatureMeta:
-    """What the channels of a feature array are."""
+    """Description of the channels of a feature array."""
 
     kind: str
     tap: str
@@ -43,8 +43,8 @@ class FeatureMeta:
 class Features:
     """Pooled features: ``features.npy`` (P, T, V, C) float16, ``index.parquet`` and ``meta.json``.
 
-    ``index``: clip_id, person, row, valid. Every clip has at least a row for person 0; ``valid`` is false, and the row
-    zeros, where nobody was found.
+    ``index``: clip_id, person, row, valid. Every clip has at least a row for person 0. If no person was found,
+    ``valid`` is false and the row is zeros.
     """
 
     array: NDArray[np.float16]

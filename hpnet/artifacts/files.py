@@ -1,4 +1,4 @@
-"""Reading and writing files so that an error names the file, and DVC's cache is never written over."""
+"""Reading and writing files, so that errors name the file and files in DVC's cache are never changed."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def read_json(path: Path) -> Any:
 
 
 def readable(path: Path) -> Path:
-    """``path``, once it could be opened: safetensors calls a file that may not be read "No such file or directory".
+    """``path``, after it was opened once, because safetensors reports missing permission as a missing file.
 
     Raises:
         FileNotFoundError: no such file.
-        PermissionError: it may not be read.
+        PermissionError: no permission to read it.
     """
     with path.open("rb"):
         return path
 
 
 def delete_old(path: Path) -> Path:
-    """Delete the file at ``path``, if there is one, and make its folder; returns ``path``, free to be written.
+    """Delete the file at ``path``, if it exists, and make its folder; returns ``path``.
 
-    DVC hard-links outputs into its cache: a file that is written over in place would change the cache with it, and
-    every project that shares it.
+    DVC hard-links outputs into its cache. Writing into such a file would also change the cache, and every project that
+    shares it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +61,12 @@ def delete_old(path: Path) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """``path``, any old file deleted, to be written by a library whose errors do not say which file failed, or why.
+    """``path`` for writing by a library whose errors do not name the file or the reason; an old file is deleted.
 
-    The file's permissions follow the umask, as those of its neighbours do; safetensors leaves 0600.
+    The file's permissions follow the umask, like those of other files; safetensors sets 0600.
 
     Raises:
-        OSError: the file could not be written; names it and says how much room the disk has.
+        OSError: the file could not be written; names it and the free space of the disk.
     """
     path = delete_old(path)
     try:
@@ -96,11 +96,11 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pq.read_table(path).replace_schema_metadata(None).to_pandas()
     except (pa.ArrowException, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"{path} is no whole Parquet file ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"{path} is not a complete Parquet file ({' '.join(str(error).split())[:200]})") from None
 
 
 def load_meta(path: Path, build: Callable[[dict[str, Any]], Meta]) -> Meta:
-    """A folder's meta.json as its dataclass; one that lacks something is a ValueError that names it."""
+    """A folder's meta.json as its dataclass; an incomplete one is a ValueError that names it."""
     try:
         return build(read_json(path))
     except (KeyError, TypeError, AttributeError) as error:

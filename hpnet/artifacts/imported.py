@@ -1,4 +1,4 @@
-"""What stands beside imported scores: the protocol that labelled them, and the training clips per class."""
+"""Files beside imported scores: the protocol of their labels, and the training clips per class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FREQUENCIES_FILE = "frequencies.csv"
 
 
 def load_protocol(folder: Path) -> str:
-    """The protocol that a folder of imported scores was labelled by; empty where it does not say.
+    """The protocol of the labels of a folder of imported scores; empty if it is not recorded.
 
     Raises:
-        ValueError: the file is not what an import writes.
+        ValueError: the file does not have an import's format.
     """
     file = folder / PROTOCOL_FILE
     found = read_json(file) if file.is_file() else {"protocol": ""}

@@ -1,4 +1,4 @@
-"""What scores and models were made from: classes, labels and splits; and refusing files that do not belong together."""
+"""Classes, labels and splits that scores and models were made from; refuses files that do not belong together."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from safetensors import SafetensorError, safe_open
 from .files import read_json
 
 LABELLING = "labelling"
-"""Where score files, models and config.json keep their :class:`Labelling`."""
+"""Key of the :class:`Labelling` in score files, models and config.json."""
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """What scores or a model were made from: the class names in order, and the label and split of each clip.
+    """Origin of scores or of a model: the class names in order, and the label and split of each clip.
 
-    It lies in ``scores.parquet`` as metadata and, without the test clips, which nothing is chosen on, in
-    ``model.safetensors``, whose digest ``config.json`` has. Clips that were not used are not in it: a table may grow,
-    and its rows may change places.
+    It is in ``scores.parquet`` as metadata and, without the test clips, in ``model.safetensors``; ``config.json`` has
+    its digest. Clips that were not used are not in it, so a table may get more clips or another order.
 
     Attributes:
-        classes: K names in label order; "0", "1", ... where only their number is known.
+        classes: K names in label order; "0", "1", ... if only their number is known.
         clips: clip_id -> (label, split).
     """
 
@@ -59,18 +58,18 @@ class Labelling:
             raise ValueError(f"its record of labels is damaged ({error})") from None
 
     def of(self, clip_ids: Iterable[str]) -> Labelling:
-        """That of some clips; those that it lacks are left out."""
+        """The labelling of some clips; unknown clips are left out."""
         return Labelling(self.classes, {clip_id: self.clips[clip_id] for clip_id in clip_ids if clip_id in self.clips})
 
     def without_test(self) -> Labelling:
-        """What weights are made from: that of all but the test clips."""
+        """The labelling of all clips except test clips: the origin of weights."""
         return Labelling(self.classes, {clip: fact for clip, fact in self.clips.items() if fact[1] != "test"})
 
     def _nameless(self) -> bool:
         return self.classes == tuple(map(str, range(len(self.classes))))
 
     def renamed(self, now: Labelling) -> str:
-        """The first class that is another one in ``now``, in words; empty where all are the same or have no names."""
+        """The first class that differs in ``now``, as text; empty if all are equal or have no names."""
         if len(self.classes) != len(now.classes):
             return f"{len(self.classes)} classes then, {len(now.classes)} now"
         if self._nameless() or now._nameless():
@@ -79,14 +78,14 @@ class Labelling:
         return f"class {differ[0]} was {self.classes[differ[0]]!r}, now {now.classes[differ[0]]!r}" if differ else ""
 
     def change(self, now: Labelling) -> str:
-        """The first difference of ``now`` in what this covers, in words; empty where there is none."""
+        """The first difference to ``now`` in the clips of this labelling, as text; empty if there is none."""
         renamed = self.renamed(now)
         differ = sorted(clip_id for clip_id, then in self.clips.items() if now.clips.get(clip_id) != then)
         if renamed or not differ:
             return renamed
         (label, split), others = self.clips[differ[0]], f" ({len(differ)} such clips)" if len(differ) > 1 else ""
         if differ[0] not in now.clips:
-            return f"clip {differ[0]!r} ({self._name(label)}, {split or 'no split'}) is not there any more{others}"
+            return f"clip {differ[0]!r} ({self._name(label)}, {split or 'no split'}) does not exist any more{others}"
         new_label, new_split = now.clips[differ[0]]
         if new_label != label:
             return f"clip {differ[0]!r} had {self._name(label)}, now {now._name(new_label)}{others}"
@@ -96,33 +95,33 @@ class Labelling:
         return f"label {label} ({self.classes[label]})" if 0 <= label < len(self.classes) else f"label {label}"
 
     def joined(self, other: Labelling) -> Labelling:
-        """That of the clips of both, which agree, with names where one has them."""
+        """The labelling of the clips of both, which agree, with class names if one has them."""
         return Labelling(other.classes if self._nameless() else self.classes, {**self.clips, **other.clips})
 
 
 def require_labelling(file: Path, made: Labelling | None, now: Labelling, command: str) -> None:
-    """Refuse a file that was not made from the labels, splits and classes that the tables have now.
+    """Refuse a file made from other labels, splits or classes than the tables have now.
 
     Args:
-        made: what the file says that it was made from; None: nothing.
+        made: the labelling recorded in the file; None: not recorded.
         now: of the tables.
-        command: makes the file again.
+        command: the command that makes the file again.
 
     Raises:
         ValueError: names the file, both labellings and the first difference.
     """
     remedy = f"run `{command}` or `dvc repro`"
     if made is None:
-        raise ValueError(f"{file} does not say what labels it was made from (an earlier hpnet made it?): {remedy}")
+        raise ValueError(f"{file} does not record the labels it was made from (made by an earlier hpnet?): {remedy}")
     if change := made.change(now):
         raise ValueError(
             f"{file} was made from labels {made.digest}, clips.csv and classes.csv now have "
-            f"{now.of(made.clips).digest}: {change}; {remedy}, or put the tables back"
+            f"{now.of(made.clips).digest}: {change}; {remedy}, or restore the tables"
         )
 
 
 def model_labelling(file: Path) -> Labelling | None:
-    """What a ``model.safetensors`` was made from; None where it does not say.
+    """The labelling in a ``model.safetensors``; None if it is not recorded.
 
     Raises:
         ValueError: the file is damaged.
@@ -143,12 +142,12 @@ def _labelling(text: str, file: Path) -> Labelling:
 
 
 def check_trained(folder: Path, now: Labelling | None, command: str) -> None:
-    """Refuse the files of one training that were not made from the same labels, or not from those of the tables.
+    """Refuse files of one training run that were made from different labels, or from other labels than the tables have.
 
     Args:
-        folder: of ``config.json`` and, where they are there, ``model.safetensors`` and ``scores.parquet``.
-        now: of the tables; None where there are none: then only the files are compared.
-        command: trains again.
+        folder: of ``config.json`` and, if they exist, ``model.safetensors`` and ``scores.parquet``.
+        now: of the tables; None: compare only the files with each other.
+        command: the command that trains again.
 
     Raises:
         ValueError: names the file, both labellings and the first difference.
@@ -170,13 +169,13 @@ def check_trained(folder: Path, now: Labelling | None, command: str) -> None:
         digest = None if made is None else made.without_test().digest
         if digest != said:
             raise ValueError(
-                f"{folder / 'config.json'} is of labels {said}, {name} beside it of {digest}: they are of two "
+                f"{folder / 'config.json'} was made from labels {said}, {name} from {digest}: they are of two "
                 f"trainings; run `{command}`"
             )
 
 
 def scores_labelling(file: Path) -> Labelling | None:
-    """What a ``scores.parquet`` was made from, without its scores; None where it does not say.
+    """The labelling in a ``scores.parquet``, without its scores; None if it is not recorded.
 
     Raises:
         ValueError: the file is damaged.
@@ -184,12 +183,12 @@ def scores_labelling(file: Path) -> Labelling | None:
     try:
         schema = pq.read_schema(file)
     except pa.ArrowException as error:
-        raise ValueError(f"{file} is no whole Parquet file ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"{file} is not a complete Parquet file ({' '.join(str(error).split())[:200]})") from None
     return schema_labelling(schema, file)
 
 
 def schema_labelling(schema: pa.Schema, file: Path) -> Labelling | None:
-    """What the metadata of a Parquet file say that it was made from; None where they do not.
+    """The labelling in the metadata of a Parquet file; None if it is not recorded.
 
     Raises:
         ValueError: they are damaged; names ``file``.

@@ -23,7 +23,7 @@ from .files import delete_old, load_meta, read_table, readable, write_json, writ
 
 @dataclass(frozen=True)
 class ClipPoses:
-    """What the pose network saw in one clip.
+    """Results of the pose network for one clip.
 
     Attributes:
         keypoints_px: (T, M, V, 2) float32, frame pixels.
@@ -96,8 +96,8 @@ class PoseMeta:
 class PoseStore:
     """An estimate folder: ``shard-*.safetensors``, ``index.parquet`` and ``meta.json``.
 
-    Tensors hold one row per person and frame, person-major within a clip, so a clip with one person costs one person's
-    room. ``index.parquet``: clip_id, shard, start, frames, persons. Loading a clip gives :class:`ClipPoses`.
+    Tensors hold one row per person and frame, person-major within a clip, so a clip with one person needs the space of
+    one person. ``index.parquet``: clip_id, shard, start, frames, persons. Loading a clip gives :class:`ClipPoses`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -168,7 +168,7 @@ class PoseStore:
             }
             if meta.vectors:
                 if clip.vectors is None:
-                    raise ValueError(f"clip {clip.clip_id!r}: coordinate vectors were promised but are missing")
+                    raise ValueError(f"clip {clip.clip_id!r}: coordinate vectors were expected but are missing")
                 values["vectors"] = clip.vectors
             for key, value in values.items():
                 # (T, M, ...) -> (M, T, ...) -> (M * T, ...)

@@ -21,7 +21,7 @@ from .labelling import LABELLING, Labelling, schema_labelling
 
 
 def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
-    """The columns of a score file in their types, without nulls; anything else is a ValueError that names it."""
+    """The columns of a score file with their types and without nulls; else a ValueError that names the problem."""
     types = {"clip_id": pa.string(), "split": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
     if "fold" in table.column_names:
         types["fold"] = pa.int64()
@@ -42,9 +42,8 @@ def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
 class Scores:
     """Scores of one stream (``scores.parquet``): clip_id, split, label, logits (list of K float32), fold.
 
-    ``labelling``: what they were made from, training clips included; None where that is not known. ``folds``: (N,) the
-    fold that a clip was left out with when its score was made, -1 for clips that were held out of everything; None: all
-    were.
+    ``labelling``: the labels they were made from, including training clips; None if unknown. ``folds``: (N,) the fold
+    that a clip was left out with when its score was made, -1 for clips that no weights saw; None: all are such clips.
     """
 
     clip_ids: tuple[str, ...]
@@ -75,7 +74,7 @@ class Scores:
             facts = dict(zip(self.clip_ids, zip(self.labels.tolist(), self.splits, strict=True), strict=True))
             rows = Labelling(self.labelling.classes, facts)
             if change := rows.change(self.labelling):
-                raise ValueError(f"scores do not agree with what they were made from: {change}")
+                raise ValueError(f"scores do not agree with their recorded labels: {change}")
             if len(self.labelling.classes) != self.logits.shape[1]:
                 raise ValueError(
                     f"scores are of {self.logits.shape[1]} classes, they were made from {len(self.labelling.classes)}"
@@ -129,7 +128,7 @@ class Scores:
             raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
         table = _typed_scores(table, path)
         if table.num_rows == 0:
-            raise ValueError(f"{path} holds no clip: nothing was scored")
+            raise ValueError(f"{path} has no clip: nothing was scored")
         lengths = {len(row) for row in table["logits"].to_pylist()}
         if len(lengths) > 1:
             raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")

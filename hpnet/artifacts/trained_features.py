@@ -1,4 +1,4 @@
-"""What a classifier sees of clips: ``trained_features.parquet``."""
+"""Inputs of a trained classifier for clips: ``trained_features.parquet``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .files import delete_old
 
 @dataclass(frozen=True)
 class TrainedFeatures:
-    """What a classifier sees of clips (``trained_features.parquet``): clip_id, features (list of D float32)."""
+    """Inputs of a trained classifier (``trained_features.parquet``): clip_id, features (list of D float32)."""
 
     clip_ids: tuple[str, ...]
     array: NDArray[np.float32]
@@ -33,7 +33,7 @@ class TrainedFeatures:
         """(n, D) of some clips, in their order.
 
         Raises:
-            KeyError: a clip has none.
+            KeyError: a clip has no features.
         """
         row_of = {clip_id: row for row, clip_id in enumerate(self.clip_ids)}
         return self.array[np.array([row_of[clip_id] for clip_id in clip_ids], dtype=np.int64)]

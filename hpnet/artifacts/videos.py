@@ -1,4 +1,4 @@
-"""What videos there are: ``videos.csv``."""
+"""The list of videos: ``videos.csv``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ VIDEO_COLUMNS = ("clip_id", "path", "bytes", "digest", "width", "height", "fps",
 UNKNOWN: dict[str, str | int | float] = {
     "path": "", "bytes": 0, "digest": "", "width": 0, "height": 0, "fps": 0.0, "frames": 0, "seconds": 0.0, "error": "",
 }  # fmt: skip
-"""What stands where a fact is not known, by column."""
+"""Values for unknown facts, by column."""
 
 
 @dataclass(frozen=True)
 class Videos:
-    """The videos (``videos.csv``), a row for each clip; what they mean is in ``clips.csv``.
+    """The videos (``videos.csv``), a row for each clip; labels and splits are in ``clips.csv``.
 
-    ``path`` is relative to the working directory of the project; ``bytes`` and ``digest`` are of the file when the
-    table was made; ``width`` and ``height`` are pixels of the frames as they are read; ``seconds`` go from the first
-    frame to the end of the last one; ``error`` is empty, or why the clip cannot be used. Of clips that were imported as
-    poses or features these are what the imported file says; what it does not say is 0 or empty.
+    ``path`` is relative to the working directory of the project; ``bytes`` and ``digest`` are those of the file when
+    the table was made; ``width`` and ``height`` are pixels of the frames as they are read; ``seconds`` go from the
+    first frame to the end of the last one; ``error`` is empty, or why the clip cannot be used. For clips imported as
+    poses or features, the values are those of the imported file; unknown values are 0 or empty.
     """
 
     table: pd.DataFrame
@@ -48,10 +48,10 @@ class Videos:
         return {str(clip_id): str(error) for clip_id, error in zip(broken.clip_id, broken.error, strict=True)}
 
     def changed(self, digests: dict[str, str]) -> list[str]:
-        """The clips whose files are other ones than when the table was made, or are gone.
+        """The clips with files that changed since the table was made, or are missing.
 
         Args:
-            digests: clip_id -> digest of its file as it is now (:func:`hpnet.work.shards.content_digest`).
+            digests: clip_id -> present digest of its file (:func:`hpnet.work.shards.content_digest`).
         """
         then = zip(self.table.clip_id, self.table.digest, strict=True)
         return [str(clip_id) for clip_id, digest in then if digest and digests.get(clip_id, digest) != digest]

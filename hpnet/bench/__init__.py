@@ -1,1 +1,1 @@
-"""Benchmarks: what this package does against the plain way of doing it, side by side in one run."""
+"""Benchmarks: this package compared with plain implementations, in one run."""

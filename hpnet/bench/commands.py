@@ -1,7 +1,7 @@
-"""``hpnet bench predict`` and ``hpnet bench streams``: whole commands, as users type them, against each other.
+"""``hpnet bench predict`` and ``hpnet bench streams``: compare whole commands.
 
-Every way is a list of commands that run one after another in an empty folder with the project's parameters, so that no
-finished shard or checkpoint is met. The ways take turns, round by round; ratios are taken within a round.
+Every way is a list of commands that run one after another in an empty folder with the project's parameters, so no
+finished shard or checkpoint is used. The ways take turns in every round; ratios are computed within a round.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ..core.streams import TOPOLOGY_STREAMS
 from .machine import describe_machine, machine_line
 
 Commands = tuple[tuple[str, ...], ...]
-"""What follows ``hpnet`` on each command line."""
+"""Arguments of ``hpnet``, per command line."""
 _HPNET = "from hpnet.stages.cli import main; main()"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is timed.
+    """The commands to time.
 
     Attributes:
         title, about: of the page.
         baseline: the way that the others are ratios to.
         ways: name -> commands.
-        unit, amount: what a way gets done, such as 5120 frames.
+        unit, amount: the work of a way, such as 5120 frames.
     """
 
     title: str
@@ -46,12 +46,12 @@ class Comparison:
 
 
 def predicting(project: Path, clips: int, folder: Path, device: str) -> Comparison:
-    """Files through `hpnet predict` against the same files through the stages that extract features.
+    """Compare `hpnet predict` on files with the stages that extract features of the same files.
 
     Args:
         project: a trained project with its clips.
         clips: how many of its clips; the test clips first.
-        folder: gets a data folder of those clips.
+        folder: receives a data folder of those clips.
 
     Raises:
         ValueError: the project has no usable clip.
@@ -111,7 +111,7 @@ def run(comparison: Comparison, project: Path, rounds: int) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: ``project`` has no params.yaml.
-        RuntimeError: a command failed; with the end of what it said.
+        RuntimeError: a command failed; with the end of its output.
     """
     if not (project / "params.yaml").is_file():
         raise FileNotFoundError(

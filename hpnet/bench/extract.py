@@ -1,8 +1,8 @@
-"""``hpnet bench extract``: the released way of extracting against ours, on the same clips and weights.
+"""``hpnet bench extract``: compares the released way of extraction with ours, on the same clips and weights.
 
-Each way has processes of its own, so that its memory is its own: the plain loop one with every thread, ours as many as
-`hpnet estimate` starts. The ways take turns, round by round, so that what else the machine does meets all of them;
-ratios are taken within a round and their median is reported.
+Each way has its own processes, so its memory can be measured: the plain loop has one with all threads, ours as many as
+`hpnet estimate` starts. The ways take turns in every round, so other load on the machine affects all of them. Ratios
+are computed within a round, and their median is reported.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PLAIN = "plain"
 
 @dataclass(frozen=True)
 class Task:
-    """What is extracted, by every way alike.
+    """The task, which is the same for every way.
 
     Attributes:
         clips: videos; in every frame the one box is the whole frame.

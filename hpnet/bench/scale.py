@@ -1,7 +1,7 @@
-"""``hpnet bench scale``: the machinery over many tiny clips, without networks: time and memory of every step.
+"""``hpnet bench scale``: time and memory of every step for many tiny clips, without networks.
 
-The clips are links to one small video. Fake detect and estimate shards stand in for what networks would write; the
-index, the shards, joining them, pooling, memory-mapped reading and DVC are the real ones.
+The clips are links to one small video. Fake detect and estimate shards replace the output of networks; the index, the
+shards, joining them, pooling, memory-mapped reading and DVC are the real ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ POOL = PoolParams(frames=8)
 
 @dataclass(frozen=True)
 class Step:
-    """What a step took: by the clock, and the most memory its process held."""
+    """Wall-clock time of a step, and the peak memory of its process."""
 
     name: str
     seconds: float

@@ -1,8 +1,8 @@
-"""``hpnet bench train``: a training step of our CTR-GCN against the layer-by-layer transcription of its paper.
+"""``hpnet bench train``: compares a training step of our CTR-GCN with a layer-by-layer version of its paper.
 
-Each variant has a process of its own, because the allocator's settings are a process's; rounds are taken in turn, so
-that whatever else the machine does falls on all alike. Speeds are medians, ratios are of those medians. On a GPU a
-round is several steps, timed from one synchronisation to the next, as a training loop does not wait for every step.
+Each variant has its own process, because the allocator's settings are per process. Variants take turns in every round,
+so other load on the machine affects all of them. Speeds are medians, and ratios are of these medians. On a GPU a round
+has several steps, timed from one synchronisation to the next, because a training loop does not wait for every step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dicts from a name to the module that holds it: ``{"ctrgcn": "hpnet.models.ctrgcn:CTRGCN"}``, loaded on demand.
 
-Such a dict is all that a kind of thing with several implementations needs. A new one is a file and an entry; what
-nobody chose is neither imported nor part of any stage's code (:mod:`hpnet.work.identity`).
+A new implementation is a file and an entry in such a dict. An implementation that is not chosen is not imported, and is
+not part of any stage's code (:mod:`hpnet.work.identity`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def entry(choices: Mapping[str, str], name: str, what: str) -> str:
-    """The module (and, behind a colon, the attribute) that ``name`` stands for.
+    """The module (and, after a colon, the attribute) for ``name``.
 
     Raises:
         ValueError: an unknown name; lists the choices.
@@ -24,7 +24,7 @@ def entry(choices: Mapping[str, str], name: str, what: str) -> str:
 
 
 def require(choices: Mapping[str, Any], name: str, what: str) -> None:
-    """Refuse a name that is none of ``choices``.
+    """Refuse a name that is not in ``choices``.
 
     Raises:
         ValueError: lists the choices, and names the nearest.
@@ -36,7 +36,7 @@ def require(choices: Mapping[str, Any], name: str, what: str) -> None:
 
 
 def load(choices: Mapping[str, str], name: str, what: str) -> Any:
-    """The module, or its attribute, that ``name`` stands for.
+    """The module, or its attribute, for ``name``.
 
     Raises:
         ValueError: an unknown name; lists the choices.
@@ -50,10 +50,10 @@ def load(choices: Mapping[str, str], name: str, what: str) -> Any:
 class OneOf:
     """Annotation of a parameter whose values are the names in a dict: ``Annotated[str, OneOf("hpnet.fuse:RULES")]``.
 
-    The dict is read when a value is checked or the choices are shown, so that nothing else lists them.
+    The dict is read when a value is checked or the choices are shown, so it is the only list of them.
 
     Attributes:
-        where: the module of the dict and, behind a colon, its name.
+        where: the module of the dict and, after a colon, its name.
     """
 
     where: str
@@ -65,10 +65,10 @@ class OneOf:
         return tuple(getattr(importlib.import_module(module), attribute))
 
     def check(self, value: Any) -> Any:
-        """The value as it is.
+        """The value, unchanged.
 
         Raises:
-            ValueError: it is none of the choices; lists them.
+            ValueError: it is not one of the choices; lists them.
         """
         names = self.names
         if value not in names:
@@ -77,7 +77,7 @@ class OneOf:
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Checked before pydantic looks at the type, so that a number is told the choices too."""
+        """Runs before pydantic's check of the type, so that the error for a number lists the choices too."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(self.check, handler(source))

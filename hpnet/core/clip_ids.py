@@ -1,7 +1,7 @@
-"""What a clip may be called: a path that cannot leave a folder, in text that every table reads back.
+"""Valid names of clips: a path that cannot lead out of a folder, in text that every table can store.
 
-Clips of other people's files are named by those files, and exports are named after clips. So ids are checked here,
-wherever one enters, and a path is made from one here alone.
+Imported files name their clips, and exported files have the names of clips. So all ids are checked here, and only this
+module makes a path from an id.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MOST_BYTES = 1024
-"""Length of an id in UTF-8."""
+"""Maximum bytes of an id in UTF-8."""
 MOST_PART_BYTES = 251
-"""Length of a part: what most file systems take (255), less an ending such as ``.npy``."""
+"""Maximum bytes of a part: the limit of most file systems (255) minus a suffix such as ``.npy``."""
 EXPECTED_ID = "expected a relative path of plain parts, such as wave/01"
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DRIVE = re.compile("[A-Za-z]:")
 _SHORT_AND_PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-"""Nearly every id of the published data sets, told by one look."""
+"""Matches nearly every id of the published data sets; such ids need no further checks."""
 
 
 def text_fault(text: str) -> str:
-    """Why a text cannot stand in a table, a message or a file's name everywhere; empty where it can."""
+    """Why a text cannot be used in a table, a message or a file name; empty if it can."""
     if _SURROGATE.search(text):
         return "is not UTF-8"
     found = _CONTROL.search(text)
@@ -36,7 +36,7 @@ def text_fault(text: str) -> str:
 
 
 def clip_id_fault(clip_id: object) -> str:
-    """Why something cannot be a clip id; empty where it can."""
+    """Why a value cannot be a clip id; empty if it can."""
     if not isinstance(clip_id, str):
         return f"is {type(clip_id).__name__}, not text"
     if _SHORT_AND_PLAIN.fullmatch(clip_id):
@@ -63,13 +63,13 @@ def clip_id_fault(clip_id: object) -> str:
 
 
 def check_clip_ids(clip_ids: Iterable[object], where: str) -> None:
-    """Refuse ids that cannot be one.
+    """Refuse invalid ids.
 
     Args:
-        where: the file or the table that they come from, for the message.
+        where: the file or table of the ids, for the message.
 
     Raises:
-        ValueError: names the first of them and what is wrong with it.
+        ValueError: names the first invalid id and its problem.
     """
     for clip_id in clip_ids:
         wrong = clip_id_fault(clip_id)
@@ -84,10 +84,10 @@ def normal_form(text: str) -> str:
 
 
 def refuse_alike(clip_ids: Iterable[str], where: str) -> None:
-    """Refuse two ids that look the same, because they differ in Unicode form alone.
+    """Refuse two ids that look the same, because they differ only in Unicode form.
 
     Raises:
-        ValueError: names both, letters beyond ASCII as escapes.
+        ValueError: names both, with non-ASCII letters as escapes.
     """
     seen: dict[str, str] = {}
     for clip_id in clip_ids:
@@ -101,13 +101,13 @@ def refuse_alike(clip_ids: Iterable[str], where: str) -> None:
 
 
 def path_inside(folder: Path, clip_id: str, ending: str) -> Path:
-    """The file of a clip in a folder, its parent made.
+    """The file of a clip in a folder; makes its parent folder.
 
     Args:
-        ending: what follows the id, such as ``.npy``.
+        ending: suffix after the id, such as ``.npy``.
 
     Raises:
-        ValueError: the id cannot be one, or a link in ``folder`` leads out of it.
+        ValueError: the id is invalid, or a link in ``folder`` leads out of it.
     """
     check_clip_ids([clip_id], str(folder))
     file = folder / f"{clip_id}{ending}"

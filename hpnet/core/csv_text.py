@@ -1,4 +1,4 @@
-"""CSV files: those that somebody else wrote, and our own, which read back equal."""
+"""CSV files: reading files of other programs, and writing files that read back equal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pandas as pd
 
 
 def read_csv_text(file: Path, name: str) -> pd.DataFrame:
-    """A CSV somebody else wrote, every field as text.
+    """Read a CSV of another program, every field as text.
 
     Args:
-        name: what errors call the file.
+        name: name of the file in errors.
 
     Raises:
-        ValueError: it is no CSV, or a line has more fields than the first.
+        ValueError: it is not a CSV, or a line has more fields than the first.
     """
     try:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -29,11 +29,11 @@ def read_csv_text(file: Path, name: str) -> pd.DataFrame:
 def write_csv(table: pd.DataFrame, file: Path) -> None:
     """Write a table so that it reads back equal.
 
-    Python's writer leaves a carriage return unquoted, which every reader takes for the end of the line: where there is
-    one, all text is quoted.
+    Python's writer does not quote a carriage return, and readers treat it as the end of the line. So if there is one,
+    all text is quoted.
 
     Raises:
-        ValueError: a text cannot stand in a CSV (it is not UTF-8, or holds a zero byte); names the file and the text.
+        ValueError: a text cannot be in a CSV (it is not UTF-8, or has a zero byte); names the file and the text.
     """
     quoting: int = csv.QUOTE_MINIMAL
     for column in table.columns:

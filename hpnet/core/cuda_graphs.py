@@ -1,7 +1,7 @@
 """CUDA graphs: a pass through a network is one launch instead of a thousand.
 
-Many kernels are short: a GPU computes them faster than a processor can launch them. A CUDA graph is such a sequence of
-launches, recorded once and replayed; it needs the same shapes at the same addresses every time.
+Many kernels are short: a GPU computes them faster than the CPU can launch them. A CUDA graph is a sequence of launches
+that is recorded once and replayed. It needs the same shapes at the same addresses every time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Replay(Generic[Result]):
         self._recorded: tuple[torch.cuda.CUDAGraph, Tensor, Result] | None = None
 
     def __call__(self, x: Tensor) -> Result:
-        """What the computation gives for ``x``."""
+        """The result of the computation for ``x``."""
         if self._recorded is None or self._recorded[1].shape != x.shape:
-            self._recorded = None  # its memory, before more is taken
+            self._recorded = None  # free its memory before more is allocated
             self._recorded = self._record(x)
         graph, static, result = self._recorded
         static.copy_(x)
@@ -46,13 +46,13 @@ class Replay(Generic[Result]):
                     self._compute(static)
             torch.cuda.current_stream(x.device).wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may continue
                 result = self._compute(static)
         return graph, static, result
 
 
 class _EveryoneThere(nn.Module):
-    """The network for clips whose every person slot is filled; a graph's inputs are tensors alone, without None."""
+    """The network for clips with every person slot filled; the inputs of a graph are tensors, not None."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -66,16 +66,16 @@ class _EveryoneThere(nn.Module):
 def record(
     network: nn.Module, sample: Tensor, precision: torch.dtype = torch.float32, *, deterministic: bool = False
 ) -> None:
-    """Let ``network`` replay graphs from now on, while training on batches like ``sample``; in place.
+    """Make ``network`` replay graphs from now on, in training on batches like ``sample``; in place.
 
-    What a graph cannot do goes on as before: evaluation, batches of another shape, clips with an empty person slot.
-    Weights, running statistics and random numbers are as if nothing had been recorded, and weights that are loaded
-    later are used by the graphs too. Not for gradients that add up over several batches, which a replay overwrites, nor
-    for several processes.
+    Other cases run without graphs: evaluation, batches of another shape, clips with an empty person slot. Weights,
+        running statistics and random numbers are the same as without recording, and the graphs also use weights that
+        are loaded later. Not for gradients that are accumulated over several batches, because a replay overwrites them,
+        and not for several processes.
 
     Args:
         network: takes (N, C, T, V, M) and a mask (N, M) or None; on the GPU, in training mode.
-        sample: (N, C, T, V, M) on the GPU; its values do not matter as long as they are finite.
+        sample: (N, C, T, V, M) on the GPU; its values do not matter if they are finite.
         precision: of autocast; float32: none.
         deterministic: keep cuDNN from timing its kernels, whose choice may differ between runs.
     """
@@ -108,7 +108,7 @@ def record(
 
 @contextmanager
 def _cudnn_trials(allowed: bool) -> Iterator[None]:
-    """cuDNN may time its kernels inside and take the fastest: it pays, because shapes stay the same."""
+    """In this block cuDNN may time its kernels and use the fastest, because shapes stay the same."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
     if allowed:

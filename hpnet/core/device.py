@@ -1,4 +1,4 @@
-"""Which device and precision to compute on, and the process settings that CPU speed depends on."""
+"""Device and precision, and process settings that affect the speed on a CPU."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """``auto`` is the GPU where there is one; otherwise cpu, cuda or cuda:N.
+    """The device of a name: ``auto`` (the GPU if there is one), cpu, cuda or cuda:N.
 
     Raises:
-        ValueError: the device is unknown or absent here.
+        ValueError: the device is unknown or missing.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,15 +45,15 @@ def resolve_precision(name: str) -> torch.dtype:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is worth its rounding there: a GPU, or a CPU with instructions for it."""
+    """Whether bfloat16 is fast on a device: a GPU, or a CPU with instructions for it."""
     return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
 
 
 def tune_allocator() -> None:
-    """Keep large freed blocks in this process instead of giving them back to the kernel.
+    """Keep large freed memory blocks in this process and do not return them to the kernel.
 
-    On CPU, page faults dominate large batches otherwise. The same as glibc's MALLOC_MMAP_THRESHOLD_,
-    MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_; nothing is done on other C libraries.
+    Otherwise page faults take most of the time of large batches on a CPU. This is the same as glibc's
+    MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_. Other C libraries are not changed.
     """
     if platform.libc_ver()[0] != "glibc" or not sys.platform.startswith("linux"):
         return

@@ -18,21 +18,21 @@ def union_box(boxes_xyxy_px: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def square_around(box_xyxy_px: NDArray[np.float32], padding: float = 1.1) -> tuple[float, float, float]:
-    """The square (x, y, side) in pixels that is concentric with a box and ``padding`` times its longer side."""
+    """The square (x, y, side) in pixels with the centre of a box and ``padding`` times its longer side."""
     x1, y1, x2, y2 = (float(v) for v in box_xyxy_px)
     side = max(x2 - x1, y2 - y1, 1.0) * padding
     return (x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side
 
 
 def crop_affine(boxes_xyxy_px: ArrayLike, input_size_px: tuple[int, int], box_scale: float = 1.25) -> Floats:
-    """The affine from frame pixels to crop pixels: box, widened or heightened to the input's aspect, then padded.
+    """The affine from frame pixels to crop pixels: the box, extended to the input's aspect, then padded.
 
     The padded box's edges fall on the crop's edges: a crop of w pixels covers coordinates -0.5 to w - 0.5.
 
     Args:
         boxes_xyxy_px: (N, 4), frame pixels. A side shorter than one pixel counts as one.
         input_size_px: (width, height) of the crop.
-        box_scale: padding factor after the aspect was set.
+        box_scale: padding factor, applied after the aspect.
 
     Returns:
         (N, 2, 3).
@@ -48,7 +48,7 @@ def crop_affine(boxes_xyxy_px: ArrayLike, input_size_px: tuple[int, int], box_sc
 def released_crop_affine(
     boxes_xyxy_px: ArrayLike, frame_size_px: tuple[int, int], input_size_px: tuple[int, int]
 ) -> Floats:
-    """The released extractor's affine from frame to crop pixels, for parity alone.
+    """The released extractor's affine from frame to crop pixels, for parity only.
 
     Boxes are rounded to integers, the aspect is the *frame's* height / width (a mix-up of orders), the padding 1.25,
     and only the width sets the scale; the box centre goes to (width / 2, height / 2).
@@ -77,8 +77,8 @@ def released_crop_affine(
 def _three_points(centre: Floats, half: float) -> NDArray[np.float32]:
     """(3, 2): a centre, the point ``half`` above it and the point as far to the left of that.
 
-    Solving for the affine from three float32 points, as the released code does, matters: written down directly it
-    differs by 1e-13, which moves OpenCV's fixed-point interpolation by 1/32 pixel wherever a coordinate falls on a tie.
+    The affine must be solved from three float32 points, as in the released code. A direct formula differs by 1e-13.
+    That moves OpenCV's fixed-point interpolation by 1/32 pixel if a coordinate is on a tie.
     """
     return np.array([centre, centre - (0, half), centre - (half, half)], dtype=np.float32)
 

@@ -94,7 +94,7 @@ def per_class_accuracy(scores: ArrayLike, labels: ArrayLike, num_classes: int | 
 
 
 def mean_class_accuracy(scores: ArrayLike, labels: ArrayLike, num_classes: int | None = None) -> float:
-    """Mean of the per-class accuracies over the classes that occur in ``labels``."""
+    """Mean class accuracy over the classes that occur in ``labels``."""
     return float(np.nanmean(per_class_accuracy(scores, labels, num_classes)))
 
 

@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 
 def people_seen(scores: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where a person is there (T, M), of scores (T, M, V) and mask (T, M): with no joint above score 0 nobody is."""
+    """Mask (T, M) of visible people, from scores (T, M, V) and mask (T, M): a person needs a joint with score > 0."""
     return valid & (scores > 0).any(-1)
 
 
@@ -20,13 +20,13 @@ def pose2d(
 ) -> Floats:
     """2-D poses as features (x, y, score), the baseline of Table III.
 
-    The whole clip shares one origin and one scale, so that motion through the frame and the distance between people
-    survive: the origin is the first person's median hip centre (the mean of all joints where a skeleton has no hips, or
-    where none is ever seen), the scale the median over its frames of the longer side of the joints' bounding box. Both
-    are medians, so a few frames with bad joints move neither.
+    The whole clip has one origin and one scale, so motion through the frame and the distance between people are kept.
+    The origin is the first person's median hip centre (or the mean of all joints, if the skeleton has no hips or they
+    are never seen). The scale is the median over frames of the longer side of the joints' bounding box. Both are
+    medians, so a few frames with bad joints do not change them.
 
-    A joint with score 0 was not seen, wherever it is said to be: it counts neither for origin nor for scale, and takes
-    the mean of its person's seen joints in that frame.
+    A joint with score 0 was not seen. It is not used for origin and scale, and gets the mean of its person's seen
+    joints in that frame.
 
     Args:
         keypoints_px: (T, M, V, 2), frame pixels.
@@ -34,7 +34,7 @@ def pose2d(
         valid: (T, M).
 
     Returns:
-        (T, M, V, 3) float32; zeros where not valid, and where none of a person's joints was seen.
+        (T, M, V, 3) float32; zeros where not valid, and where no joint of a person was seen.
     """
     features = np.zeros((*scores.shape, 3), np.float32)
     present = people_seen(scores, valid)
@@ -63,6 +63,6 @@ def pose2d(
 
 
 def _mean_of_seen(joints: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Joints (N, V, 2) of which (N, V) were seen, at least one of each N -> their means (N, 2)."""
+    """Means (N, 2) of the seen joints of (N, V, 2), with mask (N, V) and at least one seen per row."""
     mean: NDArray[np.floating] = joints.mean(1, where=seen[..., None])
     return mean

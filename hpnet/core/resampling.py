@@ -1,4 +1,4 @@
-"""Series over time -> series of one length, gaps bridged. Pure functions; the first axis is T."""
+"""Series over time -> series of fixed length, with gaps interpolated. Pure functions; the first axis is T."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Floats = NDArray[np.float32]
 def resample(values: ArrayLike, frames: int) -> Floats:
     """Linear resampling along the first axis, (T, ...) -> (frames, ...), as ``align_corners=False``; T -> T is exact.
 
-    Frame i of n covers an equal share of the clip, its centre at (i + 1/2) / n; beyond the outermost centres the
-    border value is held.
+    Frame i of n covers an equal share of the clip, its centre at (i + 1/2) / n; beyond the outermost centres the border
+    value is used.
 
     Raises:
         ValueError: T or ``frames`` is zero.
@@ -31,7 +31,7 @@ def resample(values: ArrayLike, frames: int) -> Floats:
 def fill_gaps(values: ArrayLike, valid: NDArray[np.bool_]) -> Floats:
     """Replace the frames of (T, ...) that are not valid (T,) by interpolating between the valid ones around them.
 
-    Before the first and after the last valid frame its value is held. With no valid frame everything is zero.
+    Before the first and after the last valid frame, its value is repeated. Without a valid frame all values are zero.
     """
     series = np.asarray(values, dtype=np.float32)
     known = np.flatnonzero(valid)
@@ -53,7 +53,7 @@ def person_features(values: ArrayLike, valid: NDArray[np.bool_], frames: int, sm
         valid: (T,), where the person was found.
         frames: length after resampling.
         smear_zeros: parity with the released code: frames without the person are zeros and blend into their neighbours.
-            By default gaps are bridged, so that zeros stand only where nobody was found at all.
+            By default gaps are interpolated, so values are zero only if the person was never found.
     """
     series = np.asarray(values, dtype=np.float32)
     if smear_zeros:

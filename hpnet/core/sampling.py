@@ -1,4 +1,4 @@
-"""Which frames of a clip stand for all of it."""
+"""Choice of frames of a clip."""
 
 from __future__ import annotations
 

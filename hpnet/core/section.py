@@ -1,4 +1,4 @@
-"""What a section of params.yaml is: the base of every room's ``params.py``."""
+"""A section of params.yaml: the base class of every room's ``params.py``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 LARGEST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-"""What numpy, torch and scikit-learn all take."""
+"""The largest seed that numpy, torch and scikit-learn all accept."""
 
 
 class Section(BaseModel):
-    """A section of params.yaml: immutable, and closed to unknown keys. Its numbers are finite, and no booleans."""
+    """A section of params.yaml: immutable, without unknown keys. Its numbers are finite and not booleans."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Skeleton:
         return len(self.joints)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists, for an artifact's metadata."""
+        """As plain lists, for the metadata of an artifact."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -83,7 +84,7 @@ COCO17 = from_tree("coco17", COCO_JOINTS, (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6
 RELEASED17 = Skeleton(
     name="released17",
     joints=COCO_JOINTS,
-    # The released bone pairs hold a loop nose -> left shoulder -> right shoulder -> nose.
+    # The released bone pairs contain a loop nose -> left shoulder -> right shoulder -> nose.
     parents=(5, 0, 0, 1, 2, 6, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
     edges=(
         (0, 5), (1, 0), (2, 0), (5, 6), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8), (11, 5), (12, 6), (13, 11), (14, 12),
@@ -100,6 +101,63 @@ HAND21 = from_tree(
     (0, *(0 if k == 0 else 4 * f + k for f in range(5) for k in range(4))),
     tuple(range(21)),
 )
+
+HALPE26 = from_tree(
+    "halpe26",
+    (
+        *COCO_JOINTS, "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
+        "left_heel", "right_heel",
+    ),
+    (18, 0, 0, 1, 2, 18, 18, 5, 6, 7, 8, 19, 19, 11, 12, 13, 14, 18, 19, 19, 15, 16, 15, 16, 15, 16),
+    (*COCO_MIRROR, 17, 18, 19, 21, 20, 23, 22, 25, 24),
+)  # fmt: skip
+"""Halpe's 26 joints: COCO's, the top of the head, neck, middle of the hips (the root) and feet."""
+
+
+def _face(nose: int, first: int) -> tuple[list[int], list[int]]:
+    """Parents and mirror of a face's 68 points (in the order of iBUG's 300-W) which are the joints from ``first`` on.
+
+    The tip of the nose hangs on the joint ``nose``. From there it goes up to the eyes and brows, and down over the lips
+    to the chin and along the jaw to the temples.
+    """
+    mirror = list(range(68))
+    for low, high in ((0, 16), (17, 26), (31, 35), (48, 54), (55, 59), (60, 64), (65, 67)):
+        mirror[low : high + 1] = range(high, low - 1, -1)
+    mirror[36:48] = (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40)
+    middle = ((30, 29, 28, 27), (30, 33, 51, 62), (51, 57, 66), (57, 8))
+    right = (
+        (8, 7, 6, 5, 4, 3, 2, 1, 0), (27, 21, 20, 19, 18, 17), (33, 32, 31), (27, 39, 38, 37, 36), (39, 40, 41),
+        (51, 50, 49, 48), (57, 58, 59), (62, 61, 60), (66, 67),
+    )  # fmt: skip
+    left = (tuple(mirror[point] for point in chain) for chain in right)
+    parents = [nose] * 68
+    for chain in (*middle, *right, *left):
+        for above, point in pairwise(chain):
+            parents[point] = first + above
+    return parents, [first + point for point in mirror]
+
+
+def _whole_body() -> Skeleton:
+    sides, wrists, face, hands = ("left", "right"), (9, 10), 23, (91, 112)
+    face_parents, face_mirror = _face(nose=0, first=face)
+    names = (
+        *COCO_JOINTS,
+        *(f"{side}_{part}" for side in sides for part in ("big_toe", "small_toe", "heel")),
+        *(f"face-{point}" for point in range(68)),
+        *(f"{side}_{joint}" for side in sides for joint in ("hand_root", *HAND21.joints[1:])),
+    )
+    hand_parents = (
+        parent
+        for hand, wrist in zip(hands, wrists, strict=True)
+        for parent in (wrist, *(hand + above for above in HAND21.parents[1:]))
+    )
+    parents = (*COCO17.parents, *(15, 15, 15, 16, 16, 16), *face_parents, *hand_parents)
+    mirror = (*COCO_MIRROR, *(20, 21, 22, 17, 18, 19), *face_mirror, *range(112, 133), *range(91, 112))
+    return from_tree("wholebody133", names, parents, mirror)
+
+
+WHOLEBODY133 = _whole_body()
+"""COCO-WholeBody's 133 joints: COCO's 17, 6 of the feet, 68 of the face and 21 of each hand, rooted at the nose."""
 
 _KINECT_BODY = (
     "left_shoulder", "left_elbow", "left_wrist", "left_hand", "right_shoulder", "right_elbow", "right_wrist",
@@ -125,13 +183,26 @@ UCLA20 = from_tree(
     (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
     _KINECT_MIRROR,
 )
-"""Kinect 1's 20 joints (N-UCLA), rooted between the shoulders."""
+"""Kinect 1's 20 joints (N-UCLA, UTD-MHAD), rooted between the shoulders."""
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20)}
+OPENNI15 = from_tree(
+    "openni15",
+    (
+        "head", "neck", "torso", "left_shoulder", "left_elbow", "left_hand", "right_shoulder", "right_elbow",
+        "right_hand", "left_hip", "left_knee", "left_foot", "right_hip", "right_knee", "right_foot",
+    ),
+    (1, 1, 1, 1, 3, 4, 1, 6, 7, 2, 9, 10, 2, 12, 13),
+    (0, 1, 2, 6, 7, 8, 3, 4, 5, 12, 13, 14, 9, 10, 11),
+)  # fmt: skip
+"""OpenNI's 15 joints (SBU Kinect interactions), rooted between the shoulders."""
+
+SKELETONS: dict[str, Skeleton] = {
+    s.name: s for s in (COCO17, RELEASED17, HAND21, NTU25, UCLA20, OPENNI15, HALPE26, WHOLEBODY133)
+}
 
 
 def of_joints(count: int) -> Skeleton:
-    """The first of :data:`SKELETONS` with so many joints (17: COCO's); where there is none, a chain of joints."""
+    """The first of :data:`SKELETONS` with this number of joints (17: COCO's); if there is none, a chain of joints."""
     known = next((skeleton for skeleton in SKELETONS.values() if skeleton.num_joints == count), None)
     if known is not None:
         return known
@@ -151,9 +222,9 @@ def adjacency(skeleton: Skeleton) -> NDArray[np.float32]:
 def spatial_subsets(skeleton: Skeleton) -> NDArray[np.float32]:
     """The three subsets of the spatial configuration (self, inward, outward), (3, V, V).
 
-    Entry [s, i, j] weighs joint j where joint i collects (z_i = sum_j A[s, i, j] x_j): inward has 1 at [parent, child]
-    for every edge, outward at [child, parent]. Both are divided by their column sums, so that what a joint gives away
-    adds up to one, as in ST-GCN (Yan et al., AAAI 2018) and CTR-GCN (Chen et al., ICCV 2021).
+    Entry [s, i, j] is the weight of joint j in the sum of joint i (z_i = sum_j A[s, i, j] x_j): inward has 1 at
+    [parent, child] for every edge, outward at [child, parent]. Both are divided by their column sums, so the weights of
+    each joint sum to one, as in ST-GCN (Yan et al., AAAI 2018) and CTR-GCN (Chen et al., ICCV 2021).
     """
     count = skeleton.num_joints
     inward = np.zeros((count, count), dtype=np.float32)

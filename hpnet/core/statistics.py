@@ -1,7 +1,7 @@
-"""How sure a measured accuracy is: bootstrap intervals, paired tests, correction for many classes.
+"""How sure a measured accuracy is: bootstrap intervals, paired tests, correction for many claims.
 
-Everything works on per-clip outcomes and is deterministic from its seed. Resampling is by clip, or by group (subjects),
-which is the honest unit where clips of one person resemble each other.
+Everything works on per-clip outcomes and is deterministic from its seed. What is resampled is the unit that is
+independent (:mod:`hpnet.core.units`): a subject, source or performance with all of its clips.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.stats import binomtest
+from scipy.stats import binom, norm, t
 
 Floats = NDArray[np.float64]
 
@@ -27,9 +27,9 @@ class Interval:
 
     Attributes:
         value: the value on the data itself.
-        low, high: the interval's ends.
+        low, high: the interval's ends; NaN where there is one unit alone, which says nothing of others.
         level: its coverage, for example 0.95.
-        units: how many clips or groups were resampled.
+        units: how many units were resampled.
     """
 
     value: float
@@ -40,21 +40,18 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """Second minus first on the same clips: value, percentile interval and two-sided bootstrap p-value."""
+class Paired:
+    """Two classifiers on the same clips.
 
-    value: float
-    low: float
-    high: float
-    p_value: float
+    Attributes:
+        difference: second minus first, under common resamples.
+        won, lost: clips that only the second, or only the first, gets right.
+        p_value: of :func:`sign_flip_test`.
+    """
 
-
-@dataclass(frozen=True)
-class McNemar:
-    """Clips that only one of two classifiers gets right, and the exact two-sided binomial p-value."""
-
-    only_first: int
-    only_second: int
+    difference: Interval
+    won: int
+    lost: int
     p_value: float
 
 
@@ -78,6 +75,32 @@ def _mean(right: Floats, total: Floats) -> Floats:
     return np.asarray(share.sum(1) / (total > 0).sum(1), dtype=np.float64)
 
 
+def _units(groups: ArrayLike | None, count: int) -> NDArray[np.intp]:
+    """Number of each clip's unit (N,), from 0 without gaps."""
+    if groups is None:
+        return np.arange(count)
+    names = np.asarray(groups)
+    if names.shape != (count,):
+        raise ValueError(f"{count} clips but groups have shape {names.shape}; expected one group per clip")
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.intp)
+
+
+def _alike(
+    units: NDArray[np.intp], classes: NDArray[np.int64], outcomes: Sequence[Floats]
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Units of one class each that have the same clips right are exchangeable: drawing how many of each kind is the
+    same bootstrap, and there are few kinds.
+
+    Returns:
+        Of the G kinds: number (G,), class (G,), how many units are of it (G,), and (O + 1, G) the sums of the outcomes
+        and the number of clips of one of its units.
+    """
+    sums = [np.bincount(units, weights=outcome) for outcome in outcomes]
+    profile = np.column_stack([np.bincount(units, classes) / np.bincount(units), *sums, np.bincount(units)])
+    kinds, copies = np.unique(profile, axis=0, return_counts=True)
+    return np.arange(len(kinds)), kinds[:, 0].astype(np.int64), copies, kinds[:, 1:].T
+
+
 def _draws(
     outcomes: Sequence[Floats], labels: ArrayLike | None, groups: ArrayLike | None, resamples: int, seed: int
 ) -> tuple[Floats, Floats, int]:
@@ -93,22 +116,18 @@ def _draws(
     classes = np.zeros(count, dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
     if classes.shape != (count,) or classes.min() < 0:
         raise ValueError(f"labels must be {count} class numbers from 0 on")
-    if groups is None:
-        # Clips with the same class and outcomes are exchangeable: drawing how many of each kind is the same bootstrap.
-        kinds, copies = np.unique(np.column_stack([classes, *outcomes]), axis=0, return_counts=True)
-        classes, outcomes = kinds[:, 0].astype(np.int64), list(kinds.T[1:])
-        units, drawn_units, shares = np.arange(len(kinds)), count, copies / count
-    else:
-        names = np.asarray(groups)
-        if names.shape != (count,):
-            raise ValueError(f"{count} clips but groups have shape {names.shape}; expected one group per clip")
-        units = np.unique(names, return_inverse=True)[1]
-        drawn_units = int(units.max()) + 1
-        copies, shares = np.ones(drawn_units, dtype=np.int64), np.full(drawn_units, 1.0 / drawn_units)
+    units = _units(groups, count)
+    drawn_units = int(units.max()) + 1
+    copies, clips = np.ones(drawn_units, dtype=np.int64), np.ones(count)
+    first = np.zeros(drawn_units, dtype=np.int64)
+    first[units] = classes
+    if (classes == first[units]).all():
+        units, classes, copies, sums = _alike(units, classes, outcomes)
+        outcomes, clips = list(sums[:-1]), sums[-1]
     rights = [_sums(o, classes, units) for o in outcomes]  # (G, K) each
-    totals = _sums(np.ones(len(classes)), classes, units)
+    totals = _sums(clips, classes, units)
     drawn: list[list[Floats]] = [[] for _ in outcomes]
-    for weights in _resampled(drawn_units, shares, resamples, seed):
+    for weights in _resampled(drawn_units, copies / drawn_units, resamples, seed):
         total = np.asarray(weights @ totals)  # (R, K)
         for part, right in zip(drawn, rights, strict=True):
             part.append(_mean(np.asarray(weights @ right), total))
@@ -117,11 +136,20 @@ def _draws(
     return np.array([np.concatenate(part) for part in drawn]), np.array(plain), drawn_units
 
 
-def _ends(draws: Floats, level: float) -> tuple[float, float]:
+def _interval(value: float, draws: Floats, level: float, units: int) -> Interval:
+    """Percentile interval, widened for few units as Student's t is ("expanded percentile", Hesterberg 2015).
+
+    Resampling G units underestimates the variance by (G - 1) / G, and a normal quantile knows nothing of how unsure
+    that variance is. The tails are those of a normal distribution beyond sqrt(G / (G - 1)) times the quantile of t with
+    G - 1 degrees of freedom: 0.24 % on either side for six units, 2.5 % for very many.
+    """
     if not 0 < level < 1:
         raise ValueError(f"level = {level}; expected between 0 and 1")
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    if units == 1:
+        return Interval(value, np.nan, np.nan, level, units)
+    tail = float(norm.cdf(-np.sqrt(units / (units - 1)) * t.ppf((1 + level) / 2, units - 1)))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(value, float(low), float(high), level, units)
 
 
 def bootstrap_interval(
@@ -132,53 +160,75 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile bootstrap interval (Efron 1979) of an accuracy.
+    """Percentile bootstrap interval (Efron 1979) of an accuracy, resampling units with all of their clips.
 
     Args:
         correct: outcome per clip (N,), boolean or any number (a mean is a mean).
         labels: true classes (N,); when given, the value is the mean over classes of the class means, over the classes
             drawn in each resample. Without, the mean over clips.
-        groups: unit of resampling per clip (N,), for example the subject; None: each clip by itself.
+        groups: unit of each clip (N,), for example :meth:`hpnet.core.units.Units.numbers`; None: each clip by itself.
         resamples: number of resamples.
         seed: of the draws.
         level: coverage.
     """
     draws, plain, units = _draws([np.asarray(correct, dtype=np.float64)], labels, groups, resamples, seed)
-    low, high = _ends(draws[0], level)
-    return Interval(float(plain[0]), low, high, level, units)
+    return _interval(float(plain[0]), draws[0], level, units)
 
 
-def paired_bootstrap(
+def paired_difference(
     first: ArrayLike,
     second: ArrayLike,
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
-) -> PairedDifference:
-    """Interval of ``second`` - ``first`` over common resamples; arguments as in :func:`bootstrap_interval`.
+    scale: int = 1,
+) -> Paired:
+    """``second`` minus ``first`` on the same clips: the difference with its 95 % interval, and a test.
 
-    The p-value is twice the smaller share of resamples on either side of 0, counting ties on both sides and the data
-    itself as one resample, so that it is never 0.
+    Args:
+        first, second: outcome per clip (N,), boolean, or the share of several runs that are right.
+        labels, groups, resamples, seed: as in :func:`bootstrap_interval`. The test is of the clips in any case.
+        scale: makes the outcomes whole numbers: the number of runs behind a share.
     """
-    outcomes = [np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)]
-    draws, plain, _ = _draws(outcomes, labels, groups, resamples, seed)
-    difference = draws[1] - draws[0]
-    low, high = _ends(difference, level)
-    smaller = min((difference <= 0).sum(), (difference >= 0).sum())
-    return PairedDifference(float(plain[1] - plain[0]), low, high, float(min(1.0, 2 * (smaller + 1) / (resamples + 1))))
+    before, after = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if before.shape != after.shape:
+        raise ValueError(f"outcomes have shapes {before.shape} and {after.shape}; expected the same clips")
+    draws, plain, units = _draws([before, after], labels, groups, resamples, seed)
+    difference = _interval(float(plain[1] - plain[0]), draws[1] - draws[0], 0.95, units)
+    won, lost = int((after > before).sum()), int((after < before).sum())
+    return Paired(difference, won, lost, sign_flip_test(before, after, groups, scale))
 
 
-def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
-    """Exact McNemar test of two classifiers on the same clips; both (N,) boolean."""
-    first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
-    if first.shape != second.shape:
-        raise ValueError(f"outcomes have shapes {first.shape} and {second.shape}; expected the same clips")
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-    return McNemar(only_first, only_second, p_value)
+def sign_flip_test(first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = None, scale: int = 1) -> float:
+    """Exact two-sided permutation test of two classifiers on the same clips (Fisher 1935).
+
+    Were they equally good, the difference of every unit could as well have had the other sign. The p-value is the share
+    of all such changes of signs under which the number of clips that are right differs at least as much as it does.
+    Where every clip is a unit this is McNemar's exact test.
+
+    Args:
+        first, second: outcome per clip (N,), boolean, or shares.
+        groups: unit of each clip (N,); None: each clip by itself.
+        scale: makes the outcomes whole numbers.
+    """
+    before, after = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if before.shape != after.shape:
+        raise ValueError(f"outcomes have shapes {before.shape} and {after.shape}; expected the same clips")
+    changes = (after - before) * scale
+    whole = np.rint(changes)
+    if not np.allclose(changes, whole, atol=1e-6):
+        raise ValueError(f"outcomes times {scale} are no whole numbers: scale must be the number of runs behind them")
+    of_unit = np.bincount(_units(groups, len(whole)), weights=whole).astype(np.int64)
+    sizes, counts = np.unique(np.abs(of_unit[of_unit != 0]), return_counts=True)
+    chances = np.ones(1)  # of the sum of the positive differences, by its value
+    for size, count in sorted(zip(sizes.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        wider = np.zeros(len(chances) + size * count)
+        for positive, chance in enumerate(binom.pmf(np.arange(count + 1), count, 0.5)):
+            wider[positive * size : positive * size + len(chances)] += chance * chances
+        chances = wider
+    sums = 2 * np.arange(len(chances)) - int(np.abs(of_unit).sum())
+    return float(min(1.0, chances[np.abs(sums) >= abs(int(of_unit.sum()))].sum()))
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
@@ -195,17 +245,23 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
 
 
 def per_class_changes(
-    first_correct: ArrayLike, second_correct: ArrayLike, labels: ArrayLike, class_names: Sequence[str]
+    first_correct: ArrayLike,
+    second_correct: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    groups: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """What changed per class between two classifiers on the same clips (Table V, Fig. 5).
+    """Changes per class between two classifiers on the same clips (Table V, Fig. 5).
 
     Returns a row per class that occurs, largest gain first: label, name, clips, first, second (accuracies), change,
-    p_value (McNemar) and q_value (Benjamini-Hochberg over the classes).
+    p_value (:func:`sign_flip_test` over ``groups``, units of the clips) and q_value (Benjamini-Hochberg over the
+    classes).
     """
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     truth = np.asarray(labels, dtype=np.int64)
     if not first.shape == second.shape == truth.shape:
         raise ValueError(f"outcomes {first.shape}, {second.shape} and labels {truth.shape}; expected the same clips")
+    units = _units(groups, len(truth))
     rows: list[dict[str, Any]] = []
     for label in np.unique(truth):
         mask = truth == label
@@ -218,7 +274,7 @@ def per_class_changes(
                 "first": before,
                 "second": after,
                 "change": after - before,
-                "p_value": mcnemar(first[mask], second[mask]).p_value,
+                "p_value": sign_flip_test(first[mask], second[mask], units[mask]),
             }
         )
     table = pd.DataFrame(rows)

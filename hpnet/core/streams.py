@@ -1,4 +1,4 @@
-"""The names of the streams, in the order in which they are shown."""
+"""The names of the streams, in display order."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FORMER_MULTIMODAL = "hpnet"
 
 
 def refuse_former_name(name: str, where: str) -> None:
-    """The stream ``multimodal`` had the package's own name once.
+    """Refuse the former name of the stream ``multimodal``.
 
     Raises:
-        ValueError: ``name`` is that name; ``where`` it stands, and the word that is right now.
+        ValueError: ``name`` is the former name; the message has ``where`` it is, and the new name.
     """
     if name == FORMER_MULTIMODAL:
         raise ValueError(

@@ -60,16 +60,6 @@ class Folding:
         """
         return read_folds(self.file, clips) if self.file else group_folds(clips, self.group, self.k, self.seed)
 
-    def units(self, clips: Clips) -> tuple[str, dict[str, str]]:
-        """What clips are resampled by, and clip_id -> it: the source, where that is known; subjects where they fold.
-
-        A clip of unknown source is a unit of its own.
-        """
-        column = "subject" if self.file is None and self.group == "subject" else "source"
-        values = clips.table[column].astype(str)
-        known = bool((values != "").any())
-        return column if known else "clip", dict(zip(clips.table.clip_id, _own(clips, values), strict=True))
-
 
 def read_folds(file: Path, clips: Clips) -> list[Fold]:
     """The folds that a CSV gives: a clip's own fold, in which it is tested, or a column for each fold.
@@ -117,7 +107,7 @@ def group_folds(clips: Clips, group: str, k: int, seed: int) -> list[Fold]:
     values = table[group].astype(str)
     if not (values != "").any():
         raise ValueError(f"--group {group}: no clip has a {group}; give another column, or --folds FILE")
-    groups = _own_of(table, values)
+    groups = _own(table, values)
     names = sorted(set(groups), key=natural)
     if len(names) < k:
         raise ValueError(f"--k {k}: there are {len(names)} groups by {group}; give at most so many folds")
@@ -165,7 +155,7 @@ def fold_clips(clips: Clips, fold: Fold, val_fraction: float, seed: int) -> Clip
     training = table[table.clip_id.isin(fold.train)]
     actions = [clips.class_names[label] for label in training.label]
     if (training.source.astype(str) != "").any():
-        sources = _own_of(training, training.source.astype(str))
+        sources = _own(training, training.source.astype(str))
         split[training.index] = by_source(sources, actions, val_fraction, 0.0, seed)
     else:
         split[training.index] = by_action(training.clip_id.tolist(), actions, val_fraction, 0.0, seed)
@@ -177,11 +167,7 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _own(clips: Clips, values: pd.Series) -> list[str]:
-    return _own_of(clips.table, values)
-
-
-def _own_of(table: pd.DataFrame, values: pd.Series) -> list[str]:
+def _own(table: pd.DataFrame, values: pd.Series) -> list[str]:
     """Each clip's group; one of its own where it is unknown. No group can be called so."""
     return [value or f"\n{clip_id}" for value, clip_id in zip(values, table.clip_id, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pandas as pd
 
 from ..artifacts.crossval import FoldScores, numbered
 from ..core.metrics import confusion, mean_class_accuracy, top_k
-from ..core.statistics import PairedDifference, bootstrap_interval, paired_bootstrap
+from ..core.statistics import Paired, bootstrap_interval, paired_difference
 
 TOP1, CLASS_MEAN = "top1", "mean_class_accuracy"
 
@@ -24,7 +25,7 @@ class Measured:
         folds: fold -> clips, top1 and mean_class_accuracy, the mean over seeds.
         top1, class_mean: mean over folds.
         sd_top1, sd_class_mean: standard deviation between folds (of the sample); None of one fold.
-        low, high: 95 % interval of top1, resampling units.
+        low, high: 95 % interval of top1, resampling units; NaN where there is one unit alone.
         units: how many of them.
         sd_seeds: of top1 between seeds; None of one seed.
     """
@@ -43,7 +44,7 @@ class Measured:
         """As plain values."""
         spread = {"sd": self.sd_top1, "sd_seeds": self.sd_seeds}
         return {
-            TOP1: {"mean": self.top1, "low": self.low, "high": self.high, **spread},
+            TOP1: {"mean": self.top1, "low": _known(self.low), "high": _known(self.high), **spread},
             CLASS_MEAN: {"mean": self.class_mean, "sd": self.sd_class_mean},
             "folds": {fold: dict(values) for fold, values in self.folds.items()},
         }
@@ -92,15 +93,19 @@ def pooled_confusion(scores: FoldScores) -> list[list[int]]:
     return found
 
 
-def difference(first: FoldScores, second: FoldScores, resamples: int, seed: int) -> PairedDifference:
+def difference(first: FoldScores, second: FoldScores, resamples: int, seed: int) -> Paired:
     """``second`` - ``first`` in mean accuracy over folds, on the same test clips of the same folds, mean over seeds.
 
     Raises:
         ValueError: they were tested on other clips or in other folds.
     """
-    rows = first.paired(second)
-    return paired_bootstrap(rows.before, rows.after, numbered(rows.fold), rows.unit, resamples, seed)
+    rows, scale = first.paired(second), math.lcm(first.seeds, second.seeds)
+    return paired_difference(rows.before, rows.after, numbered(rows.fold), rows.unit, resamples, seed, scale)
 
 
 def _sd(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..artifacts.clips import Clips
 from ..artifacts.crossval import (
@@ -28,6 +29,7 @@ from ..artifacts.poses import PoseStore
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS as KNOWN_STREAMS
 from ..core.streams import TOPOLOGY_STREAMS, refuse_former_name
+from ..core.units import independent_units
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import FusionResult, Options, fuse
 from ..fuse.params import FuseParams
@@ -41,7 +43,7 @@ from ..work.console import note
 from ..work.failures import refuse_many
 from ..work.locks import held, locked
 from . import training
-from .folds import Folding, fold_clips
+from .folds import Fold, Folding, fold_clips
 from .measure import Measured, measure, pooled_confusion
 
 SECTIONS = ("pool", "train", "fuse")
@@ -102,7 +104,7 @@ def run(project: Project, params: Params, folding: Folding, name: str = DEFAULT,
     clips = Clips.load(project.data)
     folds = folding.folds(clips)
     tables = {fold.name: fold_clips(clips, fold, params.data.val_fraction, params.data.seed) for fold in folds}
-    unit, units = folding.units(clips)
+    units = independent_units(_as_tested(clips, folds))
     work = project.work / "crossval"
     with held([result_folder(project, name)], project.work / "locks"):
         trainings = training.plan(
@@ -116,9 +118,10 @@ def run(project: Project, params: Params, folding: Folding, name: str = DEFAULT,
         training.run(trainings, how.jobs)
         parts = {stream: {(t.fold, t.seed): t.scores() for t in trainings if t.stream == stream} for stream in streams}
         sizes = tuple(_size(fold, table) for fold, table in tables.items())
-        found = {stream: FoldScores.join(scores, units) for stream, scores in parts.items()}
+        unit_of = dict(zip(clips.table.clip_id, map(str, units.numbers(clips.table.clip_id)), strict=True))
+        found = {stream: FoldScores.join(scores, unit_of) for stream, scores in parts.items()}
         seeds, changes = params.train.seeds, changed(project, params)
-        summary = CrossvalSummary(sizes, folding.text, unit, seeds, tuple(streams), changes)
+        summary = CrossvalSummary(sizes, folding.text, units.name, seeds, tuple(streams), changes)
         return write(project, name, summary, found, params)
 
 
@@ -147,7 +150,7 @@ def fuse_results(project: Project, params: Params, sources: Sequence[str], name:
         first = first or summary
         if (summary.seeds, summary.folds) != (first.seeds, first.folds):
             raise ValueError(
-                f"{sources[0]} and {source} have other folds or seeds: run both with the same --folds and --seed"
+                f"{sources[0]} and {source} have other folds or seeds: run both with the same folds and --train-seed"
             )
     assert first is not None
     with held([result_folder(project, name)], project.work / "locks"):
@@ -325,6 +328,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def _as_tested(clips: Clips, folds: Sequence[Fold]) -> pd.DataFrame:
+    """The usable clips, those that any fold tests as the test split: what units are chosen on."""
+    table = clips.usable()
+    tested = frozenset[str]().union(*(fold.test for fold in folds))
+    return table.assign(split=np.where(table.clip_id.isin(tested), "test", ""))
 
 
 def _size(fold: str, clips: Clips) -> FoldSize:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from ..artifacts.crossval import FoldScores
-from ..core.statistics import PairedDifference
-from .measure import TOP1, difference
+from ..artifacts.crossval import FoldScores, counted
+from ..core.statistics import Paired, benjamini_hochberg
+from .measure import TOP1, Measured, difference
 from .step import Result
 
 
@@ -23,7 +24,7 @@ def fold_lines(result: Result) -> list[str]:
         rows.append(["sd of folds", "", *(_percent(m.sd_top1 or 0.0) for m in every)])
     if len(result.summary.seeds) > 1:
         rows.append(["sd of seeds", "", *(_percent(m.sd_seeds or 0.0) for m in every)])
-    rows.append(["95 %", "", *(f"{_percent(m.low)}–{_percent(m.high)}" for m in every)])
+    rows.append(["95 %", "", *(_ends(m) for m in every)])
     rows.append(["mean per class", "", *(_percent(m.class_mean) for m in every)])
     return [
         f"{result.name}: top-1, %, {result.summary.folded_by}; intervals resample {units(result)}",
@@ -43,7 +44,7 @@ def result_lines(results: Sequence[Result]) -> list[str]:
                 str(len(summary.folds)),
                 str(sum(fold.test for fold in summary.folds)),
                 f"{_percent(best.top1)}{'' if best.sd_top1 is None else f' ± {_percent(best.sd_top1)}'}",
-                f"{_percent(best.low)}–{_percent(best.high)} ({units(result)})",
+                f"{_ends(best)} ({units(result)})",
                 _percent(best.class_mean),
                 ", ".join(f"{name}={value}" for name, value in summary.changed.items()) or "-",
             ]
@@ -52,29 +53,42 @@ def result_lines(results: Sequence[Result]) -> list[str]:
 
 
 def compare_lines(scores: Mapping[str, FoldScores], results: Sequence[Result], resamples: int, seed: int) -> list[str]:
-    """:func:`result_lines`, and the difference of each result to the first one.
+    """:func:`result_lines`, and the difference of each result to the first one; q-values are corrected for all of them.
 
     Raises:
         ValueError: they were tested on other clips or in other folds.
     """
     first, *others = results
-    unit = units(first)
-    lines = result_lines(results)
-    for other in others:
-        found = difference(scores[first.name], scores[other.name], resamples, seed)
-        lines.append(f"{other.name} - {first.name}: {_difference(found)}, on the same clips, resampling {unit}")
-    return lines
+    found = [difference(scores[first.name], scores[other.name], resamples, seed) for other in others]
+    q_values = benjamini_hochberg([one.p_value for one in found]).tolist()
+    return [
+        *result_lines(results),
+        *(
+            f"{other.name} - {first.name}: {_difference(one, q if len(others) > 1 else None)}, on the same clips, "
+            f"resampling {counted(first.summary.unit, one.difference.units)}"
+            for other, one, q in zip(others, found, q_values, strict=True)
+        ),
+    ]
 
 
 def units(result: Result) -> str:
     """'12 sources'."""
-    return f"{result.best.units} {result.summary.unit}s"
+    return counted(result.summary.unit, result.best.units)
 
 
-def _difference(found: PairedDifference) -> str:
-    ends = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-    p_value = f"p = {found.p_value:.3f}" if found.p_value >= 0.001 else "p < 0.001"
-    return f"{100 * found.value:+.1f} points ({ends}), {p_value}"
+def _ends(measured: Measured) -> str:
+    return "no interval" if math.isnan(measured.low) else f"{_percent(measured.low)}–{_percent(measured.high)}"
+
+
+def _difference(found: Paired, q_value: float | None) -> str:
+    change = found.difference
+    ends = "no interval" if math.isnan(change.low) else f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    corrected = "" if q_value is None else f", q {_small(q_value)}"
+    return f"{100 * change.value:+.1f} points ({ends}), p {_small(found.p_value)}{corrected}"
+
+
+def _small(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _percent(share: float) -> str:

@@ -124,7 +124,7 @@ def run(trainings: Sequence[Training], jobs: int) -> None:
     """Do those that are not finished, ``jobs`` at a time.
 
     Raises:
-        RuntimeError: a process died; the others were done.
+        RuntimeError: a process died; what is finished is kept.
     """
     left = [training for training in trainings if not training.finished]
     with progress("crossval", len(left)) as advance:

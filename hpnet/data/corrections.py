@@ -1,4 +1,4 @@
-"""What is known to be wrong with a published data set, and how an import mends it."""
+"""Known errors of a published data set, and their correction on import."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..core.csv_text import read_csv_text
 
 @dataclass(frozen=True)
 class Corrections:
-    """What is mended on import.
+    """Corrections on import.
 
     Attributes:
-        drop_repeats: validation and test clips with the features of a training clip are marked as clips that cannot be
-            used, so that nothing is scored on them.
-        actions: clip_id -> name of the action of training and validation clips that are under a wrong one.
+        drop_repeats: validation and test clips with the same features as a training clip are marked as unusable, so
+            they are not scored.
+        actions: clip_id -> right action of training and validation clips with a wrong label.
     """
 
     drop_repeats: bool = False
@@ -33,7 +33,7 @@ def read_actions(file: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no CSV, lacks a column, or names a clip twice.
+        ValueError: it is not a CSV, lacks a column, or names a clip twice.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; expected a CSV with columns clip_id and action")
@@ -49,20 +49,23 @@ def read_actions(file: Path) -> dict[str, str]:
 
 
 def relabelled(table: pd.DataFrame, classes: pd.DataFrame, actions: Mapping[str, str]) -> pd.DataFrame:
-    """The clip table with other labels where ``actions`` (clip_id -> name of a class) has them.
+    """The clip table with the labels of ``actions`` (clip_id -> name of a class).
 
     Raises:
-        ValueError: no such clip or class, or a test clip: scores on other labels compare with nobody's.
+        ValueError: no such clip or class, or a test clip: with other test labels, scores are not comparable with
+            published ones.
     """
     label = dict(zip(classes.name, classes.label, strict=True))
     split = dict(zip(table.clip_id, table.split, strict=True))
     for clip_id, action in actions.items():
         if clip_id not in split:
-            raise ValueError(f"clip {clip_id!r} is to be {action!r}, but there is no such clip")
+            raise ValueError(f"clip {clip_id!r} (new action {action!r}) does not exist")
         if split[clip_id] == "test":
-            raise ValueError(f"test clip {clip_id!r} is to be {action!r}: labels of test clips stay as published")
+            raise ValueError(f"test clip {clip_id!r} has new action {action!r}: test clips keep their published labels")
         if action not in label:
-            raise ValueError(f"clip {clip_id!r} is to be {action!r}, which is no class; choose from {', '.join(label)}")
+            raise ValueError(
+                f"clip {clip_id!r} has new action {action!r}, which is no class; choose from {', '.join(label)}"
+            )
     labels = [
         label[actions[name]] if name in actions else old for name, old in zip(table.clip_id, table.label, strict=True)
     ]

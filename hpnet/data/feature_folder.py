@@ -1,10 +1,10 @@
-"""Clips that were made elsewhere, one after the other -> a folder with features and clip table, in flat memory.
+"""Imported clips, one after the other -> a folder with features and clip table, with constant memory.
 
-The folder holds what ``hpnet data`` and ``hpnet pool`` write (videos.csv, clips.csv, classes.csv, features.npy,
-index.parquet, meta.json), so that it serves as both inputs of ``hpnet train``. It has no videos: videos.csv names the
-file that each clip was imported from, what that says of its video, and why a clip cannot be used. Validation and test
-clips whose features are a training clip's, number for number, are listed in repeats.csv: a network that has learnt them
-by heart scores them right.
+The folder has the files of ``hpnet data`` and ``hpnet pool`` (videos.csv, clips.csv, classes.csv, features.npy,
+index.parquet, meta.json), so it can be both inputs of ``hpnet train``. It has no videos: videos.csv names the imported
+file of each clip, the video's properties in that file, and why a clip cannot be used. Validation and test clips with
+exactly the features of a training clip are listed in repeats.csv, because a network that memorised the training clip
+recognises them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class ImportedClip:
     """One clip's features.
 
     Attributes:
-        values: (M, T, V, C) float, people by rank, every clip of one import with the same T, V, C.
-        valid: (M,) bool; a clip with nobody has M = 1 and no valid person, its values zeros.
+        values: (M, T, V, C) float, people by rank; all clips of one import have the same T, V, C.
+        valid: (M,) bool; a clip without people has M = 1, no valid person, and zeros as values.
         frames: length of the clip before resampling.
-        width, height, fps: of the video, 0 where unknown.
-        error: why the clip cannot be used; empty where it can.
+        width, height, fps: of the video, 0 if unknown.
+        error: why the clip cannot be used; empty if it can.
     """
 
     clip_id: str
@@ -53,8 +53,8 @@ class ImportedClip:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What came in: counts; clip_id -> reason of the clips that cannot be used; clip_id of a validation or test clip ->
-    the training clip whose features it has; what a reader must know, one sentence each."""
+    """Result of an import: counts; clip_id -> reason of unusable clips; clip_id of a validation or test clip ->
+    the training clip with the same features; notes for the reader, one sentence each."""
 
     clips: int
     persons: int
@@ -65,7 +65,7 @@ class ImportSummary:
 
 
 def pose_meta(kind: str, skeleton: Skeleton) -> FeatureMeta:
-    """What the channels of imported poses are."""
+    """Description of the channels of imported poses."""
     return FeatureMeta(kind=kind, tap="", region=1, operator="mean", skeleton=skeleton)
 
 
@@ -76,7 +76,7 @@ def pose_clip(
     frames: int,
     video: tuple[int, int, float] = (0, 0, 0.0),
 ) -> ImportedClip:
-    """A clip of normalised poses (T, M, V, C) with mask (T, M), resampled to ``frames``; gaps are bridged.
+    """A clip of normalised poses (T, M, V, C) with mask (T, M), resampled to ``frames``; gaps are interpolated.
 
     Args:
         video: width, height and fps.
@@ -91,7 +91,7 @@ def pose_clip(
 def nobody(
     clip_id: str, size: tuple[int, ...], frames: int = 0, video: tuple[int, int, float] = (0, 0, 0.0), error: str = ""
 ) -> ImportedClip:
-    """A clip without a person, (T, V, C) zeros; with ``error`` one that cannot be used."""
+    """A clip without a person, (T, V, C) zeros; with ``error`` an unusable clip."""
     return ImportedClip(clip_id, np.zeros((1, *size), np.float32), np.zeros(1, bool), frames, *video, error)
 
 
@@ -103,10 +103,10 @@ def write_feature_folder(
     meta: FeatureMeta,
     corrections: Corrections = AS_PUBLISHED,
 ) -> ImportSummary:
-    """Write clips as they come.
+    """Write clips one after the other.
 
     Args:
-        clips: each is written before the next is asked for.
+        clips: each is written before the next is taken.
         table: clip_id, path, label, split, subject, source, camera, setup, repetition of the same clips, in the same
             order.
         classes: label, name, prompt.
@@ -114,8 +114,8 @@ def write_feature_folder(
     Raises:
         ValueError: ``corrections`` do not fit (see :func:`~hpnet.data.corrections.relabelled`); a clip has a name that
             cannot be an id (:mod:`hpnet.core.clip_ids`), is listed twice, has features of another size than the first,
-            has values that are not finite or too large for float16, or is not in its place in ``table``; or there is
-            no clip. Names the clip.
+            has values that are not finite or too large for float16, or is not in the order of ``table``; or there is no
+            clip. Names the clip.
     """
     check_clip_ids(table.clip_id, "import")
     refuse_alike(table.clip_id, "import")
@@ -133,7 +133,7 @@ def write_feature_folder(
     with unfinished.open("wb") as file:
         for clip in clips:
             if len(facts) >= len(names) or clip.clip_id != names[len(facts)]:
-                raise ValueError(f"clip {clip.clip_id!r} is not in its place in the clip table")
+                raise ValueError(f"clip {clip.clip_id!r} is not in the order of the clip table")
             if size is None:
                 size = clip.values.shape[1:]
                 _write_header(file, (0, *size))
@@ -148,7 +148,9 @@ def write_feature_folder(
         file.seek(0)
         _write_header(file, (len(rows), *size))
     if len(facts) != len(names):
-        raise ValueError(f"{len(facts)} of {len(names)} clips came; the first that did not is {names[len(facts)]!r}")
+        raise ValueError(
+            f"{len(facts)} of {len(names)} clips were imported; the first missing one is {names[len(facts)]!r}"
+        )
     unfinished.replace(out / "features.npy")
     index = pd.DataFrame(rows, columns=["clip_id", "person", "row", "valid"])
     Features.save_index(out, index, meta)
@@ -171,7 +173,7 @@ def write_feature_folder(
 
 
 def _repeats(names: Sequence[str], splits: Sequence[str], digests: Sequence[bytes]) -> dict[str, str]:
-    """Clip that is not trained on -> the first training clip with the same digest; an empty digest equals none."""
+    """Validation or test clip -> the first training clip with the same digest; an empty digest matches nothing."""
     clips = list(zip(names, splits, digests, strict=True))
     trained: dict[bytes, str] = {}
     for name, split, digest in clips:
@@ -181,7 +183,7 @@ def _repeats(names: Sequence[str], splits: Sequence[str], digests: Sequence[byte
 
 
 def _write_repeats(file: Path, repeats: dict[str, str], table: pd.DataFrame) -> None:
-    """clip_id, split, same_as of every repeat; no file where there is none."""
+    """Write clip_id, split, same_as of every repeat; no file if there is none."""
     file.unlink(missing_ok=True)
     if repeats:
         split = dict(zip(table.clip_id, table.split, strict=True))

@@ -1,4 +1,4 @@
-"""Folders -> actions and splits: what the paths of clips below a folder of videos say. Pure functions of text."""
+"""Folders -> actions and splits, from the paths of clips below a folder of videos. Pure functions of text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 BESIDE = frozenset(("video", "videos", "clip", "clips", "data", "dataset", "set", "split", "rgb"))
-"""Words that a split folder's name may hold besides, as in ``videos_train``."""
+"""Additional words that the name of a split folder may contain, as in ``videos_train``."""
 SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What folders say of each clip.
+    """Actions and splits of clips, from their folders.
 
     Attributes:
-        actions: one per clip; empty where a clip lies in no folder of an action.
-        splits: train, val or test per clip, empty where unknown; None where no folders are named like splits.
-        note: what a reader should know about folders that are named like splits; empty where there is nothing.
+        actions: one per clip; empty if a clip is in no folder of an action.
+        splits: train, val or test per clip, empty if unknown; None if no folders are named like splits.
+        note: for the reader, about folders that are named like splits; may be empty.
     """
 
     actions: tuple[str, ...]
@@ -32,7 +32,7 @@ class Layout:
 
 
 def split_name(folder: str) -> str:
-    """train, val or test where a folder's name says so (``Train``, ``videos_val``, ``testing``), else empty."""
+    """train, val or test if a folder has such a name (``Train``, ``videos_val``, ``testing``), else empty."""
     words = [word for word in re.split(r"[\W_]+", folder.casefold()) if word and word not in BESIDE]
     return SPLIT_WORDS.get(words[0], "") if len(words) == 1 else ""
 
@@ -40,9 +40,9 @@ def split_name(folder: str) -> str:
 def read_layout(clip_ids: Sequence[str]) -> Layout:
     """The action and split of clips by their paths below the folder of videos.
 
-    The action is the first level, any depth below it. Where every folder of the first level is named like a split, it
-    is the split and the second level the action. Where every clip lies below ``ACTION/SPLIT/`` and some of them train,
-    the second level is the split. A mixture is ordinary actions, and is told in ``note``.
+    The action is the first level; deeper folders do not matter. If every folder of the first level is named like a
+    split, this level is the split and the second level is the action. If every clip is below ``ACTION/SPLIT/`` and
+    there are training clips, the second level is the split. In a mixture all folders are actions, and ``note`` says so.
     """
     parts = [clip_id.split("/") for clip_id in clip_ids]
     first = tuple(p[0] if len(p) > 1 else "" for p in parts)
@@ -57,15 +57,15 @@ def read_layout(clip_ids: Sequence[str]) -> Layout:
         return Layout(actions, splits, note)
     if named:
         others = [folder for folder in folders if folder not in named]
-        verb = "is named like a split, but stands" if len(named) == 1 else "are named like splits, but stand"
-        return Layout(first, note=f"{_listed(named)} {verb} beside {_listed(others)}: taken for actions")
+        verb = "is named like a split, but is" if len(named) == 1 else "are named like splits, but are"
+        return Layout(first, note=f"{_listed(named)} {verb} beside {_listed(others)}: they are read as actions")
     below = [p[:2] for p in parts if len(p) > 2 and split_name(p[1])]
     if below:
         splits = tuple(split_name(p[1]) if len(p) > 2 else "" for p in parts)
         if "train" in splits and all(split for split, folder in zip(splits, first, strict=True) if folder):
             return Layout(first, splits)
         where = _listed(sorted({"/".join(p) for p in below}))
-        return Layout(first, note=f"{where}: named like splits, but not every video lies in one: not taken for splits")
+        return Layout(first, note=f"{where}: named like splits, but not every video is in one: not read as splits")
     return Layout(first)
 
 

@@ -1,4 +1,4 @@
-"""What a protocol of a data set is: a grammar of clip names, a list of classes, and the rule of its splits."""
+"""A protocol of a data set: a grammar of clip names, a list of classes, and a rule for splits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .holdout import by_share
 
 COLUMNS = ("clip_id", "label", "class_name", "split", "subject", "source", "camera", "setup", "repetition")
 EXTENSION = r"(?:\.[A-Za-z0-9]{1,9})?"
-"""A pattern of what may follow the name of a clip."""
+"""A pattern of the text that may follow the name of a clip."""
 
 
 @dataclass(frozen=True)
 class ClipName:
-    """What a clip's name says. ``label`` is -1 for an action outside the data set's classes."""
+    """The parts of a clip's name. ``label`` is -1 for an action outside the data set's classes."""
 
     clip_id: str
     label: int
@@ -33,7 +33,7 @@ class ClipName:
 
 @dataclass(frozen=True)
 class Splitting:
-    """How clips are split where the data set leaves it open; see :func:`hpnet.data.protocols.label_and_split`."""
+    """How clips are split if the data set does not define it; see :func:`hpnet.data.protocols.label_and_split`."""
 
     val_fraction: float = 0.15
     seed: int = 7
@@ -46,11 +46,11 @@ Parser = Callable[[str], "ClipName | None"]
 
 
 class Labels(typing.Protocol):
-    """What every protocol can do, with a grammar of names or without."""
+    """The interface of a protocol, with or without a grammar of names."""
 
     @property
     def data_set(self) -> str:
-        """What it is a protocol of; empty where it is no published data set."""
+        """Name of its data set; empty if it is not a published one."""
 
     def class_table(self, clips: pd.DataFrame | Iterable[str] | None = None) -> pd.DataFrame:
         """Classes: label (0..K-1), name, prompt."""
@@ -64,15 +64,15 @@ class Labels(typing.Protocol):
 
 @dataclass(frozen=True)
 class Protocol:
-    """One protocol of a data set whose clip names say everything.
+    """One protocol of a data set with labels and splits in its clip names.
 
     Attributes:
-        data_set: what the data set is called; protocols of one data set can be run on the same videos.
+        data_set: name of the data set; protocols of one data set can use the same videos.
         classes: gives label, name, prompt of the whole data set, in label order.
-        pattern: the grammar in words, for error messages.
-        parse: file name -> ClipName; None where the name does not fit.
+        pattern: the grammar as text, for error messages.
+        parse: file name -> ClipName; None if the name does not match.
         split: ClipName -> train, val, test, or empty for a clip that the protocol does not use.
-        own_validation: the rule names validation clips itself; otherwise they are cut from the training subjects.
+        own_validation: the rule defines validation clips; otherwise they are taken from the training subjects.
         left_out: clips that the published lists leave out.
         only: names of the classes that the protocol uses; empty: all.
     """
@@ -87,7 +87,7 @@ class Protocol:
     only: tuple[str, ...] = ()
 
     def class_table(self, clips: pd.DataFrame | Iterable[str] | None = None) -> pd.DataFrame:
-        """Classes of the protocol, whatever the clips: label (0..K-1), name, prompt."""
+        """Classes of the protocol, independent of the clips: label (0..K-1), name, prompt."""
         table = self.classes()
         if self.only:
             table = table[table.name.isin(self.only)]
@@ -122,7 +122,7 @@ class Protocol:
         """The clip that a name stands for.
 
         Raises:
-            ValueError: the name does not parse; says what is expected.
+            ValueError: the name does not match; gives the expected pattern.
         """
         return self._parsed(name).clip_id
 
@@ -137,38 +137,38 @@ class Protocol:
 
 
 def basename(name: str) -> str:
-    """The last part of a path of either kind of slashes."""
+    """The last part of a path with slashes or backslashes."""
     return name.strip().replace("\\", "/").rsplit("/", 1)[-1]
 
 
 @cache
 def shipped_classes(file: str) -> pd.DataFrame:
-    """A list of classes beside the data sets: label, name, prompt."""
+    """A list of classes in a file of this package: label, name, prompt."""
     with resources.files(f"{__package__}.sets").joinpath(file).open(encoding="utf-8") as opened:
         return pd.read_csv(opened, keep_default_na=False)
 
 
 @cache
 def shipped_clips(file: str) -> frozenset[str]:
-    """A list of clips beside the data sets."""
+    """A list of clips in a file of this package."""
     text = resources.files(f"{__package__}.sets").joinpath(file).read_text(encoding="utf-8")
     return frozenset(text.split())
 
 
 def train_subjects(subjects: AbstractSet[int]) -> SplitRule:
-    """These train, all others test."""
+    """These are training clips, all others test clips."""
     return lambda clip: "train" if clip.subject in subjects else "test"
 
 
 def test_subjects(subjects: AbstractSet[int]) -> SplitRule:
-    """These test, all others train."""
+    """These are test clips, all others training clips."""
     return lambda clip: "test" if clip.subject in subjects else "train"
 
 
 def groups(
     of: Callable[[ClipName], int], train: AbstractSet[int], test: AbstractSet[int], val: AbstractSet[int] = frozenset()
 ) -> SplitRule:
-    """Splits by a number of the clip; what is in none of the sets is not used."""
+    """Splits by a number of the clip; clips in none of the sets are not used."""
     table = dict.fromkeys(train, "train") | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
     return lambda clip: table.get(of(clip), "")
 
@@ -184,10 +184,10 @@ def subject(clip: ClipName) -> int:
 
 
 def refuse_twins(ids: Sequence[str], names: Sequence[str]) -> None:
-    """Two files may not be one clip.
+    """Refuse two files with the same clip id.
 
     Raises:
-        ValueError: two are; names both (letters beyond ASCII as escapes: they may look the same).
+        ValueError: names both (with non-ASCII letters as escapes, because they may look the same).
     """
     first: dict[str, str] = {}
     for clip, name in zip(ids, names, strict=True):

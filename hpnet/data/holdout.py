@@ -1,6 +1,6 @@
-"""Who is held out: sizes of the splits, and sources or clips that go there as a whole, action by action.
+"""Held-out sources: sizes of the splits, and the choice of sources or clips for them, for each action.
 
-An order is a hash of seed and name, so that a new clip moves nobody. Pure functions.
+The order is a hash of seed and name, so a new clip does not move others. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 ATTEMPTS = 16
-"""Orders that are tried where the first leaves an action without a test or validation clip that it could have."""
+"""Number of orders that are tried if an action has no test or validation clip although it could."""
 
 
 def hold_out_order(keys: Iterable[str], seed: int | str) -> list[str]:
-    """A seeded order in which a key's place depends on itself and the seed alone."""
+    """A seeded order; the position of a key depends on the key and the seed only."""
     return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).hexdigest())
 
 
@@ -43,9 +43,10 @@ def by_share(clips: Mapping[str, int], fraction: float, seed: int) -> set[str]:
 
 
 def sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
-    """How many of ``count`` test, and how many validate. One trains; of two one tests; of three on, each side has one.
+    """Sizes of the test and validation splits of ``count``. One: training; two: one in test; from three on, one in
+    each.
 
-    A side whose fraction is 0 gets nothing.
+    A split with fraction 0 is empty.
     """
     tests = max(0, min(max(1, round(test_fraction * count)), count - 1)) if test_fraction else 0
     vals = max(0, min(max(1, round(val_fraction * count)), count - tests - 1)) if val_fraction else 0
@@ -55,7 +56,7 @@ def sizes(count: int, val_fraction: float, test_fraction: float) -> tuple[int, i
 def by_action(
     keys: Sequence[str], actions: Sequence[str], val_fraction: float, test_fraction: float, seed: int
 ) -> list[str]:
-    """A split for every key (a clip, by its name), each action on its own; empty where the action is empty."""
+    """A split for every key (the name of a clip), separately for each action; empty if the action is empty."""
     members: dict[str, list[str]] = {}
     for key, action in zip(keys, actions, strict=True):
         members.setdefault(action, []).append(key)
@@ -71,10 +72,10 @@ def by_action(
 def by_source(
     sources: Sequence[str], actions: Sequence[str], val_fraction: float, test_fraction: float, seed: int
 ) -> list[str]:
-    """A split for every clip; those of one source share it, and every action gets its part where sources allow.
+    """A split for every clip; clips of one source are in the same split, and each action is in every split if possible.
 
-    An action with clips of two sources is tested on one, and with three also validated on one, as far as that can be
-    had for all actions at once. Of three sources on, each wanted split gets at least one source, whatever its actions.
+    An action with clips of two sources has one in test, and with three also one in validation, as far as this is
+    possible for all actions together. From three sources on, each wanted split gets at least one source.
     """
     of: dict[str, set[str]] = {}
     for source, action in zip(sources, actions, strict=True):
@@ -93,8 +94,8 @@ def by_source(
 
 @dataclass(frozen=True)
 class _Cut:
-    """Sources that test and validate, and how many actions lack training, test and validation clips of those that have
-    enough sources for them."""
+    """Test and validation sources, and the number of actions without training, test and validation clips, of actions
+    with enough sources."""
 
     tests: list[str]
     vals: list[str]
@@ -104,7 +105,7 @@ class _Cut:
 def _cut(
     order: Sequence[str], of: Mapping[str, set[str]], val_fraction: float, test_fraction: float, may_grow: bool
 ) -> _Cut:
-    """Hold sources out, in an order of theirs; the test split ``may_grow`` beyond its share of all sources."""
+    """Hold sources out, in the given order; the test split ``may_grow`` above its share of all sources."""
     free = Counter(action for actions in of.values() for action in actions)
     shares = {action: sizes(count, val_fraction, test_fraction) for action, count in free.items()}
     test_share = {action: tests for action, (tests, _) in shares.items()}
@@ -135,12 +136,13 @@ def _choose(
     kept: Mapping[str, int],
     wanted_and_most: tuple[int, int],
 ) -> list[str]:
-    """Sources for one split, as many as are wanted, or as the actions need up to the most; takes them out of ``free``.
+    """Sources for one split: the wanted number, or more if actions need them, up to a maximum; removes them from
+    ``free``.
 
     Args:
         free: action -> sources that are in no split yet.
-        share: action -> sources of it that the split should have.
-        kept: action -> sources of it that must stay free.
+        share: action -> number of its sources that the split should have.
+        kept: action -> number of its sources that must stay free.
     """
     wanted, most = wanted_and_most
     chosen: list[str] = []

@@ -1,7 +1,8 @@
 """Scores of other projects -> our scores artifacts.
 
 ``scores-hpnet``: the authors' score folder. ``scores-csv`` and ``scores-npz``: one stream of any other model, so that
-it can join an ensemble. Every reader joins by name and checks classes and clips; nothing is left out in silence.
+it can be part of an ensemble. Every reader joins by name and checks classes and clips; nothing is left out without a
+message.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class ImportedScores:
     Attributes:
         streams: our stream name -> scores.
         classes: label, name, prompt.
-        frequencies: label, name, count of training clips; None where no training list was given.
-        notes: what a reader must know, one sentence each.
-        protocol: that the clips were labelled by; empty where they came with labels of their own.
+        frequencies: label, name, count of training clips; None without a training list.
+        notes: sentences for the reader.
+        protocol: that gives the labels; empty if the clips have their own labels.
     """
 
     streams: dict[str, Scores]
@@ -51,12 +52,12 @@ class ImportedScores:
     protocol: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write STREAM/scores.parquet per stream, classes.csv and, where known, frequencies.csv and the protocol.
+        """Write STREAM/scores.parquet per stream, classes.csv and, if known, frequencies.csv and the protocol.
 
-        The score files note the class names and the labels and splits of their clips.
+        The score files record the class names and the labels and splits of their clips.
 
         Raises:
-            ValueError: the folder holds streams of another class list.
+            ValueError: the folder has streams of another class list.
         """
         folder.mkdir(parents=True, exist_ok=True)
         own = [str(name) for name in self.classes.name]
@@ -74,7 +75,7 @@ class ImportedScores:
 
 
 def _named_classes(file: Path, names: list[str]) -> list[str] | None:
-    """The names of a classes.csv that is there already and stays, because mere numbers would say less; else None.
+    """The names of an existing classes.csv, which is kept because plain numbers say less; else None.
 
     Raises:
         ValueError: it lists other classes than ``names``.
@@ -95,13 +96,13 @@ def _named_classes(file: Path, names: list[str]) -> list[str] | None:
 
 
 def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False) -> ImportedScores:
-    """Read the authors' score folder as it is.
+    """Read the authors' score folder.
 
     ``N_best_score.npy`` with ``N_best_name.txt`` (softmax of the multimodal stream, in parts; stream ``multimodal``),
-    ``J|B|JM|BM_*score.pkl`` (name -> K logits; hpj, hpb, hpjm, hpbm), ``test_*.txt`` and, where there are such,
+    ``J|B|JM|BM_*score.pkl`` (name -> K logits; hpj, hpb, hpjm, hpbm), ``test_*.txt`` and, if they exist,
     ``validation_*.txt`` (clips) and ``train_*.txt`` (class frequencies).
 
-    Scores stay as stored: probabilities for hpnet, logits for the others.
+    Scores stay as stored: probabilities for ``multimodal``, logits for the others.
 
     Args:
         folder: the authors' files.
@@ -152,14 +153,14 @@ def import_scores_hpnet(folder: Path, protocol: str, allow_missing: bool = False
         if lacking:
             text = f"stream {stream}: {len(lacking)} of the listed test clips have no score, such as {lacking[0]}"
             if not allow_missing:
-                raise ValueError(f"{text} (--allow-missing imports what there is)")
+                raise ValueError(f"{text} (--allow-missing imports the available scores)")
             notes.append(text)
         ids = [c for c in split_of if c in rows]
         streams[stream] = _scores(ids, [split_of[c] for c in ids], [label_of[c] for c in ids], rows, classes, stream)
 
     frequencies = None
     if lists["train"] is None:
-        notes.append("no train_*.txt: training frequencies unknown")
+        notes.append("no train_*.txt: training frequencies are unknown")
     else:
         count = np.bincount(list(lists["train"].values()), minlength=len(classes))
         frequencies = classes[["label", "name"]].assign(count=count)
@@ -170,13 +171,13 @@ def import_scores_csv(file: Path, stream: str, protocol: str | None = None, kind
     """Read one stream from a CSV: ``clip_id`` (or name), optional ``label`` and ``split``, and a column per class.
 
     Class columns are headed by class names (in any order, with a protocol) or by 0..K-1. Labels and splits come from
-    the protocol where one is given, else from the columns; without a split column every clip is a test clip.
+    the protocol, if one is given, else from the columns. Without a split column every clip is a test clip.
 
     Args:
         file: the table.
-        stream: what to call it.
-        protocol: see :data:`hpnet.data.sets.SETS`; None: the file says it all.
-        kind: ``probabilities`` to insist that rows are >= 0 and sum to 1.
+        stream: its name.
+        protocol: see :data:`hpnet.data.sets.SETS`; None: labels and splits are in the file.
+        kind: ``probabilities`` to require that rows are >= 0 and sum to 1.
 
     Raises:
         ValueError: columns are missing or belong to another class list, or clips are listed twice.
@@ -244,19 +245,19 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _clip_list(folder: Path, prefix: str, protocol: str) -> dict[str, int] | None:
-    """clip_id -> label of ``prefix_*.txt``; of several files, the one named after the protocol (test_CS.txt)."""
+    """clip_id -> label of ``prefix_*.txt``; if there are several, the one named after the protocol (test_CS.txt)."""
     files = sorted(folder.glob(f"{prefix}_*.txt"))
     if len(files) > 1:
         tail = protocol.rsplit("-", 1)[-1]
         files = [f for f in files if f.stem.lower().endswith(f"_{tail}")]
         if len(files) != 1:
-            raise ValueError(f"{folder} has several {prefix}_*.txt and not one {prefix}_{tail}.txt: keep the right one")
+            raise ValueError(f"{folder} has several {prefix}_*.txt and no {prefix}_{tail}.txt: keep the right one")
     if not files:
         return None
     table = protocols.label_and_split(protocol, [line.split()[0] for line in _read_lines(files[0])])
     outside = table[table.label < 0]
     if len(outside) and prefix == "train":
-        table = table[table.label >= 0]  # other classes' clips do not train this protocol
+        table = table[table.label >= 0]  # clips of other classes are no training clips of this protocol
     elif len(outside):
         raise ValueError(
             f"{files[0]}: {len(outside)} clips have no class in {protocol}, such as {outside.clip_id.iloc[0]}"
@@ -267,7 +268,7 @@ def _clip_list(folder: Path, prefix: str, protocol: str) -> dict[str, int] | Non
 def _merge(into: dict[str, NDArray[np.float32]], rows: Mapping[str, NDArray[np.float32]], file: Path) -> None:
     twice = sorted(set(into) & set(rows))
     if twice:
-        raise ValueError(f"{file}: {len(twice)} clips are scored by another part too, such as {twice[0]}")
+        raise ValueError(f"{file}: {len(twice)} clips are also scored by another part, such as {twice[0]}")
     into.update(rows)
 
 
@@ -372,14 +373,14 @@ def _one_stream(
     kind: str | None,
 ) -> ImportedScores:
     if not names:
-        raise ValueError(f"{file} holds no clip")
+        raise ValueError(f"{file} has no clip")
     if classes is None:
         numbers = [str(k) for k in range(values.shape[1])]
         classes = pd.DataFrame({"label": range(len(numbers)), "name": numbers, "prompt": numbers})
     given = None if labels is None else _labels(file, names, labels, [str(name) for name in classes.name])
     strange = sorted(set(splits or ()) - {"train", "val", "test", ""})
     if strange:
-        raise ValueError(f"{file}: split {strange[0]!r} is none of train, val, test or empty")
+        raise ValueError(f"{file}: split {strange[0]!r} is not train, val, test or empty")
     if protocol is not None:
         table = protocols.label_and_split(protocol, names)
         ids = [str(c) for c in table.clip_id]
@@ -390,12 +391,12 @@ def _one_stream(
         parts = [str(s) for s in table.split] if splits is None else list(splits)
     else:
         if given is None:
-            raise ValueError(f"{file} has no labels: add a label column, or say which --protocol gives them")
+            raise ValueError(f"{file} has no labels: add a label column, or give a --protocol")
         ids, truth = list(names), given
         parts = ["test"] * len(ids) if splits is None else list(splits)
     check_clip_ids(ids, str(file))
     if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
-        raise ValueError(f"{file} was promised as probabilities, but its rows are not >= 0 with sum 1: logits?")
+        raise ValueError(f"{file} should be probabilities, but its rows are not >= 0 with sum 1: logits?")
     if len(set(ids)) != len(ids):
         twice = next(c for i, c in enumerate(ids) if c in ids[:i])
         raise ValueError(f"{file}: clip {twice} is listed twice")

@@ -24,17 +24,17 @@ from .table import copies, read_table, refuse_copies, split_table
 from .walk import find_videos
 
 SHOWN = 5
-"""Actions that a note names."""
+"""Maximum number of actions that a note names."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The videos of a folder with what they mean.
+    """The videos of a folder with their labels and splits.
 
     Attributes:
         files: the videos.
         table: the columns of :func:`hpnet.data.protocols.label_and_split`, in the same order.
-        notes: what a reader must know, a line each: what was passed over, what lacks test clips.
+        notes: lines for the reader: skipped files, actions without test clips.
     """
 
     files: list[Path]
@@ -43,11 +43,11 @@ class Labelled:
 
 
 def make(params: DataParams, out: Path, workers: int) -> Clips:
-    """The clips of the folder ``params.videos``; says what a reader must know. ``out`` gets nothing.
+    """The clips of the folder ``params.videos``; prints the notes. Writes nothing to ``out``.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`index_folder`; or one video is in two splits under two names, where the
-            splits are ours to choose.
+        FileNotFoundError, ValueError: as :func:`index_folder`; or one video is in two splits under two names and hpnet
+            chooses the splits.
     """
     labelled = label_folder(Path(params.videos), params)
     for line in labelled.notes:
@@ -57,11 +57,11 @@ def make(params: DataParams, out: Path, workers: int) -> Clips:
     files, splits = labelled.files, labelled.table.split.tolist()
     if params.protocol == "folder":
         refuse_copies(files, splits)
-    elif twins := copies(files, splits):  # the data set is as published, and so is its split
+    elif twins := copies(files, splits):  # a published data set with its published split
         found = len({n for pair in twins for n in pair})
         first, second = (files[n] for n in twins[0])
         note(
-            f"{found} videos have a copy in another split, such as {first} and {second}: a network may know them by "
+            f"{found} videos have a copy in another split, such as {first} and {second}: their accuracy may be too "
             "heart"
         )
     return clips
@@ -79,7 +79,7 @@ def index_folder(
 
     Raises:
         FileNotFoundError: the folder or the table is missing, or the folder holds no video.
-        ValueError: the names or the table do not fit the protocol, or cannot stand in a table.
+        ValueError: the names or the table do not match the protocol, or cannot be written into a table.
     """
     return probe_videos(label_folder(folder, params), params, workers, on_progress)
 
@@ -87,7 +87,7 @@ def index_folder(
 def probe_videos(
     labelled: Labelled, params: DataParams, workers: int = 8, on_progress: Callable[[int], None] | None = None
 ) -> Clips:
-    """The clip table of labelled videos, with what each file holds; see :func:`index_folder`."""
+    """The clip table of labelled videos, with the properties of each file; see :func:`index_folder`."""
     facts: list[dict[str, object]] = []
     with ThreadPoolExecutor(workers) as pool:
         for fact in pool.map(video_facts, labelled.files):
@@ -100,9 +100,9 @@ def probe_videos(
 
 
 def video_facts(file: Path) -> dict[str, object]:
-    """What videos.csv says of a video, its clip apart; of one that cannot be read the reason, in ``error``."""
+    """The row of a video in videos.csv, without its clip id; if it cannot be read, the reason is in ``error``."""
     facts: dict[str, object] = {**UNKNOWN, "path": str(file)}
-    with contextlib.suppress(OSError):  # probing says why
+    with contextlib.suppress(OSError):  # probing gives the reason
         facts["bytes"] = file.stat().st_size
         facts["digest"] = file_digest(file)
     try:
@@ -119,7 +119,7 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
         raise ValueError(f"the name of folder {str(folder)!r} {wrong}: rename it")
     if params.table:
         if params.protocol != "folder":
-            raise ValueError(f"data.table goes with data.protocol: folder, not with {params.protocol!r}")
+            raise ValueError(f"data.table needs data.protocol: folder, not {params.protocol!r}")
         rows = read_table(Path(params.table))
         table = split_table(rows, params.val_fraction, params.seed)
         notes = _unserved(table, params.val_fraction)
@@ -138,7 +138,7 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
 
 
 def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
-    """One line that says which actions have no clips in which split; none where all have."""
+    """One line that names the actions without clips in a split; empty if there are none."""
     actions = sorted(set(table.class_name) - {""})
     by_source = (table.source != "").any()
     parts = []
@@ -154,7 +154,7 @@ def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
 
 
 def _on_disk(folder: Path, videos: Sequence[str]) -> list[Path]:
-    """The files that a table names; a name in another Unicode form than the file's is its name too."""
+    """The files that a table names; a name in another Unicode form matches too."""
     files = [folder / video for video in videos]
     lacking = [n for n, video in enumerate(videos) if not video.isascii() and not files[n].exists()]
     if lacking and folder.is_dir():

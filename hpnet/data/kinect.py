@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.skeleton import NTU25
-from . import pose3d, protocols
+from . import pose3d
 from .corrections import AS_PUBLISHED, Corrections
-from .feature_folder import ImportedClip, ImportSummary, nobody, pose_clip, pose_meta, write_feature_folder
-from .walk import walk
+from .feature_folder import ImportSummary
+from .grammar import Splitting
+from .skeleton_files import Layout, import_files
 
 AXES = pose3d.BodyAxes.of(NTU25, "spine_base", "spine_shoulder")
 BODY_FIELDS = 10
 JOINT_FIELDS = 12
 MIN_FRAMES = 12
-"""Bodies seen for fewer frames are taken for noise where a longer one exists."""
+"""Bodies seen in fewer frames count as noise if a longer one exists."""
 VIDEO = (1920, 1080, 30.0)
 
 
@@ -46,7 +46,7 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     def take(count: int) -> list[str]:
         nonlocal place
         if place + count > len(words):
-            raise ValueError(f"{path} ends in the middle of a body: it is truncated, fetch it again")
+            raise ValueError(f"{path} ends in the middle of a body: it is truncated, download it again")
         place += count
         return words[place - count : place]
 
@@ -68,18 +68,18 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     except ValueError as error:
         if str(path) in str(error):
             raise
-        raise ValueError(f"{path} is no .skeleton file of NTU RGB+D ({error})") from None
+        raise ValueError(f"{path} is not a .skeleton file of NTU RGB+D ({error})") from None
     if place != len(words):
-        raise ValueError(f"{path} goes on after its {frames} frames: it is no .skeleton file of NTU RGB+D")
+        raise ValueError(f"{path} has data after its {frames} frames: it is not a .skeleton file of NTU RGB+D")
     return frames, [KinectBody(np.array(f), np.stack(j)) for f, j in seen.values()]
 
 
 def people(frames: int, bodies: list[KinectBody], persons: int = 2) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The most moving bodies as people (T, M, 25, 3) with mask (T, M).
 
-    Bodies seen only for a moment, and bodies as wide as high (furniture), are left out where another remains. The rest
-    are ranked by motion. Kinect gives a lost and found person a new number: a body that shares no frame with a better
-    one continues it.
+    Bodies in few frames, and bodies as wide as high (furniture), are left out if another body remains. The rest are
+    ranked by motion. Kinect gives a person a new number after losing track, so a body that shares no frame with a
+    better-ranked one continues it.
     """
     bodies = [body for body in bodies if len(body.frames) >= MIN_FRAMES] or bodies
     bodies = [body for body in bodies if not pose3d.is_wide(body.joints_m)] or bodies
@@ -107,34 +107,25 @@ def import_kinect(
     corrections: Corrections = AS_PUBLISHED,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportSummary:
-    """Import every .skeleton file below ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
-
-    A file that cannot be read keeps its row, with the reason; one without a body is a clip with nobody.
-
-    Raises:
-        FileNotFoundError: ``source`` holds no .skeleton file.
-        ValueError: a name that the protocol does not know, or that occurs twice.
+    """Import every .skeleton file below ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise` and, for the
+    errors, :func:`hpnet.data.skeleton_files.import_files`.
     """
-    found = walk(source, lambda file: file.suffix == ".skeleton") if source.is_dir() else None
-    if found is None or not (found.files or found.unusable):
-        raise FileNotFoundError(f"folder {source} is missing or holds no .skeleton file: name the unpacked folder")
-    found.refuse_unusable()
-    files = found.files
-    table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
-    described = table.assign(path=[str(f) for f in files])
-
-    def clips() -> Iterator[ImportedClip]:
-        for clip_id, file in zip(table.clip_id, files, strict=True):
-            try:
-                count, bodies = read_skeleton(file)
-                joints, valid = people(count, bodies, persons)
-                clip = pose_clip(clip_id, pose3d.normalise(joints, valid, AXES, align), valid, frames, VIDEO)
-            except ValueError as error:
-                clip = nobody(clip_id, (frames, NTU25.num_joints, 3), video=VIDEO, error=str(error))
-            yield clip
-            if on_progress:
-                on_progress(1)
-
-    classes: pd.DataFrame = protocols.class_table(protocol, table)
-    meta = pose_meta("pose3d", NTU25)
-    return write_feature_folder(out, clips(), described, classes, meta, corrections)
+    layout = Layout(
+        ".skeleton file",
+        lambda file: file.suffix == ".skeleton",
+        lambda file: people(*read_skeleton(file), persons),
+        lambda joints, valid: pose3d.normalise(joints, valid, AXES, align),
+        NTU25,
+        VIDEO,
+    )
+    splitting = Splitting(val_fraction, seed)
+    return import_files(
+        layout,
+        source,
+        out,
+        protocol,
+        frames=frames,
+        splitting=splitting,
+        corrections=corrections,
+        on_progress=on_progress,
+    )

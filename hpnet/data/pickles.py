@@ -1,7 +1,7 @@
 """Reading other projects' pickles and arrays safely: arrays, dicts, lists, strings and numbers, and nothing else.
 
-A pickle can name any function to call. None is: :mod:`hpnet.data.unpickle` reads it as data, so a hostile file is an
-error instead of a program.
+A pickle can name any function to call. :mod:`hpnet.data.unpickle` calls none and reads the pickle as data, so a hostile
+file is an error and not a program.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from .unpickle import unpickle
 
 LONGEST_REASON = 300
-"""Characters of an error's text: part of it may come from the file."""
+"""Maximum characters of an error's text, because part of it may come from the file."""
 
 _BROKEN_ARRAY = (
     ValueError, EOFError, OSError, KeyError, TypeError, AttributeError, SyntaxError, NotImplementedError, OverflowError,
     MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
-"""What numpy raises on damaged .npy and .npz files."""
+"""Exceptions of numpy on damaged .npy and .npz files."""
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -49,7 +49,7 @@ def load_array(path: Path) -> NDArray[Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is broken, or holds objects; names it.
+        ValueError: it is damaged, or contains objects; names it.
     """
     found = _load_numpy(path)
     if not isinstance(found, np.ndarray):
@@ -75,6 +75,6 @@ def _load_numpy(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
         with found:
             return {name: found[name] for name in found.files}
     except _BROKEN_ARRAY as error:
-        # numpy takes whatever it does not know for a pickle, and advises to load that unsafely
-        reason = "no numpy file" if "pickled (object) data" in str(error) else str(error) or type(error).__name__
+        # numpy treats unknown data as a pickle, and advises to load it unsafely
+        reason = "not a numpy file" if "pickled (object) data" in str(error) else str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be read as arrays of numbers: {reason}") from None

@@ -1,8 +1,8 @@
 """Clip names -> labels and splits, by the protocols of the data sets (:mod:`hpnet.data.sets`), loaded on demand.
 
-A data set has a grammar of clip names, from which action, subject, camera, set-up and repetition are read; a protocol
-says which of those train and which test. Validation clips are cut from the training side, by subject, unless the data
-set defines its own; nothing is ever held out of a test split.
+A data set has a grammar of clip names with action, subject, camera, set-up and repetition. A protocol defines the
+training and test clips. Validation clips are taken from the training clips, by subject, unless the data set defines its
+own. The test split is never changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def get(protocol: str) -> Labels:
 
 
 def siblings(protocol: str) -> tuple[str, ...]:
-    """The protocols of the same data set, the given one among them: one set of videos serves all.
+    """The protocols of the same data set, including the given one; all use the same videos.
 
     Raises:
         ValueError: no such protocol; lists them.
@@ -42,7 +42,7 @@ def class_table(protocol: str, clips: pd.DataFrame | Iterable[str] | None = None
 
     Args:
         protocol: one of :data:`~hpnet.data.sets.SETS`.
-        clips: for ``folder`` alone: the table of :func:`label_and_split`, or the clip names that it was made from.
+        clips: for ``folder`` only: the table of :func:`label_and_split`, or the clip names that it was made from.
 
     Raises:
         ValueError: unknown protocol, or ``folder`` without clips.
@@ -63,24 +63,24 @@ def label_and_split(
     Args:
         protocol: one of :data:`~hpnet.data.sets.SETS`.
         clip_names: file names, with or without folders, extension or ``_rgb``; for ``folder``, paths relative to the
-            data folder. One row comes back per name, in the same order.
-        val_fraction: share of the training clips held out for validation, in whole subjects, where the data set has no
+            data folder. The result has one row per name, in the same order.
+        val_fraction: share of the training clips held out for validation, in whole subjects, if the data set has no
             validation clips of its own: at least one subject when there are three or more, none when it is 0. For
-            ``folder`` the share of each class's videos.
-            Where folders named train, val and test give the splits, this is cut from train if there is no val.
-        seed: decides who is held out. The order is a hash of seed and subject (or name), so a new clip moves nobody.
-        test_fraction: ``folder`` alone: share of each class's videos in the test split, where no folder gives it.
-        keep_missing: NTU: split the clips without Kinect skeletons too, which the published lists leave out.
+            ``folder`` the share of each class's videos. If folders named train, val and test give the splits, this
+            share is taken from train if there is no val.
+        seed: of the choice of held-out subjects. The order is a hash of seed and subject (or name), so a new clip does
+            not move others.
+        test_fraction: ``folder`` only: share of each class's videos in the test split, if no folder gives it.
+        keep_missing: NTU: also split the clips without Kinect skeletons, which the published lists leave out.
 
     Returns:
         Columns :data:`~hpnet.data.grammar.COLUMNS`. ``clip_id`` is the bare name (for ``folder`` the path without its
         extension); ``split`` is train, val, test, or empty for a clip that the protocol leaves out; ``label`` is -1 and
-        ``class_name`` empty for an action outside the protocol; ``subject`` and ``source`` are text, empty where
-        unknown; numbers are 0 where unknown.
+        ``class_name`` empty for an action outside the protocol; ``subject`` and ``source`` are text, empty if unknown;
+        numbers are 0 if unknown.
 
     Raises:
-        ValueError: a name that does not parse (with the expected pattern) or cannot name a clip, or two names of one
-            clip.
+        ValueError: a name does not match (gives the expected pattern) or cannot name a clip, or two names are one clip.
     """
     if not 0 <= val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val_fraction {val_fraction} and test_fraction {test_fraction} must leave clips to train on")

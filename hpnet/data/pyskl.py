@@ -1,4 +1,4 @@
-"""Annotation pickles of pyskl and mmaction2 (everybody's existing poses) -> pose features."""
+"""Annotation pickles of pyskl and mmaction2 -> pose features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_annotations(source: Path) -> tuple[list[dict[str, Any]], dict[str, list
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is broken, hostile, or holds something else; names the clip and what is wrong with it.
+        ValueError: it is damaged, hostile, or has other content; names the clip and the problem.
     """
     content = load_pickle(source)
     splits: dict[str, list[str]] = {}
@@ -121,7 +121,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def image_size_px(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Width and height of a clip's pictures: (0, 0) where the annotation does not say, None where it says nonsense."""
+    """Width and height of a clip's pictures: (0, 0) if the annotation has none, None if they are invalid."""
     shape = annotation.get("img_shape")
     if shape is None:
         return 0, 0
@@ -132,7 +132,7 @@ def image_size_px(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _outline(value: Any) -> str:
-    """A value for a message: a few numbers or words as they are, anything else by its kind."""
+    """A value for a message: a few numbers or words unchanged, anything else by its type."""
     if isinstance(value, int | float | str):
         return f"{value!r:.40}"
     if isinstance(value, list | tuple) and len(value) <= 4 and all(isinstance(v, int | float | str) for v in value):
@@ -141,12 +141,12 @@ def _outline(value: Any) -> str:
 
 
 def choose_split(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dict[str, str]:
-    """Clip -> train, val or test, out of their lists such as xsub_train and xsub_val.
+    """Clip -> train, val or test, from lists such as xsub_train and xsub_val.
 
-    What they call val is what they report on, hence test here, unless the group has a test list of its own.
+    These files report results on val. So val means test here, unless the group has a test list.
 
     Args:
-        wanted: the group (xsub, xview, xset, or empty for plain train and val); None: the only one there is.
+        wanted: the group (xsub, xview, xset, or empty for plain train and val); None: the only one.
 
     Raises:
         ValueError: no such group, several to choose from, or a clip in two lists.
@@ -172,7 +172,7 @@ def lists_of(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dict[st
     if wanted is None and len(groups) > 1:
         raise ValueError(f"the file has splits {', '.join(map(repr, list(groups)[:10]))}: choose one with --split")
     if not groups:
-        raise ValueError("the file has no splits: say with --protocol what trains and what tests")
+        raise ValueError("the file has no splits: give training and test clips with --protocol")
     group = wanted if wanted is not None else next(iter(groups))
     if group not in groups:
         raise ValueError(f"the file has no split {group!r}; it has {', '.join(map(repr, list(groups)[:10]))}")
@@ -180,10 +180,10 @@ def lists_of(splits: Mapping[str, Sequence[str]], wanted: str | None) -> dict[st
 
 
 def match_names(source: Path, splits: Mapping[str, Sequence[str]], wanted: str | None, names: Sequence[str]) -> str:
-    """How the names in a group's lists fit the clips of the file, in a sentence; empty where each fits.
+    """A sentence about names in a group's lists that do not match clips of the file; empty if all match.
 
     Raises:
-        ValueError: no name of a list is a clip; counts both sides.
+        ValueError: no name of a list is a clip; gives both counts.
     """
     clips = set(names)
     listed: set[str] = set()
@@ -214,11 +214,10 @@ def person_order(valid: NDArray[np.bool_], scores: NDArray[np.floating]) -> list
 def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """One annotation -> normalised poses (T, M, V, 3) and mask (T, M).
 
-    2-D keypoints become x, y, score exactly as :func:`hpnet.core.poses.pose2d` makes them of our own estimates; 3-D
-    ones are centred by :func:`hpnet.data.pose3d.normalise`. A person all of whose joints are zero in a frame is not
-    there.
-    A 2-D joint was not seen where its score is 0, or where it lies at exactly (0, 0), which is how pose networks write
-    a joint down that they leave out; a person none of whose joints was seen in a frame is not there.
+    2-D keypoints become x, y, score with :func:`hpnet.core.poses.pose2d`, like hpnet's own estimates; 3-D keypoints are
+    centred by :func:`hpnet.data.pose3d.normalise`. A person is missing in a frame if all joints are zero. A 2-D joint
+    was not seen if its score is 0, or if it is at exactly (0, 0), where pose networks put joints that they leave out. A
+    person is missing in a frame if no joint was seen.
     """
     # (M, T, V, 2 or 3) -> (T, M, V, 2 or 3)
     joints = np.asarray(annotation["keypoint"], np.float32).swapaxes(0, 1)
@@ -227,7 +226,7 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
     valid = np.asarray(joints.any((2, 3)))
     if joints.shape[-1] == 2:
         scores = np.where(joints.any(-1), scores, 0)
-        joints = np.where(scores[..., None] == 0, 0, joints)  # whatever stands there, not-a-number too
+        joints = np.where(scores[..., None] == 0, 0, joints)  # any value there, also NaN
         valid = people_seen(scores, valid)
     if not np.isfinite(joints).all() or not np.isfinite(scores).all():
         raise ValueError(f"clip {annotation['frame_dir']!r} has keypoints or scores that are not finite")
@@ -255,18 +254,19 @@ def import_pyskl(
 
     A clip whose keypoints cannot be used keeps its row, with the reason.
 
-    With a protocol, labels, class names and splits are the protocol's, and labels must agree with the file's. Without,
-    both are the file's, classes are numbers, and validation clips are cut from the training clips by a seeded order.
+    With a protocol, labels, class names and splits are the protocol's, and labels must agree with the file's. Without a
+    protocol, labels and splits are the file's, classes are numbers, and validation clips are taken from the training
+    clips in a seeded order.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, its labels or splits contradict the protocol, its lists name other clips than
-            it holds, or it mixes skeletons.
+        ValueError: the file is broken, its labels or splits contradict the protocol, its lists name other clips than it
+            has, or it mixes skeletons.
     """
     annotations, splits = read_annotations(source)
     shapes = {annotation["keypoint"].shape[2:] for annotation in annotations}
     if len(shapes) > 1:
-        raise ValueError(f"{source} mixes keypoints of {sorted(shapes)} (joints, coordinates): import them apart")
+        raise ValueError(f"{source} mixes keypoints of {sorted(shapes)} (joints, coordinates): import them separately")
     joints, size = shapes.pop()
     names = [str(annotation["frame_dir"]) for annotation in annotations]
     labels = [int(annotation["label"]) for annotation in annotations]
@@ -301,7 +301,7 @@ def import_pyskl(
 def _own_table(
     source: Path, names: list[str], labels: list[int], splits: dict[str, str], val_fraction: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clip table and classes as the file itself has them."""
+    """Clip table and classes from the file itself."""
     check_clip_ids(names, str(source))
     if min(labels) < 0:
         raise ValueError(f"{source}: clip {names[labels.index(min(labels))]!r} has label {min(labels)}")
@@ -326,7 +326,7 @@ def _compare(
     splits: dict[str, list[str]],
     wanted: str | None,
 ) -> None:
-    """Refuse a file whose labels, or whose split of this protocol's name, say something else than the protocol."""
+    """Refuse a file with labels, or a split of this protocol's name, that differ from the protocol."""
     for name, theirs, ours in zip(names, labels, table.label, strict=True):
         if theirs != ours:
             raise ValueError(f"{source}: clip {name!r} has label {theirs}, {protocol} says {ours}")

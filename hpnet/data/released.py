@@ -18,7 +18,7 @@ from .pickles import load_array
 from .walk import walk
 
 META = FeatureMeta(kind="pooled", tap="h2s3", region=1, operator="mean", skeleton=COCO17)
-"""What the authors' files hold."""
+"""Description of the authors' files."""
 
 
 def to_released(persons: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -31,7 +31,8 @@ def to_released(persons: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def from_released(clip_id: str, array: NDArray[np.floating]) -> ImportedClip:
-    """(T, 2, V, C) -> one clip: a second slot that repeats the first, or is zeros, is nobody; all zeros, nobody at all.
+    """(T, 2, V, C) -> one clip: a second slot that repeats the first, or is zeros, is no person; all zeros: no person
+    at all.
 
     Raises:
         ValueError: another shape.
@@ -58,15 +59,15 @@ def import_features(
 ) -> ImportSummary:
     """Import the authors' pooled features (every .npy below ``source``) into ``out``.
 
-    A file that cannot be read, or holds something else, keeps its row, with the reason.
+    A file that cannot be read, or has other content, keeps its row, with the reason.
 
     Raises:
-        FileNotFoundError: ``source`` holds no .npy file.
+        FileNotFoundError: ``source`` has no .npy file.
         ValueError: a name that the protocol does not know, two files of one clip, or files of different sizes.
     """
     found = walk(source, lambda file: file.suffix == ".npy") if source.is_dir() else None
     if found is None or not (found.files or found.unusable):
-        raise FileNotFoundError(f"folder {source} is missing or holds no .npy file: name the folder of pooled features")
+        raise FileNotFoundError(f"folder {source} is missing or has no .npy file: give the folder of pooled features")
     found.refuse_unusable()
     files = found.files
     table = protocols.label_and_split(protocol, [str(f.relative_to(source)) for f in files], val_fraction, seed)
@@ -99,7 +100,7 @@ def _first_size(files: list[Path]) -> tuple[int, ...]:
 
 
 def export_features(features: Features, out: Path, on_progress: Callable[[int], None] | None = None) -> list[Path]:
-    """Write ``<clip_id>.npy`` for every clip; a clip with nobody is zeros, as in the released extractor.
+    """Write ``<clip_id>.npy`` for every clip; a clip without people is zeros, as in the released extractor.
 
     Raises:
         ValueError: a file would lie outside ``out``, see :func:`hpnet.core.clip_ids.path_inside`.

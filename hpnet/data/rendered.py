@@ -15,7 +15,7 @@ from .protocols import class_table, label_and_split
 def make(params: DataParams, out: Path, workers: int) -> Clips:
     """Render the built-in benchmark into ``out`` (videos/ and truth.parquet) and return its clip table.
 
-    ``params.corruption`` touches the test clips of ``params.protocol`` alone.
+    ``params.corruption`` changes only the test clips of ``params.protocol``.
     """
     names = [spec.clip_id for spec in plan(params)]
     table = label_and_split(params.protocol, names, val_fraction=params.val_fraction, seed=params.seed)

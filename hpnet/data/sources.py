@@ -1,4 +1,4 @@
-"""Where clips come from: the sources of the stage data, and the formats of ``hpnet import`` that hold features."""
+"""Origin of clips: the sources of the stage data, and the formats of ``hpnet import`` with features."""
 
 from __future__ import annotations
 
@@ -9,5 +9,7 @@ IMPORTS: dict[str, str] = {
     "pyskl": "hpnet.data.pyskl:import_pyskl",
     "kinect": "hpnet.data.kinect:import_kinect",
     "nw-ucla": "hpnet.data.ucla:import_ucla",
+    "utd-mhad": "hpnet.data.utd:import_utd_mhad",
+    "sbu": "hpnet.data.sbu:import_sbu",
 }
 """Format of poses or features -> what imports it as a feature folder."""

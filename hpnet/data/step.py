@@ -1,4 +1,4 @@
-"""The data step: which clips there are (``videos.csv``) and what they mean (``clips.csv``, ``classes.csv``)."""
+"""The data step: the videos (``videos.csv``), and their labels and splits (``clips.csv``, ``classes.csv``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .sources import SOURCES
 
 @dataclass(frozen=True)
 class DataResult:
-    """Numbers of clips, of classes, of clips that cannot be read, and of clips without a class."""
+    """Numbers of clips, classes, clips that cannot be read, and clips without a class."""
 
     clips: int
     classes: int
@@ -24,16 +24,16 @@ class DataResult:
 
 
 def run(params: DataParams, out: Path, metrics: Path, workers: int) -> DataResult:
-    """Index a folder of videos or render the mannequins, and write the tables; says which clips cannot be read.
+    """Index a folder of videos or render the mannequins, and write the tables; prints the clips that cannot be read.
 
     Args:
-        out: gets videos.csv, clips.csv and classes.csv; for the mannequins also videos/ and truth.parquet.
+        out: receives videos.csv, clips.csv and classes.csv; for the mannequins also videos/ and truth.parquet.
         metrics: file of the counts.
         workers: threads that read, or processes that render.
 
     Raises:
         FileNotFoundError: there is no video, or no table.
-        ValueError: names or tables do not fit the protocol, or more than ``params.max_failed`` of the clips failed.
+        ValueError: names or tables do not match the protocol, or more than ``params.max_failed`` of the clips failed.
     """
     clips: Clips = load(SOURCES, params.source, "data.source").make(params, out, workers)
     clips.save(out)

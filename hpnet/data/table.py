@@ -1,4 +1,4 @@
-"""A CSV of videos: which action each shows, and who or what it comes from, so that nothing leaks between splits."""
+"""A CSV of videos with the action and source of each, so that no source is in two splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .grammar import COLUMNS, refuse_twins
 from .holdout import by_action, by_source
 
 BEGINNING = 1 << 16
-"""Bytes by which videos of one size are told apart before they are compared whole."""
+"""First bytes that are compared for videos of equal size, before the whole files."""
 
 REQUIRED = ("video", "action")
 OPTIONAL = ("source", "split", "subject")
@@ -27,8 +27,8 @@ EXPECTED = "columns video and action, and optionally source (subject, camera or 
 def read_table(file: Path) -> pd.DataFrame:
     """The rows of the CSV as text: video (path below the folder of videos), action, source, split and subject.
 
-    The source is who or what a video comes from; where there is no such column, the subject is. Backslashes in a
-    video's path are taken for slashes.
+    The source is the person or recording of a video; without such a column it is the subject. Backslashes in a path are
+    read as slashes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,7 +60,7 @@ def read_table(file: Path) -> pd.DataFrame:
         raise ValueError(f"data.table: {file} lists video {twice.iloc[0]!r} twice")
     strange = sorted(set(rows.split) - {"train", "val", "test", ""})
     if strange:
-        raise ValueError(f"data.table: {file}: split {strange[0]!r} is none of train, val, test or empty")
+        raise ValueError(f"data.table: {file}: split {strange[0]!r} is not train, val, test or empty")
     return rows
 
 
@@ -69,22 +69,22 @@ def split_table(
 ) -> pd.DataFrame:
     """Label and split the rows of :func:`read_table`.
 
-    A split that is given is kept. Where none is given at all, whole sources are held out where there are any, so that
-    every action is tested that has two, and videos, class by class, otherwise. The order is seeded by name, so a new
-    video moves nobody whom the actions do not need elsewhere.
+    A given split is kept. If no split is given, whole sources are held out, so that every action with two sources has
+    test clips; without sources, videos are held out for each class. The order is a hash of seed and name, so a new
+    video moves others only if an action needs it.
 
     Returns:
         The columns of :func:`hpnet.data.protocols.label_and_split`, one row per video in the same order.
 
     Raises:
-        ValueError: a source is on two sides of the split, or two videos are one clip; names them.
+        ValueError: a source is in two splits, or two videos are one clip; names them.
     """
     classes = sorted(set(rows.action))
     videos, actions = rows.video.tolist(), rows.action.tolist()
     if (rows.split != "").any():
         splits = rows.split.tolist()
     elif (rows.source != "").any():
-        # a video of unknown source is a source of its own; no source can be called so
+        # a video of unknown source is its own source; no real source can have this name
         sources = [source or f"\n{video}" for source, video in zip(rows.source, videos, strict=True)]
         splits = by_source(sources, actions, val_fraction, test_fraction, seed)
     else:
@@ -101,25 +101,25 @@ def split_table(
 
 
 def refuse_leaks(sources: list[str], splits: list[str]) -> None:
-    """No source may be on two sides: what is learnt from it would be measured on it.
+    """Refuse a source in two splits, because it would be used for training and test.
 
     Raises:
-        ValueError: one is; names it and its splits.
+        ValueError: names the source and its splits.
     """
     seen: dict[str, str] = {}
     for source, split in zip(sources, splits, strict=True):
         if source and split and seen.setdefault(source, split) != split:
             raise ValueError(
-                f"data.table: source {source!r} is in {seen[source]} and in {split}: a source belongs to one split, "
-                "or accuracy is measured on what was learnt by heart"
+                f"data.table: source {source!r} is in {seen[source]} and in {split}: a source must be in one split, "
+                "or accuracy is too high"
             )
 
 
 def copies(files: Sequence[Path], splits: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of files on two sides that are the same video under two names: places in ``files``, the earlier one first.
+    """Pairs of files in different splits that are the same video under two names: indices of ``files``, smaller first.
 
-    Files of one size and one beginning are compared byte by byte; those that are missing, empty or cannot be read are
-    left to those who read them, who say why.
+    Files of equal size and equal beginning are compared byte by byte. Files that are missing, empty or unreadable are
+    ignored here; the reader reports them.
     """
     sizes: dict[int, list[int]] = {}
     for n, file in enumerate(files):
@@ -140,7 +140,7 @@ def copies(files: Sequence[Path], splits: Sequence[str]) -> list[tuple[int, int]
 
 
 def _size(file: Path) -> int:
-    """Bytes of a file; 0 where there is none that can be looked at."""
+    """Size of a file in bytes; 0 if it cannot be read."""
     try:
         return file.stat().st_size if file.is_file() else 0
     except OSError:
@@ -148,7 +148,7 @@ def _size(file: Path) -> int:
 
 
 def _equal(first: Path, second: Path) -> bool:
-    """Whether two files hold the same bytes; not where one cannot be read to its end."""
+    """Whether two files have the same bytes; false if one cannot be read to its end."""
     try:
         return filecmp.cmp(first, second, shallow=False)
     except OSError:
@@ -156,7 +156,7 @@ def _equal(first: Path, second: Path) -> bool:
 
 
 def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
-    """A video and a copy of it under another name are one source: they may not be on two sides.
+    """Refuse a video with a copy under another name in another split, because they are one source.
 
     Raises:
         ValueError: names both files and their splits.
@@ -164,5 +164,5 @@ def refuse_copies(files: Sequence[Path], splits: Sequence[str]) -> None:
     for a, b in copies(files, splits):
         raise ValueError(
             f"{files[a]} and {files[b]} are the same video, in {splits[a]} and in {splits[b]}: remove one, or "
-            "accuracy is measured on what was learnt by heart"
+            "accuracy is too high"
         )

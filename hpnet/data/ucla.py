@@ -32,18 +32,18 @@ def import_ucla(
 ) -> ImportSummary:
     """Import names, offsets and joints of ``source`` into ``out``; see :func:`hpnet.data.pose3d.normalise`.
 
-    Clip n has the frames offsets[n] to offsets[n + 1]. The protocol tests on a camera that was never trained on, hence
-    ``align`` by default. In the copy of the skeletons that benchmarks/nw-ucla.md measures, view 3 of
-    two actions is view 2 again: see ``repeats`` of :class:`~hpnet.data.feature_folder.ImportSummary`.
+    Clip n has the frames offsets[n] to offsets[n + 1]. The test camera is not in the training clips, so ``align`` is
+    the default. In the copy of the skeletons in benchmarks/nw-ucla.md, view 3 of two actions repeats view 2: see
+    ``repeats`` of :class:`~hpnet.data.feature_folder.ImportSummary`.
 
     Args:
         val_fraction: share of the training clips held out for validation, by subject.
-        val_view: a training camera that is held out instead, as the test holds one out.
+        val_view: a training camera that is held out instead, like the camera of the test split.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the arrays are missing, do not fit together or are not finite; a name does not parse; or
-            ``val_view`` is no training camera, or the only one.
+        ValueError: the arrays are missing, do not match or are not finite; a name does not match; or ``val_view`` is
+            not a training camera, or the only one.
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source} is missing: it must be an .npz with {EXPECTED}")

@@ -1,13 +1,13 @@
-"""A pickle as data: an interpreter of our own that knows arrays, containers, text and numbers, and calls nothing.
+"""Reads a pickle as data: an own interpreter for arrays, containers, text and numbers, which calls nothing.
 
-A pickle is a program for a stack machine, and its names may be any function. Python's own machine is not used here, nor
-what numpy rebuilds arrays with: a forged dtype turns bytes into any object. The standard library's
-:func:`pickletools.genops` cuts the file into its steps, without running any; the steps that numbers, text, containers
-and arrays need are carried out here, and every other one is refused by its name. The names that numpy's arrays need
-stand for the classes below, which check what they are given and build the array from its bytes.
+A pickle is a program for a stack machine, and its names may be any function. Python's own machine is not used here.
+Numpy's functions that rebuild arrays are not used either, because a forged dtype turns bytes into any object. The
+standard library's :func:`pickletools.genops` splits the file into its steps without running them. The steps for
+numbers, text, containers and arrays are done here, and every other step is refused by its name. The names that numpy's
+arrays need are mapped to the classes below, which check their arguments and build the array from its bytes.
 
-Everything is bounded by the file's size: memory, time, and what the result would be if all that it shares were written
-out. Arrays are views of what was read, and cannot be written to.
+Memory, time, and the size of the result with shared parts counted each time, are limited by the file's size. Arrays are
+read-only views of the file's bytes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 READ = "only arrays, dicts, lists, text and numbers are read"
 DEEPEST = 32
-"""Containers within containers; files of poses and scores have five."""
+"""Maximum depth of containers; files of poses and scores have five."""
 MOST_SHARED = 10
-"""How much larger than the file its contents may be with everything written out that they share."""
+"""Maximum size of the content relative to the file, with shared parts counted each time."""
 LONGEST_EMPTY = 2**20
-"""Lengths of an array without elements, which no bytes in the file bear out."""
+"""Maximum lengths of an array without elements, which has no bytes in the file."""
 CHUNK_BYTES = 256
-"""Text, bytes and arrays weigh one for each piece of this size."""
+"""Text, bytes and arrays count one for each piece of this size."""
 
 _DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248]|[US][1-9]\d{0,6})")
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # of numpy 1 and 2
@@ -56,12 +56,12 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 class RefusedPickle(ValueError):
-    """The file wants something else than plain data, or is no pickle."""
+    """The file needs more than plain data, or is not a pickle."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that a file may mention; what it is called with decides."""
+    """A name that a file may use; its arguments decide."""
 
     module: str
     name: str
@@ -72,13 +72,13 @@ class _Name:
 
 @dataclass
 class _Dtype:
-    """A dtype in the making: what REDUCE names and BUILD gives its byte order."""
+    """A dtype under construction: REDUCE gives its name and BUILD its byte order."""
 
     code: str
     dtype: np.dtype[Any] | None = None
 
     def build(self, state: Any, room: Callable[[int], None]) -> None:
-        """Take the byte order of numpy's state, if the rest of it is what a plain dtype has."""
+        """Read the byte order from numpy's state, if the rest of it is that of a plain dtype."""
         plain = np.dtype(self.code)
         text = plain.kind in "US"
         sizes = (plain.itemsize, 4 if plain.kind == "U" else 1) if text else (-1, -1)
@@ -105,7 +105,7 @@ class _Dtype:
 
 @dataclass
 class _Array:
-    """An array in the making: ``_reconstruct`` announces it, BUILD brings shape, dtype and bytes."""
+    """An array under construction: ``_reconstruct`` starts it, BUILD gives shape, dtype and bytes."""
 
     array: NDArray[Any] | None = None
 
@@ -141,7 +141,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: str, room: Callable[[int
     if not isinstance(content, bytes | bytearray):
         raise RefusedPickle(f"an array of {dtype} holds a {type(content).__name__}; expected its bytes")
     if not isinstance(shape, tuple) or len(shape) > 32 or not all(type(n) is int and n >= 0 for n in shape):
-        raise RefusedPickle("an array's shape is no tuple of at most 32 lengths")
+        raise RefusedPickle("an array's shape is not a tuple of at most 32 lengths")
     if math.prod(shape) * dtype.itemsize != len(content):
         raise RefusedPickle(f"an array of {dtype}, shape {_short(str(shape))}, has {len(content)} bytes")
     if not content and max(shape) > LONGEST_EMPTY:
@@ -149,7 +149,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: str, room: Callable[[int
     room(len(content))
     flat = np.frombuffer(content, dtype) if content else np.zeros(0, dtype)
     if dtype.kind == "U" and flat.size and int(flat.view(f"{dtype.byteorder}u4").max()) > 0x10FFFF:
-        raise RefusedPickle("an array of text holds numbers that are no characters")
+        raise RefusedPickle("an array of text has numbers that are not characters")
     flat = flat.astype(dtype.newbyteorder("="), copy=False)
     flat.flags.writeable = False
     return flat.reshape(shape, order="F" if order == "F" else "C")
@@ -160,7 +160,7 @@ def _short(text: str) -> str:
 
 
 def _check_key(key: Any) -> None:
-    """A key is text, bytes or a number: to look up a nested tuple takes as long as a file likes."""
+    """Check that a key is text, bytes or a number, because the hash of a nested tuple can take very long."""
     if not isinstance(key, str | bytes | int | float | np.generic | None):
         raise RefusedPickle(f"a {type(key).__name__} is a key of a dict or in a set; only text and numbers are read")
 
@@ -195,7 +195,7 @@ class _Machine:
         }  # fmt: skip
 
     def run(self, content: bytes) -> Any:
-        """The value that is on top when the file says STOP."""
+        """The value on top at the step STOP."""
         count = 0
         for opcode, argument, _ in pickletools.genops(content):
             count += 1
@@ -211,7 +211,7 @@ class _Machine:
             else:
                 raise RefusedPickle(f"it has the step {name}; {READ}")
         if self.below or len(self.stack) != 1:
-            raise RefusedPickle("it leaves other values than its result behind")
+            raise RefusedPickle("it leaves other values on its stack")
         result = self.take()
         _Weight(MOST_SHARED * (1000 + count + len(content) // CHUNK_BYTES)).of(result, 1)
         return result
@@ -219,7 +219,7 @@ class _Machine:
     # --- stack ---
 
     def take(self) -> Any:
-        """The value on top, off the stack; an array or dtype must be finished."""
+        """Pop the value on top; an array or dtype must be complete."""
         if not self.stack:
             raise RefusedPickle("it uses a value that is not there")
         value = self.stack.pop()
@@ -233,9 +233,9 @@ class _Machine:
         return [value.finished() if isinstance(value, _BOXES) else value for value in values]
 
     def top(self, kind: type[Any], what: str) -> Any:
-        """The container on top, which stays there."""
+        """The container on top, which stays on the stack."""
         if not self.stack or not isinstance(self.stack[-1], kind):
-            raise RefusedPickle(f"it adds to {what} where there is none")
+            raise RefusedPickle(f"it adds to {what}, but there is none")
         return self.stack[-1]
 
     def mark(self, _: Any) -> None:
@@ -280,7 +280,7 @@ class _Machine:
     # --- values ---
 
     def old_text(self, text: str) -> None:
-        """A string of Python 2: text where it is ASCII, else bytes."""
+        """A string of Python 2: text if it is ASCII, else bytes."""
         self.stack.append(text if text.isascii() else text.encode("latin1"))
 
     def empty_tuple(self, _: Any) -> None:
@@ -363,12 +363,12 @@ class _Machine:
     def name_on_stack(self, _: Any) -> None:
         name, module = self.take(), self.take()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise RefusedPickle("it wants something whose name is no text")
+            raise RefusedPickle("it uses a name that is not text")
         self._name(module, name)
 
     def _name(self, module: str, name: str) -> None:
         if (module, name) not in _NAMES:
-            raise RefusedPickle(f"it wants {_short(f'{module}.{name}')}; {READ}")
+            raise RefusedPickle(f"it uses {_short(f'{module}.{name}')}; {READ}")
         self.stack.append(_Name(module, name))
 
     def call(self, _: Any) -> None:
@@ -383,11 +383,11 @@ class _Machine:
     def build(self, _: Any) -> None:
         state = self.take()
         if not self.stack or not isinstance(self.stack[-1], _BOXES):
-            raise RefusedPickle(f"it sets the state of something else than an array; {READ}")
+            raise RefusedPickle(f"it sets the state of an object that is not an array; {READ}")
         self.stack[-1].build(state, self.array_bytes)
 
     def array_bytes(self, count: int) -> None:
-        """Have so many bytes counted; what all arrays hold together comes out of the file, each byte once."""
+        """Count bytes of arrays; all arrays together cannot have more bytes than the file."""
         self._spend("arrays", count)
 
     def _spend(self, what: str, count: int) -> None:
@@ -415,7 +415,7 @@ class _Machine:
         return _array(content, dtype, (), "C", self.array_bytes)[()]
 
     def make_array_of(self, name: _Name, *arguments: Any) -> NDArray[Any]:
-        """An array of protocol 5: bytes, dtype, shape, order, and with order K how its axes lie in memory."""
+        """An array of protocol 5: bytes, dtype, shape, order, and for order K the memory order of its axes."""
         if len(arguments) not in (4, 5) or not _is_one_of(arguments[3], "C", "F", "K"):
             _refuse_arguments(name)
         content, dtype, shape, order = arguments[:4]
@@ -455,11 +455,11 @@ class _Machine:
 
 
 def _refuse_arguments(name: _Name) -> NoReturn:
-    raise RefusedPickle(f"it calls {name} with something else than numpy's own files do")
+    raise RefusedPickle(f"it calls {name} with other arguments than numpy's own files")
 
 
 class _Weight:
-    """How much a value is with everything written out that it shares; refuses what is too much, too deep or endless."""
+    """Size of a value with shared parts counted each time; refuses values that are too large, too deep or endless."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -472,10 +472,10 @@ class _Weight:
                 return 1 + len(value) // CHUNK_BYTES, 0
             return 1 + (value.nbytes // CHUNK_BYTES if isinstance(value, np.ndarray) else 0), 0
         if not isinstance(value, _CONTAINERS):
-            raise RefusedPickle(f"it holds {_short(str(value))}, which is no value; {READ}")
+            raise RefusedPickle(f"it holds {_short(str(value))}, which is not a value; {READ}")
         weight, height = self.known.get(id(value), (1, -1))
         if not weight:
-            raise RefusedPickle(f"a {type(value).__name__} holds itself")
+            raise RefusedPickle(f"a {type(value).__name__} contains itself")
         if height < 0:
             if depth > DEEPEST:
                 raise RefusedPickle(f"it is nested deeper than {DEEPEST} containers")
@@ -493,7 +493,7 @@ class _Weight:
             weight, height = weight + inner, max(height, levels)
             if weight > self.most:
                 raise RefusedPickle(
-                    f"its values refer to each other so often that, written out, they are {MOST_SHARED} times the file"
+                    f"with shared values counted each time, it has more than {MOST_SHARED} times the file's size"
                 )
         return weight, height + 1
 
@@ -502,6 +502,6 @@ def unpickle(content: bytes) -> Any:
     """The value of a pickle: dicts, lists, tuples, sets, text, bytes, numbers, booleans, None and arrays of these.
 
     Raises:
-        ValueError: the pickle is broken, or wants anything else; says what.
+        ValueError: the pickle is damaged, or needs anything else; names it.
     """
     return _Machine(len(content)).run(content)

@@ -1,4 +1,4 @@
-"""The one walk of a folder of videos: which files are videos, and what was passed over, by reason."""
+"""The walk of a folder of videos: the videos, and the skipped files by reason."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ SYSTEM = frozenset(
     ("__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "thumbs.db",
      "desktop.ini")
 )  # fmt: skip
-"""What operating systems and file servers leave in folders, in small letters."""
+"""Names of files that operating systems and file servers leave in folders, in lower case."""
 ALSO_TEXT = frozenset((".ts", ".mts"))
-"""Endings of MPEG transport streams that TypeScript's files have too."""
+"""Suffixes of MPEG transport streams that TypeScript files also have."""
 SYNC, PACKETS = 0x47, (188, 192, 204)
-"""Byte with which every packet of a transport stream begins, and the sizes of packets."""
+"""First byte of every packet of a transport stream, and the sizes of packets."""
 BEGINNING = 4096
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class FoundVideos:
-    """What lies below a folder.
+    """The content of a folder.
 
     Attributes:
         files: the videos, sorted; each real file once.
         unusable: video -> why its name cannot be used; these are not in ``files``.
         hidden, system: names that begin with a dot; names of :data:`SYSTEM`.
-        other: ending -> files that are no videos; the ending is empty where there is none.
-        links: where they lead -> links that were not followed, by their place below the folder.
+        other: suffix -> number of files that are not videos; the suffix may be empty.
+        links: target -> links that were not followed, by their path in the folder.
     """
 
     files: list[Path]
@@ -45,7 +45,7 @@ class FoundVideos:
     links: dict[str, list[str]] = field(default_factory=dict)
 
     def passed_over(self) -> str:
-        """One line that counts what was passed over, by reason; empty where nothing was."""
+        """One line that counts the skipped files by reason; empty if there are none."""
         parts = [f"{self.hidden} hidden"] if self.hidden else []
         parts += [f"{self.system} of the system"] if self.system else []
         if self.other:
@@ -58,10 +58,10 @@ class FoundVideos:
             more = ["..."] if len(places) > SHOWN else []
             links = f"{len(places)} {'links' if len(places) > 1 else 'link'} {where}"
             parts.append(f"{links} ({', '.join([*map(repr, places[:SHOWN]), *more])})")
-        return f"passed over: {', '.join(parts)}" if parts else ""
+        return f"skipped: {', '.join(parts)}" if parts else ""
 
     def refuse_unusable(self) -> None:
-        """Stop where a name cannot be used.
+        """Stop if a name cannot be used.
 
         Raises:
             ValueError: names the first such file, and counts them.
@@ -76,7 +76,7 @@ def find_videos(folder: Path) -> FoundVideos:
 
     Raises:
         FileNotFoundError: the folder is missing or holds no video.
-        OSError: a folder below it may not be read.
+        OSError: no permission to read a sub-folder.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} is missing: data.videos must name a folder of videos")
@@ -84,26 +84,26 @@ def find_videos(folder: Path) -> FoundVideos:
     if not found.files and not found.unusable:
         passed = found.passed_over()
         raise FileNotFoundError(
-            f"folder {folder} holds no video (looked for {COMMON} and {len(VIDEO_SUFFIXES)} endings in all"
+            f"folder {folder} holds no video (looked for {COMMON} and {len(VIDEO_SUFFIXES)} suffixes in all"
             f"{'; ' if passed else ''}{passed}): put videos there"
         )
     return found
 
 
 def walk(folder: Path, wanted: Callable[[Path], bool]) -> FoundVideos:
-    """Every file below ``folder``, any depth, that is wanted.
+    """Every wanted file below ``folder``, at any depth.
 
-    Names that begin with a dot, leftovers of operating systems and other files are passed over. Links to files and
-    folders are followed, but not one that leads back to a folder above it, or to what is in the folder anyway.
+    Names that begin with a dot, files of operating systems and other files are skipped. Links to files and folders are
+    followed, but not links to a folder above, or to files that are in the folder anyway.
 
     Raises:
-        OSError: a folder may not be read.
+        OSError: no permission to read a folder.
     """
     return _Walk(folder, wanted).run()
 
 
 class _Walk:
-    """One walk: real folders first, then folders that links lead to; each real folder once."""
+    """One walk: real folders first, then targets of links; each real folder once."""
 
     def __init__(self, folder: Path, wanted: Callable[[Path], bool]) -> None:
         self.folder = folder
@@ -140,7 +140,7 @@ class _Walk:
         return FoundVideos(sorted(self.files), self.unusable, self.hidden, self.system, self.other, self.links)
 
     def _tree(self, top: Path) -> None:
-        """A folder and the real folders below it; links wait for their turn."""
+        """A folder and the real folders below it; links come later."""
         folders = [top]
         while folders:
             folder = folders.pop()
@@ -172,7 +172,7 @@ class _Walk:
             self._video(path)
 
     def _video(self, path: Path) -> None:
-        # below a folder, as a clip of it is: x:y.mp4 at the top is a fine name of a file, and no drive
+        # checked below a folder, like a clip: x:y.mp4 alone is a valid file name, and not a drive
         wrong = clip_id_fault((Path("folder") / path.relative_to(self.folder).with_suffix("")).as_posix())
         if wrong:
             self.unusable[path] = wrong
@@ -184,13 +184,13 @@ class _Walk:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file's ending is a video's; where text has that ending too, whether it is no text."""
+    """Whether a file has the suffix of a video and, if text files use the same suffix, is not text."""
     ending = path.suffix.lower()
     return ending in VIDEO_SUFFIXES and (ending not in ALSO_TEXT or not _is_text(path))
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file holds text, and no packets of a transport stream. An empty file is no text, but a broken video."""
+    """Whether a file is text and not a transport stream. An empty file counts as a broken video, not as text."""
     with path.open("rb") as file:
         beginning = file.read(BEGINNING)
     if not beginning or b"\0" in beginning:
@@ -200,7 +200,7 @@ def _is_text(path: Path) -> bool:
         if any(len(places) > 2 and set(places) == {SYNC} for places in starts):
             return False
     try:
-        beginning[:-3].decode()  # the last letter may be cut off
+        beginning[:-3].decode()  # the last letter may be cut
     except UnicodeDecodeError as error:
         return error.start >= len(beginning) - 6
     return True

@@ -25,10 +25,10 @@ class TrackerOptions:
 
 
 def tracker_options(rate_fps: float, confidence: float) -> TrackerOptions:
-    """Tracker settings for detections that come ``rate_fps`` times a second.
+    """Tracker settings for ``rate_fps`` detections per second.
 
-    A lost person is remembered for one second. Boxes one step apart overlap less at low rates: the tracker's limit on
-    1 - IoU x score is its published 0.8 at 30 a second and above, and rises linearly towards 1 below that.
+    A lost person is kept for one second. At low rates boxes of successive steps overlap less. So the tracker's limit on
+    1 - IoU x score is its published 0.8 at 30 per second and above, and rises linearly to 1 below.
     """
     return TrackerOptions(
         track_high_thresh=confidence,
@@ -43,7 +43,7 @@ def track(detections: Sequence[Detection], frames: Sequence[int], *, rate_fps: f
     """Join the detections of one clip into tracks with ultralytics' BYTETracker.
 
     The boxes of a track are the detections themselves, not the filter's estimates, from its very first detection on.
-    A track begun after the first step needs two detections in a row.
+    A track that starts after the first step needs two detections in a row.
 
     Args:
         detections: one entry per step.

@@ -1,4 +1,4 @@
-"""What a detector of people is: frames in, boxes and scores out; and the one that ``detect.model`` names."""
+"""The interface of a detector of people (frames -> boxes and scores), and the detector that ``detect.model`` names."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def build_detector(
     Args:
         image_size: longer side of the network's input, pixels.
         confidence: detections below this score are left out.
-        iou: of two boxes that overlap more than this, the better one stays.
+        iou: if two boxes overlap more than this, the one with the higher score is kept.
 
     Raises:
         ValueError: an unknown name, device or precision, or broken weights.
-        FileNotFoundError: its weights are missing; says what to fetch and where to put it.
+        FileNotFoundError: its weights are missing; says what to download and where to put it.
     """
     family, source = _family(model)
     built: Detector = family.build(
@@ -59,7 +59,7 @@ def weights_files(model: str) -> tuple[Path, ...]:
 
     Raises:
         ValueError: an unknown name.
-        FileNotFoundError: one is missing; says what to fetch and where to put it.
+        FileNotFoundError: one is missing; says what to download and where to put it.
     """
     family, source = _family(model)
     found: tuple[Path, ...] = family.files(source)
@@ -80,7 +80,7 @@ def _family(model: str) -> tuple[Any, str]:
 
 
 def check_frames(frames: NDArray[np.uint8]) -> None:
-    """Raise a ValueError where frames are not (N, H, W, 3) uint8."""
+    """Raise a ValueError if frames are not (N, H, W, 3) uint8."""
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
         raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (N, H, W, 3) RGB")
 

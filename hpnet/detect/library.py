@@ -33,10 +33,10 @@ class Ultralytics:
 
 @functools.cache
 def ultralytics() -> Ultralytics:
-    """Import ultralytics so that it reaches no network, installs no packages and writes nothing into the home folder.
+    """Import ultralytics without network access, without installing packages, and without writing into the home folder.
 
     Raises:
-        ModuleNotFoundError: ultralytics, or lap, which its tracker needs, is missing.
+        ModuleNotFoundError: ultralytics or lap (for its tracker) is missing.
         RuntimeError: ultralytics was imported earlier in this process with network or installing switched on.
     """
     for name in ("ultralytics", "lap"):

@@ -8,8 +8,10 @@ from ..core.section import Section
 from ..work.identity import Code
 from .families import parse_model
 
-PACKAGED = {"mannequin-yolo": ("assets/mannequin-yolo.safetensors", "assets/mannequin-yolo.yaml")}
-"""Packaged detector -> the files of the package that it reads."""
+PACKAGED = {
+    "mannequin-yolo": ("assets/mannequin-yolo.safetensors", "assets/mannequin-yolo.yaml", "assets/mannequin-yolo.json")
+}
+"""Packaged detector -> the files of the package that it reads; its card says whom it knows."""
 
 
 class DetectParams(Section):
@@ -20,10 +22,15 @@ class DetectParams(Section):
     image_size: int = Field(320, ge=32)
     confidence: float = Field(0.25, ge=0, le=1)
     iou: float = Field(0.45, ge=0, le=1)
-    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate tracks between")
+    stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate the tracks between")
     persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
     frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
     frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")
+
+    @property
+    def rated_model(self) -> str:
+        """The detector whose card says how sure it usually is; empty where none runs."""
+        return self.model if self.enabled else ""
 
     def code(self) -> Code:
         """What the stage runs under these parameters: the family of the chosen detector, and no other.

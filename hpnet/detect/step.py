@@ -21,7 +21,9 @@ from ..core.device import tune_allocator
 from ..core.geometry import square_around, union_box
 from ..core.metrics import average_precision, count_accuracy
 from ..core.sampling import uniform_indices
+from ..core.suitability import score_figures
 from ..core.video import VideoError, probe, read_frames
+from ..weights.cards import usual_score
 from ..work.console import note, progress
 from ..work.failures import refuse_many
 from ..work.halving import in_halves
@@ -36,12 +38,12 @@ from .tracking import Track, interpolate, rank_tracks
 NO_PERSON = "nobody was found"
 JPEG_QUALITY = 90
 KEEP_BYTES = 256 << 20
-"""Clips of up to this size together stay decoded until their person frames are cut; others are decoded again."""
+"""Clips up to this total size stay decoded until their person frames are cut; others are decoded again."""
 BATCH_BYTES = 256 << 20
-"""A batch of frames is no larger than this, whatever ``batch`` says."""
+"""Maximum bytes of a batch of frames, for every ``batch``."""
 
 _CORNERS = ["x1", "y1", "x2", "y2"]
-_UNKNOWN_FPS = 30.0  # for containers that do not state a rate; only the tracker's memory depends on it
+_UNKNOWN_FPS = 30.0  # for containers without a rate; only the tracker's memory depends on it
 
 
 # --- person frames ----------------------------------------------------------------------------------------------------
@@ -50,7 +52,7 @@ _UNKNOWN_FPS = 30.0  # for containers that do not state a rate; only the tracker
 def cut_square(frame: NDArray[np.uint8], square_px: tuple[float, float, float], size: int) -> NDArray[np.uint8]:
     """Cut the square (x, y, side; frame pixels) out of an RGB frame (H, W, 3) and scale it to (size, size, 3).
 
-    What lies outside the frame is black; nothing is distorted.
+    Pixels outside the frame are black; the picture is not distorted.
     """
     height, width = frame.shape[:2]
     side = max(1, round(square_px[2]))
@@ -65,9 +67,9 @@ def cut_square(frame: NDArray[np.uint8], square_px: tuple[float, float, float], 
 
 
 def person_square(tracks: Sequence[Track], frame_size_px: tuple[int, int]) -> tuple[float, float, float]:
-    """The one square (x, y, side) that shows the given people throughout the clip; the whole frame without people.
+    """The square (x, y, side) that shows the given people in the whole clip; the whole frame without people.
 
-    One square for the clip, not one per frame: what moves in the picture is then the person, not the camera.
+    One square per clip, not one per frame, so that the person moves in the picture and not the camera.
     """
     if not tracks:
         return square_around(np.array([0, 0, *frame_size_px], dtype=np.float32), padding=1.0)
@@ -85,7 +87,7 @@ def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
 
 @dataclass
 class _Clip:
-    """A clip on its way through the step."""
+    """A clip that is being processed."""
 
     clip_id: str
     path: Path
@@ -108,14 +110,14 @@ class DetectWork:
     """Work for :func:`hpnet.work.shards.run_shards`: people, boxes and person frames of a shard of clips.
 
     Writes boxes.parquet and failed.json (see :class:`hpnet.artifacts.boxes.Boxes`), frames.parquet, and people.json:
-    the number of persistent tracks of each clip before it is cut to ``params.persons``.
+    the number of persistent tracks of each clip, before the best ``params.persons`` are kept.
 
     Args:
         params: section ``detect``.
         device, precision: see :mod:`hpnet.core.device`.
         batch: frames per call of the detector, taken across clips; halved, with a warning, when the GPU runs out of
             memory.
-        given: use this detector instead of building the one that ``params.model`` names.
+        given: use this detector; None: build the one that ``params.model`` names.
     """
 
     params: DetectParams
@@ -169,7 +171,7 @@ class DetectWork:
         return self._built
 
     def _detected(self, items: Sequence[ShardItem], failed: dict[str, str]) -> Iterable[_Clip]:
-        """Decode clips in turn and yield each once all its steps are detected; batches run across clips."""
+        """Decode clips in turn and yield each when detection has run on all its steps; batches run across clips."""
         waiting: list[tuple[_Clip, NDArray[np.uint8]]] = []
         decoded: list[_Clip] = []
         for item in items:
@@ -266,7 +268,7 @@ def _table(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def video_items(videos: Videos) -> list[ShardItem]:
     """One shard item for each usable video, with the digest of its file as it is now.
 
-    Files that are not what they were when videos.csv was made are told in one line.
+    Files that changed since videos.csv was made are reported in one line.
     """
     usable = videos.usable()
     paths = {str(clip_id): Path(str(path)) for clip_id, path in zip(usable.clip_id, usable.path, strict=True)}
@@ -305,26 +307,35 @@ def merge(parts: Sequence[Path], out: Path) -> Boxes:
 
 
 def detection_metrics(
-    boxes: Boxes, people: dict[str, int], clip_ids: Sequence[str], truth: pd.DataFrame | None = None
+    boxes: Boxes,
+    people: dict[str, int],
+    clip_ids: Sequence[str],
+    truth: pd.DataFrame | None = None,
+    expected: float | None = None,
 ) -> dict[str, Any]:
-    """What happened, and, with ``truth``, how well.
+    """Figures of the step and, with ``truth``, its accuracy.
 
     Args:
         boxes: the merged boxes; ``failed`` holds the clips that could not be decoded and those without a person.
         people: persistent tracks per decoded clip.
-        clip_ids: every clip that the step was given.
+        clip_ids: all clips of the step.
         truth: clip_id, frame, person, x1, y1, x2, y2 (frame pixels) of true boxes; NaN where a person is out of view.
+        expected: the score that the detector usually comes to, see :func:`hpnet.core.suitability.score_figures`.
 
     Returns:
-        clips, boxes, failed (count and reasons), without_person; with truth also ap50, over every frame of every clip
-        that has truth (a clip that failed counts as misses), and people_count_accuracy, over the decoded clips.
+        clips, boxes, failed (count and reasons), without_person and the figures of ``score_figures``; with
+        truth also ap50, over every frame of every clip that has truth (a clip that failed counts as
+        misses), and people_count_accuracy, over the decoded clips.
     """
     reasons = Counter(reason for reason in boxes.failed.values() if reason != NO_PERSON)
+    without_person = sum(reason == NO_PERSON for reason in boxes.failed.values())
+    means = [*boxes.table.groupby("clip_id", sort=False).score.mean(), *[0.0] * without_person]
     result: dict[str, Any] = {
         "clips": len(clip_ids),
         "boxes": len(boxes.table),
         "failed": {"count": sum(reasons.values()), "reasons": dict(sorted(reasons.items()))},
-        "without_person": sum(reason == NO_PERSON for reason in boxes.failed.values()),
+        "without_person": without_person,
+        **score_figures(means, expected),
     }
     if truth is not None:
         truth = truth[truth.clip_id.isin(set(clip_ids))].dropna(subset=_CORNERS)
@@ -352,7 +363,7 @@ def detection_metrics(
 
 @dataclass(frozen=True)
 class DetectOptions:
-    """How the step is run; of its result only the precision decides anything.
+    """How the step runs; only the precision affects the result.
 
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
@@ -370,11 +381,11 @@ class DetectOptions:
 
 @dataclass(frozen=True)
 class Detected:
-    """What the step came to.
+    """The result of the step.
 
     Attributes:
-        figures: of :func:`detection_metrics`, as they were written.
-        failed: clip -> reason of those that could not be read; not those without a person.
+        figures: of :func:`detection_metrics`, as written.
+        failed: clip -> reason, for clips that could not be read; clips without a person are not failed.
     """
 
     figures: dict[str, Any]
@@ -394,14 +405,14 @@ def run(
     """Find the people of the clips of a data folder.
 
     Args:
-        source: the data folder; its truth.parquet, if there is one, is what the figures compare with.
-        out: gets boxes.parquet, failed.json, people.json and frames/.
-        metrics: gets the figures.
+        source: the data folder; the figures use its truth.parquet, if it exists.
+        out: receives boxes.parquet, failed.json, people.json and frames/.
+        metrics: receives the figures.
         max_failed: the share of clips that may fail.
         work: the project's folder of finished shards and locks.
 
     Raises:
-        ValueError: more clips failed; what the others came to is written.
+        ValueError: more clips failed; the results of the others are written.
         FileNotFoundError: an input is missing.
     """
     with held([out], work / "locks"):
@@ -420,7 +431,8 @@ def run(
         file = source / "truth.parquet"
         truth = pd.read_parquet(file) if file.is_file() else None
         people = read_json(out / "people.json")
-        figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth)
+        usual = usual_score(params.rated_model)
+        figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth, usual)
         write_json(metrics, figures)
         failed = {clip_id: reason for clip_id, reason in boxes.failed.items() if reason != NO_PERSON}
         refuse_many(failed, len(items), max_failed)

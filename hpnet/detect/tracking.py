@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_PRESENCE = 0.2
-"""A track seen in a smaller share of its clip's frames is taken for a false alarm, unless it is all there is."""
+"""A track in a smaller share of its clip's frames counts as a false detection, unless it is the only one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def size(track: Track, frame_size_px: tuple[int, int]) -> float:
 def motion(track: Track, fps: float) -> float:
     """Mean speed of the box's four sides in box diagonals per second, 0 for a track of one frame.
 
-    Sides rather than centres: an arm that is raised moves one side of the box and hardly its centre.
+    Sides are used and not centres, because a raised arm moves one side of the box but hardly its centre.
     """
     if len(track.frames) < 2:
         return 0.0
@@ -76,8 +76,8 @@ def motion(track: Track, fps: float) -> float:
 def prominence(track: Track, clip_frames: int, frame_size_px: tuple[int, int], fps: float) -> float:
     """How prominent a person is: presence x size x (1 + min(motion, 1)).
 
-    A person who acts stays in view, stands near the camera and moves; each factor alone is misled by bystanders.
-    Motion at most doubles the value, so that jitter of a small box cannot outrank a near person.
+    A person who acts stays in view, is near the camera and moves. Each single factor can rank a bystander first. Motion
+    at most doubles the value, so that jitter of a small box does not outrank a near person.
     """
     return presence(track, clip_frames) * size(track, frame_size_px) * (1 + min(motion(track, fps), 1.0))
 
@@ -85,8 +85,8 @@ def prominence(track: Track, clip_frames: int, frame_size_px: tuple[int, int], f
 def rank_tracks(tracks: Sequence[Track], clip_frames: int, frame_size_px: tuple[int, int], fps: float) -> list[Track]:
     """The persistent tracks of a clip, most prominent first; ties go to the earlier, then the more left one.
 
-    Tracks in fewer than ``MIN_PRESENCE`` of the frames are left out; where no track is persistent the most prominent
-    one stays.
+    Tracks in fewer than ``MIN_PRESENCE`` of the frames are left out; if no track is persistent, the most prominent one
+    is kept.
     """
     ordered = sorted(
         tracks,

@@ -40,7 +40,7 @@ class UltralyticsDetector:
         network: an ultralytics DetectionModel; it is fused and put in evaluation mode.
         image_size: longer side of the network's input, pixels.
         confidence: detections below this score are left out.
-        iou: of two boxes that overlap more than this, the better one stays.
+        iou: if two boxes overlap more than this, the one with the higher score is kept.
 
     Raises:
         ValueError: the network has no class called person.
@@ -80,7 +80,7 @@ class UltralyticsDetector:
             conf_thres=self._confidence,
             iou_thres=self._iou,
             classes=[self._person],
-            max_time_img=3600.0,  # a limit in seconds would make results depend on the machine's speed
+            max_time_img=3600.0,  # no time limit, because results would then depend on the machine's speed
         )
         shift = torch.tensor([left, top, left, top], dtype=torch.float32)
         return [

@@ -1,7 +1,8 @@
-"""ultralytics' checkpoints (.pt) as data: which of the known networks one is of, its tensors and its class names.
+"""ultralytics' checkpoints (.pt) read as data: the network, its tensors and its class names.
 
-A checkpoint is a pickled network. Its classes are not looked up and its description of the layers is not used: the
-tensors' names and shapes say which network of :data:`KINDS` it is, and that one is built from ultralytics' own files.
+A checkpoint is a pickled network. Its classes are not imported and its description of the layers is not used. The
+tensors' names and shapes say which network of :data:`KINDS` it is. This network is then built from ultralytics' own
+files.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ MOST_CLASSES = 10_000
 MOST_LETTERS = 200
 
 _BUILT_AS = {"Silence": "Identity"}
-"""Layers whose names changed: what an old checkpoint says -> what ultralytics builds today."""
+"""Layers whose names changed: name in an old checkpoint -> name that ultralytics builds today."""
 _SETTINGS = (
     "kernel_size", "stride", "padding", "dilation", "groups", "eps", "scale_factor", "mode", "negative_slope",
 )  # fmt: skip
-"""Of single layers, what changes their result without being a tensor."""
+"""Settings of single layers that change their result but are not tensors."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Kind:
 
     Attributes:
         description: its file below ultralytics' ``cfg/models``; empty: hpnet's own mannequin-yolo.
-        scale: which of the sizes in that file; empty where it has one.
+        scale: one of the sizes in that file; empty if it has only one.
         last_layer, channels, tensors: number of the last layer, channels of the first convolution, and tensors without
-            the counters of batch norm. No two kinds agree in all three.
+            the counters of batch norm. No two kinds have the same three numbers.
     """
 
     description: str
@@ -121,13 +122,13 @@ REMEDY = "train or fetch one of those, or give RT-DETR of transformers as rtdetr
 
 @dataclass(frozen=True)
 class YoloCheckpoint:
-    """What of a checkpoint is used.
+    """The parts of a checkpoint that are used.
 
     Attributes:
         kind: a name in :data:`KINDS`.
-        state: tensors by name, as the file has them.
+        state: tensors by name, as in the file.
         names: class names by number.
-        modules: every layer by its path, as it was written.
+        modules: every layer by its path, as in the file.
     """
 
     kind: str
@@ -137,11 +138,12 @@ class YoloCheckpoint:
 
 
 def read_checkpoint(path: Path) -> YoloCheckpoint:
-    """A detection checkpoint of ultralytics (its averaged weights where it has them). Nothing in it is run.
+    """A detection checkpoint of ultralytics (its averaged weights, if it has them). Nothing in it is run.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, over a bound, no detection checkpoint, or of a network that is not in :data:`KINDS`.
+        ValueError: it is damaged, over a limit, not a detection checkpoint, or of a network that is not in
+            :data:`KINDS`.
     """
     file = TorchFile(path)
     content = file.content
@@ -153,11 +155,11 @@ def read_checkpoint(path: Path) -> YoloCheckpoint:
         )
     if root.kind.startswith("models."):
         raise ValueError(
-            f"{path} is of the first YOLOv5, with anchors, which is not read: take the file of the same network whose "
+            f"{path} is of the first YOLOv5, with anchors, which is not supported: use the same network's file whose "
             f"name ends in u (`hpnet weights fetch yolov5mu`)"
         )
     if root.kind != "ultralytics.nn.tasks.DetectionModel":
-        raise ValueError(f"{path} holds {root.kind}, expected an ultralytics DetectionModel: {FAMILIES} are read")
+        raise ValueError(f"{path} holds {root.kind}, expected an ultralytics DetectionModel: supported are {FAMILIES}")
     modules = dict(_walk(root, path))
     stored = {
         f"{prefix}.{name}" if prefix else name: tensor
@@ -169,9 +171,9 @@ def read_checkpoint(path: Path) -> YoloCheckpoint:
 
 
 def require_layers(network: nn.Module, modules: Mapping[str, Made], source: str) -> None:
-    """Compare the layers without tensors, and the settings of the others, of a network with those in a file.
+    """Compare the layers and settings of a network with those in a file.
 
-    Two networks of equal tensors differ if one was trained with another activation, say.
+    Networks with equal tensors can differ, for example in the activation.
 
     Raises:
         ValueError: a layer is of another class or has another setting; names it.
@@ -210,25 +212,25 @@ def _walk(root: Made, path: Path) -> Iterator[tuple[str, Made]]:
         parts = [(name, part) for name, part in _entries(module, "_modules", path) if part is not None]
         for name, part in reversed(parts):
             if not isinstance(part, Made):
-                raise ValueError(f"{path}: {prefix}.{name} is no layer")
+                raise ValueError(f"{path}: {prefix}.{name} is not a layer")
             waiting.append((f"{prefix}.{name}" if prefix else name, part, depth + 1))
 
 
 def _entries(module: Made, what: str, path: Path) -> list[tuple[str, Any]]:
-    """A module's dict of that name; its keys are checked, since a path is put together from them."""
+    """A module's dict of that name; its keys are checked, because they become parts of a path."""
     entries = module.attribute(what)
     if entries is None:
         return []
     if not isinstance(entries, dict) or len(entries) > MOST_MODULES:
-        raise ValueError(f"{path}: {what} of a {module.kind} is no dict of layers or tensors")
+        raise ValueError(f"{path}: {what} of a {module.kind} is not a dict of layers or tensors")
     for name in entries:
         if not isinstance(name, str) or not 0 < len(name) <= MOST_LETTERS or "." in name:
-            raise ValueError(f"{path}: {what} of a {module.kind} has a name that is none")
+            raise ValueError(f"{path}: {what} of a {module.kind} has an invalid name")
     return list(entries.items())
 
 
 def _own_tensors(module: Made, path: Path) -> Iterator[tuple[str, StoredTensor]]:
-    """Parameters and those buffers that belong to a state dict."""
+    """Parameters and the buffers that are in a state dict."""
     passing = module.attribute("_non_persistent_buffers_set")
     left_out = {name for name in passing if isinstance(name, str)} if isinstance(passing, list) else set()
     for what in ("_parameters", "_buffers"):
@@ -236,7 +238,7 @@ def _own_tensors(module: Made, path: Path) -> Iterator[tuple[str, StoredTensor]]
             if value is None or (what == "_buffers" and name in left_out):
                 continue
             if not isinstance(value, StoredTensor):
-                raise ValueError(f"{path}: {name} of a {module.kind} is no tensor")
+                raise ValueError(f"{path}: {name} of a {module.kind} is not a tensor")
             yield name, value
 
 

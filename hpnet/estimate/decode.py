@@ -1,4 +1,4 @@
-"""What a pose head says -> joints in crop pixels and scores, on the device."""
+"""Outputs of a pose head -> joints in crop pixels and scores, on the device."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def decode_simcc(x: Tensor, y: Tensor, split_ratio: float) -> Tensor:
 
 
 def simcc_maximum(x: Tensor, y: Tensor) -> Tensor:
-    """mmpose's score of a joint, (N, V): the lesser of the two maxima, kept to 0..1."""
+    """mmpose's score of a joint, (N, V): the smaller of the two maxima, clipped to 0..1."""
     return torch.minimum(x.amax(-1), y.amax(-1)).float().clamp(0, 1)
 
 
 def simcc_sharpness(x: Tensor, y: Tensor, sigma_bins: float) -> Tensor:
-    """Score (N, V) in 0..1 of vectors trained as logits: the lesser peak probability, relative to the target's own.
+    """Score (N, V) in 0..1 of vectors trained as logits: the smaller peak probability, relative to the target's peak.
 
-    A network trained with the Kullback-Leibler loss against Gaussians of ``sigma_bins`` gives logits up to a constant,
-    whose raw maximum says nothing; 1 here means a peak as sharp as the target's.
+    A network trained with the Kullback-Leibler loss on Gaussians of ``sigma_bins`` gives logits up to a constant, so
+    their raw maximum has no meaning. Here 1 means a peak as sharp as the target's.
     """
     peak = torch.minimum(x.float().softmax(-1).amax(-1), y.float().softmax(-1).amax(-1))
     return (peak * sigma_bins * math.sqrt(2 * math.pi)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Clips and boxes -> keypoints and windows: crops of many clips share batches, and only results leave the device."""
+"""Clips and boxes -> keypoints and windows. Crops of many clips share batches, and only results leave the device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .reading import Weighed, read_streams_ahead
 from .taps import TapReader, sample_windows
 
 READERS = 16
-"""Most threads that decode for one GPU."""
+"""Maximum number of decoding threads per GPU."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class ClipSource:
     """A clip to estimate.
 
     Attributes:
-        frames: gives its frames, RGB, decoded when asked for.
-        memory_bytes: what decoding holds meanwhile; 0 where that is little.
+        frames: returns its frames, RGB, decoded on demand.
+        memory_bytes: memory that decoding needs; 0 if that is little.
     """
 
     clip_id: str
@@ -67,7 +67,7 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class FailedClip:
-    """A clip that could not be decoded, and why."""
+    """A clip that could not be decoded, and the reason."""
 
     clip_id: str
     reason: str
@@ -75,7 +75,7 @@ class FailedClip:
 
 @dataclass(frozen=True)
 class CropPoses:
-    """What the network saw in a batch of N crops; numpy, on the host.
+    """Results of the network for a batch of N crops; numpy, on the host.
 
     Attributes:
         keypoints_crop_px: (N, V, 2) float32.
@@ -99,10 +99,10 @@ class PoseEstimator:
         precision: float32, bfloat16 or float16; parity is float32 always.
         batch_size: crops per forward pass; by default 16 on CPU and 256 on a GPU. Halved, with a warning, when the GPU
             runs out of memory.
-        compiled: run the network through ``torch.compile``: minutes at the start, a few per cent faster on CPU.
+        compiled: use ``torch.compile`` for the network; takes minutes at the start.
 
     Attributes:
-        readers: clips that :meth:`estimate_clips` decodes at once, a thread each.
+        readers: number of clips that :meth:`estimate_clips` decodes at the same time, with one thread each.
         data_wait_s: seconds that :meth:`estimate_clips` has waited for frames so far.
 
     Raises:
@@ -172,12 +172,12 @@ class PoseEstimator:
         return self.submit(crop_batch)()
 
     def submit(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
-        """Start to estimate crops, as :meth:`__call__`; the function returned waits for the result.
+        """Start to estimate crops, like :meth:`__call__`; the returned function waits for the result.
 
-        A GPU computes meanwhile; on CPU the result is there at once.
+        A GPU computes in the background; on CPU the result is ready at once.
 
         Raises:
-            RuntimeError: the GPU has no room even for a single crop.
+            RuntimeError: the GPU has no memory even for a single crop.
         """
         parts = in_halves(self._launch, crop_batch, ("crop", self.params.model), self._shrink)
         return parts[0] if len(parts) == 1 else lambda: _joined([part() for part in parts])
@@ -196,11 +196,12 @@ class PoseEstimator:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=not self.released):
             output, maps = self.forward(inputs.to(self.dtype))
         points, scores, vectors = self._decode(output)
+        size, window, centre = self.spec.input_size_px, self.params.window, self.spec.cell_centre
         windows = {
-            tap: sample_windows(feature_map, points, self.spec.input_size_px, self.params.window, self.released)
+            tap: sample_windows(feature_map, points, size, window, self.released, centre)
             for tap, feature_map in maps.items()
         }
-        # to pinned memory where it comes from a GPU, so that the copy needs nobody to wait
+        # results of a GPU go to pinned memory, so that the copy does not block
         on_host = [
             value.to("cpu", non_blocking=True)
             for value in (points, scores, *(value.half() for value in windows.values()))
@@ -250,12 +251,13 @@ class PoseEstimator:
     def estimate_clips(self, sources: Iterable[ClipSource]) -> Iterator[ClipPoses | FailedClip]:
         """Estimate clips, in order; crops of neighbouring clips share batches while threads decode ahead.
 
-        A clip with nobody gives one person who is never valid; one that cannot be decoded gives a :class:`FailedClip`.
+        A clip without people gives one person who is never valid. A clip that cannot be decoded gives a
+        :class:`FailedClip`.
         """
         open_clips: deque[_OpenClip] = deque()
         batch: list[tuple[_OpenClip, _Crop]] = []
         in_flight: deque[tuple[list[tuple[_OpenClip, _Crop]], Callable[[], CropPoses]]] = deque()
-        ahead = 1 if self.device.type == "cuda" else 0  # batches that compute while the next one is put together
+        ahead = 1 if self.device.type == "cuda" else 0  # batches that compute while the next one is prepared
 
         def launch() -> None:
             in_flight.append((list(batch), self.submit(self._stacked([crop.pixels for _, crop in batch]))))
@@ -291,14 +293,14 @@ class PoseEstimator:
             yield clip.result()
 
     def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Crops as one array (N, h, w, 3); for a GPU in memory that it reads by itself."""
+        """Crops as one array (N, h, w, 3); for a GPU in pinned memory."""
         if self.device.type != "cuda":
             return np.stack(pixels)
         pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
         return np.stack(pixels, out=pinned.numpy())
 
     def _timed(self, events: Iterator[_Begin | _Crop | _End]) -> Iterator[_Begin | _Crop | _End]:
-        """The same events, counting the time spent waiting for them."""
+        """The same events; measures the time spent waiting for them."""
         while True:
             started = time.perf_counter()
             event = next(events, None)
@@ -329,7 +331,7 @@ class PoseEstimator:
                 error = "holds no frame"
             elif not error and boxes.frames.max(initial=0) >= count:
                 error = (
-                    f"has boxes up to frame {boxes.frames.max()}, but {count} frames: these are another video's boxes"
+                    f"has boxes up to frame {boxes.frames.max()}, but {count} frames: the boxes are of another video"
                 )
         except video.VideoError as problem:
             error = str(problem)
@@ -338,14 +340,14 @@ class PoseEstimator:
 
 
 def _outside(boxes: ClipBoxes, rows: NDArray[np.intp], frame_size_px: tuple[int, int]) -> str:
-    """What is wrong with the first of these boxes that covers nothing of the frame; empty where all do."""
+    """An error message for the first box outside the frame; empty if there is none."""
     for row in rows:
         x1, y1, x2, y2 = boxes.boxes_xyxy_px[row]
         width, height = frame_size_px
         if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
             return (
-                f"track {boxes.tracks[row]}: box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) covers nothing of the "
-                f"{width} x {height} frame: mend the boxes"
+                f"track {boxes.tracks[row]}: box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) has no area inside the "
+                f"{width} x {height} frame: correct the boxes"
             )
     return ""
 
@@ -383,7 +385,7 @@ class _Taken:
 
 @dataclass
 class _OpenClip:
-    """Collects a clip's results while its crops are on their way."""
+    """Collects a clip's results while its crops are being estimated."""
 
     clip_id: str
     meta: PoseMeta
@@ -436,7 +438,7 @@ class _OpenClip:
 
 
 def _joined(parts: list[CropPoses]) -> CropPoses:
-    """Batches one after another, as one."""
+    """Several batches joined into one."""
     vectors = [part.vectors for part in parts if part.vectors is not None]
     return CropPoses(
         np.concatenate([part.keypoints_crop_px for part in parts]),
@@ -447,15 +449,15 @@ def _joined(parts: list[CropPoses]) -> CropPoses:
 
 
 def _own_cores() -> int:
-    """Cores for this process: what OMP_NUM_THREADS leaves it where it is one of several, else all."""
+    """Cores for this process: OMP_NUM_THREADS if it is one of several workers, else all cores."""
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def crop_statistics(network: nn.Module) -> None:
-    """Make batch norms use each crop's own statistics, in place.
+    """Make batch norms use the statistics of each crop, in place.
 
-    The released extractor runs batch norm in training mode on single crops, which is instance norm with the batch
-    norm's scale and shift; so written, crops can share a batch.
+    The released extractor runs batch norm in training mode on single crops. This equals instance norm with the batch
+    norm's scale and shift, and crops can then share a batch.
     """
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

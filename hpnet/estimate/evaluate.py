@@ -1,4 +1,4 @@
-"""Estimated joints against true ones: PCK and OKS-AP over the people of an estimate folder."""
+"""Accuracy of estimated joints: PCK and OKS-AP over the people of an estimate folder."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def pose_figures(
     visible: NDArray[np.bool_],
     boxes_xyxy_px: NDArray[np.floating],
 ) -> dict[str, float]:
-    """Figures over P true people, each paired with its estimate.
+    """Figures for P true people, each paired with an estimate.
 
     Args:
-        keypoints_px, scores: (P, 17, 2), (P, 17); anything where not found.
+        keypoints_px, scores: (P, 17, 2), (P, 17); any value for people who were not found.
         found: (P,), whether the person was estimated at all.
         truth_px, visible, boxes_xyxy_px: (P, 17, 2), (P, 17), (P, 4).
 
@@ -70,10 +70,10 @@ def compare_with_truth(clips: Iterable[ClipPoses], truth: pd.DataFrame, frames: 
     Args:
         clips: estimates; clips without truth are left out.
         truth: clip_id, frame, person, x1, y1, x2, y2, keypoints (34), visible (17).
-        frames: of each clip only so many frames count, uniform in time; 0: all.
+        frames: number of frames used per clip, uniform in time; 0: all.
 
     Returns:
-        The figures; empty where no clip has truth.
+        The figures; empty if no clip has truth.
     """
     by_clip = {str(clip_id): rows for clip_id, rows in truth.groupby("clip_id")}
     parts: list[tuple[NDArray[np.floating], ...]] = []

@@ -1,4 +1,4 @@
-"""The whole maps of the pose network for one crop, to look at."""
+"""The complete maps of the pose network for one crop, for display."""
 
 from __future__ import annotations
 

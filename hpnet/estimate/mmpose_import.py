@@ -1,7 +1,7 @@
-"""The one place that imports mmpose: late, quietly, and without xtcocotools.
+"""The only module that imports mmpose: on demand, without warnings, and without xtcocotools.
 
-mmpose imports xtcocotools at start-up for data sets and COCO metrics, none of which hpnet calls. Where it is not
-installed, empty modules of that name stand in; a call into them fails as an AttributeError would.
+mmpose imports xtcocotools at start-up for data sets and COCO metrics, which hpnet does not use. If it is not installed,
+empty modules of that name replace it; a call into them fails with an AttributeError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INSTALL = "pip install 'hpnet[mmpose]' && pip install --no-deps mmpose==1.1.0"
 
 
 def mmpose_classes() -> dict[str, Any]:
-    """The mmpose classes that networks are built from: HRNet, ResNet, SimCCHead, HeatmapHead.
+    """The mmpose classes that networks are built from: HRNet, ResNet, SimCCHead, RTMCCHead, HeatmapHead.
 
     Raises:
         ModuleNotFoundError: mmpose, or something it needs, is missing; the message says how to install it.
@@ -26,14 +26,14 @@ def mmpose_classes() -> dict[str, Any]:
         _stand_in()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mmcv-lite warns that it holds no compiled operators; none is used
+            warnings.simplefilter("ignore")  # mmcv-lite warns that it has no compiled operators, but none is used
             from mmpose.models.backbones import HRNet, ResNet
-            from mmpose.models.heads import HeatmapHead, SimCCHead
+            from mmpose.models.heads import HeatmapHead, RTMCCHead, SimCCHead
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"pose networks need mmpose ({error.name} is missing): {INSTALL}", name=error.name
         ) from None
-    return {"HRNet": HRNet, "ResNet": ResNet, "HeatmapHead": HeatmapHead, "SimCCHead": SimCCHead}
+    return {cls.__name__: cls for cls in (HRNet, ResNet, HeatmapHead, RTMCCHead, SimCCHead)}
 
 
 def _stand_in() -> None:

@@ -28,8 +28,8 @@ def load(spec: NetworkSpec, weights_path: str | None = None) -> tuple[nn.Module,
     """A pose network with its weights, in evaluation mode, and the digest of the weights' file.
 
     Raises:
-        FileNotFoundError: the weights are missing; says what to fetch and where to put it.
-        ValueError: they are broken, or those of another network.
+        FileNotFoundError: the weights are missing; says what to download and where to put it.
+        ValueError: they are damaged, or of another network.
     """
     path = weights_file(spec, weights_path)
     return with_weights(spec, load_state(path), path), places.digest(path)
@@ -39,7 +39,7 @@ def with_weights(spec: NetworkSpec, state: Mapping[str, Tensor], source: str) ->
     """A pose network with a checkpoint's tensors, under any names that its family knows, in evaluation mode.
 
     Args:
-        source: what a message names as their place.
+        source: name of their place, for messages.
 
     Raises:
         ValueError: they are of another network.
@@ -51,10 +51,10 @@ def with_weights(spec: NetworkSpec, state: Mapping[str, Tensor], source: str) ->
 
 
 def weights_file(spec: NetworkSpec, weights_path: str | None = None) -> str:
-    """Where the weights of a network are: the given path, or the first of the search folders that has them.
+    """The weights file of a network: the given path, or the file in the first search folder that has it.
 
     Raises:
-        FileNotFoundError: they are nowhere; says what to fetch and where to put it.
+        FileNotFoundError: it is missing; says what to download and where to put it.
     """
     if weights_path is None:
         fetch = f" (`hpnet weights fetch {spec.name}`)" if spec.weights_from.startswith("https://") else ""

@@ -17,13 +17,19 @@ class EstimateParams(Section):
     """Person crops -> keypoints and windows of the tapped feature maps."""
 
     model: str = Field("mannequin-simcc", description="pose network, see `hpnet weights list`")
-    weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched one of this model")
-    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: h1s1 to h3s3, rgb, module paths")
-    window: int = Field(5, ge=1, description="odd; the largest region that can be pooled later")
+    weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched file of this model")
+    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: the network's aliases, rgb, module paths")
+    window: int = Field(5, ge=1, description="odd; the largest pool.region possible later")
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
-    box_scale: float = Field(1.25, gt=0, description="crop padding around a box")
+    box_scale: float = Field(1.25, gt=0, description="size of the crop relative to the box")
     frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
+
+    @property
+    def rated_model(self) -> str:
+        """The network whose card says how sure it usually is; empty where other weights, or a released way of
+        computing, give other scores."""
+        return self.model if self.weights is None and self.parity == "none" else ""
 
     def spec(self) -> NetworkSpec:
         """The pose network that ``model`` names.
@@ -38,7 +44,7 @@ class EstimateParams(Section):
     def code(self) -> Code:
         """What the stage runs under these parameters: the chosen network's family and description, and no other's.
 
-        A name that is none has no family here; it is refused where the network is built.
+        An unknown name has no family here; it is refused when the network is built.
         """
         from .specs import SPECS
 
@@ -49,6 +55,7 @@ class EstimateParams(Section):
         return Code(
             "hpnet.estimate.step",
             (spec.family,),
-            (f"assets/{spec.weights_file}",),  # no such file in the package, unless the network is packaged
+            # no such files in the package, unless the network is packaged
+            (f"assets/{spec.weights_file}", f"assets/{self.model}.json"),
             {**defaults, "network": spec.deciding()},
         )

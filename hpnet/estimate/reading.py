@@ -1,4 +1,4 @@
-"""Reading ahead: threads decode while the network computes, and the order stays."""
+"""Reading ahead: threads decode while the network computes; the order does not change."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 
 
 CHUNK = 16
-"""Items that a reader of several hands over at a time: threads that wake each other for every item get little done."""
+"""Number of items that one of several readers hands over at a time, because a thread switch per item is slow."""
 ROOM_BYTES = 1792 << 20
-"""Readers work at once as long as what they hold while they read takes no more than this together."""
+"""Readers work at the same time while their memory together is at most this."""
 
 
 @dataclass(frozen=True)
 class Weighed(Iterable[Item], Generic[Item]):
-    """A stream that says how much memory is held while it is read."""
+    """A stream with the memory that reading it needs."""
 
     items: Iterable[Item]
     memory_bytes: int
@@ -31,9 +31,9 @@ class Weighed(Iterable[Item], Generic[Item]):
 
 
 class ReadAhead(Iterator[Item], Generic[Item]):
-    """Iterates ``items`` in a thread of its own, at most ``depth`` ahead; the thread's exceptions are raised here.
+    """Iterates ``items`` in its own thread, at most ``depth`` ahead; exceptions of the thread are raised here.
 
-    The thread starts at once. :meth:`close` stops it; what was not asked for is dropped.
+    The thread starts at once. :meth:`close` stops it; items that were not taken are dropped.
     """
 
     def __init__(self, items: Iterable[Item], depth: int) -> None:
@@ -78,12 +78,12 @@ class ReadAhead(Iterator[Item], Generic[Item]):
 
 
 def read_streams_ahead(streams: Iterable[Iterable[Item]], readers: int, depth: int) -> Iterator[Item]:
-    """The items of streams one after another, while ``readers`` threads read that many streams at once.
+    """The items of streams one after another; ``readers`` threads read one stream each.
 
     Args:
-        streams: taken as they are needed; with one reader they share one thread. Fewer than ``readers`` are read at
-            once where :class:`Weighed` streams would take more than ``ROOM_BYTES``.
-        depth: items held ready altogether.
+        streams: taken on demand; with one reader they share one thread. Fewer than ``readers`` are read at the same
+            time if :class:`Weighed` streams would need more than ``ROOM_BYTES``.
+        depth: number of items held ready, over all streams.
     """
     if readers == 1:
         single = ReadAhead(itertools.chain.from_iterable(streams), depth)
@@ -113,7 +113,7 @@ def read_streams_ahead(streams: Iterable[Iterable[Item]], readers: int, depth: i
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """The items in lists of :data:`CHUNK`; what came before an error is handed over first."""
+    """The items in lists of :data:`CHUNK`; items before an error are handed over first."""
     chunk: list[Item] = []
     try:
         for item in items:

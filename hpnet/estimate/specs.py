@@ -1,18 +1,19 @@
 """The pose networks, as plain data: a new one of a known family is an entry here.
 
-Nothing that a stage runs imports this module: only the entry that ``estimate.model`` chooses is part of its code
-(:meth:`hpnet.estimate.params.EstimateParams.code`), so that another entry makes nothing stale.
+No code of a stage imports this module. Only the entry that ``estimate.model`` chooses is part of the stage's code
+(:meth:`hpnet.estimate.params.EstimateParams.code`), so a new entry makes no stage stale.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..core.skeleton import HAND21
+from ..core.skeleton import COCO17, HALPE26, HAND21, WHOLEBODY133, Skeleton
 from ..weights.published import HUB
 from .families import NetworkSpec
 
 MMPOSE = "hpnet.estimate.families.mmpose"
+RTMPOSE = "hpnet.estimate.families.rtmpose"
 VITPOSE = "hpnet.estimate.families.vitpose"
 OPENMMLAB = "https://download.openmmlab.com/mmpose/"
 
@@ -21,8 +22,8 @@ def hrnet_aliases() -> dict[str, str]:
     """The paper's names H_b^s as ``h{b}s{s}`` -> module path of an HRNet: b the branch (scale), s the stage.
 
     The paper's stages 1, 2, 3 are HRNet's multi-resolution stages 2, 3, 4, with 2, 3 and 4 branches, so ``h3s1`` does
-    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused:
-    that is the map the released code pools for H2 at stage 3 (``backbone.stage4.0.branches.1``).
+    not exist. At each stage the tap is the branch's output in the stage's *first* module, before the scales are fused.
+    The released code pools this map for H2 at stage 3 (``backbone.stage4.0.branches.1``).
     """
     return {
         f"h{branch}s{stage}": f"backbone.stage{stage + 1}.0.branches.{branch - 1}"
@@ -35,6 +36,11 @@ def hrnet_aliases() -> dict[str, str]:
 def resnet_aliases() -> dict[str, str]:
     """The outputs of a ResNet's four stages, ``c2`` to ``c5`` -> module path."""
     return {f"c{stage + 1}": f"backbone.layer{stage}" for stage in (1, 2, 3, 4)}
+
+
+def cspnext_aliases() -> dict[str, str]:
+    """A CSPNeXt's stages, ``c2`` to ``c5`` (strides 4 to 32), and RTMPose's map per joint, ``final`` -> module path."""
+    return {f"c{stage + 1}": f"backbone.stage{stage}" for stage in (1, 2, 3, 4)} | {"final": "head.final_layer"}
 
 
 def vitpose_aliases(layers: int) -> dict[str, str]:
@@ -68,7 +74,7 @@ _RES50 = {"type": "ResNet", "depth": 50}
 
 
 def _vitpose(name: str, width: int, layers: int, heads: int, weights_mb: int, part: int = 0) -> NetworkSpec:
-    """A ViTPose, or with ``part`` channels of an expert's own, a ViTPose+ of six experts."""
+    """A ViTPose; with ``part`` channels per expert, a ViTPose+ of six experts."""
     experts = {"num_experts": 6, "part_features": part} if part else {}
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
     return NetworkSpec(
@@ -84,6 +90,30 @@ def _vitpose(name: str, width: int, layers: int, heads: int, weights_mb: int, pa
         weights_from=f"{HUB}usyd-community/{name}/resolve/main/model.safetensors",
         weights_mb=weights_mb,
         aliases=vitpose_aliases(layers),
+    )
+
+
+_CSPNEXT = {"t": (0.375, 0.167), "s": (0.5, 0.33), "m": (0.75, 0.67), "l": (1.0, 1.0)}
+"""Size of an RTMPose -> width and depth of its CSPNeXt."""
+
+
+def _rtmpose(size: str, joints: Skeleton, weights_file: str, weights_mb: int) -> NetworkSpec:
+    width, depth = _CSPNEXT[size]
+    kind = {COCO17.name: "", HALPE26.name: "-halpe26", WHOLEBODY133.name: "-wholebody"}[joints.name]
+    return NetworkSpec(
+        name=f"rtmpose-{size}{kind}",
+        family=RTMPOSE,
+        input_size_px=(192, 256),
+        backbone={"width": width, "depth": depth},
+        head="simcc",
+        head_channels=int(1024 * width),
+        stride=32,
+        skeleton=joints,
+        weights_file=weights_file,
+        weights_from=f"{OPENMMLAB}v1/projects/rtmposev1/{weights_file}",
+        weights_mb=weights_mb,
+        aliases=cspnext_aliases(),
+        cell_centre=0.0,  # strides of two with padding on both sides; a test measures it
     )
 
 
@@ -215,6 +245,18 @@ _SPECS = (
         weights_mb=136,
         aliases=resnet_aliases(),
     ),
+    _rtmpose("t", COCO17, "rtmpose-tiny_simcc-aic-coco_pt-aic-coco_420e-256x192-cfc8f33d_20230126.pth", 13),
+    _rtmpose("s", COCO17, "rtmpose-s_simcc-aic-coco_pt-aic-coco_420e-256x192-fcb2599b_20230126.pth", 22),
+    _rtmpose("m", COCO17, "rtmpose-m_simcc-aic-coco_pt-aic-coco_420e-256x192-63eb25f7_20230126.pth", 54),
+    _rtmpose("l", COCO17, "rtmpose-l_simcc-aic-coco_pt-aic-coco_420e-256x192-f016ffe0_20230126.pth", 111),
+    _rtmpose("t", HALPE26, "rtmpose-t_simcc-body7_pt-body7-halpe26_700e-256x192-6020f8a6_20230605.pth", 14),
+    _rtmpose("s", HALPE26, "rtmpose-s_simcc-body7_pt-body7-halpe26_700e-256x192-7f134165_20230605.pth", 23),
+    _rtmpose("m", HALPE26, "rtmpose-m_simcc-body7_pt-body7-halpe26_700e-256x192-4d3e73dd_20230605.pth", 56),
+    _rtmpose("l", HALPE26, "rtmpose-l_simcc-body7_pt-body7-halpe26_700e-256x192-2abb7558_20230605.pth", 113),
+    _rtmpose("t", WHOLEBODY133, "rtmpose-t_simcc-ucoco_dw-ucoco_270e-256x192-dcf277bf_20230728.pth", 22),
+    _rtmpose("s", WHOLEBODY133, "rtmpose-s_simcc-ucoco_dw-ucoco_270e-256x192-3fd922c8_20230728.pth", 34),
+    _rtmpose("m", WHOLEBODY133, "rtmpose-m_simcc-ucoco_dw-ucoco_270e-256x192-c8b76419_20230728.pth", 72),
+    _rtmpose("l", WHOLEBODY133, "rtmpose-l_simcc-ucoco_dw-ucoco_270e-256x192-4d6dfc62_20230728.pth", 134),
     _vitpose("vitpose-base-simple", 768, 12, 12, 344),
     _vitpose("vitpose-base", 768, 12, 12, 360),
     _vitpose("vitpose-plus-small", 384, 12, 12, 133, part=96),

@@ -19,6 +19,8 @@ from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from ..artifacts.videos import Videos
 from ..core import video
 from ..core.sampling import uniform_indices
+from ..core.suitability import score_figures
+from ..weights.cards import usual_score
 from ..weights.places import digest
 from ..work import shards
 from ..work.console import progress
@@ -38,7 +40,7 @@ class EstimateWork:
     """The work of an estimate shard, for :func:`hpnet.work.shards.run_shards`. Holds paths and parameters only.
 
     Attributes:
-        boxes: a detect folder, or a boxes .parquet or .csv; clips without rows hold nobody.
+        boxes: a detect folder, or a boxes .parquet or .csv; clips without rows have no people.
         persons: tracks kept per clip.
         max_frames: frames read per clip; None: all.
         compiled: see :class:`PoseEstimator`.
@@ -56,7 +58,7 @@ class EstimateWork:
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write poses.safetensors, index.parquet, failed.json and meta.json of a shard."""
         estimator = shared_estimator(self.params, self.device, self.precision, self.batch_size, self.compiled)
-        threads = 1 if estimator.readers > 1 else None  # several clips at once, or several threads for one
+        threads = 1 if estimator.readers > 1 else None  # several clips, or several threads for one
         sources = (self._source(item, threads) for item in items if not item.fault)
         estimated: list[ClipPoses] = []
         failed = {item.clip_id: item.fault for item in items if item.fault}
@@ -85,7 +87,7 @@ class EstimateWork:
             boxes = ClipBoxes(boxes.frames[read], boxes.tracks[read], boxes.boxes_xyxy_px[read])
         if self.params.frames and path is not None:
             boxes = thin_boxes(boxes, path, self.params.frames, limit)
-        if path is None or threads is None:  # nothing else is decoded meanwhile
+        if path is None or threads is None:  # no other clip is decoded meanwhile
             return ClipSource(item.clip_id, frames, boxes)
         return ClipSource(item.clip_id, frames, boxes, video.decoding_bytes(path, threads))
 
@@ -99,10 +101,10 @@ def shared_estimator(
 
 
 def thin_boxes(boxes: ClipBoxes, path: Path, count: int, max_frames: int | None = None) -> ClipBoxes:
-    """The boxes of ``count`` frames, uniform in time over the frames that the video's container states.
+    """The boxes of ``count`` frames, uniform in time over the video's number of frames.
 
-    The other frames are then as frames without a person: nothing is estimated there, and pooling bridges them. A video
-    that cannot be read keeps its boxes, and fails when it is decoded.
+    The other frames count as frames without a person: nothing is estimated there, and pooling interpolates. A video
+        that cannot be read keeps its boxes, and fails when it is decoded.
     """
     try:
         stated = video.probe(path).frames
@@ -134,10 +136,10 @@ def _boxes_by_clip(path: Path, persons: int, changed_ns: int) -> dict[str, ClipB
 
 
 def _check_boxes(table: pd.DataFrame, path: Path) -> None:
-    """Refuse what no detector writes but a file from elsewhere may hold."""
+    """Refuse errors that a file from another program may have."""
     corners = np.isfinite(table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)).all(axis=1)
     problems = {
-        "a corner that is no number": ~corners,
+        "a corner that is not a number": ~corners,
         "a negative frame or track": (table.frame.to_numpy() < 0) | (table.track.to_numpy() < 0),
         "a second box of the same track": table.duplicated(["clip_id", "frame", "track"]).to_numpy(),
     }
@@ -185,12 +187,12 @@ def listed_paths(data: Path) -> dict[str, Path]:
 
 
 def named_paths(files: Sequence[Path], boxes: Path) -> dict[str, Path]:
-    """Clip name -> video, of files that are in no table: named as the boxes name them.
+    """Clip name -> video, of files without a table; the names are those in the boxes.
 
-    That is by the file's name without its ending, or also without ``_rgb``.
+    The name is the file's name without its suffix, or also without ``_rgb``.
 
     Raises:
-        ValueError: boxes are of a clip that has no file, or two files have one name.
+        ValueError: boxes belong to a clip without a file, or two files have the same name.
     """
     named = set(boxes_by_clip(boxes, 1 << 30))
     paths: dict[str, Path] = {}
@@ -220,7 +222,7 @@ def clip_items(paths: dict[str, Path], boxes: Path, persons: int) -> list[shards
 def estimate_key(
     params: EstimateParams, persons: int, max_frames: int | None, precision: str, compiled: bool = False
 ) -> dict[str, Any]:
-    """What decides an estimate shard besides its clips; the weights count by their digest, not by their path."""
+    """Values that affect an estimate shard, besides its clips; weights count by their digest, not by their path."""
     return {
         "params": params.model_dump(mode="json", exclude={"weights"}),
         "weights": digest(networks.weights_file(params.spec(), params.weights)),
@@ -232,18 +234,28 @@ def estimate_key(
     }
 
 
-def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None, frames: int = 0) -> dict[str, Any]:
-    """clips, failed, without_person, crops and mean_score of an estimate folder; with ``truth`` also the figures of
-    :func:`hpnet.estimate.evaluate.pose_figures`, over the ``frames`` per clip that were estimated (0: all)."""
+def estimate_figures(
+    store: PoseStore, truth: pd.DataFrame | None = None, frames: int = 0, expected: float | None = None
+) -> dict[str, Any]:
+    """clips, failed, without_person, crops, mean_score of an estimate folder, and how sure the network was.
+
+    With ``truth`` also the figures of :func:`hpnet.estimate.evaluate.pose_figures`, over the ``frames`` per clip that
+    were estimated (0: all).
+
+    Args:
+        expected: the score that the network usually comes to, see :func:`hpnet.core.suitability.score_figures`; clips
+            without people do not count here.
+    """
     index = store.index
     crops = int(index.crops.sum())
-    joints = store.meta.skeleton.num_joints
+    joints, shown = store.meta.skeleton.num_joints, index[index.crops > 0]
     figures: dict[str, Any] = {
         "clips": len(index) + len(store.meta.failed),
         "failed": len(store.meta.failed),
         "without_person": int((index.crops == 0).sum()),
         "crops": crops,
         "mean_score": float(index.score_sum.sum()) / max(1, crops * joints),
+        **score_figures(shown.score_sum / (shown.crops * joints), expected),
     }
     if truth is not None:
         figures |= compare_with_truth((store.load(clip_id, taps=[]) for clip_id in store.clip_ids), truth, frames)
@@ -255,14 +267,14 @@ def estimate_figures(store: PoseStore, truth: pd.DataFrame | None = None, frames
 
 @dataclass(frozen=True)
 class EstimateInput:
-    """What the step works on.
+    """Inputs of the step.
 
     Attributes:
         paths: clip -> video.
         boxes: a detect folder, or a boxes .parquet or .csv.
         persons: tracks used per clip.
         max_frames: frames read per clip; None: all.
-        truth: a truth.parquet to compare with; None, or no such file: nothing is compared.
+        truth: a truth.parquet to compare with; None or a missing file: no comparison.
     """
 
     paths: dict[str, Path]
@@ -274,7 +286,7 @@ class EstimateInput:
 
 @dataclass(frozen=True)
 class EstimateOptions:
-    """How the step is run; of its result ``precision`` and ``compiled`` alone decide anything.
+    """How the step runs; only ``precision`` and ``compiled`` affect the result.
 
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
@@ -294,10 +306,10 @@ class EstimateOptions:
 
 @dataclass(frozen=True)
 class Estimated:
-    """What the step came to.
+    """The result of the step.
 
     Attributes:
-        figures: of :func:`estimate_figures`, as they were written.
+        figures: of :func:`estimate_figures`, as written.
         failed: clip -> reason.
     """
 
@@ -318,13 +330,13 @@ def run(
     """Run the pose network on the people of clips.
 
     Args:
-        out: gets shard-*.safetensors, index.parquet and meta.json.
-        metrics: gets the figures.
+        out: receives shard-*.safetensors, index.parquet and meta.json.
+        metrics: receives the figures.
         max_failed: the share of clips that may fail.
         work: the project's folder of finished shards and locks.
 
     Raises:
-        ValueError: there are no clips, or more of them failed; then what the others came to is written.
+        ValueError: there are no clips, or more of them failed; then the results of the others are written.
         FileNotFoundError: an input is missing.
     """
     boxes, precision, compiled = clips.boxes.absolute(), options.precision, options.compiled
@@ -346,7 +358,8 @@ def run(
             )
         meta = collect_shards(parts, out)
         compare = clips.truth is not None and clips.truth.is_file()
-        figures = estimate_figures(PoseStore(out), pd.read_parquet(clips.truth) if compare else None, params.frames)
+        truth = pd.read_parquet(clips.truth) if compare else None
+        figures = estimate_figures(PoseStore(out), truth, params.frames, usual_score(params.rated_model))
         write_json(metrics, figures)
         refuse_many(meta.failed, len(items), max_failed)
         return Estimated(figures, dict(meta.failed))

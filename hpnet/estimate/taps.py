@@ -1,4 +1,4 @@
-"""Which maps of a pose network are read (taps), and how they are read at the joints (windows)."""
+"""The maps of a pose network that are read (taps), and reading them at the joints (windows)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RGB = "rgb"
 
 
 def resolve_tap(network: nn.Module, tap: str, aliases: Mapping[str, str]) -> str:
-    """The dotted module path behind a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
+    """The dotted module path of a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
 
     Raises:
         ValueError: no such module; the message lists the aliases, and the paths one step below the longest prefix that
@@ -79,12 +79,13 @@ def sample_windows(
     input_size_px: tuple[int, int],
     window: int,
     released: bool = False,
+    cell_centre: float = 0.5,
 ) -> Tensor:
     """Bilinear samples of a map at joints and at their neighbours one map cell apart (the reading in Eq. 3).
 
     By default, a map cell covers an equal share of the crop: cell j of w has its centre at crop coordinate
-    (j + 1/2) W / w - 1/2, so that pooling a map of coordinates gives the coordinates back; beyond the outermost cells'
-    centres the map continues with its border value. ``released`` is the released code's reading, x / (W/2) - 1 with
+    (j + 1/2) W / w - 1/2, so pooling a map of coordinates returns the coordinates. Beyond the centres of the outermost
+    cells the map continues with its border value. ``released`` is the released code's reading, x / (W/2) - 1 with
     ``align_corners=True`` and zeros outside, which shifts by up to half a cell.
 
     Args:
@@ -92,6 +93,8 @@ def sample_windows(
         points_crop_px: (N, V, 2), x, y in crop pixels.
         input_size_px: (W, H) of the crop.
         window: odd side of the window, in cells.
+        cell_centre: where in its share of the crop a cell looks: 0.5 at the middle, 0 at the first pixel, as
+            :attr:`hpnet.estimate.families.NetworkSpec.cell_centre` says.
 
     Returns:
         (N, V, window, window, C) float32; first window axis vertical.
@@ -103,7 +106,8 @@ def sample_windows(
     size = torch.tensor([width, height], device=feature_map.device, dtype=torch.float32)
     crop = torch.tensor(input_size_px, device=feature_map.device, dtype=torch.float32)
     points = points_crop_px.to(size)
-    cells = points * (size - 1) / crop if released else (points + 0.5) * size / crop - 0.5  # (N, V, 2)
+    # (N, V, 2)
+    cells = points * (size - 1) / crop if released else (points + cell_centre) * size / crop - cell_centre
     steps = torch.arange(window, device=size.device, dtype=torch.float32) - window // 2
     # (W, W, 2) as x, y; rows vertical
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1).flip(-1)

@@ -6,4 +6,4 @@ RULES: dict[str, str] = {
     "weighted": "hpnet.fuse.rules:WEIGHTED",
     "balanced": "hpnet.fuse.rules:BALANCED",
 }
-"""The rules of fusion: what ``fuse.rule`` may be, and what `hpnet fuse` tabulates."""
+"""The rules of fusion: choices of ``fuse.rule``; `hpnet fuse` reports all of them."""

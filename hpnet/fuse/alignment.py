@@ -15,7 +15,7 @@ from ..artifacts.scores import Scores
 
 Floats = NDArray[np.float64]
 Kind = Literal["probabilities", "logits"]
-"""What stored scores are."""
+"""Kind of stored scores."""
 PROBABILITY_FLOOR = 1e-8
 _SUM_TOLERANCE = 1e-3
 
@@ -27,12 +27,12 @@ class Aligned:
     Attributes:
         clip_ids, splits: N, ordered by clip_id.
         labels: (N,), -1 where unknown.
-        values: stream -> (N, K) scores as stored; rows of zeros where the stream lacks the clip.
+        values: stream -> (N, K) scores as stored; rows of zeros if the stream does not have the clip.
         present: stream -> (N,) bool.
-        notes: what was missing.
-        labelling: what the streams were made from, where all of them say.
-        unseen: (N,) clips that all streams scored by weights that did not see them: what is fitted is fitted on those.
-        folds: (N,) that every stream left them out with; -1 where one held the clip out; None: no stream has folds.
+        notes: sentences about missing clips.
+        labelling: the labels that the streams were made from, if all streams record them.
+        unseen: (N,) clips that all streams scored with weights that did not see them; only these are fitted on.
+        folds: (N,) that every stream left them out with; -1 if one held the clip out; None: no stream has folds.
     """
 
     clip_ids: tuple[str, ...]
@@ -52,7 +52,7 @@ class Aligned:
 
 
 def score_kind(scores: ArrayLike) -> Kind:
-    """What stored scores (N, K) are: ``probabilities`` if every row is >= 0 and sums to 1, else ``logits``."""
+    """Kind of stored scores (N, K): ``probabilities`` if every row is >= 0 and sums to 1, else ``logits``."""
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
         return "logits"
@@ -79,8 +79,8 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
     """Join streams by clip_id.
 
     Raises:
-        ValueError: no stream; streams with different classes, labels or splits for a clip; clips that some
-            stream lacks, unless ``allow_missing`` (the stream then adds nothing for that clip).
+        ValueError: no stream; streams with different classes, labels or splits for a clip; clips that a stream does not
+            have, unless ``allow_missing`` (the stream then adds nothing for these clips).
     """
     if not streams:
         raise ValueError("there is no stream to fuse")
@@ -130,7 +130,7 @@ def align(streams: Mapping[str, Scores], allow_missing: bool = False) -> Aligned
         if lacking:
             missing.append(f"stream {stream} lacks {len(lacking)} of {len(order)} clips: {_some(lacking)}")
     if missing and not allow_missing:
-        raise ValueError("; ".join(missing) + " (--allow-missing fuses what there is)")
+        raise ValueError("; ".join(missing) + " (--allow-missing fuses the available streams)")
     splits = tuple(facts[clip][0] for clip in order)
     labels = np.array([facts[clip][1] for clip in order], dtype=np.int64)
     together = None if folds is None else np.where((folds >= 0).all(0), folds[0], -1)
@@ -166,10 +166,10 @@ def _learnt(scores: Scores) -> NDArray[np.bool_]:
 
 
 def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:
-    """What all streams together were made from; None where one does not say.
+    """The labels that all streams were made from; None if one does not record them.
 
     Raises:
-        ValueError: two of them were made from other class names, or another label or split of a clip.
+        ValueError: two of them were made from different class names, or different labels or splits of a clip.
     """
     joined: Labelling | None = None
     before: list[str] = []
@@ -180,7 +180,7 @@ def _joined_labelling(streams: Mapping[str, Scores]) -> Labelling | None:
         change = "" if joined is None else joined.of(made.clips).change(made)
         if change:
             raise ValueError(
-                f"streams {' + '.join(before)} and {stream} do not belong together, they were made from other labels: "
+                f"streams {' + '.join(before)} and {stream} were made from different labels: "
                 f"{change} in {stream}; run `hpnet train {stream}` or `dvc repro`"
             )
         joined = made if joined is None else joined.joined(made)

@@ -15,6 +15,7 @@ from ..artifacts.scores import Scores
 from ..core.metrics import mean_class_accuracy, predictions, top_k
 from ..core.statistics import bootstrap_interval
 from ..core.streams import MULTIMODAL
+from ..core.units import UNKNOWN, Units
 from . import RULES
 from .fusion import FusionResult, given_weights
 from .rules import find_rule
@@ -23,7 +24,7 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "+".join(streams): streams
     for streams in (("hpj", MULTIMODAL), ("hpb", MULTIMODAL), ("hpj", "hpb"), ("hpj", "hpb", MULTIMODAL))
 }
-"""The partial ensembles of Tables XVII and XVIII; single streams and ``all`` come on top."""
+"""The partial ensembles of Tables XVII and XVIII; single streams and ``all`` are added."""
 
 
 def combinations(streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -34,10 +35,10 @@ def combinations(streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def subset_weights(weights: Mapping[str, float], streams: Sequence[str], parts: Sequence[str]) -> dict[str, float]:
-    """Given weights of all ``streams`` -> those of the combination ``parts``.
+    """Given weights of all ``streams`` -> weights of the combination ``parts``.
 
-    Scaled so that the largest weight stays the largest of all, which keeps their balance against the logit adjustment;
-    equal weights where every part has weight 0.
+    They are scaled so that their largest weight is the largest weight of all streams. This keeps the balance with the
+    logit adjustment. If every part has weight 0, weights are equal.
 
     Raises:
         ValueError: a weight for an unknown stream, or a stream without one.
@@ -73,7 +74,7 @@ def evaluate(scores: Scores, split: str = "test") -> dict[str, float]:
 
 
 def absent_classes(scores: Scores, split: str = "test") -> list[int]:
-    """Classes that no labelled clip of a split has; a mean of per-class accuracies leaves them out."""
+    """Classes without a labelled clip in a split; the mean class accuracy leaves them out."""
     return sorted(set(range(scores.logits.shape[1])) - set(scores.split(split).labels.tolist()))
 
 
@@ -82,11 +83,11 @@ class Ensemble:
     """Fused scores of some streams.
 
     Attributes:
-        rule: of fusion; ``stream`` for a stream by itself, as stored.
+        rule: of fusion; ``stream`` for a single stream, as stored.
         name: the streams joined by ``+``, or ``all``.
-        streams: those that it joins.
+        streams: the streams in it.
         scores: of every clip.
-        weights: per stream; empty for a stream by itself.
+        weights: per stream; empty for a single stream.
     """
 
     rule: str
@@ -99,7 +100,7 @@ class Ensemble:
 def all_ensembles(
     streams: Mapping[str, Scores], fuse_with: Callable[[Mapping[str, Scores], str], FusionResult]
 ) -> list[Ensemble]:
-    """Every stream, and every combination under every rule. A rule that adjusts has single streams too.
+    """Every stream, and every combination with every rule. A rule with an adjustment has single streams too.
 
     Args:
         streams: name -> scores.
@@ -117,21 +118,25 @@ def all_ensembles(
     return found
 
 
-def ensemble_table(ensembles: Iterable[Ensemble], bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
+def ensemble_table(
+    ensembles: Iterable[Ensemble], bootstrap: int = 0, seed: int = 0, units: Units = UNKNOWN
+) -> pd.DataFrame:
     """Test accuracy of every ensemble, a row each.
 
     Args:
-        bootstrap: resamples behind the intervals (by clip); 0: none.
+        bootstrap: resamples behind the intervals; 0: none.
         seed: of the bootstrap.
+        units: what is resampled.
 
     Returns:
-        Columns rule, name, streams, top1, top5, mean_class_accuracy, clips, the intervals' ends, weights.
+        Columns rule, name, streams, top1, top5, mean_class_accuracy, clips, the intervals' ends and what they are over,
+        weights. The ends are NaN where there is one unit alone.
     """
-    return pd.DataFrame([_row(ensemble, bootstrap, seed) for ensemble in ensembles])
+    return pd.DataFrame([_row(ensemble, bootstrap, seed, units) for ensemble in ensembles])
 
 
 def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
-    """What the ensembles of two streams or more recognise in the labelled test clips."""
+    """Predictions of the ensembles of two or more streams on the labelled test clips."""
     found = []
     for ensemble in ensembles:
         if len(ensemble.streams) > 1:
@@ -145,12 +150,12 @@ def predicted_actions(ensembles: Iterable[Ensemble]) -> Combinations:
 
 
 def _labelled_test(scores: Scores) -> tuple[Scores, NDArray[np.bool_]]:
-    """The test clips, and which of them have a label."""
+    """The test clips, and a mask of those with a label."""
     part = scores.split("test")
     return part, part.labels >= 0
 
 
-def _row(ensemble: Ensemble, bootstrap: int, seed: int) -> dict[str, Any]:
+def _row(ensemble: Ensemble, bootstrap: int, seed: int, units: Units) -> dict[str, Any]:
     row: dict[str, Any] = {
         "rule": ensemble.rule, "name": ensemble.name, "streams": "+".join(ensemble.streams), **evaluate(ensemble.scores)
     }  # fmt: skip
@@ -158,8 +163,10 @@ def _row(ensemble: Ensemble, bootstrap: int, seed: int) -> dict[str, Any]:
     part, known = _labelled_test(ensemble.scores)
     if bootstrap:
         correct = predictions(part.logits[known]) == part.labels[known]
-        top1 = bootstrap_interval(correct, resamples=bootstrap, seed=seed)
-        balanced = bootstrap_interval(correct, part.labels[known], resamples=bootstrap, seed=seed)
+        groups = units.numbers(part.clip_ids)[known]
+        top1 = bootstrap_interval(correct, None, groups, bootstrap, seed)
+        balanced = bootstrap_interval(correct, part.labels[known], groups, bootstrap, seed)
         row |= {"top1_low": top1.low, "top1_high": top1.high}
         row |= {"mean_class_accuracy_low": balanced.low, "mean_class_accuracy_high": balanced.high}
+        row["over"] = units.counted(top1.units)
     return {**row, "weights": ",".join(f"{s}={w:.6g}" for s, w in ensemble.weights.items())}

@@ -13,7 +13,7 @@ _LOG_TEMPERATURE_BOUNDS = (-4.0, 4.0)
 
 
 def balanced_clip_weights(labels: ArrayLike) -> Floats:
-    """Weight per clip (N,), summing to 1, under which every class that occurs counts the same."""
+    """Weight per clip (N,), summing to 1, so that every class that occurs has the same weight."""
     truth = np.asarray(labels, dtype=np.int64)
     count = np.bincount(truth)
     return np.asarray(1.0 / (count[truth] * (count > 0).sum()), dtype=np.float64)
@@ -22,7 +22,7 @@ def balanced_clip_weights(labels: ArrayLike) -> Floats:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Temperature that minimises the cross-entropy of softmax(logits / T) (N, K) on labels (N,) (Guo et al. 2017).
 
-    log T carries a standard normal prior (worth one clip), which keeps it finite where every clip is right.
+    log T has a standard normal prior (worth one clip), which keeps it finite if every clip is right.
     """
     values, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(truth))
@@ -62,13 +62,13 @@ def fit_weights(
     """Weights >= 0 (S,) that minimise the class-balanced cross-entropy of the softmax of sum_s w_s x_s - adjustment.
 
     Args:
-        scores: (S, N, K) scores of the validation clips, each stream at its own temperature, so that one scale fits
-            all. A Gaussian prior around weights 1 / S, worth one clip, keeps separable clips from driving them to
-            infinity.
+        scores: (S, N, K) scores of the validation clips, each stream at its own temperature, so that all have one
+            scale. A Gaussian prior around weights 1 / S, worth one clip, keeps the weights finite if the clips are
+            separable.
         labels: (N,).
         adjustment: (K,), for ``balanced`` tau * log frequency; None: zeros.
         seed: of the bootstrap.
-        resamples: bootstrap resamples by clip behind the standard errors; fewer than 2: they are NaN.
+        resamples: bootstrap resamples by clip, for the standard errors; fewer than 2: they are NaN.
 
     Returns:
         weights (S,), standard errors (S,), loss at the optimum.

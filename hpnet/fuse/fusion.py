@@ -1,7 +1,7 @@
 """Late fusion: the scores of several streams -> one score per clip, by one of :data:`hpnet.fuse.RULES`.
 
-Weights are fitted on the validation split alone, and on training clips that every stream scored out of fold, by
-class-balanced cross-entropy. Where there are none, a rule has constants for them, and the result says so. Scores are
+Weights are fitted on the validation split, and on training clips that every stream scored out of fold, by
+class-balanced cross-entropy. Without such clips the constants of a rule are used, and the result says so. Scores are
 joined by clip_id, never by position. Axes: N clips, S streams, K classes.
 """
 
@@ -23,12 +23,12 @@ from .rules import Constants, Origin, Rule, find_rule
 
 Weights = Mapping[str, float] | Literal["validation"]
 MIN_VALIDATION_CLIPS = 10
-"""Fewer are too few to fit weights on."""
+"""Minimum number of clips to fit weights on."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Where fitted weights come from: split (val, or out of fold where training clips are among them), clips, seed,
+    """Origin of fitted weights: split (val, or out of fold if there are training clips among them), clips, seed,
     standard error per stream (bootstrap by clip), loss."""
 
     split: str
@@ -41,13 +41,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Options:
-    """What few callers say.
+    """Options that few callers set.
 
     Attributes:
-        kinds: stream -> probabilities or logits, where that is known; otherwise told by :func:`score_kind`.
-        allow_missing: fuse clips that some streams lack.
-        seed: of the bootstrap behind the standard errors of fitted weights.
-        resamples: of it; 0: no standard errors.
+        kinds: stream -> probabilities or logits, if known; otherwise from :func:`score_kind`.
+        allow_missing: also fuse clips that some streams do not have.
+        seed: of the bootstrap for the standard errors of fitted weights.
+        resamples: of the bootstrap; 0: no standard errors.
     """
 
     kinds: Mapping[str, Kind] | None = None
@@ -64,13 +64,13 @@ class FusionResult:
         scores: every clip of the streams, ordered by clip_id. Logits hold the fused sum of the rule.
         rule: its name.
         weights: per stream.
-        temperatures: per stream, that its log-probabilities were calibrated with; 1 for scores taken as they are.
+        temperatures: per stream, for the calibration of its log-probabilities; 1 for scores used as stored.
         tau: strength of the logit adjustment; 0 for rules without one.
         fit: None unless the weights were fitted.
-        notes: what a reader must know, one sentence each.
+        notes: sentences for the reader.
         adjustment: (K,) subtracted from the sum: tau * log training frequency for rules that adjust, zeros otherwise.
         softmaxed: streams whose logits were turned into probabilities before they were summed.
-        origin: where the weights come from.
+        origin: of the weights.
     """
 
     scores: Scores
@@ -102,24 +102,24 @@ class FusionResult:
 def log_frequency(class_frequency: ArrayLike | None, num_classes: int) -> tuple[Floats, tuple[str, ...]]:
     """Log of the training frequencies (K,) from counts or shares, and notes.
 
-    None means flat. A class without a training clip takes the frequency of the rarest class that has one.
+    None means equal frequencies. A class without a training clip gets the frequency of the rarest class with one.
     """
     if class_frequency is None:
-        return np.full(num_classes, -np.log(num_classes)), ("training frequencies unknown: taken as flat",)
+        return np.full(num_classes, -np.log(num_classes)), ("training frequencies are unknown: assumed equal",)
     counts = np.asarray(class_frequency, dtype=np.float64)
     if counts.shape != (num_classes,) or not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() == 0:
         raise ValueError(f"class frequencies must be {num_classes} non-negative numbers, not all 0; got {counts.shape}")
     empty = counts == 0
-    notes = (f"{int(empty.sum())} classes have no training clip: treated as rare as the rarest",) if empty.any() else ()
+    notes = (f"{int(empty.sum())} classes have no training clip: counted like the rarest class",) if empty.any() else ()
     filled = np.where(empty, counts[~empty].min(), counts)
     return np.log(filled / filled.sum()), notes
 
 
 def given_weights(streams: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights by stream, checked: one for every stream, from 0 on, and not all 0.
+    """Weights by stream, checked: one for every stream, 0 or more, and not all 0.
 
     Raises:
-        ValueError: a stream is unknown or lacks a weight, or a weight is no number from 0 on.
+        ValueError: a stream is unknown or has no weight, or a weight is not a number of 0 or more.
     """
     unknown = sorted(set(weights) - set(streams))
     if unknown:
@@ -130,7 +130,7 @@ def given_weights(streams: Sequence[str], weights: Mapping[str, float]) -> dict[
         raise ValueError(f"stream {lacking[0]!r} has no weight; give {lacking[0]}=0 to leave it out")
     for stream, weight in weights.items():
         if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"weight of stream {stream!r} is {weight}; expected a number from 0 on")
+            raise ValueError(f"weight of stream {stream!r} is {weight}; expected a number of 0 or more")
     if not any(weights.values()):
         raise ValueError("all fusion weights are 0: give at least one stream a weight")
     return {stream: float(weights[stream]) for stream in streams}
@@ -142,7 +142,7 @@ def _checked_kinds(aligned: Aligned, kinds: Mapping[str, Kind] | None) -> dict[s
         if stream not in found:
             raise ValueError(f"kind for unknown stream {stream!r}; the streams are {', '.join(found)}")
         if promised == "probabilities" and found[stream] != "probabilities":
-            raise ValueError(f"stream {stream!r} was promised as probabilities, but its rows are not >= 0 with sum 1")
+            raise ValueError(f"stream {stream!r} should be probabilities, but its rows are not >= 0 with sum 1")
         found[stream] = promised
     return found
 
@@ -165,11 +165,11 @@ def fuse(
         weights: one per stream, or ``validation`` to fit them on the clips whose split is ``val``, and on training
             clips that every stream scored out of fold.
         tau: strength of the logit adjustment, for rules that have one.
-        class_frequency: (K,) training clips (or shares) per class; None: flat.
-        protocol: of the clips, such as ``ntu60-xsub``: names the released weights where nothing can be fitted.
+        class_frequency: (K,) training clips (or shares) per class; None: equal.
+        protocol: of the clips, such as ``ntu60-xsub``: names the released weights if weights cannot be fitted.
 
     Raises:
-        ValueError: unknown rule or stream, a weight that is missing or negative, streams that do not fit together.
+        ValueError: unknown rule or stream, a missing or negative weight, or streams that do not belong together.
     """
     chosen, settings = find_rule(rule), options or Options()
     if tau < 0:
@@ -238,7 +238,7 @@ def fuse(
 def _fitted(
     scores: Floats, labels: NDArray[np.int64], adjustment: Floats, names: Sequence[str], settings: Options
 ) -> tuple[Fit, dict[str, float]]:
-    """Weights of (S, N, K) scores on validation labels (N,), and where they come from."""
+    """Weights of (S, N, K) scores on validation labels (N,), and their origin."""
     found, errors, loss = fit_weights(scores, labels, adjustment, settings.seed, settings.resamples)
     by_stream = dict(zip(names, errors.tolist(), strict=True)) if settings.resamples >= 2 else {}
     fit = Fit("val", len(labels), settings.seed, settings.resamples, by_stream, loss)
@@ -260,7 +260,7 @@ def _note_of_constants(clips: int, constants: Constants, protocol: str) -> str:
 
 
 def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -> Floats:
-    """Fuse new clips exactly as :func:`fuse` fused the project's own.
+    """Fuse new clips in the same way as :func:`fuse` fused the project's clips.
 
     Args:
         fitted: one rule's entry of ``weights.json`` (:meth:`FusionResult.to_json`).
@@ -270,12 +270,12 @@ def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -
         (N, K) fused scores; their softmax gives probabilities.
 
     Raises:
-        ValueError: a stream that carries weight is missing, or one has no weight.
+        ValueError: a stream with a weight above 0 is missing, or a stream has no weight.
     """
     weights: Mapping[str, float] = fitted["weights"]
     lacking = sorted(s for s, w in weights.items() if w and s not in logits)
     if lacking:
-        raise ValueError(f"stream {lacking[0]!r} is missing: the fusion weights were fitted with it")
+        raise ValueError(f"stream {lacking[0]!r} is missing, but the fusion weights were fitted with it")
     rule = find_rule(fitted["rule"])
     fused: Floats = np.negative(np.asarray(fitted["adjustment"], dtype=np.float64))[None]
     for stream, stored in logits.items():

@@ -1,14 +1,14 @@
-"""The rules of fusion, one object each: sum over streams of w_s term(x_s), less an adjustment.
+"""The rules of fusion, one object each: sum over streams of w_s term(x_s), minus an adjustment.
 
 ``weighted``
     The paper's weighted sum, sum_s w_s x_s(k) (Section IV-E, Tables XVII and XVIII), of the scores x **as they are
-    stored**, whether weights are given or fitted: the authors sum the softmax probabilities of the multimodal stream
-    with the raw logits of the four topology streams, and exactly that comes out for such files.
+    stored**, for given and for fitted weights. The authors sum the softmax probabilities of the multimodal stream and
+    the raw logits of the four topology streams. For such files this rule gives exactly the same result.
 ``balanced``
     sum_s w_s log p_s(k) - tau log f(k), with f the training frequency of class k: a log-linear pool with logit
-    adjustment (Menon et al. 2021, Eq. 9), for data sets judged by mean class accuracy.
+    adjustment (Menon et al. 2021, Eq. 9), for data sets that report mean class accuracy.
 
-A new rule is a :class:`Rule`, here or in a file of its own, and an entry in :data:`hpnet.fuse.RULES`.
+A new rule is a :class:`Rule`, here or in its own file, and an entry in :data:`hpnet.fuse.RULES`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import RULES
 from .alignment import Floats, Kind, log_probabilities
 
 Origin = Literal["validation", "given", "released", "equal"]
-"""Where weights come from."""
+"""Origin of weights."""
 RELEASED_MULTIMODAL_WEIGHT: dict[str, float] = {
     "ntu60-xsub": 4.0, "ntu60-xview": 3.0, "ntu120-xsub": 6.0, "ntu120-xset": 6.0,
     "smarthome-cs": 11.0, "smarthome-cv1": 4.0, "smarthome-cv2": 8.0,
@@ -38,7 +38,7 @@ RELEASED_TOPOLOGY_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Constants:
-    """Weights where there is nothing to fit them on.
+    """Weights for the case that they cannot be fitted.
 
     Attributes:
         weights: per stream.
@@ -56,10 +56,10 @@ class Rule:
     """A rule.
 
     Attributes:
-        prepare: stored scores (N, K) and what they are -> what temperatures and weights are fitted on.
-        term: prepared scores (N, K) and their temperature -> what is multiplied by the weight.
-        constants: (stream -> what its scores are, protocol) -> weights where there is nothing to fit them on.
-        tempered: every stream keeps a temperature of its own, fitted also where weights are given; otherwise a fitted
+        prepare: stored scores (N, K) and their kind -> scores for fitting temperatures and weights.
+        term: prepared scores (N, K) and their temperature -> the term that is multiplied by the weight.
+        constants: (stream -> kind of its scores, protocol) -> weights if they cannot be fitted.
+        tempered: every stream keeps its own temperature, which is fitted also if weights are given; otherwise a fitted
             temperature becomes part of the weight.
         adjusted: tau * log training frequency is subtracted.
     """
@@ -72,10 +72,10 @@ class Rule:
 
 
 def weighted_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
-    """The released weights of a protocol of the paper; elsewhere 1 for every stream's probabilities.
+    """The released weights of a protocol of the paper; for other protocols 1 for every stream's probabilities.
 
-    The released weight of the multimodal stream is for its probabilities. Elsewhere all logits become probabilities,
-    because logits of different networks have different scales.
+    The released weight of the multimodal stream is for its probabilities. For other protocols all logits become
+    probabilities, because logits of different networks have different scales.
     """
     if protocol not in RELEASED_MULTIMODAL_WEIGHT:
         return Constants(dict.fromkeys(kinds, 1.0), "equal", tuple(s for s, kind in kinds.items() if kind == "logits"))
@@ -86,7 +86,7 @@ def weighted_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
 
 
 def balanced_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
-    """1 for the multimodal stream and 0.1 for the others in a protocol of the paper, elsewhere 1 / S for each.
+    """1 for the multimodal stream and 0.1 for the others in a protocol of the paper; otherwise 1 / S for each.
 
     The largest released weight is 1, and equal weights sum to 1, so that tau means the same for any set of streams.
     """
@@ -97,7 +97,7 @@ def balanced_constants(kinds: Mapping[str, Kind], protocol: str) -> Constants:
 
 
 def as_stored(scores: Floats, kind: Kind) -> Floats:
-    """Stored scores as they are."""
+    """Scores as stored."""
     return scores
 
 

@@ -17,6 +17,7 @@ from ..artifacts.imported import FREQUENCIES_FILE, load_frequencies, load_protoc
 from ..artifacts.labelling import require_labelling
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS, refuse_former_name
+from ..core.units import UNKNOWN, Units, independent_units
 from ..work.console import note
 from . import RULES
 from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions, subset_weights
@@ -58,17 +59,41 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Of an ensemble on the test clips.
+
+    Attributes:
+        top1, mean_class_accuracy: fractions.
+        low, high: 95 % interval of top1; None where there is one unit alone.
+        over: what was resampled: '108 performances'.
+    """
+
+    top1: float
+    mean_class_accuracy: float
+    low: float | None
+    high: float | None
+    over: str
+
+    @property
+    def interval(self) -> str:
+        """'95 % interval 95.00 % to 99.07 % over 108 performances', or why there is none."""
+        if self.low is None or self.high is None:
+            return f"no interval: {self.over} alone"
+        return f"95 % interval {self.low:.2%} to {self.high:.2%} over {self.over}"
+
+
+@dataclass(frozen=True)
 class Fused:
     """What the step made.
 
     Attributes:
         streams: in order.
-        measured: rule -> top1, top5 and mean_class_accuracy of all streams together; empty without labelled test clips.
+        measured: rule -> accuracy of all streams together; empty without labelled test clips.
         metrics: what it wrote to its metrics file.
     """
 
     streams: tuple[str, ...]
-    measured: Mapping[str, Mapping[str, float]]
+    measured: Mapping[str, Accuracy]
     metrics: Mapping[str, Any]
 
 
@@ -83,8 +108,8 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
 
     Raises:
         FileNotFoundError: there are no scores.
-        ValueError: the streams do not fit together, or were not made from the labels that the tables have; the rule
-            needs training frequencies that nothing tells.
+        ValueError: the streams do not belong together, or were made from other labels than the tables have; the rule
+            needs training frequencies, and they are unknown.
     """
     streams = load_streams(inputs)
     require_agreement(inputs, streams)
@@ -115,17 +140,20 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
         note(f"note: {text}")
 
     summary: dict[str, Any] = {"clips": 0}
-    measured: dict[str, Mapping[str, float]] = {}
+    measured: dict[str, Accuracy] = {}
     table_file, combinations_file = delete_old(out / "table.csv"), delete_old(out / "combinations.parquet")
     if (chosen.scores.split("test").labels >= 0).any():
         ensembles = all_ensembles(streams, fuse_with)
-        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED)
+        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED, resampled_units(inputs))
         table.to_csv(table_file, index=False)
         predicted_actions(ensembles).save(combinations_file)
-        summary = {**evaluate(chosen.scores), **_rows_of_metrics(table, params.rule), **_absent(chosen.scores)}
-        measured = {rule: summary[rule] for rule in RULES}
+        measured = _accuracies(table)
+        found = measured[params.rule]
+        interval = {"top1_low": found.low, "top1_high": found.high, "over": found.over}
+        rows = _rows_of_metrics(table, params.rule)
+        summary = {**evaluate(chosen.scores), **rows, **interval, **_absent(chosen.scores)}
     else:
-        note("no labelled test clips: scores fused, nothing to measure")
+        note("no labelled test clips: the scores are fused, but there is no accuracy")
     if inputs.source is None:
         lacking = unscored_clips(inputs, chosen.scores)
         summary["unscored"] = len(lacking)
@@ -136,7 +164,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
 
 
 def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:
-    """Of the table: each stream and each combination by ``rule``, all streams by every rule, the interval of top1."""
+    """Of the table: each stream and each combination by ``rule``, all streams by every rule."""
     found: dict[str, Any] = {}
     for row in table.to_dict("records"):
         values = {key: float(row[key]) for key in MEASURED}
@@ -144,19 +172,39 @@ def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:
             found.setdefault(str(row["name"]), values)
         if row["name"] == "all":
             found[str(row["rule"])] = values
-            if row["rule"] == rule:
-                found |= {key: float(row[key]) for key in ("top1_low", "top1_high")}
     return found
 
 
+def _accuracies(table: pd.DataFrame) -> dict[str, Accuracy]:
+    """Of the table: all streams together by every rule."""
+    found = {}
+    for row in table[table.name == "all"].to_dict("records"):
+        low, high = (None if np.isnan(row[end]) else float(row[end]) for end in ("top1_low", "top1_high"))
+        top1, balanced = float(row["top1"]), float(row["mean_class_accuracy"])
+        found[str(row["rule"])] = Accuracy(top1, balanced, low, high, str(row["over"]))
+    return found
+
+
+def resampled_units(inputs: Inputs) -> Units:
+    """What intervals resample; single clips where no table says which clips belong together."""
+    folder = inputs.tables if inputs.source is None else _tables_beside(inputs.folder)
+    return UNKNOWN if folder is None else independent_units(Clips.load(folder).usable())
+
+
+def _tables_beside(folder: Path) -> Path | None:
+    """The clip table beside a ``train`` folder; None where there is none."""
+    tables = folder.absolute().parent / "data"
+    return tables if folder.absolute().name == "train" and (tables / "clips.csv").is_file() else None
+
+
 def _absent(scores: Scores) -> dict[str, int]:
-    """How many classes have no test clip, which is also said; nothing where every class has one."""
+    """Number of classes without a test clip, with a note; empty if every class has one."""
     absent, classes = absent_classes(scores), scores.logits.shape[1]
     if not absent:
         return {}
     listed = ", ".join(str(label) for label in absent[:8]) + (", ..." if len(absent) > 8 else "")
     note(
-        f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean per class is over the other "
+        f"note: {len(absent)} of {classes} classes have no test clip ({listed}): the mean class accuracy is of the "
         f"{classes - len(absent)}"
     )
     return {"absent_classes": len(absent)}
@@ -167,7 +215,7 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: a stream is there twice.
+        ValueError: a stream exists twice.
     """
     folder = inputs.folder
     if inputs.source is None:
@@ -176,19 +224,19 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
         if not found:
             raise FileNotFoundError(f"no scores in {folder}: run `hpnet train STREAM` first")
         for stream in sorted(set(files) - set(found)):
-            note(f"note: {files[stream]} is missing: fused without {stream}")
+            note(f"note: {files[stream]} is missing: the fusion does not include {stream}")
     else:
         if not folder.is_dir():
             raise FileNotFoundError(f"folder {folder} is missing")
         found = {f.parent.name: f for f in folder.glob("*/scores.parquet")}
         for file in folder.glob("*.parquet"):
             if file.stem in found:
-                raise ValueError(f"stream {file.stem!r} is there twice: {file} and {found[file.stem]}; keep one")
+                raise ValueError(f"stream {file.stem!r} exists twice: {file} and {found[file.stem]}; keep one")
             found[file.stem] = file
         for stream, file in found.items():
             refuse_former_name(stream, str(file))
         if not found:
-            raise FileNotFoundError(f"{folder} holds neither STREAM/scores.parquet nor STREAM.parquet")
+            raise FileNotFoundError(f"{folder} has no STREAM/scores.parquet and no STREAM.parquet")
     order = [s for s in STREAMS if s in found] + sorted(set(found) - set(STREAMS))
     return {stream: Scores.load(found[stream]) for stream in order}
 
@@ -196,16 +244,15 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
 def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
     """Refuse scores that were not made from the labels, splits and classes of the project's tables.
 
-    Of scores elsewhere, those of ``train`` folders have tables beside them; others must agree with each other, which
+    Scores in other ``train`` folders have tables beside them. Other scores must agree with each other, which
     :func:`hpnet.fuse.fusion.fuse` checks.
 
     Raises:
-        ValueError: a score file was made from others, or does not say from which.
+        ValueError: a score file was made from other labels, or does not record its labels.
     """
     folder = inputs.folder
-    tables = folder.absolute().parent / "data"
-    known = folder.absolute().name == "train" and (tables / "clips.csv").is_file()
-    now = Clips.load(tables).labelling() if known else None
+    tables = _tables_beside(folder)
+    now = Clips.load(tables).labelling() if tables is not None else None
     for stream, scores in streams.items():
         file = folder / stream / "scores.parquet"
         file = file if file.is_file() else folder / f"{stream}.parquet"
@@ -213,13 +260,13 @@ def require_agreement(inputs: Inputs, streams: Mapping[str, Scores]) -> None:
             require_labelling(file, scores.labelling, now, f"hpnet train {stream}")
         elif scores.labelling is None:
             raise ValueError(
-                f"{file} does not say what labels and classes it was made from: bring it in by "
+                f"{file} does not record its labels and classes: import it with "
                 "`hpnet import scores-npz` (or scores-csv, scores-hpnet), or train it again"
             )
 
 
 def training_frequencies(inputs: Inputs) -> NDArray[np.int64] | None:
-    """Training clips per class (K,), or None where nothing tells them."""
+    """Training clips per class (K,); None if unknown."""
     if inputs.frequencies is not None:
         return load_frequencies(inputs.frequencies)
     if inputs.source is not None:

@@ -1,4 +1,4 @@
-"""What the networks that see one person at a time have in common: everything around a person's features.
+"""Shared by networks that process one person at a time: everything around a person's features.
 
 Axes: N clips, C channels, T frames (T' after strides), V joints, M person slots, P people that are there, D features, K
 classes.
@@ -27,19 +27,19 @@ class PeopleNetwork(nn.Module):
         raise NotImplementedError
 
     def idle(self, people: Tensor) -> bool:
-        """Whether there is nothing to compute. Processes that train together compute nobody too: the others wait for
-        their part of every batch norm and every gradient."""
+        """Whether there is nothing to compute. With several processes an empty part is computed too, because the
+        others wait for its part of every batch norm and every gradient."""
         return not len(people) and not (self.training and processes() > 1)
 
     def forward_features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the classifier sees.
+        """Input of the classifier.
 
         Args:
             x: (N, C, T, V, M) float.
             valid: (N, M) bool, which people are there; None: all, as the released networks have it.
 
         Returns:
-            (N, D) mean over frames, joints and valid people; zeros for a clip of nobody.
+            (N, D) mean over frames, joints and valid people; zeros for a clip without people.
         """
         valid = who_is_there(valid)
         people = self.encode_people(x, valid)  # (P, D, T', V)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations, as in Table X.
+"""Cost of a network: parameters and floating-point operations, as in Table X.
 
 One multiply-accumulate (MAC) is two FLOPs. Convolutions and matrix products are counted; norms, activations, pooling
 and the drawing of heatmaps are not, as is usual. Papers often print MACs under the name of FLOPs: Table X's 19.6 G and
@@ -43,5 +43,5 @@ def count(model: nn.Module, *inputs: Tensor) -> Cost:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
+    """Number of trained values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

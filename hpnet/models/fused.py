@@ -3,7 +3,7 @@
 Arrays are (P, C, V, T), frames last: a channel's joints under all subsets of the graph are then the rows of one matrix.
 While training on a CPU, products, batch norm and maximum have gradients of their own, in fewer passes than autograd's;
 on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
-own modules, whose weights are those of (P, C, T, V): checkpoints do not know about the layout.
+own modules, whose weights are those of (P, C, T, V): so checkpoints do not depend on the layout.
 
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """

@@ -1,9 +1,9 @@
-"""From (N, C, T, V, M) clips to the people that are really there, and back to one vector per clip.
+"""From (N, C, T, V, M) clips to their valid people, and back to one vector per clip.
 
 The released networks send all M slots of every clip through every layer. Most slots of most data sets are empty, so
 here only valid people are computed, and a clip's vector is the mean over them. With every slot valid both are the same.
-An exported graph (``torch.export``, ONNX) cannot have as many rows as there happen to be people: while exporting, every
-slot is computed and the mean leaves the empty ones out, which gives the same vectors.
+An exported graph (``torch.export``, ONNX) cannot have a number of rows that depends on the people. So during export
+every slot is computed, and the mean leaves empty slots out, which gives the same vectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPSILON = 1e-5
 
 
 def processes() -> int:
-    """How many processes train together; 1 outside of ``torchrun`` and ``accelerate launch``."""
+    """Number of processes that train together; 1 outside of ``torchrun`` and ``accelerate launch``."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -112,7 +112,7 @@ def _norm_of_all_processes(
 
 
 def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tensor:
-    """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip of nobody.
+    """(P, D) in the order of :class:`PersonNorm` -> (N, D), each clip's mean; zeros for a clip without people.
 
     Args:
         valid: (N, M), or None: all, so that P = M N.

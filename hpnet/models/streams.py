@@ -1,4 +1,4 @@
-"""Joint, bone, joint motion and bone motion: what each topology stream sees of the same features.
+"""Joint, bone, joint motion and bone motion: the inputs of the topology streams, from the same features.
 
 The transform module of HP-Net (section III-C): spatial features are differences of joints that share a bone, motion
 features differences of consecutive frames. Arrays are (N, C, T, V, M), numpy or torch; the result has the input's shape
@@ -57,7 +57,7 @@ STREAM_TRANSFORMS: dict[str, Callable[..., Any]] = {
 
 
 def transform(stream: str, features: Array, parents: Sequence[int]) -> Array:
-    """What stream ``stream`` sees of ``features`` (N, C, T, V, M).
+    """Input of stream ``stream`` from ``features`` (N, C, T, V, M).
 
     Raises:
         ValueError: unknown stream (lists the choices), or features of other joints than ``parents``.

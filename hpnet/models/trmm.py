@@ -117,7 +117,7 @@ class PrintedTRMM(nn.Module):
 class CrossAttention(nn.Module):
     """Label texts ask, the joints answer: multi-head attention (Vaswani et al., 2017) of K queries over V joints.
 
-    The paper does not say what its keys are. F_c alone would be one key, whose weight is 1 whatever the text asks.
+    The paper does not say what its keys are. F_c alone would be one key, and its weight would always be 1.
 
     Args:
         num_joints: V, at least 2; which of them a key is, it is told by a learned vector.

@@ -186,8 +186,8 @@ class VideoEncoder(nn.Module):
     def similarity(self, video: Tensor, text: Tensor) -> Tensor:
         """exp(s) * cos, Eq. (12): video (N, D), text (N, K, D) -> (N, K) float32, also under autocast.
 
-        exp(s) is at most 100, as in CLIP (Radford et al., ICML 2021): in training s itself is brought back there, since
-        beyond it a bound of exp(s) would leave it without a gradient.
+        exp(s) is at most 100, as in CLIP (Radford et al., ICML 2021): in training s itself is clipped, because a limit
+        on exp(s) would leave s without a gradient.
         """
         largest = math.log(LOGIT_SCALE_MAX)
         if self.training:
@@ -203,7 +203,7 @@ class VideoEncoder(nn.Module):
         """Keep the first ``count`` vision layers, and with them the patch embedding, as they are during training.
 
         Raises:
-            ValueError: there are not so many layers.
+            ValueError: there are fewer layers.
         """
         layers = self.vision_model.encoder.layers
         if not 0 <= count <= len(layers):

@@ -6,4 +6,4 @@ OPERATORS: dict[str, str] = {
     "mean": "numpy:mean",
     "max": "numpy:max",
 }
-"""What ``pool.operator`` may be: functions of an array and ``axis``, which reduce the two axes of a window."""
+"""Choices of ``pool.operator``: functions of an array and ``axis``, which reduce the two axes of a window."""

@@ -13,7 +13,7 @@ from . import OPERATORS
 
 
 class PoolParams(Section):
-    """Windows -> features of one length."""
+    """Windows -> features of fixed length."""
 
     kind: Literal["pooled", "pose2d", "simcc"] = "pooled"
     tap: str = "h2s3"

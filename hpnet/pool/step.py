@@ -1,4 +1,4 @@
-"""An estimate folder -> a pool folder, shard by shard, so that memory stays flat whatever the number of clips."""
+"""An estimate folder -> a pool folder, shard by shard, so that memory does not grow with the number of clips."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .params import PoolParams
 INDEX = "index.parquet"
 ARRAY = "features.npy"
 FAULTS = "faults.json"
-"""Of a shard: clip -> why it could not be pooled. What failed before, in ``estimate``, is not in it."""
+"""File of a shard: clip -> why it could not be pooled, without clips that failed in ``estimate``."""
 
 
 def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
-    """What the channels will be; checks that the estimate folder holds what they need.
+    """Description of the channels; checks that the estimate folder has the data for them.
 
     Raises:
         ValueError: the tap or the vectors were not cached, or the region is larger than the cached window; names the
@@ -65,7 +65,7 @@ def num_channels(params: PoolParams, poses: PoseMeta) -> int:
 
 
 def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
-    """Where each person (T, M) has features of this kind: a 2-D pose needs a joint that was seen."""
+    """Mask (T, M) of people with features of this kind: a 2-D pose needs a joint that was seen."""
     return people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
 
 
@@ -124,7 +124,7 @@ def pool_items(store: PoseStore) -> list[shards.ShardItem]:
 
 
 def pool_key(params: PoolParams, poses: PoseMeta) -> dict[str, Any]:
-    """What decides a pool shard besides its clips."""
+    """Values that affect a pool shard, besides its clips."""
     return {
         "params": params.model_dump(mode="json"),
         "poses": {**poses.to_json(), "failed": None},
@@ -149,7 +149,7 @@ def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, floa
     shape = (len(index), *first.shape[1:])
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
     zeros = 0
-    # Not through a memory map: where the disk is full, that ends the process without a word.
+    # Not through a memory map: with a full disk it would kill the process without a message.
     with writing(out / ARRAY) as path, path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
@@ -172,7 +172,7 @@ def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, floa
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """How the step is run; nothing of its result depends on it.
+    """How the step runs; it does not affect the result.
 
     Attributes:
         shard_size, workers, engine: see :func:`hpnet.work.shards.run_shards`.
@@ -187,11 +187,11 @@ class PoolOptions:
 
 @dataclass(frozen=True)
 class Pooled:
-    """What the step came to.
+    """The result of the step.
 
     Attributes:
         figures: of :func:`merge`.
-        failed: clip -> reason of those that could not be pooled; they have zeros.
+        failed: clip -> reason, for clips that could not be pooled; their features are zeros.
     """
 
     figures: dict[str, float | int]
@@ -208,7 +208,7 @@ def pool(
     """Pool an estimate folder into a pool folder.
 
     Raises:
-        ValueError: the poses lack what the parameters ask for, or there are none.
+        ValueError: the poses lack data for the parameters, or there are no poses.
     """
     store = PoseStore(source)
     meta = feature_meta(params, store.meta)
@@ -238,14 +238,14 @@ def run(
     work: Path = Path(".work"),
     options: PoolOptions = PoolOptions(),
 ) -> Pooled:
-    """:func:`pool`, with its figures in a file of metrics, and no other process writing ``out`` meanwhile.
+    """:func:`pool`; also writes its figures to a metrics file, and locks ``out`` against other processes.
 
     Args:
         max_failed: the share of clips that may fail.
         work: the project's folder of finished shards and locks.
 
     Raises:
-        ValueError: as :func:`pool`, or more clips failed; then what the others came to is written.
+        ValueError: as :func:`pool`, or more clips failed; then the results of the others are written.
     """
     with held([out], work / "locks"):
         done = pool(params, source, out, work, options)

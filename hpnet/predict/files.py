@@ -1,4 +1,4 @@
-"""``hpnet predict`` over files: in this process, or in several that share them."""
+"""``hpnet predict`` for files: in this process, or in several processes that share them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .recognise import Prediction, Recogniser
 from .windows import Cutting, every_window
 
 HANDED_OVER = 8
-"""Files that a worker takes at a time: windows of several files are classified together."""
+"""Number of files a worker gets at a time, because windows of several files are classified together."""
 MOST_DEAD = 3
-"""So many files in a row that end the process which reads them are not to blame."""
+"""If this number of files in a row kill their process, the files are probably not the cause."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What `hpnet predict` was asked for; see its options."""
+    """The options of `hpnet predict`."""
 
     project: Path
     streams: Sequence[str] | None
@@ -47,17 +47,17 @@ class Task:
 
 
 def default_workers(files: int, device: Device) -> int:
-    """On CPU a process per core, as long as each has two turns of files: it takes seconds to start. Else one."""
+    """On CPU one process per core, if each gets files at least twice, because its start takes seconds. Else one."""
     return 1 if device.type != "cpu" else max(1, min(cores(), MOST_ON_CPU, files // (2 * HANDED_OVER)))
 
 
 def recognise_files(
     files: Sequence[Path], task: Task, trained: TrainedProject, workers: int, advance: Callable[..., None]
 ) -> list[str]:
-    """Answer files in order; those that failed. Ctrl-C stops the workers.
+    """Answer files in order; returns those that failed. Ctrl-C stops the workers.
 
     Raises:
-        RuntimeError: worker processes die, whatever they read.
+        RuntimeError: worker processes die with every file.
     """
     if workers == 1:
         recogniser = task.recogniser(trained)
@@ -78,11 +78,11 @@ def recognise_files(
 _Lines = list[tuple[str, bool]]
 """(text, whether for stderr)."""
 _Told = tuple[_Lines, list[str], int]
-"""Lines, the files that failed, and how many files these are the answers of."""
+"""Lines, the files that failed, and the number of files answered."""
 
 
 def _shared(files: Sequence[Path], task: Task, workers: int) -> Generator[_Told]:
-    """The answers of files, in order. Where a process dies, the files that it had are taken one by one."""
+    """The answers of files, in order. If a process dies, its files are tried one by one."""
     turns = [files[n : n + HANDED_OVER] for n in range(0, len(files), HANDED_OVER)]
     share = Workers(workers, max(1, cores() // workers))
     found: dict[int, tuple[_Lines, list[str]] | Died] = {}
@@ -100,10 +100,10 @@ def _shared(files: Sequence[Path], task: Task, workers: int) -> Generator[_Told]
 
 
 def _one_by_one(files: Sequence[Path], task: Task, share: Workers) -> Iterator[_Told]:
-    """The answers of files by a process that has one of them at a time; whichever ends it is named.
+    """The answers of files by a process that gets one file at a time; a file that kills it is named.
 
     Raises:
-        RuntimeError: ``MOST_DEAD`` files in a row ended it, so that it is hardly the files.
+        RuntimeError: ``MOST_DEAD`` files in a row killed it, so the files are probably not the cause.
     """
     dead = 0
     work, alone = functools.partial(_work, task), Workers(1, share.threads)

@@ -1,4 +1,4 @@
-"""Cameras, streams, and files played as if they were live, as windows of the newest frames."""
+"""Cameras, streams, and files played at their own speed, as windows of the newest frames."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .windows import (
 )
 
 NO_PICTURE_S = 15.0
-"""A camera or stream that has delivered no picture for so long is given up."""
+"""A camera or stream without a picture for this time is an error, seconds."""
 LEAVE_S = 1.0
-"""How long a reader that is stopped is waited for; one that waits for the network ends with the process."""
+"""Time to wait for a stopped reader, seconds; one that waits for the network ends with the process."""
 FULL_SHARE = 0.9
-"""The first window is due when this share of it has passed."""
-_OPTIONS = {"fpsprobesize": "0"}  # else FFmpeg waits for 20 pictures to guess the rate, a minute for a slow camera
+"""The first window is cut when this share of it has passed."""
+_OPTIONS = {"fpsprobesize": "0"}  # FFmpeg would wait for 20 pictures, a minute for a slow camera
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class _Captured:
 
 
 class LiveReader:
-    """Reads a camera or a stream in a thread and keeps the newest ``window_s`` seconds; what is older is dropped.
+    """Reads a camera or a stream in a thread and keeps the newest ``window_s`` seconds; older frames are dropped.
 
     Args:
         source: a camera's number, an address, or a file, which is then played at its own rate.
@@ -59,9 +59,9 @@ class LiveReader:
         self.ended = False
         self.changed = threading.Condition()
         self.began_s = self.newest_s = time.monotonic()
-        """When reading began, and when the newest picture came, or reading began."""
+        """Start of reading, and time of the newest picture (or start of reading)."""
         self.first_s = math.inf
-        """When the first picture came."""
+        """Time of the first picture."""
         self.size_px = (0, 0)
         self._camera = is_camera(source)
         self._played = not self._camera and not is_address(source)
@@ -86,11 +86,11 @@ class LiveReader:
 
     @property
     def given_up_s(self) -> float:
-        """Monotonic clock at which the source has been silent for too long; a file may hold gaps of any length."""
+        """Monotonic time at which the source has been silent for too long; a file may have gaps of any length."""
         return math.inf if self._played else self.newest_s + NO_PICTURE_S
 
     def silence(self, seconds: float) -> str:
-        """The error of a source that has delivered no picture for ``seconds``."""
+        """The error of a source without a picture for ``seconds``."""
         return f"{self._name()}: no picture for {seconds:.3g} s"
 
     def _read(self) -> None:
@@ -100,7 +100,7 @@ class LiveReader:
             else:
                 with self._open() as container:
                     self._take_frames(container)
-        except ExitError:  # FFmpeg was interrupted: nothing came in time
+        except ExitError:  # FFmpeg was interrupted, because no picture arrived in time
             self.error = self.silence(NO_PICTURE_S)
         except (FFmpegError, *UNUSABLE) as error:
             self.error = self._explain(why(error))
@@ -118,9 +118,7 @@ class LiveReader:
         if self._camera:
             here = ", ".join(sorted(str(device) for device in Path("/dev").glob("video*"))) or "none"
             return f"{self._name()}: {reason}; cameras here: {here}"
-        return (
-            f"{self.source}: {reason}; expected an address that plays now, such as rtsp://HOST/PATH or http://HOST/PATH"
-        )
+        return f"{self.source}: {reason}; expected a running stream, such as rtsp://HOST/PATH or http://HOST/PATH"
 
     def _open(self) -> av.container.InputContainer:
         return av.open(
@@ -143,7 +141,7 @@ class LiveReader:
 
     def _take_frames(self, container: av.container.InputContainer) -> None:
         if not container.streams.video or container.streams.video[0].codec_context is None:
-            raise VideoError("holds no video stream that can be decoded")
+            raise VideoError("has no video stream that can be decoded")
         stream = container.streams.video[0]
         convert = RGBConverter()
         size: tuple[int, int] | None = None
@@ -152,7 +150,7 @@ class LiveReader:
                 return
             try:
                 frames = packet.decode()
-            except InvalidDataError:  # streams lose packets; who sends nothing else is silent
+            except InvalidDataError:  # streams can lose packets; a source that sends only damaged ones counts as silent
                 continue
             for frame in frames:
                 size = size or shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
@@ -179,17 +177,17 @@ class LiveReader:
 
 
 def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = None) -> Iterator[Window]:
-    """Windows of the newest frames, one whenever ``1 - overlap`` of a window is new and the one before is done.
+    """Windows of the newest frames. A window is cut if ``1 - overlap`` of it is new and the previous one is answered.
 
-    Who is slow gets fewer windows, never older ones; frames that no window holds are counted in ``dropped``. A source
-    of less than a picture a window gives windows of one picture.
+    A slow machine gets fewer windows, never older ones; ``dropped`` counts the frames that are in no window. A source
+    with less than one picture per window gives windows of one picture.
 
     Args:
-        seconds: end after so long by the clock, whatever has come.
+        seconds: end after this wall-clock time.
 
     Raises:
-        VideoError: the source cannot be opened, broke off, or delivers no picture: for ``NO_PICTURE_S``, or none at all
-            in ``seconds``.
+        VideoError: the source cannot be opened, breaks off, gives no picture for ``NO_PICTURE_S``, or none within
+            ``seconds``.
     """
     hop_s = cutting.window_s * (1 - cutting.overlap)
     end_s = math.inf if seconds is None else reader.began_s + seconds

@@ -17,14 +17,14 @@ from ..detect.tracking import Track, interpolate, rank_tracks
 from .windows import Image, Window
 
 BATCH_BYTES = 128 << 20
-"""Frames of one call of the detector take no more than this, or are one."""
+"""Maximum bytes of the frames of one call of the detector, unless it is a single frame."""
 SAME_PERSON_IOU = 0.3
-"""Least mean IoU, over the frames that two windows share, at which tracks are of one person."""
+"""Tracks of two windows are one person from this mean IoU on, over the shared frames."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Someone in a window: their number in the video and their boxes, frames counted from the window's first."""
+    """A person in a window: the number in the video and the boxes; frames count from the window's first."""
 
     number: int
     track: Track
@@ -36,7 +36,7 @@ class SeenWindow:
 
     Attributes:
         times_s: (T,) float64, seconds of each frame.
-        size_px: (width, height) of the frames that the people's boxes are in.
+        size_px: (width, height) of the frames in which the boxes are given.
     """
 
     window: Window
@@ -60,7 +60,7 @@ class SeenWindow:
         return float(self.times_s[-1]) + 1 / self.window.fps
 
     def in_video_px(self) -> SeenWindow:
-        """The same with boxes in pixels of the video, where its frames were read at a reduced size."""
+        """The same with boxes in pixels of the video, if its frames were read at a reduced size."""
         if self.size_px == self.window.size_px:
             return self
         factor = np.array(self.window.size_px, np.float32) / self.size_px
@@ -73,7 +73,7 @@ class SeenWindow:
 
 @dataclass
 class PeopleFinder:
-    """Detects and tracks as the detect stage does, and keeps what overlapping windows have in common.
+    """Detects and tracks like the detect stage, and reuses the detections that overlapping windows share.
 
     Args:
         params: section ``detect``.
@@ -126,7 +126,7 @@ class PeopleFinder:
         return SeenWindow(window, times_s, size_px, people)
 
     def _detect(self, window: Window) -> tuple[NDArray[np.float64], tuple[int, int], list[int]]:
-        """Fill what is not known yet: every ``stride``-th frame of the window and its last."""
+        """Detect on frames without detections: every ``stride``-th frame of the window and its last."""
         self._known = {index: found for index, found in self._known.items() if index >= window.first}
         waiting: list[tuple[int, Image]] = []
         times_s: list[float] = []
@@ -141,7 +141,7 @@ class PeopleFinder:
             if len(waiting) >= min(self.batch, max(1, BATCH_BYTES // frame.nbytes)):
                 self._flush(waiting)
         if last is None:
-            raise VideoError("holds no frame")
+            raise VideoError("has no frame")
         if steps[-1] != len(times_s) - 1:
             steps.append(len(times_s) - 1)
             waiting.append((window.first + len(times_s) - 1, last))
@@ -156,7 +156,7 @@ class PeopleFinder:
             self._known.update((index, detection) for (index, _), detection in zip(fresh, found, strict=True))
 
     def _number(self, ranked: list[Track], first: int) -> tuple[Person, ...]:
-        """Give each track the number of the person of the window before whom it overlaps most, or a new one."""
+        """Give each track the number of the person in the previous window that it overlaps most, or a new number."""
         offset = first - self._before[0]
         left = list(self._before[1])
         numbers: dict[int, int] = {}
@@ -175,10 +175,10 @@ class PeopleFinder:
 
 
 def shared_iou(later: Track, earlier: Track, offset: int) -> float:
-    """Mean IoU of two tracks over the frames that both have; 0 without any.
+    """Mean IoU of two tracks over their common frames; 0 without common frames.
 
     Args:
-        offset: frame of ``earlier`` that frame 0 of ``later`` is.
+        offset: frame number in ``earlier`` of frame 0 of ``later``.
     """
     shared, a, b = np.intersect1d(later.frames + offset, earlier.frames, return_indices=True)
     if not len(shared):

@@ -1,4 +1,4 @@
-"""A trained project, ready to recognise: its parameters, networks, classes and fusion, checked against each other."""
+"""A trained project for prediction: parameters, networks, classes and fusion, checked for consistency."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Sample:
-    """What the networks see of some people in a window.
+    """Network inputs of some people in a window.
 
     Attributes:
         features: (m, T, V, C) float16, one row per person.
         valid: (m,) bool.
-        jpegs: person frames for the RGB stream, in order; empty where no stream reads them.
+        jpegs: person frames for the RGB stream, in order; empty if no stream reads them.
     """
 
     features: NDArray[np.float16]
@@ -57,10 +57,10 @@ class TrainedProject:
 
     Args:
         folder: the project; its params.yaml, ``artifacts/train/*`` and ``artifacts/fuse/weights.json`` are read.
-        streams: use these alone; None: every stream that carries weight in the fusion.
+        streams: use only these; None: all streams with a weight above 0 in the fusion.
 
     Raises:
-        FileNotFoundError: something was not made yet; says which command makes it.
+        FileNotFoundError: a file is missing; names the command that makes it.
         ValueError: a file is broken, or the streams do not belong together.
     """
 
@@ -86,23 +86,23 @@ class TrainedProject:
                 raise ValueError(f"streams {used[0]} and {stream} were trained on different features: run `dvc repro`")
         if self.features.kind not in VIDEO_KINDS:
             raise ValueError(
-                f"this project's networks read {self.features.kind} features, which were imported: hpnet predict needs "
+                f"this project's networks read imported {self.features.kind} features: hpnet predict needs "
                 "networks that were trained on videos"
             )
         if len(self.fusion["adjustment"]) != len(self.classes):
             raise ValueError(
                 f"{self.project.fusion_file} is for {len(self.fusion['adjustment'])} classes, the "
-                f"networks know {len(self.classes)}: run `hpnet fuse` again"
+                f"networks have {len(self.classes)}: run `hpnet fuse` again"
             )
         self.people = min(self._slots(stream) for stream in used)
 
     @property
     def needs_frames(self) -> bool:
-        """Whether a stream looks at person frames."""
+        """Whether a stream reads person frames."""
         return "multimodal" in self.models
 
     def check_poses(self, poses: PoseMeta) -> None:
-        """Refuse a pose network other than the one that the streams were trained behind.
+        """Refuse another pose network than the one whose features the streams were trained on.
 
         Raises:
             ValueError: params.yaml has changed since the training; names the parameter.
@@ -133,10 +133,10 @@ class TrainedProject:
                     )
 
     def training_seconds(self) -> tuple[float, float]:
-        """Median and longest duration of the training clips in seconds, or the fallback where the table is not here.
+        """Median and longest duration of the training clips in seconds, or the fallback if the table is missing.
 
-        A clip of more than ``LONGEST_TIMES`` the median is not taken for the longest: one long recording among short
-        clips would make a single window of every video.
+        Clips longer than ``LONGEST_TIMES`` the median are ignored: otherwise one long recording among short clips would
+            make every video a single window.
         """
         table = self._training_clips()
         if table.empty:
@@ -146,7 +146,7 @@ class TrainedProject:
         return median_s, float(seconds[seconds <= LONGEST_TIMES * median_s].max())
 
     def training_fps(self) -> float:
-        """Median rate of the training clips in frames per second; 0 where the table is not here."""
+        """Median rate of the training clips in frames per second; 0 if the table is missing."""
         table = self._training_clips()
         return 0.0 if table.empty else float(table.fps.median())
 
@@ -183,7 +183,7 @@ class TrainedProject:
         return np.concatenate(found)
 
     def _people(self, stream: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-        """(N, C, T, V, M) float32, zeros where nobody is, and (N, M) bool, on the host."""
+        """(N, C, T, V, M) float32, zeros where there is no person, and (N, M) bool, on the host."""
         slots = self._slots(stream)
         _, frames, joints, channels = samples[0].features.shape
         people = np.zeros((len(samples), slots, frames, joints, channels), np.float32)
@@ -213,7 +213,7 @@ class TrainedProject:
         return int(card["network" if stream == "multimodal" else "sizes"]["num_persons"])
 
     def _check_labellings(self, streams: Sequence[str]) -> None:
-        """Refuse streams of other labels than those of the tables here, or than those that the fusion was fitted on."""
+        """Refuse streams made from other labels than the project's tables, or than the fusion was fitted on."""
         data = self.project.data
         now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
         for stream in streams:
@@ -248,7 +248,7 @@ class TrainedProject:
 
 
 def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
-    """The project's own fusion rule with its weights, cut down to ``streams`` where they are given."""
+    """The project's own fusion rule with its weights, limited to ``streams`` if they are given."""
     file = project.fusion_file
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
@@ -264,8 +264,8 @@ def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
     if streams:
         unknown = sorted(set(streams) - set(weights))
         if unknown:
-            raise ValueError(f"stream {unknown[0]!r} is not among those that were fused: {', '.join(weights)}")
+            raise ValueError(f"stream {unknown[0]!r} is not one of the fused streams: {', '.join(weights)}")
         weights = subset_weights(weights, tuple(weights), tuple(streams))
     if not any(weights.values()):
-        raise ValueError(f"{file}: no stream carries weight; run `hpnet fuse` again")
+        raise ValueError(f"{file}: no stream has a weight above 0; run `hpnet fuse` again")
     return {**fusion, "weights": weights, "labellings": labellings}

@@ -1,12 +1,10 @@
-"""Windows -> actions: detection, tracks, poses, pooling, streams and fusion, as the stages do them."""
+"""Windows -> actions: detection, tracks, poses, pooling, streams and fusion, like the stages."""
 
 from __future__ import annotations
 
-import functools
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,11 @@ from ..artifacts.poses import ClipPoses, PoseMeta
 from ..core.sampling import uniform_indices
 from ..detect.step import cut_square, encode_jpeg, person_square
 from ..detect.tracking import Track
-from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
 from ..pool.step import clip_features, people_valid
-from .people import PeopleFinder, Person, SeenWindow
+from .people import Person, SeenWindow
 from .project import Sample, TrainedProject
-from .windows import UNUSABLE, Image, OnFailure, Window, in_parts, why
+from .seeing import Eyes, Seen
+from .windows import Image, OnFailure, Window, in_parts
 
 GROUP = 8
 """Windows of files that are classified together."""
@@ -28,7 +26,7 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """What some people of a window do: class probabilities (K,), and the streams' logits (K,) behind them."""
+    """The answer for some people of a window: class probabilities (K,), and the logits (K,) of each stream."""
 
     people: tuple[Person, ...]
     probabilities: NDArray[np.float64]
@@ -42,9 +40,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A window with its answers: the people together first, as clips are scored in training, then each by themselves.
+    """A window with its answers: first for all people together, as in training, then one for each person.
 
-    Where there is one person both are the same and there is one answer; where nobody was found there is none.
+    Where there is one person both are the same and there is one answer; where nobody was found, or nothing was asked,
+    there is none.
     """
 
     seen: SeenWindow
@@ -55,20 +54,19 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A window on its way: whom to answer for (ranks), and the person frames of each of these groups."""
+    """Whom to answer for in a window (ranks), and the person frames of each of these groups."""
 
-    seen: SeenWindow
     groups: list[list[int]]
     jpegs: list[list[bytes]]
 
 
 class Recogniser:
-    """A trained project at work.
+    """The networks of a trained project, loaded for prediction.
 
     Args:
         project: its networks.
         people: people kept per window; None: ``detect.persons``.
-        each: also answer for every person by themselves.
+        each: also give an answer for each person.
         device, precision: see :mod:`hpnet.core.device`.
     """
 
@@ -83,84 +81,61 @@ class Recogniser:
     ) -> None:
         self.project = project
         self.each = each
-        detect = project.params.detect
-        self.estimator = PoseEstimator(project.params.estimate, device, precision)
-        project.check_poses(self.estimator.meta)
-        self.finder = PeopleFinder(detect, people or detect.persons, device, precision)
+        params = project.params
+        self.eyes = Eyes(params.detect, params.estimate, people=people, device=device, precision=precision)
+        project.check_poses(self.pose_meta)
 
     @property
     def pose_meta(self) -> PoseMeta:
-        """The pose network's own description."""
-        return self.estimator.meta
+        """The description of the pose network."""
+        return self.eyes.estimator.meta
 
     def predict(self, windows: Iterable[Window], on_failure: OnFailure, group: int = GROUP) -> Iterator[Prediction]:
-        """Recognise windows in order; ``group`` of them are classified together (1: answer at once).
+        """Recognise windows in order; ``group`` of them are classified together (1: each window immediately).
 
-        A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
+        A window that cannot be decoded is left out, and ``on_failure`` is called with its video and the reason.
         """
-        waiting: deque[_Asked] = deque()
-
-        held: list[tuple[_Asked, ClipPoses]] = []
-        # Live windows go through one by one: a window is answered before the next one is cut.
+        held: list[Seen[_Asked]] = []
+        # Live windows are answered one by one: the next window is cut after the answer.
         parts: Iterable[Iterable[Window]] = ([w] for w in windows) if group == 1 else in_parts(windows)
         for part in parts:
-            for poses in self.estimator.estimate_clips(self._sources(part, waiting, on_failure)):
-                asked = waiting.popleft()
-                if isinstance(poses, FailedClip):
-                    on_failure(poses.clip_id, poses.reason)
-                    continue
-                held.append((asked, poses))
+            for seen in self.eyes.see(part, self._ask, on_failure):
+                held.append(seen)
                 if len(held) >= group:
                     yield from self._answer(held)
                     held = []
         yield from self._answer(held)
 
-    def _sources(
-        self, windows: Iterable[Window], waiting: deque[_Asked], on_failure: OnFailure
-    ) -> Iterator[ClipSource]:
-        """What the pose network is to read; whose it is goes to ``waiting``."""
-        for window in windows:
-            try:
-                asked = self._find(window)
-            except UNUSABLE as error:
-                window.frames.release()
-                on_failure(window.video, why(error))
-                continue
-            waiting.append(asked)
-            boxes = _boxes(asked.seen, self.project.params.estimate.frames)
-            yield ClipSource(window.video, functools.partial(_images, window), boxes)
-
-    def _find(self, window: Window) -> _Asked:
-        """Detect, track, and cut the person frames that the RGB stream reads, while the window's frames are there."""
-        seen = self.finder.find(window)
+    def _ask(self, seen: SeenWindow) -> _Asked:
+        """Cut the person frames that the RGB stream reads, while the window's frames are there."""
         groups = self._groups(seen)
         images = self._chosen_frames(seen) if groups else []
-        return _Asked(seen, groups, [self._jpegs(seen, people, images) for people in groups])
+        return _Asked(groups, [self._jpegs(seen, people, images) for people in groups])
 
-    def _answer(self, held: list[tuple[_Asked, ClipPoses]]) -> list[Prediction]:
+    def _answer(self, held: list[Seen[_Asked]]) -> list[Prediction]:
         samples = [
-            self._sample(poses, people, jpegs)
-            for asked, poses in held
-            for people, jpegs in zip(asked.groups, asked.jpegs, strict=True)
+            self._sample(seen.poses, people, jpegs)
+            for seen in held
+            for people, jpegs in zip(seen.kept.groups, seen.kept.jpegs, strict=True)
         ]
         logits = self.project.logits(samples) if samples else {}
         probabilities = self.project.probabilities(logits) if samples else np.zeros((0, 0))
         done: list[Prediction] = []
         row = 0
-        for asked, poses in held:
-            seen = asked.seen.in_video_px()
+        for seen in held:
+            window, poses = seen.in_video_px()
             answers = []
-            for people in asked.groups:
+            for people in seen.kept.groups:
                 of_streams = {stream: values[row] for stream, values in logits.items()}
-                answers.append(Answer(tuple(seen.people[m] for m in people), probabilities[row], of_streams))
+                answers.append(Answer(tuple(window.people[m] for m in people), probabilities[row], of_streams))
                 row += 1
-            captured = seen.window.captured_s
+            captured = window.window.captured_s
             latency = None if captured is None else time.monotonic() - captured
-            done.append(Prediction(seen, _scaled(poses, asked.seen.size_px, seen.size_px), tuple(answers), latency))
+            done.append(Prediction(window, poses, tuple(answers), latency))
         return done
 
     def _groups(self, seen: SeenWindow) -> list[list[int]]:
-        """Whom to answer for: ranks of the people together, then of each."""
+        """Groups to answer for: ranks of all people together, then of each person."""
         together = list(range(min(len(seen.people), self.project.params.detect.persons)))
         each = [[m] for m in range(len(seen.people))] if self.each and len(seen.people) > 1 else []
         return [together, *each] if together else []
@@ -182,38 +157,6 @@ class Recogniser:
             return []
         chosen = set(uniform_indices(seen.count, self.project.params.detect.frames).tolist())
         return [image for index, (_, image) in enumerate(seen.window.frames) if index in chosen]
-
-
-def _images(window: Window) -> Iterator[Image]:
-    """The window's frames, for the last time where they are a file's."""
-    try:
-        for _, image in window.frames:
-            yield image
-    finally:
-        if window.captured_s is None:
-            window.frames.release()
-
-
-def _scaled(poses: ClipPoses, from_px: tuple[int, int], to_px: tuple[int, int]) -> ClipPoses:
-    """Poses found in frames of one (width, height), in pixels of another."""
-    if from_px == to_px:
-        return poses
-    factor = np.array(to_px, np.float32) / from_px
-    affine = poses.frame_to_crop.copy()
-    affine[..., :2] /= factor
-    return replace(poses, keypoints_px=(poses.keypoints_px * factor).astype(np.float32), frame_to_crop=affine)
-
-
-def _boxes(seen: SeenWindow, count: int) -> ClipBoxes:
-    """The people's boxes as the estimator reads them, ranked, on ``count`` frames uniform in the window (0: on all)."""
-    if not seen.people:
-        return ClipBoxes.nobody()
-    tracks = [person.track for person in seen.people]
-    frames = np.concatenate([t.frames for t in tracks])
-    ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
-    boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
-    kept = np.isin(frames, uniform_indices(seen.count, count))
-    return ClipBoxes(frames[kept], ranks[kept], boxes[kept])
 
 
 def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:

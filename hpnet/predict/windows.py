@@ -1,4 +1,4 @@
-"""Video files as windows of frames: what is recognised at once."""
+"""Video files as windows of frames; a window gets one set of answers."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from ..core.video import VideoError, VideoInfo, probe, read_timed
 
 Image = NDArray[np.uint8]
 TimedImage = tuple[float, Image]
-"""Seconds from the beginning of the video, and the picture shown then."""
+"""Seconds from the beginning of the video, and the picture at this time."""
 OnFailure = Callable[[str, str], None]
-"""Told a video and why it, or the rest of it, cannot be used."""
+"""Called with a video and the reason why it, or the rest of it, cannot be used."""
 KEEP_BYTES = 128 << 20
-"""Whole clips up to this size altogether stay decoded in memory; others are decoded again where they are needed."""
+"""Clips up to this total size stay decoded in memory; others are decoded again when needed."""
 WINDOW_BYTES = 640 << 20
-"""A window's frames are reduced in size until they fit into this."""
+"""The frames of a window are reduced in size to fit into this number of bytes."""
 PART_BYTES = 768 << 20
-"""Windows that are on their way together hold no more than this, or are one."""
+"""Maximum bytes of the windows that are processed together, unless it is a single window."""
 LEAST_SIDE_PX = 320
-"""Frames are not reduced below this length of their longer side; what still does not fit is refused."""
+"""Smallest longer side of reduced frames; windows that still do not fit are refused."""
 UNKNOWN_FPS = 30.0
 REST_SHARE = 0.1
-"""Footage that is left over, or that lacks, up to this share of a window belongs to the last window."""
+"""The last window may be longer or shorter by this share of a window."""
 UNUSABLE = (ValueError, OSError, MemoryError, cv2.error)
-"""What a broken or hostile file may raise; it costs the file, not the run."""
+"""Errors of broken or hostile files; they fail the file, not the run."""
 _CLOCK_S = 1e-3
 """Containers round times to this."""
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How long footage is cut.
+    """How a long video is cut.
 
     Attributes:
         window_s: length of a window in seconds.
-        whole_s: a file no longer than this is one window, as clips are in training.
-        overlap: share of a window that the next one has in common with it, 0 <= overlap < 1.
-        max_fps: frames beyond this rate are left out; None: none are.
-        stride: windows begin at multiples of so many frames, so that frames are detected on once.
+        whole_s: a file up to this length is one window, like a clip in training.
+        overlap: share of a window that it shares with the next, 0 <= overlap < 1.
+        max_fps: frames above this rate are left out; None: no frame is.
+        stride: windows begin at multiples of this number of frames, so that detection runs once per frame.
     """
 
     window_s: float
@@ -64,15 +64,15 @@ class Cutting:
 
 
 class Frames(Protocol):
-    """A window's frames with their times; can be iterated again until they are released."""
+    """A window's frames with their times; can be iterated several times until they are released."""
 
     def __iter__(self) -> Iterator[TimedImage]: ...
 
     def held(self) -> tuple[int, int]:
-        """How many frames are held in memory, and their bytes."""
+        """Number of frames in memory, and their bytes."""
 
     def release(self) -> None:
-        """Give back what is held in memory."""
+        """Release the memory."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Window:
     """Consecutive frames of one video.
 
     Attributes:
-        video: what the user named.
+        video: the name that the user gave.
         number: 0, 1, ... within the video.
-        first: index of the first frame in the footage (after thinning).
+        first: index of the first frame in the video, after frames are left out by ``max_fps``.
         fps: the usual number of frames a second.
         frames: RGB (H, W, 3) with their seconds.
         size_px: (width, height) of the video; its frames may be read at a reduced size.
         captured_s: monotonic clock when the last frame was captured; None for files.
-        dropped: live frames since the window before that no window holds.
+        dropped: live frames since the previous window that are in no window.
     """
 
     video: str
@@ -114,19 +114,19 @@ class HeldFrames:
         return len(self.timed), sum(image.nbytes for _, image in self.timed)
 
     def release(self) -> None:
-        """Forget the frames."""
+        """Release the frames."""
         self.timed = ()
 
 
 class Room:
-    """Memory that the files of a run share for frames that they keep."""
+    """Memory for decoded frames that the files of a run share."""
 
     def __init__(self, size: int) -> None:
         self._left = size
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Whether so many bytes were left; they are then taken."""
+        """Reserve this number of bytes; False if they are not free."""
         with self._lock:
             if size > self._left:
                 return False
@@ -141,7 +141,7 @@ class Room:
 
 @dataclass
 class FileFrames:
-    """Every frame of a file; decoded once when there is ``room`` to keep them, else again at each iteration."""
+    """Every frame of a file; decoded once if ``room`` is large enough, else again at each iteration."""
 
     footage: Footage
     room: Room
@@ -166,11 +166,11 @@ class FileFrames:
             self.room.give(size)
 
     def held(self) -> tuple[int, int]:
-        """Nothing: ``room`` counts what is kept."""
+        """Nothing, because ``room`` counts kept frames."""
         return 0, 0
 
     def release(self) -> None:
-        """Forget the frames; the next iteration decodes them."""
+        """Release the frames; the next iteration decodes them again."""
         if self._kept is not None:
             self.room.give(sum(frame.nbytes for _, frame in self._kept))
             self._kept = None
@@ -178,7 +178,7 @@ class FileFrames:
 
 @dataclass(frozen=True)
 class Footage:
-    """The frames of a file as windows hold them: evenly thinned, and reduced in size where they are large.
+    """The frames of a file for windows: at most ``max_fps``, and reduced in size if they are large.
 
     Raises, when it is iterated:
         VideoError: the file cannot be read, or breaks off (the frames before it have been yielded).
@@ -194,7 +194,7 @@ class Footage:
 
 
 def thinned(timed: Iterable[TimedImage], max_fps: float | None) -> Iterator[TimedImage]:
-    """Frames evenly thinned to at most ``max_fps``."""
+    """Frames, evenly left out to reach at most ``max_fps``."""
     if max_fps is None:
         yield from timed
         return
@@ -208,7 +208,7 @@ def thinned(timed: Iterable[TimedImage], max_fps: float | None) -> Iterator[Time
 
 
 def reduced(frame: Image, scale: float) -> Image:
-    """The frame at ``scale`` times its size; itself where that is 1."""
+    """The frame at ``scale`` times its size; the same object if that is 1."""
     if scale >= 1:
         return frame
     height, width = frame.shape[:2]
@@ -217,7 +217,7 @@ def reduced(frame: Image, scale: float) -> Image:
 
 
 def frame_scale(size_px: tuple[int, int], count: float) -> float:
-    """What ``count`` frames of (width, height) are scaled by so that they fit into ``WINDOW_BYTES``; at most 1.
+    """The scale, at most 1, at which ``count`` frames of (width, height) fit into ``WINDOW_BYTES``.
 
     Raises:
         VideoError: they would become too small to see people in.
@@ -226,7 +226,7 @@ def frame_scale(size_px: tuple[int, int], count: float) -> float:
     scale = min(1.0, (WINDOW_BYTES / max(size, 1)) ** 0.5)
     if scale < 1 and max(size_px) * scale < LEAST_SIDE_PX:
         raise VideoError(
-            f"a window of {count:.0f} frames of {size_px[0]} x {size_px[1]} takes {size / 1e9:.1f} GB of memory: give "
+            f"a window of {count:.0f} frames of {size_px[0]} x {size_px[1]} needs {size / 1e9:.1f} GB of memory: give "
             "a shorter --window or a lower --fps"
         )
     return scale
@@ -235,11 +235,11 @@ def frame_scale(size_px: tuple[int, int], count: float) -> float:
 def file_windows(path: Path, cutting: Cutting, name: str | None = None, room: Room | None = None) -> Iterator[Window]:
     """Cut a file by the times of its frames.
 
-    Where pictures are much farther apart than usual (see :func:`longest_step_s`) no window reaches across. The last
-    window before such a gap, or before the end, ends there, so it may overlap the one before by more than the others.
+    No window crosses a gap (see :func:`longest_step_s`). The last window before a gap, or before the end, ends there,
+    so it may overlap the previous window more than usual.
 
     Args:
-        room: where the frames of short files are kept.
+        room: memory for the frames of short files.
 
     Raises:
         VideoError: the file cannot be read, or breaks off (windows before that have been yielded), or a window of such
@@ -260,7 +260,7 @@ def file_windows(path: Path, cutting: Cutting, name: str | None = None, room: Ro
 
 
 def longest_step_s(window_s: float, fps: float) -> float:
-    """Pictures farther apart than this have a gap between them, which no window bridges."""
+    """Pictures farther apart than this have a gap between them, which no window crosses."""
     return max(window_s / 2, 4 / fps)
 
 
@@ -277,16 +277,16 @@ def _is_whole(info: VideoInfo, cutting: Cutting) -> bool:
 
 
 def _require_room(size: int, count: int) -> int:
-    """``size`` bytes of ``count`` frames, where they fit into memory; frames may come faster than the file says."""
+    """Check that ``size`` bytes of ``count`` frames fit into memory, because the real rate may exceed the header's."""
     if size > 1.5 * WINDOW_BYTES:
         raise VideoError(
-            f"{count} frames of one window take {size / 1e9:.1f} GB of memory: give a shorter --window or a lower --fps"
+            f"{count} frames of one window need {size / 1e9:.1f} GB of memory: give a shorter --window or a lower --fps"
         )
     return size
 
 
 def every_window(files: Iterable[Path], cutting: Cutting, on_failure: OnFailure) -> Iterator[Window]:
-    """The windows of files one after another; ``on_failure`` is told of those that cannot be read."""
+    """The windows of files one after another; ``on_failure`` is called for files that cannot be read."""
     room = Room(KEEP_BYTES)
     for file in files:
         try:
@@ -296,7 +296,7 @@ def every_window(files: Iterable[Path], cutting: Cutting, on_failure: OnFailure)
 
 
 def in_parts(windows: Iterable[Window], most_bytes: int = PART_BYTES) -> Iterator[Iterator[Window]]:
-    """Windows in parts whose frames, counted once, fit into memory together; use a part up before the next."""
+    """Windows in groups whose frames fit into memory together; use all of a group before the next."""
     waiting = iter(windows)
 
     def part(window: Window | None) -> Iterator[Window]:
@@ -326,7 +326,7 @@ def why(error: Exception) -> str:
 
 @dataclass
 class _Cutter:
-    """Cuts footage into (index of the first frame, frames) of windows.
+    """Cuts a video into windows: (index of the first frame, frames).
 
     Windows begin ``hop_s`` apart, each at the last frame before that whose index since the last gap is a multiple of
     ``stride``, and cover ``length_s``. ``step_s`` is the usual distance of frames.
@@ -338,7 +338,7 @@ class _Cutter:
     stride: int
 
     def cut(self, timed: Iterable[TimedImage], gap_s: float) -> Iterator[tuple[int, tuple[TimedImage, ...]]]:
-        """The windows of footage, none across a distance of more than ``gap_s``."""
+        """The windows of a video; none crosses a gap of more than ``gap_s``."""
         index = 0
         waiting = iter(timed)
         begin = next(waiting, None)
@@ -350,7 +350,7 @@ class _Cutter:
 
 @dataclass
 class _Part:
-    """Footage without a gap; ``following`` is the first frame behind the gap that ends it."""
+    """A part of a video without a gap; ``following`` is the first frame after the gap."""
 
     cutter: _Cutter
     index: int
@@ -362,7 +362,7 @@ class _Part:
     def cut(self, begin: TimedImage) -> Iterator[tuple[int, tuple[TimedImage, ...]]]:
         cutter, step_s = self.cutter, min(self.cutter.step_s, self.cutter.length_s)
         half_s = step_s / 2
-        # after this a frame shows that there is more than a rest behind the window
+        # a frame after this time shows that the rest is long enough for another window
         settled_s = cutter.length_s + max(REST_SHARE * cutter.length_s - step_s, -half_s) + _CLOCK_S
         held: deque[tuple[int, float, Image]] = deque()
         size = 0
@@ -392,7 +392,7 @@ class _Part:
             yield start, tuple((s, image) for i, s, image in held if i >= start)
 
     def _next_start(self, held: Iterable[tuple[int, float, Image]], start: int, latest_s: float) -> int | None:
-        """The last frame up to ``latest_s`` that is on the stride and behind ``start``, or else the first one later."""
+        """The last frame up to ``latest_s`` that is on the stride and after ``start``, or else the first later one."""
         on_stride = [(i, s) for i, s, _ in held if i > start and (i - self.index) % self.cutter.stride == 0]
         early = [i for i, s in on_stride if s <= latest_s]
         return early[-1] if early else next((i for i, _ in on_stride), None)

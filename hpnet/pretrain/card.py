@@ -1,4 +1,4 @@
-"""The card beside packaged weights: where they come from and how good they measured."""
+"""The card beside packaged weights: their origin and measured quality."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Training:
 
 
 def device_name(device: torch.device) -> str:
-    """What a card calls a device."""
+    """Name of a device in a card."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 

@@ -33,7 +33,7 @@ AVERAGE = remembering(0.9995, 300)
 MIN_VISIBLE_PX = 4.0
 """Boxes with a side shorter than this after augmentation are no targets."""
 MIN_VISIBLE_JOINTS = 3
-"""People with fewer joints in sight are hidden by others or out of the frame, and no targets."""
+"""People with fewer visible joints are hidden or outside the frame, and are not targets."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def train_detector(
         image_size: longer side of the training images.
 
     Returns:
-        What the card says: data, steps, seed, seconds, AP at 0.5 and 0.75 on held-out scenes.
+        Content of the card: data, steps, seed, seconds, AP at 0.5 and 0.75 on held-out scenes.
 
     Raises:
         RuntimeError: the loss is no longer finite.
@@ -303,7 +303,7 @@ def evaluate(
     device: str = "auto",
     frames_per_scene: int = 4,
 ) -> dict[str, float]:
-    """AP at IoU 0.5 and 0.75 of saved weights on held-out scenes, by way of the detector that users run."""
+    """AP at IoU 0.5 and 0.75 of saved weights on held-out scenes, with the detector that users run."""
     network = load_network(packaged_config(), weights)
     detector = UltralyticsDetector(network, image_size=image_size, confidence=0.01, iou=0.6, device=device)
     data = load_images(validation, frames_per_scene)

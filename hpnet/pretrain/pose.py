@@ -4,11 +4,11 @@ Crops are cut, turned, scaled, mirrored, recoloured and covered on the device. T
 2022): Kullback-Leibler divergence of the coordinate vectors from Gaussians around the true joint. A squared error of
 the head's joint maps is added, without which a short training does not get far.
 
-Features pooled at the joints (Eq. 3) must also carry what the head does not ask of a single cell: what a hand holds,
-and where in the crop the joint is. Two linear probes read them from the tapped map at the joints, a few pixels off as
-the network's own keypoints are: one names the held object and its colour (from the captions of scenes with one person;
-the objects are others than the benchmark's), one gives the joint's place. Their losses are added and they are thrown
-away.
+Features pooled at the joints (Eq. 3) also need information that the head does not need in a single cell: the object in
+a hand, and the position of the joint in the crop. Two linear probes read the tapped map at the joints, a few pixels
+off, like the network's own keypoints. One predicts the held object and its colour (from the captions of scenes with one
+person; the objects differ from the benchmark's). The other predicts the position of the joint. Their losses are added,
+and the probes are not kept.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def load_people(shards: Sequence[SceneShard], frames_per_scene: int = 4, threads
     """Decode ``frames_per_scene`` frames, uniform in time, of every scene, with the people who can be seen in them.
 
     Raises:
-        ValueError: there is nobody in any scene.
+        ValueError: no scene has a person.
     """
     jobs = [(shard, scene) for shard in shards for scene in range(len(shard))]
     if not jobs:
@@ -241,7 +241,7 @@ def start_as_marginals(
 ) -> None:
     """Set the SimCC head's two linear layers to what they are meant to learn: sums of the joint maps along y and x.
 
-    From random linear layers, a network of this size spends most of a short training on finding that out.
+    With random linear layers, a network of this size needs most of a short training run to learn that.
     """
     head: Any = network.head
     columns, rows = input_size_px[0] // STRIDE_PX, input_size_px[1] // STRIDE_PX
@@ -341,7 +341,7 @@ def train_pose(
         start: weights of an earlier run to start from; the card then counts its steps and seconds too.
 
     Returns:
-        What the card says: data, steps, seed, seconds, PCK and OKS-AP on held-out scenes.
+        Content of the card: data, steps, seed, seconds, PCK and OKS-AP on held-out scenes.
 
     Raises:
         RuntimeError: the loss is no longer finite.
@@ -368,7 +368,7 @@ def train_pose(
         PlaceProbe(2 * spec.head_channels, spec.input_size_px).to(place),
     )
     loss_of = _Loss(network, reader, probes, _on_device(data, place), weights, generator)
-    # a fifth of all people hold something: often enough to learn from
+    # a fifth of all people hold an object, which is enough to learn from
     holding = torch.from_numpy(np.flatnonzero(data.held[:, 1] >= 0))
     pool = torch.cat([torch.arange(len(data.frame)), holding.repeat(HOLDING_EXTRA)])
     rows = (pool[chosen] for chosen in endless_batches(len(pool), settings.batch, generator))
@@ -471,7 +471,7 @@ def evaluate(
     jitter: float = 0.05,
     seed: int = 0,
 ) -> dict[str, float]:
-    """PCK and OKS-AP of saved weights on held-out scenes, by way of the estimator that users run.
+    """PCK and OKS-AP of saved weights on held-out scenes, with the estimator that users run.
 
     Args:
         jitter: boxes are the true ones, each edge moved by a normal error of this share of the side, as a detector's.

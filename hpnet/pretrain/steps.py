@@ -1,4 +1,4 @@
-"""What the trainings of the packaged networks share: their scenes, their settings and the loop over steps."""
+"""Shared by the training of all packaged networks: scenes, settings and the loop over steps."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One training by somebody somewhere.
+    """One training run: its device, command and callback.
 
     Attributes:
         device: auto, cpu, cuda or cuda:N.
-        command: what the card says was run.
-        on_step: is told the number of steps done and the loss.
+        command: command line for the card.
+        on_step: called with the number of finished steps and the loss.
     """
 
     device: str = "auto"
@@ -92,13 +92,13 @@ def train_steps(
     """Take every step; ``average`` becomes the moving average of the first module.
 
     Args:
-        modules: the network, then helpers that are thrown away.
+        modules: the network, then helpers that are not kept.
         loss_of: rows (batch,) -> the loss, and the part of it that is reported.
         rows: of each step, on the CPU.
         after_step: is called after the optimiser's step, before the average's.
 
     Returns:
-        What was reported: every ten steps, and after the last.
+        The reported losses: every ten steps, and after the last.
 
     Raises:
         RuntimeError: the loss is no longer finite.

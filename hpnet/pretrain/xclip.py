@@ -1,8 +1,8 @@
 """Training of the packaged X-CLIP from scratch on rendered scenes and their captions, by contrast.
 
-Videos are cut as the detect stage cuts person frames: one square around everybody for the whole clip. A small vision
-transformer that learns from captions alone stays at chance for very long, so two helpers, thrown away afterwards, teach
-it where to look: which joints lie in which patch, and which words the caption has.
+Videos are cut as the detect stage cuts person frames: one square around all people for the whole clip. A small vision
+transformer that learns only from captions stays at chance for very long. So two helper tasks guide it during training:
+the joints in each patch, and the words of the caption. The helpers are not kept.
 
 Axes: N clips, F frames, M people, R stored pixels, S pixels of the network, G patches a side, L tokens, K texts.
 """

@@ -1,4 +1,4 @@
-"""The identity of the code behind every stage: what the stage ``code`` writes and ``hpnet ablate`` plans with."""
+"""The identity of the code of every stage, for the stage ``code`` and for ``hpnet ablate``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .graph import Kind, graph
 
 COMPARE = "hpnet.train.compare"
 IMPORT = "import"
-"""Of projects of imported poses alone; it is written when it is named."""
+"""Only for projects with imported poses; it is written if it is named."""
 EVERY_STAGE = (Kind(variants=("one",)), Kind(poses="hpnet import"))
-"""Graphs that have every stage between them."""
+"""Graphs that together have every stage."""
 
 
 def codes(params: Params) -> dict[str, Code]:
-    """Name of a code file -> what it stands for, under these parameters.
+    """Name of a code file -> the code that it identifies, for these parameters.
 
-    What a section of the parameters says of its stage (``code()``), and the defaults of the parameters of other
-    sections that the stage reads too.
+    This is ``code()`` of the stage's parameter section, with the defaults of parameters of other sections that the
+    stage also reads.
     """
     topology = params.train.topology.code()
     pool = params.pool.code()
@@ -51,21 +51,21 @@ def codes(params: Params) -> dict[str, Code]:
 
 
 def _importing() -> tuple[str, ...]:
-    """The modules behind ``hpnet import`` of poses and features: which one runs is not among the parameters."""
+    """The modules of ``hpnet import`` for poses and features; no parameter says which of them runs."""
     published = (module for module in SETS.values() if module not in (SETS["mannequin-xsub"], SETS["folder"]))
     return tuple(dict.fromkeys((*IMPORTS.values(), *published)))
 
 
 @cache
 def _read_by(code: str) -> tuple[str, ...]:
-    """Parameters of the stages that run this code, without those that only a project names (a variant)."""
+    """Parameters of the stages with this code, without parameters that depend on the project (a variant)."""
     stages = (stage for kind in EVERY_STAGE for stage in graph(kind).each().values() if stage.code == code)
     names = {name for stage in stages for name in stage.params if not name.startswith("compare.variants.")}
     return tuple(sorted(names))
 
 
 def digests(params: Params, names: Iterable[str] = ()) -> dict[str, str]:
-    """Name of a code file -> identity of the code under these parameters; all but ``import`` where none is named.
+    """Name of a code file -> identity of the code under these parameters; all except ``import`` if none is named.
 
     Raises:
         ValueError: an unknown name; lists the choices.
@@ -78,7 +78,7 @@ def digests(params: Params, names: Iterable[str] = ()) -> dict[str, str]:
 
 
 def content(digest: str) -> str:
-    """What a code file holds."""
+    """Content of a code file."""
     return f"{digest}\n"
 
 

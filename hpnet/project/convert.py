@@ -1,4 +1,4 @@
-"""Released checkpoints -> safetensors under our key names, checked against the network they are for."""
+"""Released checkpoints -> safetensors with our key names, checked against their network."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ CTRGCN = "ctrgcn"
 
 
 def convert(source: Path, model: str, out: Path) -> int:
-    """Convert a checkpoint file to ``out``; the number of its tensors.
+    """Convert a checkpoint file to ``out``; returns the number of its tensors.
 
     Args:
         model: a pose network (the SimCC authors' names, OpenMMLab's of 0.x and 1.x, wrapped or not), or ``ctrgcn``.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is broken, would run code, or is of another network; or ``out`` is no .safetensors.
+        ValueError: it is damaged, would run code, or is of another network; or ``out`` is not a .safetensors.
     """
     if out.suffix != ".safetensors":
-        raise ValueError(f"{out}: converted weights are safetensors; name a file that ends in .safetensors")
+        raise ValueError(f"{out}: converted weights are safetensors; give a file name that ends in .safetensors")
     if model != CTRGCN and model not in SPECS:
         raise ValueError(f"model {model!r} is unknown; choose from {CTRGCN}, {', '.join(SPECS)}")
     state = load_state(source)
     if model == CTRGCN:
         state = convert_ctrgcn(state)
-        with torch.device("meta"):  # its sizes are the file's: nothing is made before they are compared
+        with torch.device("meta"):  # its sizes come from the file: compare them before memory is allocated
             described = _ctrgcn_of(state)
         require_fit(described, state, str(source))
     else:
@@ -48,7 +48,7 @@ def convert(source: Path, model: str, out: Path) -> int:
 
 
 def _ctrgcn_of(state: Mapping[str, Tensor]) -> nn.Module:
-    """The network, with new weights, that converted ones are of: the released arrangement of blocks, other sizes."""
+    """The network for converted weights: the released order of blocks, with the file's sizes and new weights."""
     joints = state["blocks.0.spatial.graph.topology"].shape[1]
     names = tuple(str(joint) for joint in range(joints))
     return build(

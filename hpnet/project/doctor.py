@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and the command that puts it right."""
+"""What is installed, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .folder import Project
 if TYPE_CHECKING:
     from ..params import Params
 
-# Nothing but the standard library is imported before it is needed: what is not installed here is to be said, not met.
+# Import other packages only where they are needed, because `hpnet doctor` must report missing packages, not crash.
 
 BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
@@ -53,7 +53,7 @@ class Check:
 
 
 def examine(root: Path = Path()) -> list[Check]:
-    """Every check, in the order a person would make them; those of a project where ``root`` has a params.yaml."""
+    """All checks, in a useful order; with the checks of a project if ``root`` has a params.yaml."""
     found = [_python()]
     found += _guarded("packages", lambda: [_requirements()])
     found += _guarded("torch", lambda: [_torch()])
@@ -67,7 +67,7 @@ def examine(root: Path = Path()) -> list[Check]:
 
 
 def _guarded(name: str, checks: Callable[[], list[Check]]) -> list[Check]:
-    """The findings of ``checks``, or one that says which package it lacked."""
+    """The findings of ``checks``, or one that names the missing package."""
     try:
         return checks()
     except ImportError as error:
@@ -82,7 +82,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _project(project: Project) -> list[Check]:
-    """What a project needs; without params.yaml, what the built-in project would."""
+    """What a project needs; without params.yaml, what the built-in project needs."""
     if not project.params_file.is_file():
         return [_disk(project.root, BUILT_IN_BYTES, "the built-in project")]
     try:
@@ -90,9 +90,9 @@ def _project(project: Project) -> list[Check]:
     except (ValueError, OSError) as error:
         return [Check("params.yaml", False, _first_line(error), "fix that line")]
     found = [Check("params.yaml", True, "every name and value is known"), *_data(project, params)]
-    found += [*_project_weights(params), _cache_links(project.root)]
+    found += [*_project_weights(params), *_suitability(project, params), _cache_links(project.root)]
     need = max(0, needed_bytes(project, params) - _made_bytes(project))
-    return [*found, _disk(project.root, need, "what params.yaml still has to make")]
+    return [*found, _disk(project.root, need, "the stages of params.yaml that did not run yet")]
 
 
 def _python() -> Check:
@@ -101,11 +101,11 @@ def _python() -> Check:
 
 
 PACKAGE_OF = {"cv2": "opencv-python", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-"""Modules that are called otherwise than what installs them."""
+"""Modules with another name than their package."""
 
 
 def _requirements() -> Check:
-    """Whether every package that hpnet declares is installed, in a version that it can use."""
+    """Whether every package that hpnet declares is installed in a usable version."""
     from packaging.requirements import Requirement
 
     wrong, packages = [], []
@@ -122,7 +122,7 @@ def _requirements() -> Check:
             packages.append(f"'{requirement.name}{requirement.specifier}'")
     if wrong:
         return Check("packages", False, ", ".join(wrong), f"pip install {' '.join(packages)}")
-    return Check("packages", True, "all that hpnet declares, in versions that it can use")
+    return Check("packages", True, "all packages that hpnet declares, in usable versions")
 
 
 def _torch() -> Check:
@@ -176,7 +176,7 @@ BREAKAGES = {
     "json_tricks": "pip install json-tricks munkres",
     "munkres": "pip install json-tricks munkres",
 }
-"""What an import of mmpose is known to stumble over -> the command that helps; the first match counts."""
+"""Known errors of an import of mmpose -> the command that fixes it; the first match is used."""
 
 
 def mmpose_remedy(message: str, otherwise: str) -> str:
@@ -196,7 +196,7 @@ def _mmpose() -> Check:
 
 
 def _package(name: str, use: Callable[[], object]) -> Check:
-    """Whether a package is installed, and what hpnet uses of it can be imported."""
+    """Whether a package is installed, and the parts that hpnet uses can be imported."""
     try:
         version = importlib.metadata.version(name)
         use()
@@ -211,7 +211,7 @@ def _ultralytics() -> Check:
     def use() -> object:
         from ..detect.library import ultralytics
 
-        return ultralytics()  # nothing else may import it: see there
+        return ultralytics()  # no other module may import it: see the docstring of that module
 
     return _package("ultralytics", use)
 
@@ -257,13 +257,13 @@ def _packaged_weights() -> list[Check]:
         facts = read_json(ASSETS / card)
         file = (ASSETS / card).parent / facts["file"]
         whole = file.is_file() and digest(file) == facts["sha256"]
-        text = f"{file.stat().st_size / 1e6:.1f} MB, whole" if whole else "missing, or not the file its card describes"
+        text = f"{file.stat().st_size / 1e6:.1f} MB, whole" if whole else "missing, or not the file in its card"
         found.append(Check(f"weights {name}", whole, text, remedy))
     return found
 
 
 def _project_weights(params: Params) -> list[Check]:
-    """What params.yaml of a project names beside the packaged weights: there, and whole as far as can be told."""
+    """Whether the other weights in params.yaml exist and, as far as it can be checked, are complete."""
     from ..weights.fetch import problem
     from ..weights.files import by_hand, where
     from .weights import needed
@@ -288,8 +288,23 @@ def _project_weights(params: Params) -> list[Check]:
     return [*found, *_own_weights(params)]
 
 
+def _suitability(project: Project, params: Params) -> list[Check]:
+    """Whether the networks suit the people of the project, as far as the stages that ran can tell."""
+    from ..artifacts.files import read_json
+    from ..weights.suitability import compare
+
+    found = []
+    for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
+        file = project.metrics / f"{stage}.json"
+        comparison = compare(stage, model, read_json(file)) if file.is_file() else None
+        if comparison is not None:
+            name = f"people of {stage}"
+            found.append(Check(name, comparison.suits, comparison.found, comparison.remedy, needed=False))
+    return found
+
+
 def _own_weights(params: Params) -> list[Check]:
-    """Checkpoints that are named by a path, or that no catalogue lists."""
+    """Checkpoints given by a path, or not in the catalogue."""
     from ..detect.detector import weights_files
     from .weights import needed
 
@@ -305,13 +320,13 @@ def _own_weights(params: Params) -> list[Check]:
         try:
             text = ", ".join(map(str, weights_files(params.detect.model)))
         except (FileNotFoundError, ValueError) as error:
-            return [*found, Check("detect.model", False, _first_line(error), "put it there, or name another model")]
+            return [*found, Check("detect.model", False, _first_line(error), "put it there, or choose another model")]
         found.append(Check("detect.model", True, text))
     return found
 
 
 def _data(project: Project, params: Params) -> list[Check]:
-    """Whether the videos, their table or the poses are where params.yaml and dvc.yaml say."""
+    """Whether the videos, their table or the poses are at the places in params.yaml and dvc.yaml."""
     if not project.graph_file.is_file():
         return []
     try:
@@ -320,7 +335,7 @@ def _data(project: Project, params: Params) -> list[Check]:
         return [Check("dvc.yaml", False, _first_line(error), "fix that line")]
     if "data" not in stages:
         read = stages["import"].deps[:1] if "import" in stages else ()
-        return [_there("poses", project.root, file, "put it back, or change its place in dvc.yaml") for file in read]
+        return [_there("poses", project.root, file, "restore it, or change its path in dvc.yaml") for file in read]
     if params.data.source != "folder":
         return []
     folder = project.root / params.data.videos
@@ -363,15 +378,15 @@ def _cache_links(root: Path) -> Check:
         try:
             second.hardlink_to(first)
         except OSError:
-            return Check("DVC cache", True, f"cache.type {kinds}; this disk makes no hard links", needed=False)
+            return Check("DVC cache", True, f"cache.type {kinds}; this disk has no hard links", needed=False)
     return Check("DVC cache", True, f"cache.type {kinds}; hard links work here", needed=False)
 
 
 def needed_bytes(project: Project, params: Params) -> int:
-    """About how much room the stages of params.yaml take, from the number of clips and the cached windows.
+    """Estimated disk space of the stages of params.yaml, from the number of clips and the cached windows.
 
-    Clips and frames come from clips.csv where it is there, else from the folder of videos or the plan of the benchmark;
-    channels from the estimate stage's own notes, else 96 as in the paper's network.
+    Clips and frames come from clips.csv if it exists, else from the folder of videos or the parameters of the
+    benchmark; channels come from the estimate stage's meta.json, else 96 as in the paper's network.
     """
     clips, frames = _clip_counts(project, params)
     joints, channels = 17, dict.fromkeys(params.estimate.taps, 96)
@@ -401,13 +416,13 @@ def _clip_counts(project: Project, params: Params) -> tuple[int, float]:
 
 
 def _made_bytes(project: Project) -> int:
-    """What the stages have made here already."""
+    """Space of existing outputs of the stages."""
     return sum(file.stat().st_size for file in project.artifacts.rglob("*") if file.is_file())
 
 
 def _disk(root: Path, need: int, what: str) -> Check:
     if not os.access(root, os.W_OK):
-        return Check("disk", False, f"{root.resolve()} cannot be written to", "work in a folder of your own")
+        return Check("disk", False, f"{root.resolve()} cannot be written to", "use another folder")
     free = shutil.disk_usage(root).free
-    text = f"{free / 1e9:.0f} GB free here, {what} takes about {need / 1e9:.1f} GB"
-    return Check("disk", free > need, text, "make room, or lower estimate.window (1 takes least)")
+    text = f"{free / 1e9:.0f} GB free here, {what} need about {need / 1e9:.1f} GB"
+    return Check("disk", free > need, text, "free disk space, or lower estimate.window (1 needs least)")

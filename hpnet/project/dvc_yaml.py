@@ -1,6 +1,6 @@
-"""dvc.yaml: the graph as DVC reads it, written and read.
+"""dvc.yaml: writing and reading the graph in DVC's format.
 
-``python -m hpnet.project.dvc_yaml`` prints that of hpnet's own repository (``make graph``).
+``python -m hpnet.project.dvc_yaml`` prints dvc.yaml of hpnet's own repository (``make graph``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .graph import CODE, Kind, Stage, code_file, graph, upstream
 REPOSITORY = Kind(here=True, variants=("pose2d", "region3", "region5"))
 """The project of hpnet's own repository: the mannequins."""
 HEADING = """The graph of this project: {stages}.
-The stage `code` writes what identifies the code behind each stage, so that an edit runs what it touches, no more.
+The stage `code` writes a digest of the code of each stage. So an edit reruns only the stages that it changes.
 """
 OF_REPOSITORY = "Written by `make graph` from hpnet/project/graph.py."
-OF_PROJECT = """hpnet itself is installed, not part of this folder, and DVC cannot see it: so `code` runs every time.
-After an upgrade of hpnet `dvc repro` runs what it touched."""
+OF_PROJECT = """hpnet is installed elsewhere and DVC cannot see it, so `code` runs every time.
+After an upgrade of hpnet, `dvc repro` runs only the stages whose code changed."""
 CODE_FILE = re.compile(r"code/([\w.${}-]+)\.txt")
 WIDTH = 118
 
@@ -88,7 +88,7 @@ def _flow(item: Mapping[str, str]) -> str:
 
 
 def _list(pad: str, name: str, entries: list[str]) -> list[str]:
-    """A list on one line where it is short and plain, else a line for each entry."""
+    """A list on one line if it is short and simple, else one line per entry."""
     if not entries:
         return []
     plain = not any(mark in entry for entry in entries for mark in "{}:")
@@ -98,7 +98,7 @@ def _list(pad: str, name: str, entries: list[str]) -> list[str]:
 
 
 def _wrapped(start: str, words: list[str]) -> list[str]:
-    """``start`` and a flow list of words, on as few lines as fit."""
+    """``start`` and a flow list of words, on as few lines as possible."""
     lines, line = [], start
     for number, word in enumerate(words):
         text = word + (", " if number + 1 < len(words) else "]")
@@ -113,10 +113,11 @@ def _wrapped(start: str, words: list[str]) -> list[str]:
 
 
 def read(raw: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, Stage]:
-    """The stages of a parsed dvc.yaml by name, one for each item, upstream first. A project may have edited its own.
+    """The stages of a parsed dvc.yaml by name, one for each item, upstream first. A project may have edited its
+    dvc.yaml.
 
     Args:
-        params: of params.yaml, nested, which ``${data.videos}`` and the like stand for.
+        params: of params.yaml, nested, for references such as ``${data.videos}``.
 
     Raises:
         ValueError: the stages depend on each other in a circle.
@@ -158,12 +159,12 @@ def _read_stage(name: str, entry: Mapping[str, Any]) -> Stage:
 
 
 def _path(entry: Any) -> str:
-    """Of an entry of deps, outs or metrics, which is a path or a path with settings."""
+    """The path of an entry of deps, outs or metrics (a path, or a path with settings)."""
     return str(next(iter(entry))) if isinstance(entry, Mapping) else str(entry)
 
 
 def lookup(params: Mapping[str, Any], dotted: str) -> Any:
-    """The value of a dotted name; None where it is not set."""
+    """The value of a dotted name; None if it is not set."""
     value: Any = params
     for part in dotted.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -33,7 +33,7 @@ def export_onnx(stream: Path, out: Path) -> Path:
     card = read_json(stream / "config.json")
     sizes = card["sizes"]
     persons = int(sizes["num_persons"])
-    # three clips: a number that no other size has by chance
+    # three clips: a number that differs from all other sizes
     features = torch.zeros(3, int(sizes["in_channels"]), int(card["frames"]), int(sizes["num_joints"]), persons)
     valid = torch.ones(3, persons, dtype=torch.bool)
     out.mkdir(parents=True, exist_ok=True)

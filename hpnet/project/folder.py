@@ -1,4 +1,4 @@
-"""What a project folder is: where its files are, and what its dvc.yaml and dvc.lock say."""
+"""A project folder: the paths of its files, and the content of its dvc.yaml and dvc.lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..params import Params
     from .graph import Stage
 
-# Paths alone cost nothing: `hpnet doctor` must not need pydantic or yaml to say that they are missing.
+# Only paths here: `hpnet doctor` must work if pydantic or yaml is missing.
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Project:
 
     @property
     def lock_file(self) -> Path:
-        """What DVC has run."""
+        """The record of DVC's runs."""
         return self.root / "dvc.lock"
 
     @property
@@ -71,7 +71,7 @@ class Project:
 
     @property
     def fusion_file(self) -> Path:
-        """What the stage ``fuse`` fitted."""
+        """Weights fitted by the stage ``fuse``."""
         return self.fuse / "weights.json"
 
     def train(self, stream: str = "") -> Path:
@@ -99,7 +99,7 @@ class Project:
 
     @property
     def weights(self) -> Path:
-        """Networks that were fetched or put there."""
+        """Weights that were downloaded or copied there."""
         return self.root / "weights"
 
     @property
@@ -119,7 +119,7 @@ class Project:
         return load_params(self.params_file, overrides)
 
     def read_values(self) -> dict[str, Any]:
-        """params.yaml as it stands, unchecked and without defaults: what DVC compares."""
+        """params.yaml without checks and defaults, as DVC compares it."""
         return self._read_yaml(self.params_file)
 
     def read_stages(self) -> dict[str, Stage]:

@@ -1,8 +1,8 @@
-"""The graph of a project as data: its stages, what they read and write, and which parameters decide them.
+"""The graph of a project as data: its stages, their inputs and outputs, and their parameters.
 
-The repository's dvc.yaml and those of ``hpnet init`` are renderings of it (:mod:`hpnet.project.dvc_yaml`), and
-``hpnet ablate`` plans on it. Every stage depends on the identity of its own code alone, ``code/NAME.txt``, which the
-stage ``code`` writes.
+The repository's dvc.yaml and those of ``hpnet init`` are made from it (:mod:`hpnet.project.dvc_yaml`), and ``hpnet
+ablate`` plans with it. Every stage depends only on the identity of its own code, ``code/NAME.txt``, which the stage
+``code`` writes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from ..core.streams import MULTIMODAL, STREAMS, TOPOLOGY_STREAMS
 
 Each = Mapping[str, Mapping[str, str]] | tuple[str, ...]
-"""The items of a stage that runs several times: names, with values for each or without."""
+"""The items of a stage that runs several times: names, with or without values."""
 CODE = "code"
 """The stage that writes the identities of code."""
 
 
 def code_file(name: str) -> str:
-    """Where the identity of a stage's code stands in a project."""
+    """File with the identity of a stage's code in a project."""
     return f"code/{name}.txt"
 
 
@@ -28,13 +28,13 @@ class Stage:
     """A stage of DVC.
 
     Attributes:
-        deps: files and folders that it reads, its own code left out.
-        outs: what it writes into the cache.
-        loose: what it writes beside the cache.
-        params: parameters that decide it, by dotted name.
-        metrics: metrics files, beside the cache.
-        each: items, where it runs once for each; ``${item}``, ``${key}`` and ``${item.VALUE}`` stand for them.
-        code: NAME of ``code/NAME.txt``, the identity of its code; empty where it depends on none.
+        deps: files and folders that it reads, without its own code.
+        outs: outputs in DVC's cache.
+        loose: outputs outside the cache.
+        params: parameters of the stage, by dotted name.
+        metrics: metrics files, outside the cache.
+        each: items, if it runs once for each; ``${item}``, ``${key}`` and ``${item.VALUE}`` refer to them.
+        code: NAME of ``code/NAME.txt``, the identity of its code; empty if it depends on none.
         always: it runs at every ``dvc repro``, because DVC cannot see what it depends on.
         note: a comment above it.
     """
@@ -53,7 +53,7 @@ class Stage:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """Everything that it writes."""
+        """All its outputs."""
         return (*self.outs, *self.loose, *self.metrics)
 
     @property
@@ -62,7 +62,7 @@ class Stage:
         return self.name.replace("@", " ")
 
     def for_each(self) -> Iterator[Stage]:
-        """Itself, or one stage for each of its items (``train@hpj``) with the item's values filled in."""
+        """The stage itself, or one stage for each of its items (``train@hpj``) with the item's values filled in."""
         if not self.each:
             yield self
             return
@@ -72,7 +72,7 @@ class Stage:
             yield replace(self.filled(known), name=f"{self.name}@{key}", each=())
 
     def filled(self, values: Mapping[str, object]) -> Stage:
-        """With ``${NAME}`` replaced by its value, where ``values`` has one."""
+        """With ``${NAME}`` replaced by its value, if ``values`` has one."""
 
         def text(entry: str) -> str:
             for name, value in values.items():
@@ -100,16 +100,16 @@ def _values(each: Each, key: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Kind:
-    """What kind of project a graph is for.
+    """The kind of project of a graph.
 
     Attributes:
         here: the package's own repository: ``code`` depends on the folder ``hpnet/``, which DVC can see.
         videos: the clips are a folder of videos, not rendered.
-        table: a CSV labels them.
+        table: a CSV has their labels.
         weights: networks are read from the project's folder ``weights``.
-        poses: command that imports 3-D poses in place of data, detect, estimate and pool; empty: none.
-        poses_from: the file that it reads.
-        streams: which are trained.
+        poses: command that imports 3-D poses, instead of data, detect, estimate and pool; empty: none.
+        poses_from: the input file of this command.
+        streams: streams that are trained.
         variants: of the comparison.
     """
 
@@ -128,7 +128,7 @@ class Graph:
     """The stages of a project, upstream first.
 
     Attributes:
-        curves: the streams whose training ``dvc plots`` draws beside the confusion of the fused scores; none: no plots.
+        curves: the streams with training curves in ``dvc plots``, beside the confusion matrix; none: no plots.
     """
 
     stages: tuple[Stage, ...]
@@ -145,16 +145,16 @@ CHOOSING = (
 )  # fmt: skip
 """The parameters that choose a module or packaged weights: the code of a stage depends on them."""
 CHOOSING_OF_POSES = ("train.topology.graph.model",)
-"""Those of a project of 3-D poses."""
+"""The same for a project of 3-D poses."""
 DATA = "artifacts/data"
 """The clips."""
 VIDEOS = "artifacts/data/videos.csv"
-"""What detect and estimate read of the clips; it has the digest of every video."""
+"""Input of detect and estimate; it has the digest of every video."""
 RENDERED = ("artifacts/data/videos", "artifacts/data/truth.parquet")
-"""What they read besides where the clips are rendered."""
+"""Their further input if the clips are rendered."""
 LABELS = ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
-"""What training and what follows it read of the clips."""
-PAGE = "The page is no output of DVC: it shows git revisions, bytes and seconds, which the next run has others of."
+"""Input of training and later stages."""
+PAGE = "The page is not an output of DVC, because its git revisions, bytes and seconds change with every run."
 
 
 def graph(kind: Kind) -> Graph:
@@ -271,12 +271,12 @@ def _stream(stream: str) -> dict[str, str]:
 
 
 def touches(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
+    """Whether two paths are the same, or one is inside the other."""
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def upstream(stage: Stage, stages: Mapping[str, Stage]) -> list[str]:
-    """Names of the stages whose outputs ``stage`` reads; the stage that writes its code is none of them."""
+    """Names of the stages whose outputs ``stage`` reads, without the stage that writes its code."""
     return [
         other.name
         for other in stages.values()
@@ -288,7 +288,7 @@ def needed(targets: Iterable[str], stages: Mapping[str, Stage]) -> list[str]:
     """The targets and everything upstream of them, upstream first.
 
     Raises:
-        ValueError: a target is no stage of the graph.
+        ValueError: a target is not a stage of the graph.
     """
     wanted, waiting = set(), list(targets)
     while waiting:

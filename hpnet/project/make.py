@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..data.index import Labelled, label_folder
 from ..data.params import DataParams
+from ..data.preset import Preset, Values
 from ..data.table import refuse_copies
 from ..data.walk import find_videos
 from ..params import validate
-from . import dvc_yaml, render
-from .presets import Preset, Values, get
+from . import dvc_yaml, presets, render
 
 
 def make_project(
@@ -20,24 +20,24 @@ def make_project(
     """Write the files of a new project and return them by name.
 
     Args:
-        folder: made where it is missing; files in it that are in the way stop everything before anything is written.
+        folder: made if it is missing; if a file of the project already exists, nothing is written.
         name: a preset.
         videos: folder of videos, for presets that read videos.
         table: CSV of their actions, for preset ``folder``.
-        poses: .npz of 3-D poses, for presets of poses.
+        poses: file or folder of 3-D poses, for presets of poses.
 
     Raises:
-        ValueError: unknown preset, or something given that the preset does not read, or the table does not fit.
-        FileNotFoundError: what must be given is missing.
-        FileExistsError: a file of the project is there already.
+        ValueError: unknown preset, an input that the preset does not read, or a table that does not match.
+        FileNotFoundError: a required input is missing.
+        FileExistsError: a file of the project already exists.
     """
-    preset = get(name)
+    preset = presets.get(name)
     values = _values(folder, name, preset, videos, table, poses)
     validate(values, f"preset {name}")
-    npz = "" if poses is None else _reach(poses, folder)
+    given = "" if poses is None else _reach(poses, folder)
     files = {
         "params.yaml": render.render_params(preset, values),
-        "dvc.yaml": dvc_yaml.render(preset.kind(values, npz)),
+        "dvc.yaml": dvc_yaml.render(presets.kind(preset, values, given)),
         "README.md": render.render_readme(name, preset, values, in_git(folder)),
         ".gitignore": render.GITIGNORE,
         ".dvcignore": render.DVCIGNORE,
@@ -47,7 +47,7 @@ def make_project(
     there = [file for file in files if (folder / file).exists()]
     if there:
         raise FileExistsError(
-            f"{folder / there[0]} is there already, and nothing is overwritten: name a new folder, or move it away"
+            f"{folder / there[0]} already exists and is not overwritten: give a new folder, or move it away"
         )
     for file, text in files.items():
         path = folder / file
@@ -70,10 +70,10 @@ def _values(
     values: Values = {key: dict(section) for key, section in preset.values.items()}
     if preset.poses:
         if videos is not None or table is not None:
-            raise ValueError(f"preset {name} reads 3-D poses: give --poses FILE.npz instead of --videos or --table")
+            raise ValueError(f"preset {name} reads 3-D poses: give --poses PATH instead of --videos or --table")
         if poses is None:
-            raise FileNotFoundError(f"preset {name} needs --poses FILE.npz: {preset.data}")
-        if not poses.is_file():
+            raise FileNotFoundError(f"preset {name} needs --poses PATH: {preset.data}")
+        if not poses.exists():
             raise FileNotFoundError(f"--poses {poses} is missing; expected {preset.data}")
         return values
     if poses is not None:
@@ -81,10 +81,10 @@ def _values(
     data = values["data"]
     if data.get("source") != "folder":
         if videos is not None or table is not None:
-            raise ValueError(f"preset {name} renders its clips: leave --videos and --table out, or take preset folder")
+            raise ValueError(f"preset {name} renders its clips: remove --videos and --table, or use preset folder")
         return values
     if table is not None and name != "folder":
-        raise ValueError(f"preset {name} reads actions and splits from the clips' names: leave --table out")
+        raise ValueError(f"preset {name} reads actions and splits from the clips' names: remove --table")
     if videos is None:
         raise FileNotFoundError(f"preset {name} needs --videos DIR: {preset.data}")
     find_videos(videos)
@@ -98,12 +98,12 @@ def _values(
 
 def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
     """The videos of a project of a preset, with the labels and splits that ``hpnet data`` will give them."""
-    data = get(name).values["data"]
+    data = presets.get(name).values["data"]
     return label_folder(videos, DataParams.model_validate({**data, "table": str(table or "")}))
 
 
 def missing_weights(folder: Path, name: str) -> list[str]:
-    """Networks that a project of a preset needs and whose weights are not where it will look for them."""
+    """Networks that a project of a preset needs and whose weights are missing."""
     from ..weights.places import search_folders
     from .weights import of_preset
 
@@ -121,14 +121,14 @@ def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:
     files, rows = labelled.files, labelled.table
     found = sorted(set(rows.class_name) - {""})
     if len(found) < 2:
-        what = f"are all of action {found[0]!r}" if found else "have no action"
+        what = f"all have action {found[0]!r}" if found else "have no action"
         raise ValueError(f"the videos below {videos} {what}: expected a sub-folder per action, or --table")
     if not (rows.split == "train").any():
-        raise ValueError(f"no video below {videos} trains: expected a folder train beside those of the other splits")
+        raise ValueError(f"no video below {videos} is for training: expected a folder train beside the other splits")
     refuse_copies(files, rows.split.tolist())
 
 
 def _reach(path: Path, folder: Path) -> str:
-    """How the project names a path: relative when it lies in the project, absolute otherwise."""
+    """A path for the project's files: relative if it is in the project, absolute otherwise."""
     target, base = path.absolute(), folder.absolute()
     return os.path.relpath(target, base) if target.is_relative_to(base) else str(target)

@@ -9,24 +9,24 @@ import yaml
 from pydantic import BaseModel
 
 from ..core.streams import MULTIMODAL
+from ..data.preset import Preset, Values
 from ..params import Params
-from .presets import Preset, Values
 
 COMMENT_COLUMN = 40
 HEADINGS = {
-    "data": "what the clips are",
+    "data": "the clips",
     "detect": "frames -> boxes, tracks and person frames",
-    "estimate": "people -> joints and windows of feature maps",
+    "estimate": "person boxes -> joints and windows of feature maps",
     "pool": "windows -> features, Eq. (3)",
     "train": "features -> scores, one network per stream",
     "topology": "hpj, hpb, hpjm, hpbm",
     "multimodal": "pooled features + RGB + text",
-    "fuse": "the streams' scores -> one",
+    "fuse": "scores of all streams -> fused scores",
     "compare": "the joint stream on other features, for the report",
-    "report": "the page",
+    "report": "the report page",
 }
 MANNEQUIN_ONLY = "mannequins: "
-"""How descriptions of parameters begin that only the rendered benchmark reads."""
+"""Prefix of descriptions of parameters that only the rendered benchmark reads."""
 GITIGNORE = """/.work/
 /artifacts/
 /weights/
@@ -51,10 +51,10 @@ DVC_GITIGNORE = """/config.local
 
 
 def render_params(preset: Preset, values: Values) -> str:
-    """params.yaml: every parameter of the sections in use, at ``values`` over its default, with its description."""
+    """params.yaml: every parameter of the used sections with its value (``values`` or default) and description."""
     params = Params.model_validate(values)
     lines = [f"# Parameters of this project ({preset.title}). Every value is also an option of its command, such as"]
-    lines += ["# `hpnet pool --region 3`; unknown names are refused. After a change: `dvc repro`.", ""]
+    lines += ["# `hpnet pool --region 3`; unknown names are errors. After a change run `dvc repro`.", ""]
     for section in ("train", "fuse", "report") if preset.poses else tuple(Params.model_fields):
         lines += [*_section(section, getattr(params, section), 0, params.data.source == "mannequin"), ""]
     if preset.poses:
@@ -93,7 +93,7 @@ def _line(text: str, note: str) -> str:
 
 
 def _without_block(lines: list[str], start: str) -> list[str]:
-    """Leave out a nested section: its heading and every line indented below it."""
+    """Remove a nested section: its heading and every line indented below it."""
     first = next(n for n, line in enumerate(lines) if line.startswith(start))
     depth = len(start) - len(start.lstrip())
     last = first + 1
@@ -110,7 +110,7 @@ Made by `hpnet init --preset {name}`. Data: {data}.
 $ dvc repro                           # {graph}
 ```
 {weights}
-Change a value in `params.yaml` and run `dvc repro` again: only what depends on it runs. To compare runs by
+Change a value in `params.yaml` and run `dvc repro` again: only stages that depend on it run. To compare runs with
 `dvc exp run` and `dvc metrics diff`, the folder must be under git:
 
 ```console
@@ -120,19 +120,19 @@ Change a value in `params.yaml` and run `dvc repro` again: only what depends on 
 | path | what |
 |---|---|
 | `params.yaml` | every parameter, with its meaning |
-| `dvc.yaml` | the graph; `code/` notices an upgrade of hpnet |
-| `artifacts/`, `metrics/` | what each stage made, and its figures |
+| `dvc.yaml` | the graph; `code/` has digests of hpnet's code, so that an upgrade is noticed |
+| `artifacts/`, `metrics/` | the outputs of each stage, and its metrics |
 {report}"""
 _PREDICT = """
-Afterwards, for any other video, a camera or a stream:
+Afterwards, predict on any other video, a camera or a stream:
 
 ```console
 $ hpnet predict clip.mp4 --save annotated.mp4
 ```
 """
 _WEIGHTS = """
-Before the first run, get the networks' weights into `weights/` (where the network is closed, the command says which
-files to fetch by hand), and see whether everything is there:
+Before the first run, download the networks' weights into `weights/` and check that everything is there. Without a
+connection, the command says which files to download by hand:
 
 ```console
 $ hpnet weights fetch

@@ -1,4 +1,4 @@
-"""Which weights there are, and which of them a project needs: of its parameters, or of a preset."""
+"""The known weights, and the weights that a project or a preset needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from . import presets
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
-"""Of paths to a file of one's own."""
+"""Suffixes of paths to the user's own files."""
 
 
 def _packaged(name: str, role: str, path: str, about_mb: int) -> Weights:
     kind = "xclip" if role == "video" else role
-    return Weights(name, role, (WeightsFile(path),), f"what `hpnet pretrain {kind}` writes", about_mb)
+    return Weights(name, role, (WeightsFile(path),), f"a file of `hpnet pretrain {kind}`", about_mb)
 
 
 def _pose(spec: NetworkSpec) -> Weights:
@@ -37,7 +37,7 @@ CATALOGUE: dict[str, Weights] = {
         *map(published.xclip, published.XCLIP_MB),
     )
 }
-"""Every network with published weights, by the name that params.yaml gives it."""
+"""Every network with published weights, by its name in params.yaml."""
 
 
 def lookup(name: str) -> Weights:
@@ -53,13 +53,13 @@ def lookup(name: str) -> Weights:
     if HUB_NAME.fullmatch(on_hub):
         return published.xclip(name) if name == on_hub else published.rtdetr(on_hub)
     raise ValueError(
-        f"no weights are known for {name!r}; choose from {', '.join(CATALOGUE)}, or name an X-CLIP (OWNER/NAME) or "
+        f"no weights are known for {name!r}; choose from {', '.join(CATALOGUE)}, or give an X-CLIP (OWNER/NAME) or "
         f"RT-DETR ({RTDETR}OWNER/NAME) of the hub"
     )
 
 
 def needed(params: Params) -> list[Weights]:
-    """The weights that a project's parameters name, of those in the catalogue (a path of one's own is not)."""
+    """The weights of the catalogue that a project's parameters name (without the user's own files)."""
     names = [params.estimate.model if params.estimate.weights is None else "", params.train.multimodal.video]
     if params.detect.enabled:
         names.insert(0, params.detect.model)
@@ -71,13 +71,13 @@ def _is_missing_from_the_hub(name: str) -> bool:
     on_hub = name.removeprefix(RTDETR)
     if name in CATALOGUE or name.endswith(ENDINGS) or not HUB_NAME.fullmatch(on_hub):
         return False
-    from ..weights.hub_folder import find_folder  # late: the hub's library takes half a second to import
+    from ..weights.hub_folder import find_folder  # imported here, because the hub's library takes half a second
 
     return find_folder(on_hub) is None
 
 
 def of_preset(name: str) -> list[Weights]:
-    """The weights that a preset of ``hpnet init`` needs; 3-D poses that are imported need none.
+    """The weights that a preset of ``hpnet init`` needs; imported 3-D poses need none.
 
     Raises:
         ValueError: no such preset; lists them.
@@ -86,14 +86,29 @@ def of_preset(name: str) -> list[Weights]:
     return [] if preset.poses else needed(validate(dict(preset.values), f"preset {name}"))
 
 
-def require_weights(params: Params, *roles: str) -> None:
-    """Stop before any work where weights that the parameters name are missing.
-
-    Args:
-        roles: detector, pose or video: the networks that count; by default all that the project will need.
+def real_video_networks(name: str) -> dict[str, str]:
+    """Stage -> network of a preset that reads a user's videos; nothing of one that renders or imports its own.
 
     Raises:
-        FileNotFoundError: one line per network: what to fetch, from where, and where to put it.
-        ValueError: a searched folder has another file of a packaged network's name.
+        ValueError: no such preset; lists them.
+    """
+    preset = presets.get(name)
+    if preset.poses:
+        return {}
+    params = validate(dict(preset.values), f"preset {name}")
+    if params.data.source != "folder":
+        return {}
+    return {"detect": params.detect.rated_model, "estimate": params.estimate.rated_model}
+
+
+def require_weights(params: Params, *roles: str) -> None:
+    """Stop before any work if weights that the parameters name are missing.
+
+    Args:
+        roles: detector, pose or video: the networks to check; by default all that the project needs.
+
+    Raises:
+        FileNotFoundError: one line per network: what to download, from where, and where to put it.
+        ValueError: a searched folder has another file with the name of a packaged network.
     """
     files.require(entry for entry in needed(params) if not roles or entry.role in roles)

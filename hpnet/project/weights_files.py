@@ -1,4 +1,4 @@
-"""Files of weights that a user asks about: what is known of them, fetching what is missing, and checking them."""
+"""Files of weights: showing, downloading and checking them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..weights.places import digest
 from ..work.console import progress
 
 DIGITS = 8
-"""Shown of a digest."""
+"""Number of shown digits of a digest."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Finding:
     """A line about a file of weights.
 
     Attributes:
-        wrong: something is left to do about it.
+        wrong: the user must do something about it.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Finding:
 
 
 def describe(entry: Weights) -> str:
-    """Which files a network needs, from where, their size and digest, and where they are or go: a few lines."""
+    """The files of a network, with address, size, digest and place, as a few lines."""
     size = f"about {entry.about_mb} MB" if entry.about_mb else "size unknown"
     lines = [f"{entry.name}  ({entry.role}, {'packaged, ' if entry.packaged else ''}{size})"]
     for file in entry.files:
@@ -46,20 +46,20 @@ def describe(entry: Weights) -> str:
 
 
 def fetch_missing(entries: Iterable[Weights], into: Path | None = None, mirror: str | None = None) -> Iterator[Finding]:
-    """Download the files that are not here; what cannot be downloaded is a wrong finding that says what to do by hand.
+    """Download missing files; if that is not possible, a wrong finding says what to do by hand.
 
     Args:
-        into: the folder that they go to; by default :func:`hpnet.weights.files.destination`.
-        mirror: address of a folder that has the files, instead of where they come from.
+        into: the target folder; by default :func:`hpnet.weights.files.destination`.
+        mirror: address of a folder with the files, used instead of their own addresses.
 
     Raises:
         ConnectionError: a download broke off; calling again resumes it.
-        ValueError: a file is not the one that its digest promises.
+        ValueError: a file does not have its digest.
     """
     for entry in entries:
         wanted = missing(entry) if into is None else [f for f in entry.files if not (into / f.path).is_file()]
         if not wanted:
-            yield Finding(f"{entry.name}: already here (`hpnet weights check {entry.name}` says whether whole)")
+            yield Finding(f"{entry.name}: already here (`hpnet weights check {entry.name}` checks it)")
         for file in wanted:
             url = f"{mirror.rstrip('/')}/{file.path}" if mirror else file.url
             if not url:
@@ -74,7 +74,7 @@ def fetch_missing(entries: Iterable[Weights], into: Path | None = None, mirror: 
 
 
 def check(entries: Iterable[Weights]) -> Iterator[Finding]:
-    """Whether the files of weights are here and whole."""
+    """Whether the files of weights are present and complete."""
     for entry in entries:
         for file in entry.files:
             path = where(file)

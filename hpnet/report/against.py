@@ -1,7 +1,7 @@
-"""Two runs side by side: this project against another folder, or against a git revision of it.
+"""Compare two runs: this project and another folder, or this project and a git revision of it.
 
-Of a revision git holds parameters and metrics; scores are looked up in DVC's cache by the hashes of that revision's
-dvc.lock, and paired tests need them. What is not there is said.
+Git has the parameters and metrics of a revision. Its scores, which paired tests need, are read from DVC's cache by the
+hashes in the revision's dvc.lock. The page says what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FUSED = "fused"
 
 @dataclass(frozen=True)
 class Other:
-    """The run that this one is set against; ``scores``: stream, or 'fused', -> scores, as far as they are there."""
+    """The run that this one is compared with; ``scores``: stream or 'fused' -> scores, if they exist."""
 
     name: str
     params: dict[str, Any]
@@ -39,12 +39,12 @@ def read_other(root: Path, name: str) -> Other:
     """A project folder, or a git revision of the project in ``root``.
 
     Raises:
-        ValueError: it is neither; says what was looked for.
+        ValueError: it is neither of them.
     """
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "params.yaml").is_file():
-            raise ValueError(f"--compare {name}: the folder holds no params.yaml, so it is no project")
+            raise ValueError(f"--compare {name}: the folder has no params.yaml, so it is not a project")
         return _from_folder(folder, name)
     done = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if done is None:
@@ -63,11 +63,13 @@ def _from_folder(folder: Path, name: str) -> Other:
     data = folder / "artifacts" / "data"
     now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
     for stream, found in scores.items():
-        if now is not None and found.labelling is not None:  # a run of an earlier hpnet may be compared with
+        if now is not None and found.labelling is not None:  # runs of an earlier hpnet can be compared too
             command = "hpnet fuse" if stream == FUSED else f"hpnet train {stream}"
             require_labelling(files[stream], found.labelling, now, command)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")) or {}
-    return Other(name, params, metrics, scores, () if scores else ("That run has no scores: only metrics compare.",))
+    return Other(
+        name, params, metrics, scores, () if scores else ("That run has no scores: only metrics are compared.",)
+    )
 
 
 def _from_revision(root: Path, name: str, commit: str) -> Other:
@@ -90,12 +92,12 @@ def _from_revision(root: Path, name: str, commit: str) -> Other:
         if file is not None:
             scores[stream] = Scores.load(file)
     params = yaml.safe_load(show("params.yaml") or "") or {}
-    notes = () if scores else ("The scores of that revision are not in DVC's cache: only metrics compare.",)
+    notes = () if scores else ("The scores of that revision are not in DVC's cache: only metrics are compared.",)
     return Other(f"{name} ({commit[:10]})", params, metrics, scores, notes)
 
 
 def cached_file(cache: Path, lock: Mapping[str, Any], stage: str, out: str, name: str) -> Path | None:
-    """A file of a stage's output folder in DVC's cache, by the hashes of a dvc.lock; None where it is not there."""
+    """A file of a stage's output folder in DVC's cache, by the hashes of a dvc.lock; None if it is not there."""
     outs = lock.get("stages", {}).get(stage, {}).get("outs", [])
     folder = next((str(o.get("md5", "")) for o in outs if o["path"] == out), "")
     listing = _blob(cache, folder)

@@ -1,4 +1,4 @@
-"""What scores and features say beyond one accuracy: discriminability, look-alike pairs, mistakes, examples.
+"""Analysis of scores and features: discriminability, look-alike pairs, mistakes, choice of examples.
 
 Pure functions on arrays; nothing here touches a disk. N clips, K classes. Gains per class with their tests are
 :func:`hpnet.core.statistics.per_class_changes`.
@@ -52,7 +52,7 @@ def fisher_score(features: ArrayLike, labels: ArrayLike, keep: int = 0) -> Float
     Args:
         features: (N, ...).
         labels: (N,).
-        keep: how many of the leading feature axes keep a score of their own; the scatter is summed over the others
+        keep: number of leading feature axes that keep separate scores; the scatter is summed over the others
             (the ratio of traces). 0 gives one score, 1 on (N, V, C) gives one per joint.
 
     Returns:
@@ -83,7 +83,7 @@ def pair_choice(scores: ArrayLike, labels: ArrayLike, pairs: Sequence[tuple[int,
 
     Returns:
         (N,) true where right; clips outside every pair are true and must be masked with :func:`pair_membership`.
-        A tie is wrong: it tells the two classes apart in no way.
+        A tie is wrong, because it does not distinguish the two classes.
     """
     values, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     right = np.ones(len(truth), dtype=bool)
@@ -94,24 +94,16 @@ def pair_choice(scores: ArrayLike, labels: ArrayLike, pairs: Sequence[tuple[int,
     return right
 
 
-def confident_mistakes(probabilities: ArrayLike, labels: ArrayLike, count: int = 10) -> Ints:
-    """Rows of the wrong predictions, most confident first, at most ``count``: ``probabilities`` (N, K)."""
-    values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    wrong = np.flatnonzero(values.argmax(1) != truth)
-    order = np.argsort(-values[wrong].max(1), kind="stable")
-    return wrong[order][:count].astype(np.int64)
-
-
 def example_rows(labels: ArrayLike, right: ArrayLike, count: int) -> Ints:
     """Which clips to draw: ``count`` rows, of different classes as far as there are classes, ordered by class.
 
-    One in four (at least one) is a mistake, where there are any; the other classes are evenly spaced over those
-    present, with the middle one of their right clips. Deterministic.
+    If there are mistakes, one in four (at least one) is a mistake. The other classes are evenly spaced over the classes
+    present; the middle one of their right clips is taken. Deterministic.
 
     Args:
         labels: (N,).
         right: (N,) whether the prediction was right.
-        count: rows wanted; fewer come back where there are fewer clips.
+        count: number of rows; fewer if there are fewer clips.
     """
     truth, hit = np.asarray(labels, dtype=np.int64), np.asarray(right, dtype=bool)
     present = np.unique(truth)

@@ -1,6 +1,6 @@
-"""Everything that a report reads from a project folder, in one object. Read-only; what is absent is None or empty.
+"""Everything that a report reads from a project folder, in one object. Read-only; missing parts are None or empty.
 
-An artifact that is there but broken raises, naming the file: a report must not leave it out silently.
+A broken artifact is an error that names the file, because a report must not leave it out silently.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 
 
 class Parameters(Protocol):
-    """The sections of params.yaml that the page shows. They are handed in: the report reads no params.yaml itself."""
+    """The sections of params.yaml that the page shows. The report does not read params.yaml itself."""
 
     @property
     def data(self) -> DataParams: ...
@@ -62,7 +62,7 @@ class Parameters(Protocol):
     def report(self) -> ReportParams: ...
 
     def variant(self, name: str) -> PoolParams:
-        """Section pool as a variant of the comparison has it."""
+        """Section pool of a variant of the comparison."""
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -72,8 +72,8 @@ class Parameters(Protocol):
 class Run:
     """One trained network: its scores, what config.json says and its training curves.
 
-    ``history``: metric name (``train/loss``) -> steps, values. ``features``: what its classifier sees, None where it
-    has none or was trained elsewhere.
+    ``history``: metric name (``train/loss``) -> steps, values. ``features``: the input of its classifier; None if it
+    has none or was trained by another program.
     """
 
     name: str
@@ -85,20 +85,20 @@ class Run:
 
     @property
     def chosen_epoch(self) -> int | None:
-        """The epoch (0-based) whose weights were kept, where config or metrics say so."""
+        """The epoch (0-based) whose weights were kept, if config or metrics have it."""
         chosen = self.config.get("chosen")
         epoch = chosen.get("epoch") if isinstance(chosen, Mapping) else self.metrics.get("epoch")
         return epoch if isinstance(epoch, int) else None
 
     @property
     def seed(self) -> int | None:
-        """The seed of this very network, as its config.json says; None where that says nothing."""
+        """The seed of this network, from its config.json; None if it is not recorded."""
         seed = self.config.get("seed")
         return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
     @property
     def other_seeds(self) -> tuple[int, ...]:
-        """Seeds of the runs beside this one, of which only the metrics are kept."""
+        """Seeds of the other runs of this stream, of which only the metrics are kept."""
         several = self.metrics.get("seeds")
         seeds = several.get("seeds", ()) if isinstance(several, Mapping) else ()
         return tuple(seed for seed in seeds if seed != self.seed)
@@ -123,10 +123,11 @@ class Crossval:
 class Collected:
     """The artifacts and metrics of a project.
 
-    ``people``: persons that detection found in each clip, before it kept the first ``detect.persons``; ``bytes_of``:
+    ``people``: number of people detected in each clip, before the best ``detect.persons`` were kept; ``bytes_of``:
     bytes on disk per stage; ``seconds``, ``revisions``: wall time and git revision of each command's last run here
-    (``.work/seconds.json``, ``revisions.json``), apart from artifacts and metrics, which the same seed must reproduce;
-    ``claims``: what `hpnet ablate` found of the paper's claims; ``crossval``: name -> result of `hpnet crossval`.
+    (``.work/seconds.json``, ``revisions.json``), kept apart from artifacts and metrics, which must be the same for the
+    same seed; ``claims``: verdicts of `hpnet ablate` on the paper's claims;
+    ``crossval``: name -> result of `hpnet crossval`.
     """
 
     folder: Path
@@ -157,8 +158,8 @@ def collect(folder: Path, params: Parameters) -> Collected:
     """Read a project folder.
 
     Raises:
-        ValueError: an artifact is there but cannot be read, or was not made from the labels, splits and classes of the
-            tables; names the file.
+        ValueError: an artifact cannot be read, or was not made from the labels, splits and classes of the tables; names
+            the file.
     """
     artifacts = folder / "artifacts"
     clips = Clips.load(artifacts / "data") if (artifacts / "data" / "clips.csv").is_file() else None
@@ -207,10 +208,10 @@ def read_run(folder: Path, name: str, metrics: Mapping[str, Any], now: Labelling
     exist.
 
     Args:
-        now: labels, splits and classes of the tables, None where there are none.
+        now: labels, splits and classes of the tables; None if there are no tables.
 
     Raises:
-        ValueError: it was made from others.
+        ValueError: it was made from other labels, splits or classes.
     """
     check_trained(folder, now, f"hpnet {folder.parent.name} {name}")
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
@@ -283,7 +284,7 @@ def git_revision(folder: Path) -> str | None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the packages that decide numbers; those that are not installed are left out."""
+    """Versions of the packages that affect the results; packages that are not installed are left out."""
     found = {}
     for name in PACKAGES:
         try:
@@ -294,7 +295,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def people_per_clip(table: pd.DataFrame) -> dict[str, int]:
-    """How many people each clip shows, from boxes (column ``track``) or truth (column ``person``).
+    """Number of people in each clip, from boxes (column ``track``) or truth (column ``person``).
 
     Raises:
         ValueError: the table has neither column.
@@ -330,7 +331,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _noted(file: Path) -> dict[str, Any]:
-    """What a file of .work says of each command; nothing where no stage ran here."""
+    """Values of a file of .work by command; empty if no stage ran here."""
     return dict(read_json(file)) if file.is_file() else {}
 
 
@@ -342,6 +343,6 @@ def _claims(file: Path) -> list[dict[str, str]]:
 
 
 def _ordered_variants(folder: Path) -> list[str]:
-    """pose2d first, then the others by name, so that charts read from the baseline upwards."""
+    """pose2d first, then the others by name, so that charts start with the baseline."""
     names = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
     return sorted(names, key=lambda name: (not name.startswith("pose2d"), name))

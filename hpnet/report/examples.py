@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Vote:
-    """A class and the probability that it was given."""
+    """A class and its probability."""
 
     name: str
     probability: float
@@ -44,7 +44,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Example:
-    """One clip, drawn. ``notes`` say what could not be."""
+    """One drawn clip. ``notes`` say what could not be drawn."""
 
     clip_id: str
     truth: str
@@ -61,7 +61,7 @@ class Example:
 
 
 def telling_frame(poses: ClipPoses) -> int:
-    """The valid frame in which person 0 is farthest from their own mean pose; 0 where there is nobody."""
+    """The valid frame in which person 0 is farthest from their own mean pose; 0 if there is no person."""
     valid = poses.valid[:, 0] if poses.valid.shape[1] else np.zeros(0, bool)
     if not valid.any():
         return 0
@@ -71,21 +71,21 @@ def telling_frame(poses: ClipPoses) -> int:
 
 
 def read_frame(path: Path, frame: int) -> Image:
-    """One frame of a video, the last one where it has fewer.
+    """One frame of a video; the last one if it has fewer frames.
 
     Raises:
         VideoError: the video cannot be read.
     """
     frames = deque(read_frames(path, frame + 1), maxlen=1)
     if not frames:
-        raise VideoError("holds no frame")
+        raise VideoError("has no frame")
     return frames[0]
 
 
 def draw_example(
     collected: Collected, clip_id: str, votes: tuple[Vote, ...], verdict: str, right: bool, full_maps: FullMaps | None
 ) -> Example:
-    """Draw one clip of the clip table; what is missing is said in ``notes``."""
+    """Draw one clip of the clip table; ``notes`` say what is missing."""
     assert collected.clips is not None
     row = collected.clips.table.set_index("clip_id").loc[clip_id]
     truth = collected.clips.class_names[int(row.label)] if int(row.label) >= 0 else "no label"
@@ -94,7 +94,7 @@ def draw_example(
     if collected.poses is not None and clip_id in collected.poses.index.index:
         poses = collected.poses.load(clip_id, taps=[])
     else:
-        notes.append("The pose network has nothing for this clip.")
+        notes.append("The pose network has no result for this clip.")
     frame = telling_frame(poses) if poses is not None else 0
     pictures: dict[str, Image] = {}
     picture, image = "", None
@@ -124,20 +124,20 @@ def draw_example(
 
     features, joints = _features(collected, clip_id, frame, poses, pictures)
     if not features:
-        notes.append("No features: nobody was found in this clip.")
+        notes.append("No features: no person was found in this clip.")
     return Example(
         clip_id, truth, picture, votes, verdict, right, tuple(maps), features, joints, tuple(notes), image, pictures
     )
 
 
 def _person_frame(collected: Collected, clip_id: str, frame: int) -> list[Picture]:
-    """What the RGB stream sees instead of the whole frame (Fig. 8): the person frame nearest to ``frame``."""
+    """The input of the RGB stream (Fig. 8): the person frame nearest to ``frame``."""
     stored = collected.frames.load(clip_id) if collected.frames is not None else []
     if not stored:
         return []
     at, jpeg = min(stored, key=lambda entry: abs(entry[0] - frame))
     uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
-    return [Picture("Person frame", f"frame {at}, what the RGB stream sees", uri)]
+    return [Picture("Person frame", f"frame {at}, the input of the RGB stream", uri)]
 
 
 def _people(collected: Collected, clip_id: str, frame: int, poses: ClipPoses | None, image: Image, truth: str) -> str:

@@ -86,8 +86,8 @@ def colour_map(values: NDArray[np.floating], low: float | None = None, high: flo
 def map_picture(tapped: NDArray[np.floating], crop_rgb: Image | None = None) -> Image:
     """A tapped map (C, h, w) as one picture: the root mean square over channels, standardised per channel first.
 
-    Standardising keeps one loud channel from drowning the rest. With ``crop_rgb`` (H, W, 3) the map is enlarged to the
-    crop's size, nearest cell, so that cells stay visible.
+    Because channels are standardised, one strong channel does not hide the others. With ``crop_rgb`` (H, W, 3) the map
+    is enlarged to the crop's size, nearest cell, so that cells stay visible.
     """
     maps = np.asarray(tapped, dtype=np.float32)
     spread = maps.std((1, 2), keepdims=True)
@@ -125,7 +125,7 @@ def _text(x: float, y: float, text: str, kind: str = "") -> str:
 
 
 def text_width_px(text: str, size_px: float = 12) -> float:
-    """About how wide a text is in a wide sans-serif font; the reader's font is not known here."""
+    """Approximate width of a text in a wide sans-serif font, because the reader's font is unknown."""
     return size_px * sum(map(_ems, text))
 
 
@@ -148,7 +148,7 @@ def fitted(text: str, room_px: float, size_px: float = 12) -> str:
 
 
 def _label(x: float, y: float, text: str, kind: str, room_px: float, size_px: float = 12) -> str:
-    """A text cut to its room; the whole text is told on hovering."""
+    """A text cut to its room; the whole text is shown on hovering."""
     short = fitted(text, room_px, size_px)
     title = f"<title>{escape(text)}</title>" if short != text else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(short)}{title}</text>'
@@ -185,10 +185,10 @@ def interval_plot(
 ) -> str:
     """Dots with their intervals, one row each, on a common percentage axis.
 
-    Below 560 px the labels stand above their rows so that the plot stays legible on a phone. ``chance`` draws a dashed
-    line where it lies on the axis.
+    A mark without an interval (NaN) is a dot alone. Below 560 px the labels stand above their rows so that the plot
+    stays legible on a phone. ``chance`` draws a dashed line if it is on the axis.
     """
-    low, high = axis or domain([mark.low for mark in marks])
+    low, high = axis or domain([float(np.fmin(mark.low, mark.value)) for mark in marks])
     stacked = width < 560
     left, right = (4.0, 4.0) if stacked else (float(label_width), 150.0)
     row, top, bottom = (42.0 if stacked else 26.0), 8.0, 24.0
@@ -210,10 +210,9 @@ def interval_plot(
         label_room = width - text_width_px(mark.text) - 10 if stacked else label_width - 8
         parts.append(_label(0, above, mark.label, "strong" if mark.tone == "accent" else "", label_room))
         parts.append(_text(width, above, mark.text, "muted end"))
+        whiskers = _line(x(mark.low), y, x(mark.high), y, "stroke", 2) if np.isfinite(mark.low) else ""
         parts.append(
-            f'<g class="{mark.tone}">'
-            + _line(x(mark.low), y, x(mark.high), y, "stroke", 2)
-            + f'<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4.5" class="fill"/></g>'
+            f'<g class="{mark.tone}">{whiskers}<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4.5" class="fill"/></g>'
         )
     return _svg(width, height, "".join(parts), title)
 
@@ -357,7 +356,7 @@ def confusion_plot(matrix: NDArray[np.integer], names: Sequence[str], title: str
 
 
 def _opacity(share: float) -> float:
-    """Of a cell's colour: its number can be read in ink on the light ones, and in the paper's colour on the others."""
+    """Opacity of a cell's colour, so that its number is readable: ink on light cells, paper on dark cells."""
     return 0.14 + 0.64 * share if share <= 0.55 else 0.72 + 0.28 * share
 
 
@@ -372,7 +371,7 @@ def people_picture(
 ) -> str:
     """A frame (H, W, 3) with boxes (M, 4) and skeletons (M, V, 2) drawn over it, as SVG.
 
-    Joints whose score (M, V) is below ``least_score`` are left out, with their bones; a row of NaN is nobody.
+    Joints whose score (M, V) is below ``least_score`` are left out, with their bones; a row of NaN means no person.
     """
     height, width = image_rgb.shape[:2]
     unit = max(width, height) / 320
@@ -412,7 +411,7 @@ def people_picture(
 def feature_picture(features: NDArray[np.floating]) -> Image:
     """Pooled features of one person and frame (V, C) as a picture of joints x channels (Fig. 4 of the paper).
 
-    Channels are ordered by their mean so that the pattern over joints is what the eye compares.
+    Channels are ordered by their mean, so that the pattern over joints is easy to compare.
     """
     values = np.asarray(features, dtype=np.float32)
     return colour_map(values[:, np.argsort(-values.mean(0), kind="stable")])
@@ -448,7 +447,7 @@ def reliability_plot(
     parts.append(_text(x(0.5), top + side + 31, "confidence, %", "muted small mid"))
     for confidence, accuracy, clips in bins:
         radius = 3 + 7 * (clips / most) ** 0.5
-        said = escape(f"{clips} clips: {100 * confidence:.0f} % sure, {100 * accuracy:.0f} % right")
+        said = escape(f"{clips} clips: {100 * confidence:.0f} % confidence, {100 * accuracy:.0f} % right")
         parts.append(
             f'<g class="accent"><circle cx="{x(confidence):.1f}" cy="{y(accuracy):.1f}" r="{radius:.1f}" class="fill" '
             f'fill-opacity=".75"><title>{said}</title></circle></g>'
@@ -459,7 +458,7 @@ def reliability_plot(
 def scatter_plot(
     points: NDArray[np.floating], labels: NDArray[np.integer], names: Sequence[str], title: str, *, side: int = 320
 ) -> str:
-    """Points (N, 2) as the numbers of their classes, a hue per class; the names are told on hovering."""
+    """Points (N, 2) as the numbers of their classes, a hue per class; names are shown on hovering."""
     low, high = points.min(0), points.max(0)
     placed = 10 + (side - 20) * (points - low) / np.maximum(high - low, 1e-9)
     parts = []

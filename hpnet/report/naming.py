@@ -1,4 +1,4 @@
-"""What streams, networks and clips are called on the page."""
+"""Names of streams, networks and clips on the page."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def clip_places(collected: Collected) -> dict[str, str]:
 
 
 def json_for_script(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end the script element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("&", "\\u0026")

@@ -1,6 +1,6 @@
-"""What is written beside the page: figures and tables, collected while the page is made.
+"""Figures and tables written as files beside the page, collected while the page is made.
 
-Tables of what varies from run to run (seconds, bytes on disk) lie in ``run/``, which git ignores.
+Tables that vary from run to run (seconds, bytes on disk) are in ``run/``, which git ignores.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ WIDE_PX, NARROW_PX = 760, 358
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure in two widths, for a desk and for a phone."""
+    """One figure in two widths, for a large screen and for a phone."""
 
     wide: str
     narrow: str
 
 
 class Files:
-    """What is written beside the page, by name; nothing is written before :meth:`write`."""
+    """Files beside the page, by name; nothing is written before :meth:`write`."""
 
     def __init__(self) -> None:
         self.figures: dict[str, str] = {}
@@ -52,13 +52,12 @@ class Files:
         return table
 
     def run_table(self, table: Table) -> Table:
-        """A table of what this one run took, also as CSV; another run on the same machine has other numbers."""
+        """A table of times and sizes of this run, also as CSV; they differ in another run on the same machine."""
         self.run_tables[table.name] = table.to_csv()
         return table
 
     def write(self, out: Path) -> None:
-        """Write figures/, tables/ and run/ below ``out``; tables of an earlier report go, those of `hpnet ablate`
-        stay."""
+        """Write figures/, tables/ and run/ below ``out``; old tables are deleted, but not those of `hpnet ablate`."""
         for folder in ("figures", "tables", "run"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         for file in (out / "tables").glob("*.csv"):

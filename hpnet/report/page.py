@@ -25,6 +25,7 @@ from .section import Given, Section
 from .sections import (
     accuracy,
     against,
+    check,
     claims,
     classes,
     clips,
@@ -42,8 +43,8 @@ from .sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, failures,
-    method,
+    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, check,
+    failures, method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent
@@ -60,17 +61,17 @@ def write_report(
     """Write ``out``/index.html, figures/, tables/ and plots/; return the headline numbers for metrics/report.json.
 
     Args:
-        collected: see :func:`hpnet.report.collect.collect`. Whatever it lacks is said on the page.
+        collected: see :func:`hpnet.report.collect.collect`. The page says what is missing.
         out: folder of the report.
-        full_maps: gives the pose network's maps of a crop, for the examples; None where it cannot run here.
+        full_maps: gives the pose network's maps of a crop, for the examples; None if it cannot run here.
         why_no_maps: the reason, for the page.
-        other: a run to show side by side with this one.
+        other: a run to compare with this one.
         sections: from top to bottom.
     """
     judge = Judge(collected.params.report, collected.clips)
     test = evaluated(collected.fused)
     compared = compare_variants(collected, judge)
-    given = Given(collected, judge, test, compared, Files(), full_maps, why_no_maps, other)
+    given = Given(collected, judge, test, compared, Files(), full_maps, why_no_maps, other, out)
     html = render(given, sections)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(html, encoding="utf-8")
@@ -80,7 +81,7 @@ def write_report(
 
 
 def render(given: Given, sections: Sequence[Section] = SECTIONS) -> str:
-    """The page as HTML. Figures and tables that are to lie beside it go into ``given.files``."""
+    """The page as HTML. Figures and tables for files beside it go into ``given.files``."""
     environment = Environment(
         loader=FileSystemLoader([FOLDER, FOLDER / "sections"]),
         autoescape=True,
@@ -107,15 +108,12 @@ def render(given: Given, sections: Sequence[Section] = SECTIONS) -> str:
 
 
 def headline(given: Given) -> dict[str, Any]:
-    """The numbers of metrics/report.json: fused accuracy with both intervals, and every feature kind on every group."""
+    """The numbers of metrics/report.json: fused accuracy, and every feature kind on every group, with intervals."""
     judge, test, found = given.judge, given.test, dict[str, Any]()
     if test is not None:
         right = correct(test)
-        found["fused"] = judge.accuracy(right).to_json() | {"chance": 1 / test.logits.shape[1]}
-        found["fused_class_mean"] = judge.class_mean(right, test.labels).to_json()
-        by_subject = judge.accuracy_by_subject(right, test.clip_ids)
-        if by_subject is not None:
-            found["fused_by_subject"] = by_subject.to_json()
+        found["fused"] = judge.accuracy(right, test.clip_ids).to_json() | {"chance": 1 / test.logits.shape[1]}
+        found["fused_class_mean"] = judge.class_mean(right, test.labels, test.clip_ids).to_json()
     features = _features_in_numbers(given.compared)
     return found | ({"features": features} if features else {})
 
@@ -129,7 +127,10 @@ def _features_in_numbers(compared: Mapping[str, tuple[Group, list[Variant]]]) ->
             if row.two_way is not None:
                 entry["two_way"] = row.two_way.to_json()
             if row.against is not None:
-                entry["gain"] = row.against.difference.to_json() | {"p_value": row.against.p_value}
+                entry["gain"] = row.against.difference.to_json() | {
+                    "p_value": row.against.p_value,
+                    "q_value": row.against.q_value,
+                }
             found.setdefault(key, {})[row.name] = entry
     return found
 
@@ -154,12 +155,12 @@ def _write_plots(collected: Collected, test: Scores | None, out: Path) -> None:
 
 
 def _keep_percent(value: Any) -> Any:
-    """Keeps a number and its percent sign on one line; markup stays as it is."""
+    """Keeps a number and its percent sign on one line; markup is not changed."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
 
 
 def prose(text: str) -> Markup:
-    """Text with what stands in backticks as code."""
+    """Text with parts in backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_keep_percent(text)))))
 
 

@@ -12,8 +12,8 @@ class ReportParams(Section):
     """The page."""
 
     title: str = "hpnet"
-    examples: int = Field(6, ge=0, description="clips drawn with boxes, skeletons, maps and pooled features")
-    bootstrap: int = Field(1000, ge=10, description="resamples behind every interval")
+    examples: int = Field(6, ge=0, description="number of clips drawn with boxes, skeletons, maps and pooled features")
+    bootstrap: int = Field(1000, ge=10, description="bootstrap resamples of every interval")
     seed: Seed = 0
 
     def code(self) -> Code:

@@ -1,7 +1,7 @@
 """Short looping previews of clips: a strip of frames that the page steps through.
 
-A strip is one JPEG picture with the frames side by side; CSS moves it, so that a preview can stop for readers who want
-no motion, prints its first frame, and costs a few kilobytes.
+A strip is one JPEG picture with the frames side by side, and CSS moves it. So a preview can stop for readers who want
+no motion, prints its first frame, and needs only a few kilobytes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FRAMES = 8
 SIZE_PX = (128, 96)
 QUALITY = 55
 LARGEST_TOTAL_BYTES = 5_500_000
-"""Of all strips before base64; the clips that no longer fit are listed without one."""
+"""Bytes of all strips before base64; clips that do not fit are listed without a strip."""
 LEAST_SCORE = 0.2
 
 
 def make_strips(collected: Collected, test: Scores) -> tuple[dict[str, str], int]:
-    """clip_id -> strip as base64 JPEG, mistakes first until the size is used up; and how many videos cannot be read."""
+    """clip_id -> strip as base64 JPEG, mistakes first, up to the maximum size; and the number of unreadable videos."""
     assert collected.clips is not None
     path_of = dict(zip(collected.clips.table.clip_id, collected.clips.table.path.astype(str), strict=True))
     strips: dict[str, str] = {}

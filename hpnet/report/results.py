@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from ..artifacts.clips import Clips
 from ..artifacts.features import Features
 from ..artifacts.scores import Scores
-from ..core.statistics import Interval, bootstrap_interval, mcnemar, paired_bootstrap
+from ..core.statistics import Interval, benjamini_hochberg, bootstrap_interval, paired_difference
+from ..core.units import UNKNOWN, Units, independent_units
 from .analysis import fisher_score, pair_choice, pair_membership
 from .collect import Collected, Run, people_per_clip
 from .params import ReportParams
@@ -22,10 +24,12 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 BASELINE = "pose2d"
+SIGNIFICANCE = 0.05
+"""Of q-values."""
 
 
 def evaluated(scores: Scores | None) -> Scores | None:
-    """The labelled test clips of a stream; None where there are none."""
+    """The labelled test clips of a stream; None if there are none."""
     if scores is None:
         return None
     test = scores.split("test")
@@ -48,7 +52,7 @@ def select(scores: Scores, keep: Bools) -> Scores:
 
 
 def common(many: Sequence[Scores]) -> list[Scores]:
-    """The same scores on the clips that all of them have, in the order of the first: joined by clip_id.
+    """Scores on the clips that all streams have, joined by clip_id, in the order of the first.
 
     Raises:
         ValueError: two of them disagree on a clip's label.
@@ -65,12 +69,12 @@ def common(many: Sequence[Scores]) -> list[Scores]:
     for scores in joined[1:]:
         if (scores.labels != joined[0].labels).any():
             clip_id = order[int(np.flatnonzero(scores.labels != joined[0].labels)[0])]
-            raise ValueError(f"clip {clip_id!r} has two labels in two score files: run the stages again")
+            raise ValueError(f"clip {clip_id!r} has different labels in two score files: run the stages again")
     return joined
 
 
 def correct(scores: Scores) -> Bools:
-    """Whether each clip's best class is its own (N,)."""
+    """Whether each clip's best class is its label (N,)."""
     return np.asarray(scores.logits.argmax(1) == scores.labels, dtype=bool)
 
 
@@ -86,72 +90,64 @@ class Paired:
     """Two classifiers on the same clips.
 
     Attributes:
-        difference: second minus first, resampling clips; ``by_subject`` resamples subjects (None where unknown).
+        difference: second minus first.
         won, lost: clips that only the second, or only the first, gets right.
-        p_value: exact McNemar test.
+        p_value: sign-flip permutation test over the units.
+        q_value: the same, corrected for all comparisons of the table that it stands in.
     """
 
     difference: Measured
-    by_subject: Measured | None
     won: int
     lost: int
     p_value: float
+    q_value: float = math.nan
+
+    @property
+    def doubt(self) -> str:
+        """', not significant' where the corrected test says so, else nothing."""
+        return "" if self.q_value < SIGNIFICANCE else ", not significant"
+
+
+def corrected(compared: Sequence[Paired]) -> list[Paired]:
+    """The same comparisons with q-values: Benjamini-Hochberg over all of them."""
+    q_values = benjamini_hochberg([one.p_value for one in compared])
+    return [replace(one, q_value=float(q)) for one, q in zip(compared, q_values, strict=True)]
 
 
 class Judge:
-    """Accuracies with 95 % bootstrap intervals, resampling clips or whole subjects; seeded by report.seed."""
+    """Accuracies with 95 % bootstrap intervals that resample the independent unit; seeded by report.seed.
+
+    Attributes:
+        units: what is resampled, chosen on the labelled test clips.
+    """
 
     def __init__(self, params: ReportParams, clips: Clips | None) -> None:
         self.resamples, self.seed = params.bootstrap, params.seed
-        table = clips.table if clips is not None else None
-        self.subject_of: dict[str, str] = (
-            {} if table is None else dict(zip(table.clip_id, table.source.astype(str), strict=True))
-        )
+        self.units: Units = UNKNOWN if clips is None else independent_units(clips.usable())
 
-    def subjects(self, clip_ids: Sequence[str]) -> list[str] | None:
-        """The subject of each clip; None where one is unknown or there are fewer than two."""
-        found = [self.subject_of.get(clip_id, "") for clip_id in clip_ids]
-        return found if "" not in found and len(set(found)) > 1 else None
+    def accuracy(self, right: Bools, clip_ids: Sequence[str]) -> Measured:
+        """Share of right clips."""
+        groups = self.units.numbers(clip_ids)
+        return self._measured(bootstrap_interval(right, None, groups, self.resamples, self.seed), len(right))
 
-    def accuracy(self, right: Bools) -> Measured:
-        """Share of right clips, resampling clips."""
-        return _measured(bootstrap_interval(right, resamples=self.resamples, seed=self.seed), len(right))
-
-    def accuracy_by_subject(self, right: Bools, clip_ids: Sequence[str]) -> Measured | None:
-        """Share of right clips, resampling subjects with all of their clips; None with fewer than two subjects."""
-        subjects = self.subjects(clip_ids)
-        if subjects is None:
-            return None
-        return _measured(bootstrap_interval(right, None, subjects, self.resamples, self.seed), len(right))
-
-    def class_mean(self, right: Bools, labels: Ints) -> Measured:
-        """Mean of the per-class accuracies, resampling clips."""
-        return _measured(bootstrap_interval(right, labels, None, self.resamples, self.seed), len(labels))
+    def class_mean(self, right: Bools, labels: Ints, clip_ids: Sequence[str]) -> Measured:
+        """Mean of the per-class accuracies."""
+        groups = self.units.numbers(clip_ids)
+        return self._measured(bootstrap_interval(right, labels, groups, self.resamples, self.seed), len(labels))
 
     def paired(self, before: Bools, after: Bools, clip_ids: Sequence[str]) -> Paired:
         """``after`` minus ``before`` on the same clips."""
-        change = paired_bootstrap(before, after, None, None, self.resamples, self.seed)
-        subjects, by_subject = self.subjects(clip_ids), None
-        if subjects is not None:
-            grouped = paired_bootstrap(before, after, None, subjects, self.resamples, self.seed)
-            by_subject = Measured(grouped.value, grouped.low, grouped.high, len(before))
-        test = mcnemar(before, after)
-        return Paired(
-            difference=Measured(change.value, change.low, change.high, len(before)),
-            by_subject=by_subject,
-            won=test.only_second,
-            lost=test.only_first,
-            p_value=test.p_value,
-        )
+        groups = self.units.numbers(clip_ids)
+        found = paired_difference(before, after, None, groups, self.resamples, self.seed)
+        return Paired(self._measured(found.difference, len(before)), found.won, found.lost, found.p_value)
 
-
-def _measured(interval: Interval, n: int) -> Measured:
-    return Measured(interval.value, interval.low, interval.high, n)
+    def _measured(self, interval: Interval, n: int) -> Measured:
+        return Measured(interval.value, interval.low, interval.high, n, self.units.counted(interval.units))
 
 
 @dataclass(frozen=True)
 class Group:
-    """A set of test clips that a comparison is made on. ``two_way``: pairs of labels, when each clip has one rival."""
+    """A set of test clips for a comparison. ``two_way``: pairs of labels, if each clip has one partner class."""
 
     key: str
     title: str
@@ -161,14 +157,14 @@ class Group:
 
 
 KINDS_OF_PAIRS = {
-    "object": ("Object pairs", "same motion, another object"),
-    "order": ("Order pairs", "same poses, the other order"),
+    "object": ("Object pairs", "same motion, different object"),
+    "order": ("Order pairs", "same poses in the opposite order"),
 }
 """The kinds of look-alike pairs that the built-in benchmark has -> title and text; others are named as they are."""
 
 
 def clip_groups(labels: NDArray[np.int64], clips: Clips) -> list[Group]:
-    """All clips; and those of the look-alike pairs that the class table names, a group for each kind of pairs."""
+    """All clips, and a group of clips for each kind of look-alike pairs in the class table."""
     groups = [Group("overall", "All clips", f"{clips.num_classes} classes", np.ones(len(labels), dtype=bool))]
     for kind, found in clips.pairs().items():
         title, text = KINDS_OF_PAIRS.get(kind, (f"{kind.capitalize()} pairs", "look-alike actions"))
@@ -192,7 +188,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """What a run's network was fed. Two runs with equal kinds are the same experiment."""
+    """The input features of a run's network. Two runs with equal kinds are the same experiment."""
 
     kind: str
     tap: str = ""
@@ -210,7 +206,7 @@ class FeatureKind:
 
 
 def feature_kind(collected: Collected, run: Run) -> FeatureKind:
-    """The features of a run, as its config.json recorded them; from params.yaml where it did not."""
+    """The features of a run, from its config.json; from params.yaml if they are not recorded there."""
     recorded = run.config.get("features")
     if isinstance(recorded, Mapping):
         raw: Mapping[str, Any] = recorded
@@ -225,7 +221,7 @@ def feature_kind(collected: Collected, run: Run) -> FeatureKind:
 def feature_runs(collected: Collected) -> dict[str, Run]:
     """The joint stream on every kind of features that has test scores, 2-D pose first; one run per kind.
 
-    Where a variant repeats the features of the project's own joint stream, the own stream (``hpj``) stands for both.
+    If a variant has the features of the project's own joint stream, the own stream (``hpj``) is used for both.
     """
     own = collected.runs.get("hpj")
     runs = [*([own] if own is not None else []), *collected.variants.values()]
@@ -243,7 +239,7 @@ def baseline_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
 
 
 def pooled_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
-    """The run that is set against the 2-D pose: the project's own stream, or else the first one on pooled features."""
+    """The run compared with the 2-D pose: the project's own stream, or else the first on pooled features."""
     pooled = [name for name, run in runs.items() if feature_kind(collected, run).kind == "pooled"]
     return "hpj" if "hpj" in pooled else next(iter(pooled), None)
 
@@ -259,21 +255,24 @@ def compare_variants(collected: Collected, judge: Judge) -> dict[str, tuple[Grou
         return {}
     scores = dict(zip(names, joined, strict=True))
     baseline = baseline_name(collected, runs)
+    groups = clip_groups(joined[0].labels, collected.clips)
+    parts = [{name: select(s, group.members) for name, s in scores.items()} for group in groups]
+    others = [name for name in names if baseline is not None and name != baseline]
+    pairs = [(at, name) for at in range(len(groups)) for name in others]
+    tests = [
+        judge.paired(correct(parts[at][str(baseline)]), correct(parts[at][name]), parts[at][name].clip_ids)
+        for at, name in pairs
+    ]
+    against = dict(zip(pairs, corrected(tests), strict=True))
     result = {}
-    for group in clip_groups(joined[0].labels, collected.clips):
+    for at, group in enumerate(groups):
         rows = []
-        part = {name: select(s, group.members) for name, s in scores.items()}
-        for name in names:
-            own = part[name]
+        for name, own in parts[at].items():
             two_way = None
             if group.pairs:
-                two_way = judge.accuracy(pair_choice(own.logits, own.labels, group.pairs))
-            against = None
-            if baseline is not None and name != baseline:
-                against = judge.paired(correct(part[baseline]), correct(own), own.clip_ids)
-            rows.append(
-                Variant(name, feature_kind(collected, runs[name]), judge.accuracy(correct(own)), two_way, against)
-            )
+                two_way = judge.accuracy(pair_choice(own.logits, own.labels, group.pairs), own.clip_ids)
+            kind, accuracy = feature_kind(collected, runs[name]), judge.accuracy(correct(own), own.clip_ids)
+            rows.append(Variant(name, kind, accuracy, two_way, against.get((at, name))))
         result[group.key] = (group, rows)
     return result
 
@@ -288,7 +287,7 @@ def joint_fisher(features: Features, clips: Clips) -> NDArray[np.float64] | None
 
 
 def total_fisher(features: Features, clips: Clips) -> float | None:
-    """One Fisher score of the same over all joints and channels: what Fig. 7 compares between scales."""
+    """One Fisher score over all joints and channels, as Fig. 7 compares between scales."""
     found = training_means(features, clips)
     return None if found is None else float(fisher_score(*found))
 
@@ -307,7 +306,7 @@ def training_means(features: Features, clips: Clips) -> tuple[NDArray[np.float32
 
 
 def people_found(collected: Collected) -> dict[str, int]:
-    """People that detection found in each usable clip; where it did not record them, those with boxes."""
+    """Number of people detected in each usable clip; if it was not recorded, the number of people with boxes."""
     assert collected.boxes is not None
     assert collected.clips is not None
     counted = collected.people or people_per_clip(collected.boxes.table)

@@ -85,7 +85,7 @@
       const found = clips.filter((clip) => clip[1] === truth && clip[2] === predicted);
       const title = truth === predicted
         ? `${classes[truth]}, recognised`
-        : `${classes[truth]}, taken for ${classes[predicted]}`;
+        : `${classes[truth]}, predicted as ${classes[predicted]}`;
       const list = element("ul", "", { className: "clip-grid" });
       list.append(...found.map(card));
       const link = element("a", `${found.length} clip${found.length === 1 ? "" : "s"}, in the browser below`, { href: "#clips" });

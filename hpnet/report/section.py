@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ..artifacts.scores import Scores
@@ -16,17 +17,18 @@ from .results import Group, Judge, Variant
 
 @dataclass(frozen=True)
 class Given:
-    """What sections are made of.
+    """Data for the sections.
 
     Attributes:
-        collected: what the project holds.
-        judge: gives accuracies their intervals.
-        test: the fused scores of the labelled test clips; None where there are none.
+        collected: the content of the project.
+        judge: computes intervals of accuracies.
+        test: the fused scores of the labelled test clips; None if there are none.
         compared: group of clips -> every kind of features on it.
-        files: takes the figures and tables that lie beside the page.
-        full_maps: gives the pose network's maps of a crop; None where it cannot run here.
+        files: receives the figures and tables for files beside the page.
+        full_maps: gives the pose network's maps of a crop; None if it cannot run here.
         why_no_maps: the reason.
-        other: a run to show side by side with this one.
+        other: a run to compare with this one.
+        out: the folder of the page; None: ``report`` of the project.
     """
 
     collected: Collected
@@ -37,13 +39,14 @@ class Given:
     full_maps: FullMaps | None = None
     why_no_maps: str = ""
     other: Other | None = None
+    out: Path | None = None
 
 
 class Section(Protocol):
     """A module that makes a section.
 
-    ``TITLE`` is its line in the contents, empty for none. ``build`` returns a dataclass, which the template knows as
-    ``section``, or None where the page is to leave it out. The module's name is the section's anchor.
+    ``TITLE`` is its line in the table of contents; empty for none. ``build`` returns a dataclass, which the template
+    uses as ``section``, or None to leave the section out. The module's name is the section's anchor.
     """
 
     __name__: str

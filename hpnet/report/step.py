@@ -1,4 +1,4 @@
-"""The step ``report``: what a project holds -> its page, with figures and tables beside it, and headline numbers."""
+"""The step ``report``: the content of a project -> its page, figures, tables and main numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LoadMaps = Callable[[], tuple[FullMaps | None, str]]
 
 @dataclass(frozen=True)
 class Written:
-    """The page, and the numbers of metrics/report.json; empty where nothing could be measured."""
+    """The page, and the numbers of metrics/report.json; empty if nothing could be measured."""
 
     page: Path
     numbers: dict[str, Any]
@@ -39,9 +39,9 @@ def run(
         params: the project's parameters.
         project: its folder.
         out: folder of the page.
-        metrics: JSON file of the headline numbers.
-        load_maps: called when the examples want the pose network's maps.
-        against: a git revision of the project, or another project's folder, to show side by side.
+        metrics: JSON file of the main numbers.
+        load_maps: called if the examples need the pose network's maps.
+        against: a git revision of the project, or another project's folder, to compare with.
 
     Raises:
         FileNotFoundError: the project has no artifacts.

@@ -1,6 +1,6 @@
 """Tables of the report: one object, shown as sortable HTML and written as CSV.
 
-Cells are raw values; how a column looks is said once, in :class:`Column`. Everything is escaped by the template.
+Cells are raw values; :class:`Column` describes how they are shown. The template escapes everything.
 """
 
 from __future__ import annotations
@@ -14,17 +14,27 @@ from typing import Any, Literal
 
 from .figures import percent, signed_points
 
+ENDS = ("", "_low", "_high", "_n", "_over")
+"""What the columns of an accuracy end with in a CSV."""
 Kind = Literal["text", "code", "count", "percent", "points", "number", "interval", "gain", "p", "prose"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An accuracy (fraction) with its interval and the number of clips behind it."""
+    """An accuracy (fraction) with its interval.
+
+    Attributes:
+        value: the accuracy.
+        low, high: the interval's ends; NaN where one unit alone was measured.
+        n: how many clips are behind it.
+        over: what was resampled: '108 performances'.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    over: str
 
     @property
     def text(self) -> str:
@@ -33,17 +43,41 @@ class Measured:
 
     @property
     def interval(self) -> str:
-        """'90.2–95.4'."""
-        return f"{percent(self.low)}–{percent(self.high)}"
+        """'90.2–95.4', or that there is none."""
+        return f"{percent(self.low)}–{percent(self.high)}" if self.sure else "no interval"
+
+    @property
+    def named(self) -> str:
+        """'90.2–95.4 over 108 performances', or why there is none."""
+        return self._over(self.interval)
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
+
+    @property
+    def range(self) -> str:
+        """Of a difference: '+0.9 to +5.1', or that there is none."""
+        return f"{signed_points(self.low)} to {signed_points(self.high)}" if self.sure else "no interval"
+
+    @property
+    def named_range(self) -> str:
+        """'+0.9 to +5.1 over 108 performances', or why there is none."""
+        return self._over(self.range)
+
+    def _over(self, ends: str) -> str:
+        return f"{ends} over {self.over}" if self.sure else f"no interval: {self.over} alone"
 
     @property
     def full(self) -> str:
         """'93.1 (90.2–95.4)'."""
         return f"{self.text} ({self.interval})"
 
-    def to_json(self) -> dict[str, float | int]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """As plain values, for metrics files."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+        low, high = (self.low, self.high) if self.sure else (None, None)
+        return {"value": self.value, "low": low, "high": high, "n": self.n, "over": self.over}
 
 
 @dataclass(frozen=True)
@@ -67,17 +101,29 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A text that leads to a file, by its address relative to the page; in CSV the text alone."""
+
+    text: str
+    address: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Cell:
-    """A value as the page shows it: main text, smaller second text, and the key it sorts by."""
+    """A value as the page shows it: main text, smaller second text, the key it sorts by, and where it leads."""
 
     text: str
     minor: str
     sort: str
+    address: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are dicts by column key; a missing or None value is shown as a dash. ``strong`` names the rows to stress."""
+    """Rows are dicts by column key; a missing or None value is shown as a dash. ``strong`` names the rows in bold."""
 
     name: str
     caption: str
@@ -90,23 +136,23 @@ class Table:
         return [cell(column, row.get(column.key)) for column in self.columns]
 
     def to_csv(self) -> str:
-        """The raw values; an accuracy becomes four columns: value, low, high and n."""
+        """The raw values; an accuracy becomes five columns: value, low, high, n and over."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         header: list[str] = []
         for column in self.columns:
             wide = column.kind in ("interval", "gain")
-            header += [f"{column.key}{end}" for end in ("", "_low", "_high", "_n")] if wide else [column.key]
+            header += [f"{column.key}{end}" for end in ENDS] if wide else [column.key]
         writer.writerow(header)
         for row in self.rows:
             values: list[Any] = []
             for column in self.columns:
                 value = row.get(column.key)
                 if column.kind in ("interval", "gain"):
-                    values += ["", "", "", ""] if value is None else [value.value, value.low, value.high, value.n]
+                    values += [""] * len(ENDS) if value is None else list(value.to_json().values())
                 else:
                     values.append("" if value is None else value)
-            writer.writerow([round(v, 6) if isinstance(v, float) else v for v in values])
+            writer.writerow([round(v, 6) if isinstance(v, float) else "" if v is None else v for v in values])
         return buffer.getvalue()
 
 
@@ -114,9 +160,10 @@ def cell(column: Column, value: Any) -> Cell:
     """How one value looks and sorts."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Cell("–", "", "")
+    if isinstance(value, Link):
+        return Cell(value.text, "", value.text, value.address)
     if isinstance(value, Measured) and column.kind == "gain":
-        ends = f"{signed_points(value.low)} to {signed_points(value.high)}"
-        return Cell(signed_points(value.value), ends, f"{value.value:.6f}")
+        return Cell(signed_points(value.value), value.range, f"{value.value:.6f}")
     if isinstance(value, Measured):
         return Cell(value.text, value.interval, f"{value.value:.6f}")
     if column.kind == "count":

@@ -1,8 +1,8 @@
-"""Augmentation of training clips: moved 3-D poses, other places in time, and mixtures of two clips. Pure functions.
+"""Augmentation of training clips: transformed 3-D poses, time sampling, and mixtures of two clips. Pure functions.
 
-Features are (N, C, T, V, M), zeros where nobody is. Everything random is an argument, so that how a clip is moved
-depends on the seed, the epoch and the clip alone (:func:`clip_draws`), not on its batch or on the number of processes;
-what it is mixed with is of its batch.
+Features are (N, C, T, V, M), zeros where there is no person. All random numbers are arguments. So the transformation of
+a clip depends on the seed, the epoch and the clip only (:func:`clip_draws`), not on its batch or the number of
+processes. Mixing uses clips of the same batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def clip_draws(seed: int, epoch: int, clips: NDArray[np.int64], purpose: int) ->
 
 
 def rotation_matrices(angles_rad: Tensor) -> Tensor:
-    """Turns about x, then y, then z: angles (N, 3), radians -> matrices (N, 3, 3) that act on columns."""
+    """Rotations about x, then y, then z: angles (N, 3), radians -> matrices (N, 3, 3) that act on columns."""
     (cx, cy, cz), (sx, sy, sz) = angles_rad.cos().unbind(1), angles_rad.sin().unbind(1)
     rows = (
         cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
@@ -35,18 +35,19 @@ def rotation_matrices(angles_rad: Tensor) -> Tensor:
 
 
 def rotate(features: Tensor, angles_rad: Tensor) -> Tensor:
-    """Turn the 3-D poses of each clip about their origin: (N, 3, T, V, M), (N, 3) -> (N, 3, T, V, M)."""
+    """Rotate the 3-D poses of each clip about their origin: (N, 3, T, V, M), (N, 3) -> (N, 3, T, V, M)."""
     if features.shape[1] != 3:
-        raise ValueError(f"features have {features.shape[1]} channels, only 3-D poses (x, y, z) can be turned")
+        raise ValueError(f"features have {features.shape[1]} channels, only 3-D poses (x, y, z) can be rotated")
     turned: Tensor = torch.einsum("ndc,nctvm->ndtvm", rotation_matrices(angles_rad).to(features), features)
     return turned
 
 
 def from_behind(features: Tensor, chosen: Tensor, mirror: tuple[int, ...]) -> Tensor:
-    """3-D poses as a depth camera's tracker gives them that took a back for a front: (N, 3, T, V, M) -> the same shape.
+    """3-D poses as a depth camera gives them for a person seen from behind: (N, 3, T, V, M) -> the same shape.
 
-    The tracker (Kinect's does so) names the right arm of somebody who shows their back the left one, for it expects
-    faces. Aligned by its shoulders, such a body has made half a turn about the vertical (y), left and right swapped.
+    The tracker (for example Kinect's) expects people to face the camera. If a person shows the back, it swaps left and
+    right. After alignment by the shoulders, such a body has made half a turn about the vertical axis (y), with left and
+    right swapped.
 
     Args:
         chosen: (N,) bool, which clips.
@@ -58,14 +59,14 @@ def from_behind(features: Tensor, chosen: Tensor, mirror: tuple[int, ...]) -> Te
 
 
 def even_places(starts: Tensor, lengths: Tensor, frames: int) -> Tensor:
-    """``frames`` evenly spaced places of the span [start, start + length] of each clip: (N,), (N,) -> (N, frames)."""
+    """``frames`` evenly spaced times of the span [start, start + length] of each clip: (N,), (N,) -> (N, frames)."""
     return starts[:, None] + lengths[:, None] * torch.linspace(0, 1, frames, device=starts.device)
 
 
 def random_places(starts: Tensor, lengths: Tensor, draws: Tensor) -> Tensor:
-    """Places of the span [start, start + length] of each clip at random, in order of time.
+    """Random times of the span [start, start + length] of each clip, in order.
 
-    An action is then done faster here and slower there than it was.
+    The speed of the action then varies.
 
     Args:
         starts, lengths: (N,), as shares of the clip.
@@ -78,7 +79,7 @@ def random_places(starts: Tensor, lengths: Tensor, draws: Tensor) -> Tensor:
 
 
 def resample_time(features: Tensor, places: Tensor) -> Tensor:
-    """Each clip (N, C, T, V, M) at places (N, T'), shares 0..1 of its length, linear between: (N, C, T', V, M)."""
+    """Each clip (N, C, T, V, M) at times (N, T'), shares 0..1 of its length, linear between: (N, C, T', V, M)."""
     frames = features.shape[2]
     places = places * (frames - 1)
     before = places.floor().long().clamp(0, frames - 1)  # (N, T')
@@ -93,11 +94,11 @@ def resample_time(features: Tensor, places: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How the clips of a batch are mixed; all modalities and the targets alike.
+    """How the clips of a batch are mixed; the same for all modalities and the targets.
 
     Mixup (Zhang et al., ICLR 2018) takes ``share`` of a clip and the rest of the other. CutMix (Yun et al., ICCV 2019)
-    is taken over time here: the span ``cut`` of the clip is the other clip's, so that frames and joints of one moment
-    stay together.
+    is applied to time here: the span ``cut`` of the clip is replaced by the other clip's. So frames and joints of one
+        moment stay together.
 
     Attributes:
         order: (N,), the other clip of each clip.
@@ -123,7 +124,7 @@ class Mixture:
         if self.cut is not None:
             return torch.where(self._in_cut(features, 2), other, features), both
         paired = (valid & valid[self.order]).to(features.device, non_blocking=True)[:, None, None, None, :]
-        # Absent people are zeros, so that the sum is the one that is there.
+        # Missing people are zeros, so the sum is the person that exists.
         mixed = torch.where(paired, self.share * features + (1 - self.share) * other, features + other)
         return mixed, both
 
@@ -136,11 +137,11 @@ class Mixture:
 
 
 def draw_mixture(draw: np.random.Generator, clips: int, mixup: float, cutmix: float, steps: int) -> Mixture | None:
-    """A mixture for ``clips`` clips; None where both alphas are 0. With both, either is taken half of the time.
+    """A mixture for ``clips`` clips; None if both alphas are 0. With both, each has probability 1/2.
 
     Args:
-        mixup, cutmix: alpha of the Beta distribution of the share; 0: never.
-        steps: a cut is a whole number of ``steps``-ths of the clip, so that a few frames and many agree on it.
+        mixup, cutmix: alpha of the Beta distribution of the share; 0: off.
+        steps: a cut is a whole number of ``steps``-ths of the clip, so that it is the same for few and many frames.
     """
     if not (mixup or cutmix) or clips < 2:
         return None

@@ -18,12 +18,12 @@ def moving_average(model: nn.Module, keep: Callable[[int], float], *, buffers: b
     The first update is the second model of the average: the copy itself is the first.
 
     Args:
-        keep: share of the average that update n (from 1) keeps.
-        buffers: average floating-point buffers (the statistics of batch norm) too; otherwise the last ones are taken.
+        keep: share of the old average that update n (from 1) keeps.
+        buffers: average floating-point buffers (the statistics of batch norm) too; otherwise the last ones are used.
     """
 
     def update(slow: Any, fast: Any, _: Any) -> None:
-        if slow[0].is_floating_point():  # counters stay
+        if slow[0].is_floating_point():  # counters do not change
             torch._foreach_lerp_(slow, fast, 1 - keep(int(average.n_averaged)))
 
     average = AveragedModel(model, multi_avg_fn=update, use_buffers=buffers)
@@ -32,18 +32,18 @@ def moving_average(model: nn.Module, keep: Callable[[int], float], *, buffers: b
 
 
 def warming_up(decay: float) -> Callable[[int], float]:
-    """``decay``, less in the beginning: update n keeps at most (1 + n) / (10 + n) of an average that knows nothing."""
+    """``decay``, but less at the start: update n keeps at most (1 + n) / (10 + n); the first averages are random."""
     return lambda update: min(decay, (1 + update) / (10 + update))
 
 
 def remembering(decay: float, updates: float) -> Callable[[int], float]:
-    """``decay``, less in the beginning: the share that is kept grows within about ``updates`` updates."""
+    """``decay``, but less at the start: the kept share grows during about ``updates`` updates."""
     return lambda update: decay * (1 - exp(-update / updates))
 
 
 @contextmanager
 def lent(model: nn.Module, average: AveragedModel) -> Iterator[None]:
-    """The model has the averaged weights inside, its own again after."""
+    """The model has the averaged weights inside the block, and its own weights afterwards."""
     own = {name: value.detach().clone() for name, value in model.state_dict().items()}
     averaged = average.module.state_dict()
     floating = {name: value for name, value in averaged.items() if value.is_floating_point()}

@@ -1,4 +1,4 @@
-"""Which clips make a batch, in which order: from seeds alone, so that a resumed run repeats them."""
+"""The clips of each batch and their order; they depend on seeds only, so a resumed run repeats them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .clips import Indices
 
 
 def batch_count(clips: int, batch_size: int) -> int:
-    """How many batches :func:`shuffled_batches` gives: a last batch of one clip joins the one before it."""
+    """Number of batches of :func:`shuffled_batches`: a last batch of one clip joins the one before it."""
     count = ceil(clips / batch_size)
     return count - 1 if batch_size > 1 and clips > batch_size and clips % batch_size == 1 else count
 
@@ -23,7 +23,7 @@ def shuffled_batches(
 ) -> Iterator[Indices]:
     """One epoch's batches of clip indices, shuffled by (seed, epoch); each process takes its slice of every batch.
 
-    A last batch of a single clip, which batch statistics cannot use, joins the batch before it. Where a batch has fewer
+    A last batch of a single clip, which batch statistics cannot use, joins the batch before it. If a batch has fewer
     clips than there are processes, clips repeat, so that all processes take the same number of steps.
     """
     order = np.random.default_rng([seed, epoch]).permutation(indices)
@@ -45,7 +45,7 @@ def ordered_batches(indices: Indices, batch_size: int, *, process: int = 0, proc
 def endless_batches(
     count: int, batch_size: int, generator: torch.Generator, *, repeat: bool = True
 ) -> Iterator[Tensor]:
-    """Row indices (batch_size,) without end; every row once per pass, what is left over at its end is skipped.
+    """Endless row indices (batch_size,); each row at most once per pass, and an incomplete last batch is skipped.
 
     Args:
         repeat: a set smaller than a batch repeats to fill it; otherwise its batches are smaller.

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: the last epoch, whole, and the best weights so far. A kill loses neither."""
+"""Checkpoints of a training run: the complete last epoch and the best weights so far. A kill loses neither."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Epoch:
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
-    """The finished epoch whose weights are kept: the best on validation, the last one where there is none.
+    """The finished epoch whose weights are kept: the best on validation, or the last one without validation clips.
 
     Raises:
         ValueError: no epoch is finished.
@@ -52,16 +52,18 @@ def whole_best(folder: Path, chosen: Epoch) -> Path:
     """The file of the chosen epoch's weights.
 
     Raises:
-        FileNotFoundError: it is gone, or damaged.
+        FileNotFoundError: it is missing or damaged.
     """
     best = sealed(folder, _best_stem(chosen.epoch))
     if best is None:
-        raise FileNotFoundError(f"{folder}: the weights of epoch {chosen.epoch} are gone: run the same command again")
+        raise FileNotFoundError(
+            f"{folder}: the weights of epoch {chosen.epoch} are missing: run the same command again"
+        )
     return best
 
 
 def save_best(folder: Path, model: nn.Module, history: Sequence[Epoch]) -> None:
-    """Write the last epoch's weights by themselves when it is the best so far."""
+    """Write the last epoch's weights as a separate file if it is the best so far."""
     if best_epoch(history) is not history[-1]:
         return
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -78,7 +80,7 @@ def save_last(
     history: Sequence[Epoch],
     average: AveragedModel | None,
 ) -> None:
-    """Write the last epoch's checkpoint; the best weights before it go only then, so that a kill loses nothing."""
+    """Write the last epoch's checkpoint; older best weights are deleted only afterwards, so a kill loses nothing."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -98,7 +100,7 @@ def save_last(
 def resume(
     folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, average: AveragedModel | None
 ) -> list[Epoch]:
-    """Load the last checkpoint in place, when there is a whole one with its best weights; the finished epochs."""
+    """Load the last checkpoint in place, if it and its best weights are complete; returns the finished epochs."""
     file = sealed(folder, "last")
     if file is None:
         return []

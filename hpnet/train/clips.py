@@ -1,4 +1,4 @@
-"""The clips of a training: their splits, labels and the classes that they become in a mirror."""
+"""The clips of a training run: their splits, labels and mirrored classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Indices: TypeAlias = NDArray[np.int64]
 _SIDE = re.compile(
     r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
 )
-"""A side in a class name: a word of its own, also in snake_case and CamelCase; not the "right" of "upright"."""
+"""A side in a class name: a separate word, also in snake_case and CamelCase; not the "right" of "upright"."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class LabelledClips:
     """The clips of a task: ids, splits (train, val, test or empty) and labels (N,) int64, -1 where unknown.
 
     Attributes:
-        partners: (K,) the class that each class becomes in a mirror, -1 where none; by default every class stays.
-        groups: who or what each clip comes from: clips of one group are not independent; empty: each by itself.
+        partners: (K,) the class of each class's mirror image, -1 for none; by default every class is its own.
+        groups: source of each clip: clips of one group are not independent; empty: every clip is its own.
         grouped_by: what the groups are: source, subject or clip.
     """
 
@@ -49,7 +49,7 @@ class LabelledClips:
             raise ValueError(f"{len(self.clip_ids)} clips, {len(self.groups)} groups")
 
     def of(self, split: str, *, labelled: bool = False) -> Indices:
-        """Indices of a split's clips, in table order; ``labelled``: only those whose class is known."""
+        """Indices of a split's clips, in table order; ``labelled``: only those with a known class."""
         known = self.labels >= 0
         return np.array(
             [i for i, s in enumerate(self.splits) if s == split and (known[i] or not labelled)], dtype=np.int64
@@ -67,7 +67,7 @@ class LabelledClips:
         return np.arange(self.num_classes) if self.partners is None else self.partners
 
     def labelling(self, class_names: Sequence[str]) -> Labelling:
-        """What a run is made from: labelled training clips to learn, validation and test clips to score."""
+        """The clips that a run uses: labelled training clips, and validation and test clips."""
         used = {
             clip_id: (int(label), split)
             for clip_id, label, split in zip(self.clip_ids, self.labels, self.splits, strict=True)
@@ -76,7 +76,7 @@ class LabelledClips:
         return Labelling(tuple(class_names), used)
 
     def untrained_classes(self) -> list[int]:
-        """Classes that no training clip shows; the network cannot learn them."""
+        """Classes without a training clip; the network cannot learn them."""
         return sorted(set(range(self.num_classes)) - set(self.labels[self.of("train", labelled=True)].tolist()))
 
 
@@ -109,10 +109,10 @@ def _groups(table: pd.DataFrame) -> tuple[tuple[str, ...], str]:
 
 
 def mirror_partners(names: Sequence[str]) -> Indices:
-    """The class (K,) that each class becomes in a mirror; -1 where it becomes none of them.
+    """The class (K,) of each class's mirror image; -1 if there is no such class.
 
-    A class whose name holds no side stays what it is. One that names a side becomes the class with the same name on
-    the other side ("turn left", "turn right"); where there is no such class, its clips have no mirror image.
+    A class without a side in its name is its own mirror image. The mirror image of a class with a side is the class
+    with the other side ("turn left", "turn right"). If there is no such class, its clips have no mirror image.
     """
     exact = {name: label for label, name in enumerate(names)}
     folded = {name.casefold(): label for name, label in exact.items()}

@@ -28,7 +28,7 @@ def run(
     """Pool the poses of ``estimate`` as ``pool`` says, into ``folders.pool``, and train :data:`STREAM` on them.
 
     Raises:
-        ValueError: the poses lack what the variant pools, or as :func:`hpnet.train.step.run`.
+        ValueError: the poses lack data for the variant, or as :func:`hpnet.train.step.run`.
     """
     pooled = pool_clips(pool, estimate, folders.pool, place.work, PoolOptions(title=f"pooling {variant}"))
     refuse_many(pooled.failed, int(pooled.figures["clips"]), most=1.0)  # names them

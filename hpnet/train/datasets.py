@@ -18,7 +18,7 @@ MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
 
 
 def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> NDArray[np.int64]:
-    """Row of every clip's people in the feature array: (N, M), -1 where there is nobody.
+    """Row of every clip's people in the feature array: (N, M), -1 where there is no person.
 
     Args:
         known: clip ids of the whole clip table, also of clips that could not be used.
@@ -30,7 +30,7 @@ def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> ND
     strange = sorted(set(index.clip_id) - known)
     if strange:
         raise ValueError(
-            f"features hold clip {strange[0]!r}, which clips.csv does not ({len(strange)} such): run `hpnet pool` again"
+            f"features have clip {strange[0]!r}, clips.csv does not ({len(strange)} such clips): run `hpnet pool` again"
         )
     missing = sorted(set(clips.clip_ids) - set(index.clip_id))
     if missing:
@@ -57,11 +57,11 @@ def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> ND
 
 @dataclass(frozen=True)
 class PersonBatch:
-    """A batch for a topology network, on the device but for the mask.
+    """A batch for a topology network; all but the mask is on the device.
 
     Attributes:
-        features: (N, C, T, V, M) float32, zeros where nobody is.
-        valid: (N, M) bool, on the host: how many people there are is then known without waiting for a GPU.
+        features: (N, C, T, V, M) float32, zeros where there is no person.
+        valid: (N, M) bool, on the host, so that the number of people is known without waiting for a GPU.
         labels: (N,) int64, -1 where unknown.
         targets: (N, K) class probabilities of mixed training clips; None: the labels.
     """
@@ -76,7 +76,7 @@ class PersonFeatures:
     """Pooled features (P, T, V, C) as (N, C, T, V, M) batches of clips.
 
     They are copied to a GPU as float16 when they fit into half of its free memory. Otherwise, and on a CPU, they are
-    read through the memory map batch by batch, so that processes side by side share one copy.
+    read through the memory map batch by batch, so that several processes share one copy.
 
     Args:
         array: (P, T, V, C) float16.
@@ -114,7 +114,7 @@ class PersonFeatures:
         return PersonBatch(people.permute(0, 4, 2, 3, 1), valid, self._sent(self.labels[chosen]))
 
     def _sent(self, array: Tensor) -> Tensor:
-        """``array`` on the device, without waiting until it is there."""
+        """``array`` on the device; does not wait for the copy."""
         return array.to(self.device, non_blocking=True)
 
 
@@ -139,9 +139,9 @@ def measure(
     parents: tuple[int, ...],
     components: int = 0,
 ) -> ChannelStatistics:
-    """Statistics of what ``stream`` sees, over the valid people of the *training* clips alone; checks every clip.
+    """Statistics of the input of ``stream``, over the valid people of the *training* clips only; checks every clip.
 
-    A constant channel gets sd 1, so that it stays zero after the mean is taken.
+    A constant channel gets sd 1, so that it is zero after the mean is subtracted.
 
     Args:
         components: principal components to measure, at most one for each channel; 0: none.
@@ -201,11 +201,11 @@ def _finite_people(
 
 
 def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[Tensor, Tensor]:
-    """Which clips of a batch are mirrored, and what they then show.
+    """Choose the clips of a batch that are mirrored, and give their new labels.
 
     Args:
         labels: (N,), -1 where unknown.
-        chosen: (N,) bool, drawn; a clip whose class has no mirror image is not mirrored.
+        chosen: (N,) bool, random; a clip whose class has no mirror image is not mirrored.
         partners: (K,), of :func:`hpnet.train.clips.mirror_partners`.
 
     Returns:
@@ -220,7 +220,8 @@ def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[
 def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
 
-    Joints swap their places; of 2-D and 3-D poses, whose origin is the person's, x changes its sign too.
+    Left and right joints are swapped. For 2-D and 3-D poses, which have their origin at the person, the sign of x
+    changes too.
 
     Raises:
         ValueError: features of this kind have no mirror image.
@@ -234,7 +235,7 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
 
 
 def _room(device: torch.device) -> int:
-    """How many bytes of features may be copied to a device."""
+    """Maximum bytes of features that may be copied to a device."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * GPU_RESIDENT_SHARE)

@@ -1,4 +1,4 @@
-"""The work of ``hpnet train all``: the topology streams from one copy of the features, side by side on a CPU."""
+"""The work of ``hpnet train all``: the topology streams from one copy of the features, in parallel on a CPU."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .step import Place, Trained, kind, total_epochs
 from .step import run as train
 
 PRELOADED = ("hpnet.train.topology", "dvclive", "hpnet.train.every")
-"""Modules that the workers' common parent imports once; a worker is a fork of it and starts at once."""
+"""Modules that the workers' parent process imports once; a worker is forked from it and starts at once."""
 
 
 def run(params: TrainParams, folders: Folders, place: Place, machine: Machine | None = None) -> list[Trained]:
-    """Train hpj, hpb, hpjm and hpbm; each has the weights, scores and metrics of a run of its own with its seed.
+    """Train hpj, hpb, hpjm and hpbm; weights, scores and metrics of each are those of a single run with its seed.
 
     On CPU the streams run in processes that read one memory-mapped copy of the features, cores // threads of them at a
     time; on a GPU, and under ``accelerate launch``, one after another in this process.
@@ -52,7 +52,7 @@ def run(params: TrainParams, folders: Folders, place: Place, machine: Machine | 
 
 
 def _side_by_side(run: Callable[[str], Trained], workers: int, advance: Callable[..., None]) -> dict[str, Trained]:
-    """``run`` of every stream, in processes of their own. One that dies leaves the others to their end."""
+    """``run`` of every stream, each in its own process. If one dies, the others continue to their end."""
     found: dict[str, Trained] = {}
     died: dict[str, str] = {}
     share = processes.Workers(workers, preload=PRELOADED)
@@ -64,7 +64,7 @@ def _side_by_side(run: Callable[[str], Trained], workers: int, advance: Callable
                 found[TOPOLOGY_STREAMS[number]] = result
     if died:
         reasons = "; ".join(f"{stream} {reason}" for stream, reason in died.items())
-        raise RuntimeError(f"{reasons}: train one by one what is left, finished epochs are kept")
+        raise RuntimeError(f"{reasons}: train the remaining streams one by one; finished epochs are kept")
     return found
 
 
@@ -76,7 +76,7 @@ def _run(
 
 
 def _workers(params: TrainParams, pool: Path, machine: Machine) -> int:
-    """How many streams run at a time."""
+    """Number of streams that run at the same time."""
     if resolve_device(machine.device).type != "cpu" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return 1
     stream = TOPOLOGY_STREAMS[0]
@@ -85,5 +85,5 @@ def _workers(params: TrainParams, pool: Path, machine: Machine) -> int:
 
 
 def _report(stream: str, epoch: Epoch) -> None:
-    """Of a worker: what stands behind the progress bar."""
+    """Note of a worker behind the progress bar."""
     processes.tell(f"{stream}: {epoch_note(epoch)}")

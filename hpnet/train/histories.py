@@ -1,4 +1,4 @@
-"""The history of a training: every epoch in dvclive's files, and on the terminal."""
+"""The history of a training run: every epoch in dvclive's files, and on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .checkpoints import Epoch
 from .loop import Clock
 
 Report = Callable[[str, Epoch], None]
-"""Is told the stream and every epoch."""
+"""Called with the stream and every epoch."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,17 @@ def epoch_log(
 
 
 def epoch_note(epoch: Epoch) -> str:
-    """What stands behind the progress bar."""
+    """Note behind the progress bar."""
     note = f"loss {epoch.train_loss:.3f}"
     return note if epoch.val_accuracy is None else f"{note}, val {epoch.val_accuracy:.1%}"
 
 
 def _curves(history: Path) -> Any:
-    """dvclive, for its files alone.
+    """dvclive, used only for its files.
 
-    By itself it makes a DVC repository of any git repository, fails in one without a commit, and hands every epoch to
-    a thread that may send it to DVC Studio, and which Ctrl-C would wait for without end.
+    Without these settings it makes a DVC repository of any git repository, and fails in a git repository without a
+    commit. It also hands every epoch to a thread that may send it to DVC Studio, and Ctrl-C would wait for this thread
+    without end.
     """
     from dvclive import Live
 

@@ -1,8 +1,8 @@
 """The training loop of every stream: plain epochs, a checkpoint after each, the epoch chosen on validation.
 
 A *task* knows the data and the loss; :func:`fit` knows epochs, device, precision, several GPUs (accelerate), resuming
-and the choice of the epoch. Nothing here sees the test split before that: ask for it with :func:`predict`
-or :func:`finish` after :func:`fit` returned.
+and the choice of the epoch. The test split is not used before that: :func:`predict` or :func:`finish` score it after
+:func:`fit`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CHECK_EVERY_STEPS = 50
 
 
 class Task(Protocol):
-    """What :func:`fit` and :func:`predict` need to know of a stream.
+    """The interface of a stream for :func:`fit` and :func:`predict`.
 
     ``train_batches`` and ``eval_batches`` give (clip indices (n,), batch) of *this process's* share, on the device: use
     :mod:`hpnet.train.batches`. Batches are opaque here. Randomness of an epoch comes from
@@ -51,7 +51,7 @@ class Task(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches ``train_batches`` gives."""
+        """Number of batches of ``train_batches``."""
         ...
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Indices, Any]]:
@@ -71,13 +71,13 @@ class Task(Protocol):
         ...
 
     def trained_features(self, model: nn.Module, batch: Any) -> Tensor | None:
-        """(n, D) what the classifier sees, for Fig. 6; None where scores are not made by a classifier."""
+        """(n, D) input of the classifier, for Fig. 6; None if there is no classifier."""
         ...
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What :func:`fit` did. The model holds the weights of ``chosen``.
+    """Result of :func:`fit`. The model has the weights of ``chosen``.
 
     Attributes:
         chosen: an epoch; of a network that is fitted as a whole, the dataclass of what was chosen.
@@ -94,7 +94,7 @@ class FitResult:
 
 @dataclass
 class Clock:
-    """Seconds of training so far, and of them how many were spent waiting for batches."""
+    """Seconds of training so far, and seconds of waiting for batches."""
 
     data_s: float = 0.0
     total_s: float = 0.0
@@ -105,7 +105,7 @@ class Clock:
         return self.data_s / self.total_s if self.total_s else 0.0
 
     def timed(self, batches: Iterator[tuple[Indices, Any]]) -> Iterator[tuple[Indices, Any]]:
-        """The same batches; what passes between asking for one and having it counts as waiting."""
+        """The same batches; the time to get each batch counts as waiting."""
         while True:
             asked = time.perf_counter()
             found = next(batches, None)
@@ -118,13 +118,13 @@ class Clock:
 
 
 def make_accelerator(device: torch.device, precision: str = "float32", deterministic: bool = False) -> Accelerator:
-    """accelerate's view of the device and precision (float32, bfloat16, float16).
+    """The accelerator for a device and precision (float32, bfloat16, float16).
 
-    Under ``accelerate launch`` every process takes its own GPU. One process can make only one kind.
+    Under ``accelerate launch`` every process has its own GPU. A process can use only one kind.
 
     Args:
-        deterministic: refuse every operation that may give other bits in another run; on CPU none that is used here
-            does, and cuDNN is deterministic always.
+        deterministic: refuse every operation with results that can differ between runs. On CPU no such operation is
+            used, and cuDNN is always deterministic.
 
     Raises:
         ValueError: unknown precision, float16 without a GPU, or several processes on CPU.
@@ -136,8 +136,8 @@ def make_accelerator(device: torch.device, precision: str = "float32", determini
         raise ValueError("--precision float16 needs a GPU to train; use bfloat16 or float32 here")
     if device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
-            "several processes train on GPUs alone: batch norm cannot be shared between CPU processes; start one "
-            "process here, its --threads use the cores"
+            "several processes train on GPUs only: batch norm cannot be shared between CPU processes; start one "
+            "process, which uses the cores with --threads"
         )
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -156,7 +156,7 @@ class Course:
         schedule: see :data:`hpnet.train.schedules.Schedule`. Each parameter group keeps its own base rate.
         clip_norm: largest gradient norm, or None.
         accumulate: batches per step of the optimiser; the last step of an epoch may have fewer.
-        ema: decay of the moving average of the weights that is validated and kept in their place; 0: none.
+        ema: decay of the moving average of the weights; the average is validated and kept; 0: none.
     """
 
     schedule: Schedule
@@ -168,16 +168,17 @@ class Course:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its seed, where it is computed, and where it keeps what it has done.
+    """One training run: its seed, its device, and the folders for its results.
 
     Attributes:
-        work: folder of checkpoints of exactly this configuration; its name comes from all that decides the result.
-        on_epoch: is told of every epoch, also of those that an earlier call had finished.
-        clock: is told how long training took.
-        cache: folder of what can be computed again, such as label features; None: nothing is kept.
-        folds: of cross-validation, where the training is cross-validated.
+        work: folder of checkpoints of exactly this configuration; its name is made from everything that affects the
+            result.
+        on_epoch: called with every epoch, also with those of an earlier call.
+        clock: records the time of training.
+        cache: folder of values that can be computed again, such as label features; None: nothing is kept.
+        folds: number of folds, if the training is cross-validated.
         refit: train on folds, then on all clips of train and val (:mod:`hpnet.train.refit`).
-        on_fold: is told of every epoch of every fold.
+        on_fold: called with every epoch of every fold.
         keep_validation: keep the logits of the validation clips after every epoch (:func:`validation_file`).
     """
 
@@ -194,15 +195,15 @@ class Run:
 
     @property
     def share(self) -> dict[str, int]:
-        """Which part of every batch this process computes, as the tasks take it."""
+        """The part of every batch that this process computes."""
         return {"process": self.accelerator.process_index, "processes": self.accelerator.num_processes}
 
 
 def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: Course, run: Run) -> FitResult:
     """Train ``model`` in place and leave the weights of the chosen epoch in it.
 
-    After every epoch ``run.work`` holds a whole checkpoint (written beside, then renamed). A run that was killed
-    resumes after its last finished epoch and ends with the weights of an unbroken one.
+    After every epoch ``run.work`` has a complete checkpoint (written to a new file, then renamed). A killed run resumes
+    after its last finished epoch and ends with the weights of an uninterrupted run.
 
     With several processes, batch norm sees the batches of all, and the loss is the mean over all their clips: without
     dropout, noise and mixing the result is that of one process, up to rounding.
@@ -255,7 +256,7 @@ def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) 
 def trained_features(
     task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")
 ) -> TrainedFeatures | None:
-    """What the classifier sees of the clips of ``splits``; None where there is no classifier, or no clip."""
+    """Input of the classifier for the clips of ``splits``; None if there is no classifier or no clip."""
     parts = [_evaluate(task, model, split, accelerator, task.trained_features) for split in splits]
     found = [part for part in parts if part]
     if not found:
@@ -271,7 +272,7 @@ def _evaluate(
     accelerator: Accelerator,
     look: Callable[[nn.Module, Any], Tensor | None],
 ) -> tuple[Indices, NDArray[np.float32]] | None:
-    """What ``look`` makes of a split in evaluation mode, clips in ascending order; None if it makes nothing."""
+    """Results of ``look`` for a split in evaluation mode, clips in ascending order; None if it gives none."""
     model.to(accelerator.device).eval()
     found: list[tuple[Indices, NDArray[np.float32]]] = []
     with torch.inference_mode():
@@ -279,7 +280,7 @@ def _evaluate(
             with accelerator.autocast():
                 values = look(model, batch)
             if values is None:
-                break  # not return: a process without batches is waiting for the others below
+                break  # no return here: a process without batches must wait for the others below
             found.append((indices, values.float().cpu().numpy()))
     if accelerator.num_processes > 1:
         found = gather_object(found)
@@ -291,7 +292,7 @@ def _evaluate(
 
 
 def score(task: Task, model: nn.Module, accelerator: Accelerator, splits: Sequence[str] = ("val", "test")) -> Scores:
-    """Scores of the clips of ``splits``, split by split, for ``scores.parquet``. Call it once the epoch is chosen.
+    """Scores of the clips of ``splits``, split by split, for ``scores.parquet``. Call it after the epoch is chosen.
 
     Raises:
         FloatingPointError: a score is not finite; names the clip.
@@ -322,12 +323,12 @@ def finish(
     unseen: OutOfFold | None = None,
 ) -> dict[str, Any]:
     """Score validation and test, and write ``model.safetensors``, ``config.json`` (``card`` and how training went),
-    ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (what it sees) into ``out``.
+    ``scores.parquet`` and, where there is a classifier, ``trained_features.parquet`` (its input) into ``out``.
 
     Args:
-        card: with ``classes``, the class names; all three note them, labels and splits as what they were made from.
-        unseen: scores of the clips that the model was fitted to by fits that did not see them; None: it was fitted to
-            the split train, and val was held out.
+        card: with ``classes``, the class names; all three record them and the labels and splits.
+        unseen: scores of the clips that the model was fitted to, from fits that did not see them; None: the model was
+            fitted to the split train, and val was held out.
 
     Returns:
         ``{"val": {...}, "test": {...}, "epoch": ..., "parameters": ...}``; a split without labelled clips is left out,
@@ -394,13 +395,13 @@ def split_metrics(scores: Scores, num_classes: int) -> dict[str, float]:
 
 
 def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
-    """Seed torch for one epoch (dropout, noise): a resumed run draws the numbers of an unbroken one."""
+    """Seed torch for one epoch (dropout, noise), so that a resumed run draws the same numbers."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch, process]).generate_state(1, np.uint64)[0] >> 1))
 
 
 @dataclass(frozen=True)
 class _Loop:
-    """What stays the same from epoch to epoch. ``network`` is ``model`` as accelerate wraps it."""
+    """Objects that are the same in every epoch. ``network`` is ``model`` wrapped by accelerate."""
 
     task: Task
     model: nn.Module
@@ -431,7 +432,7 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
             _step(loop, epoch + (first + together / 2) / count)
         losses.append(loss.detach().float())
         unchecked.append((step, indices))
-        # Reading a loss waits for the device, so they are read some steps at a time.
+        # Reading a loss waits for the device, so losses of several steps are read together.
         if len(unchecked) == CHECK_EVERY_STEPS:
             _require_finite(losses[-len(unchecked) :], unchecked, epoch, loop)
             unchecked = []
@@ -470,21 +471,21 @@ def _require_finite(losses: Sequence[Tensor], steps: Sequence[tuple[int, Indices
 
 
 def _require_finite_weights(loop: _Loop, epoch: int, step: int, indices: Indices) -> None:
-    """Refuse an epoch whose last steps broke the weights: no loss was computed with them yet."""
+    """Refuse an epoch if its last steps made the weights not finite; no loss was computed with them yet."""
     kept = [loop.model, *([] if loop.average is None else [loop.average.module])]
     if not all_finite([value for model in kept for value in model.state_dict().values()]):
         raise diverged("weights", epoch, step, loop.task.clips, indices, loop.accelerator)
 
 
 def all_finite(values: Sequence[Tensor]) -> bool:
-    """Whether no number of the floating-point ones is infinite or NaN; waits for their device once."""
+    """Whether all floating-point numbers are finite; waits once for their device."""
     return bool(torch.stack([value.isfinite().all() for value in values if value.is_floating_point()]).all())
 
 
 def diverged(
     what: str, epoch: int, step: int, clips: LabelledClips, indices: Indices, accelerator: Accelerator
 ) -> FloatingPointError:
-    """What is raised when the loss of a step, over the clips at ``indices``, or the weights after it are not finite.
+    """The error for a loss of a step (over the clips at ``indices``), or weights after it, that are not finite.
 
     Args:
         what: ``loss`` or ``weights``.
@@ -493,7 +494,7 @@ def diverged(
     where = f"{'loss of' if what == 'loss' else 'weights after'} epoch {epoch}, step {step}"
     return FloatingPointError(
         f"the {where} {'is' if what == 'loss' else 'are'} not finite (clips {names}): {_remedy(accelerator)}. "
-        f"Finished epochs are kept; other settings train from the start"
+        f"Finished epochs are kept; with other settings training starts again"
     )
 
 
@@ -522,16 +523,16 @@ def _validate(
 
 
 def validation(logits: NDArray[np.float32], labels: Indices) -> tuple[float, float]:
-    """Cross-entropy and accuracy of scores (n, K) and labels (n,), of those whose class is known."""
+    """Cross-entropy and accuracy of scores (n, K) and labels (n,), for clips with a known class."""
     known = labels >= 0
     targets, scores = torch.from_numpy(labels[known]), torch.from_numpy(logits[known])
     loss = float(F.cross_entropy(scores, targets))
     accuracy = float((scores.argmax(1) == targets).float().mean())
-    # A diverging network may overflow to NaN on validation clips alone: such an epoch is the worst of all.
+    # A diverging network may give NaN on validation clips only: such an epoch is the worst.
     return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
 
 
 def chosen_by(chosen: Epoch) -> str:
-    """Why this epoch, in words."""
+    """Why this epoch was chosen, as text."""
     validated = chosen.val_accuracy is not None
     return "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"

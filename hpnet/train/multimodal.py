@@ -58,13 +58,13 @@ CLIP_NORM = 5.0
 
 
 def sample_frames(count: int, wanted: int, draw: np.random.Generator | None = None) -> NDArray[np.int64]:
-    """Which of ``count`` frames: one from each of ``wanted`` equal segments, ascending.
+    """Choose from ``count`` frames: one from each of ``wanted`` equal segments, ascending.
 
     Args:
-        draw: takes a random frame of each segment (training); None: the middle one.
+        draw: random numbers for a random frame of each segment (training); None: the middle frame.
 
     Returns:
-        (wanted,) indices in 0..count - 1; frames repeat where count < wanted.
+        (wanted,) indices in 0..count - 1; frames repeat if count < wanted.
     """
     if count < 1 or wanted < 1:
         raise ValueError(f"cannot take {wanted} of {count} frames")
@@ -76,10 +76,10 @@ def sample_frames(count: int, wanted: int, draw: np.random.Generator | None = No
 class FrameBank:
     """Person frames of many clips at the network's image size, RGB uint8.
 
-    Decoded once and kept when all of them fit into ``resident_bytes``, decoded when asked for otherwise.
+    They are decoded once and kept if all of them fit into ``resident_bytes``; otherwise they are decoded on demand.
 
     Args:
-        store: the JPEG files; a clip that it does not hold (nobody was seen, or the clip failed) is black frames.
+        store: the JPEG files; a clip without frames (no person was found, or the clip failed) gives black frames.
         image_size: S; frames of another size are scaled.
     """
 
@@ -165,10 +165,10 @@ def augment_clip(frames: Tensor, draw: np.random.Generator, jitter: float) -> Te
 
 @dataclass(frozen=True)
 class MultimodalBatch:
-    """A batch on the device but for the mask.
+    """A batch; all but the mask is on the device.
 
     Attributes:
-        pooled: (N, C, T, V, M) float32, zeros where nobody is.
+        pooled: (N, C, T, V, M) float32, zeros where there is no person.
         valid: (N, M) bool, on the host.
         frames: (N, F, 3, S, S) uint8, or float32 in 0..255.
         targets: (N, K) class probabilities; zeros where the class is unknown.
@@ -181,7 +181,7 @@ class MultimodalBatch:
 
 
 def mix(batch: MultimodalBatch, mixture: Mixture) -> MultimodalBatch:
-    """Mix frames, pooled features and targets alike."""
+    """Mix frames, pooled features and targets in the same way."""
     pooled, valid = mixture.people(batch.pooled, batch.valid)
     return MultimodalBatch(
         pooled, valid, mixture.values(batch.frames.float(), time_axis=1), mixture.values(batch.targets)
@@ -192,7 +192,7 @@ class MultimodalTask:
     """Batches and loss of the multimodal stream; see :class:`hpnet.train.loop.Task`.
 
     Training: segment-wise jitter of the frames, one flip of frames and joints together, crop and colour jitter, mixup.
-    Randomness is drawn per clip from (seed, epoch, clip), so that it does not depend on the number of processes.
+    Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend on the number of processes.
     """
 
     def __init__(
@@ -329,9 +329,9 @@ def build_model(
 def optimizer_for(model: HPNet, params: MultimodalParams) -> torch.optim.AdamW:
     """AdamW with the released groups: CLIP parts at ``lr``, message and MIT parts and graph and fusion parts scaled.
 
-    The fusion module can have a factor of its own: its projections are two plain linear layers of F_c, without the
-    batch norms that let graph networks bear large steps. Vectors (biases, norms, positions) and the logit scale have no
-    weight decay.
+    The fusion module can have its own factor, because its projections are two plain linear layers of F_c. They have no
+    batch norm, which allows large steps in graph networks. Vectors (biases, norms, positions) and the logit scale have
+    no weight decay.
     """
     lr = params.lr * lr_scale(params.batch_size, params.accumulate, params.lr_batch)
     fusion_scale = params.graph_scale if params.fusion_scale is None else params.fusion_scale
@@ -406,7 +406,7 @@ def make(
     training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
     if set(training) <= set(bank.missing):
         raise ValueError(
-            f"none of the {len(training)} training clips, such as {training[0]!r}, has frames of people: are these "
+            f"none of the {len(training)} training clips, such as {training[0]!r}, has person frames: are these "
             f"frames of other clips? Run `hpnet detect` again"
         )
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
@@ -437,7 +437,7 @@ def train(
     Args:
         stream: its name in the card.
         inputs: with person frames. Label features are kept in ``run.cache``, by content.
-        card: what the model card also says (digests, versions).
+        card: further content of the model card (digests, versions).
         machine: not used: CUDA graphs and torch.compile are for topology streams.
 
     Returns:
@@ -492,6 +492,6 @@ def load_multimodal(folder: Path) -> HPNet:
 
 
 def _plain(network: dict[str, Any], source: Path) -> HPNetConfig:
-    """The configuration of a card, with X-CLIP's part checked as that of a stranger's folder is."""
+    """The configuration of a card; X-CLIP's part is checked like a folder from an unknown source."""
     config = HPNetConfig.from_json(network)
     return replace(config, video=plain_config(config.video, XCLIPConfig, f"{source}: network.video").to_dict())

@@ -24,7 +24,7 @@ class GraphParams(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
     def chosen(self) -> tuple[str, ...]:
-        """The modules of the network and of what fits it; none for a name that is none, which is refused elsewhere."""
+        """The modules of the network and its fitting; empty for an unknown name, which is refused elsewhere."""
         networks = {**TOPOLOGY_NETWORKS, **FITTED_NETWORKS, **HEATMAP_NETWORKS}
         names = (self.model, *AUTO) if self.model == "auto" else (self.model,)
         return tuple(choices[name] for name in names for choices in (networks, FITTERS) if name in choices)
@@ -68,23 +68,30 @@ class TopologyParams(Section):
     flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the joints of a training sample")
     noise: float = Field(0.0, ge=0, description="sd of Gaussian noise on normalised training features")
     standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
-    rotation: float = Field(0.0, ge=0, le=180, description="3-D poses: largest random turn about each axis, degrees")
-    scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of size, as a share")
+    rotation: float = Field(
+        0.0, ge=0, le=180, description="3-D poses: largest random rotation about each axis, degrees"
+    )
+    scale: float = Field(0.0, ge=0, lt=1, description="3-D poses: largest random change of scale, as a share")
     behind: float = Field(
-        0.0, ge=0, le=1, description="3-D poses: probability of a half turn with left and right swapped, as from behind"
+        0.0,
+        ge=0,
+        le=1,
+        description="3-D poses: probability of a half turn with left and right swapped (a person seen from behind)",
     )
     crop: float = Field(1.0, gt=0, le=1, description="shortest random span of a training clip, as a share of it")
     places: Literal["even", "random"] = Field(
-        "even", description="frames of a training clip: evenly spaced in the span, or at random places in order"
+        "even", description="frames of a training clip: evenly spaced in the span, or at random times in order"
     )
     test_draws: int = Field(
-        1, ge=1, description="a clip's scores: mean over so many draws of what moves training clips; 1: as it is"
+        1, ge=1, description="number of random draws that the scores of a clip are averaged over; 1: no draws"
     )
-    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: never")
-    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: never")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: off")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time; 0: off")
     accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
     lr_batch: int | None = Field(
-        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+        None,
+        ge=1,
+        description="clips per step for which lr is given; lr scales with batch_size * accumulate / lr_batch",
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
@@ -101,7 +108,7 @@ class MultimodalParams(Section):
     video: str = Field("mannequin-xclip", description="packaged X-CLIP, or a transformers hub name or folder")
     frames: int = Field(8, ge=1, description="RGB frames per clip")
     smclm: bool = True
-    pooled: bool = Field(True, description="false: RGB and text alone, the baseline of Table XII")
+    pooled: bool = Field(True, description="false: RGB and text only, the baseline of Table XII")
     fusion: Annotated[str, OneOf("hpnet.models:FUSIONS")] = "trmm"
     refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
     lambdas: tuple[float, float, float] = Field(
@@ -117,20 +124,28 @@ class MultimodalParams(Section):
     )
     weight_decay: float = Field(1e-3, ge=0)
     adam_epsilon: float = Field(
-        1e-3, gt=0, description="AdamW's epsilon; as released it bounds the steps, a small network needs less"
+        1e-3, gt=0, description="AdamW's epsilon; the released value limits the steps, a small network needs less"
     )
     warmup_epochs: int = Field(5, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; applied to every modality alike")
-    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution, over time, all modalities alike")
+    mixup: float = Field(
+        0.0, ge=0, description="alpha of mixup's Beta distribution, the same for all modalities; 0: off"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, description="alpha of CutMix's Beta distribution, over time, the same for all modalities; 0: off"
+    )
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
     jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
-    frozen_layers: int = Field(0, ge=0, description="first layers of the vision network that are not trained")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping a vision layer's message path")
-    checkpointing: bool = Field(False, description="compute the vision layers again in the backward pass, for memory")
+    frozen_layers: int = Field(0, ge=0, description="number of first layers of the vision network that are not trained")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping the message path of a vision layer")
+    checkpointing: bool = Field(
+        False, description="compute the vision layers again in the backward pass, to save memory"
+    )
     accumulate: int = Field(1, ge=1, description="batches per step of the optimiser")
     lr_batch: int | None = Field(
-        None, ge=1, description="clips per step that lr is for; lr scales linearly with batch_size * accumulate / it"
+        None,
+        ge=1,
+        description="clips per step for which lr is given; lr scales with batch_size * accumulate / lr_batch",
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
@@ -151,12 +166,14 @@ class MultimodalParams(Section):
 class TrainParams(Section):
     """Training of every stream."""
 
-    seed: Seed | tuple[Seed, ...] = Field(1, description="a list: a run per seed, mean and sd; the first one is kept")
+    seed: Seed | tuple[Seed, ...] = Field(
+        1, description="a list trains once per seed, for mean and sd; the artifacts are those of the first seed"
+    )
     refit: bool = Field(
         False, description="choose the epoch on folds, then train on all clips of train and val; linear always does"
     )
     validation_folds: int = Field(
-        5, ge=1, description="of cross-validation by source, for refit; 1: the validation split is the one fold"
+        5, ge=1, description="folds by source, for refit, linear and auto; 1: the validation split is the only fold"
     )
     topology: TopologyParams = TopologyParams()
     multimodal: MultimodalParams = MultimodalParams()
@@ -186,5 +203,5 @@ class CompareParams(Section):
     """The joint stream again with other features, for the report's comparison (Tables III and IX)."""
 
     variants: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="name -> overrides of section pool; region is 1 where a variant names none"
+        default_factory=dict, description="name -> overrides of section pool; region is 1 if a variant does not set it"
     )

@@ -1,7 +1,7 @@
-"""What a training run is: what it reads, the machine that computes it, its identity and its model card.
+"""A training run: its inputs, the machine that computes it, its identity and its model card.
 
-A run's checkpoints are in a folder named after everything that decides its result: the digests of its inputs, the
-values of its parameters, the identity of the code that it runs, its seed and its arithmetic.
+The name of a run's checkpoint folder is a hash of everything that affects its result: the digests of its inputs, the
+values of its parameters, the identity of its code, its seed and its precision.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..work.shards import file_digest
 from .params import MultimodalParams, TopologyParams
 
 SMALL_STEP = 2_000_000
-"""Numbers in the first feature map of a batch, up to which a run gets one CPU thread: two are not twice as fast, and
-then the result is the same on every number of cores."""
+"""A run gets one CPU thread up to this number of values in the first feature map of a batch: two
+threads are not twice as fast, and with one the result does not depend on the number of cores."""
 SCORES_ALONE = frozenset({"test_draws"})
-"""Parameters that no weight depends on."""
+"""Parameters that do not affect the weights."""
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a stream's inputs are: the clip table, the pooled features, and person frames for those who read them."""
+    """Paths of a stream's inputs: the clip table, the pooled features, and person frames for streams that read them."""
 
     data: Path
     pool: Path
@@ -44,7 +44,7 @@ class Folders:
             frames: whether the stream reads person frames.
 
         Raises:
-            FileNotFoundError: a stage before has not run; names it.
+            FileNotFoundError: an earlier stage has not run; names it.
         """
         return Inputs(Clips.load(self.data), Features.load(self.pool), PersonFrames(self.frames) if frames else None)
 
@@ -60,7 +60,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a stream is trained on."""
+    """The training data of a stream."""
 
     clips: Clips
     features: Features
@@ -73,21 +73,21 @@ class Inputs:
             ValueError: they were not loaded.
         """
         if self.frames is None:
-            raise ValueError("this stream reads person frames, and none were given: run `hpnet detect` first")
+            raise ValueError("this stream reads person frames, but there are none: run `hpnet detect` first")
         return self.frames
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How a run is computed. No tracked parameter.
+    """How a run is computed. These are not parameters in params.yaml.
 
     Attributes:
         device: auto, cpu, cuda or cuda:N.
         precision: float32, bfloat16 or float16, the arithmetic; weights are float32.
         threads: on CPU; None: one for small steps, see :data:`SMALL_STEP`, else torch's own number.
-        deterministic: refuse GPU operations whose result varies between runs.
-        cuda_graphs: topology streams on a GPU: a launch per pass, where every clip fills every person slot.
-        compiled: topology streams: train through ``torch.compile``.
+        deterministic: refuse GPU operations with results that vary between runs.
+        cuda_graphs: topology streams on a GPU: use CUDA graphs if every clip fills every person slot.
+        compiled: topology streams: use ``torch.compile``.
     """
 
     device: str = "auto"
@@ -99,19 +99,19 @@ class Machine:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes and speaks, of those of ``accelerate launch``."""
+    """Whether this is the process of ``accelerate launch`` that writes files and prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def threads(numbers: int, asked: int | None) -> int | None:
-    """CPU threads of a run whose first feature map of a batch holds ``numbers``; None: torch's own number."""
+    """CPU threads of a run with ``numbers`` values in the first feature map of a batch; None: torch's own number."""
     return asked or (1 if numbers <= SMALL_STEP else None)
 
 
 def model_card(
     section: TopologyParams | MultimodalParams, digests: Mapping[str, str | None], machine: Machine, device: str
 ) -> dict[str, Any]:
-    """What a run was made from: digests, code, versions; nothing that another run would not have.
+    """Inputs of a run: digests, code, versions; nothing that differs between equal runs.
 
     Args:
         device: its kind, cpu or cuda.
@@ -139,7 +139,7 @@ def run_name(
     processes: int = 1,
     started_from: str | None = None,
 ) -> str:
-    """The name of a run's checkpoint folder, which everything that decides its result makes.
+    """The name of a run's checkpoint folder, made from everything that affects its result.
 
     Args:
         card: of :func:`model_card`.
@@ -151,7 +151,8 @@ def run_name(
 
 
 def seed_folder(seed: int, seeds: tuple[int, ...], out: Path, work: Path) -> Path:
-    """Where a seed's run goes: the first one's into ``out``, others into ``work/seeds``, each ``out`` has its own.
+    """Output folder of a seed's run: ``out`` for the first seed; for others a folder in ``work/seeds``, separate for
+    each ``out``.
 
     Args:
         work: ``.work`` of the project.

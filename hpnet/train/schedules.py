@@ -1,4 +1,4 @@
-"""Learning rates: their course, and the groups of parameters that have one each. Pure functions."""
+"""Learning rates: their schedules, and the parameter groups with separate rates. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Schedule: TypeAlias = Callable[[float], float]
 def lr_scale(batch_size: int, accumulate: int, lr_batch: int | None) -> float:
     """Factor of the learning rate: linear in the clips per step (Goyal et al., 2017), all processes together.
 
-    ``batch_size`` is of all processes; ``lr_batch`` is the clips per step that the rate is meant for, None: a batch.
+    ``batch_size`` is of all processes; ``lr_batch`` is the clips per step for which the rate is given; None: one batch.
     """
     return batch_size * accumulate / (lr_batch or batch_size)
 
@@ -55,14 +55,13 @@ def warmup_cosine(steps: int) -> Callable[[int], float]:
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any) -> list[dict[str, Any]]:
-    """Groups for an optimiser: vectors (biases, norms, positions) and single numbers do not decay, all else does.
+    """Parameter groups of an optimiser: no weight decay for vectors (biases, norms, positions) and single numbers.
 
     Args:
         options: of both groups, such as ``lr``.
 
     Returns:
-        The group without decay, then the other; one of no parameter is left out, and so are parameters that are not
-        trained.
+        The group without decay, then the other. An empty group and parameters that are not trained are left out.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [

@@ -1,4 +1,4 @@
-"""The work of ``hpnet train``: load what a stream reads, train it once per seed, write its artifacts and metrics."""
+"""The work of ``hpnet train``: load a stream's inputs, train it once per seed, write its artifacts and metrics."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .params import MultimodalParams, TrainParams
 from .run import Folders, Inputs, Machine, is_first_process, model_card, run_name, seed_folder, threads
 
 KINDS = {"topology": "hpnet.train.topology", "multimodal": "hpnet.train.multimodal"}
-"""Kinds of streams. A module offers ``train``; ``epochs``, how many there will be, from the parameters; ``step_size``,
-the numbers in the first feature map of a batch, from the parameters and the features; and ``started_from``, the digest
-of the weights that training starts from, or None."""
+"""Kinds of streams. A module has ``train``; ``epochs``, their number, from the parameters; ``step_size``, the numbers
+in the first feature map of a batch, from the parameters and the features; and ``started_from``, the digest of the
+weights that training starts from, or None."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a stream's results go.
+    """Output folders and files of a stream.
 
     Attributes:
         out: folder of the model, its scores and its history.
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Trained:
-    """What :func:`run` did.
+    """Result of :func:`run`.
 
     Attributes:
         metrics: of the first seed, see :func:`hpnet.train.loop.finish`; of several seeds also ``seeds``.
@@ -102,10 +102,10 @@ def run(
     """Train a stream, choose its epoch on validation, score validation and test.
 
     With several seeds, ``place.out`` is the first one's, and the metrics also have ``seeds``: the values of each, mean
-    and standard deviation (of the sample). The other runs go where :func:`hpnet.train.run.seed_folder` says.
+    and standard deviation (of the sample). The other runs are in :func:`hpnet.train.run.seed_folder`.
 
     Args:
-        report: is told of every epoch instead of a progress bar.
+        report: called with every epoch; used instead of a progress bar.
 
     Raises:
         FileNotFoundError: an input or the weights to start from are missing.
@@ -174,9 +174,9 @@ def _train_seed(
 
 
 def hold_checkpoints(work: Path) -> AbstractContextManager[None]:
-    """Keep other processes from training into this checkpoint folder; wait for one that does now.
+    """Lock this checkpoint folder against other processes; wait for a process that holds it.
 
-    The process that writes there takes it, not the command that started it: it is free once nothing writes any more.
+    The writing process holds the lock, not the command that started it. So the lock ends with the last write.
     """
     return locked(work / ".lock", f"another process is training the same configuration ({work}): waiting for it")
 
@@ -199,13 +199,13 @@ def merge_seeds(runs: list[dict[str, Any]], seeds: tuple[int, ...]) -> dict[str,
 
 
 def warn_of_warmup(stream: str, params: TrainParams) -> None:
-    """Say so where a training ends before its warm-up does."""
+    """Warn if the training ends before its warm-up."""
     section = params.of(stream)
     if section.warmup_epochs >= section.epochs and is_first_process():
         name = next(name for name in type(params).model_fields if getattr(params, name) is section)
         note(
             f"train.{name}.warmup_epochs is {section.warmup_epochs} and epochs {section.epochs}: the learning rate "
-            f"never reaches lr = {section.lr:g}; --{name}-warmup-epochs {section.epochs - 1} or less lets it"
+            f"does not reach lr = {section.lr:g}; set --{name}-warmup-epochs {section.epochs - 1} or less"
         )
 
 

@@ -26,30 +26,30 @@ END_TOKEN = "<|endoftext|>"
 
 
 def prompt(name: str) -> str:
-    """The caption of an action from its class name, for data sets whose ``classes.csv`` has no prompt.
+    """The caption of an action from its class name, for data sets without prompts in ``classes.csv``.
 
-    Only separators and capitals are undone (``brush_teeth``, ``takeOffHat``); no word is guessed.
+    Only separators and capitals are replaced (``brush_teeth``, ``takeOffHat``); no word is added.
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     words = " ".join(re.sub(r"[^\w']+|_+", " ", words).lower().split())
     if not words:
-        raise ValueError(f"class name {name!r} holds no letter or digit to make a prompt of")
+        raise ValueError(f"class name {name!r} has no letter or digit for a prompt")
     return f"a person performing the action {words}"
 
 
 def prompts(names: Sequence[str], given: Sequence[str]) -> list[str]:
-    """One prompt per class: the one of ``classes.csv`` where it has one, else :func:`prompt` of the name."""
+    """One prompt per class: from ``classes.csv`` if it has one, else :func:`prompt` of the name."""
     return [str(text).strip() or prompt(str(name)) for name, text in zip(names, given, strict=True)]
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int = 1000) -> Tokenizer:
-    """A small lower-case byte-pair tokenizer of CLIP's make: any text can be spelled, the end token has the highest id.
+    """A small lower-case byte-pair tokenizer like CLIP's: it can encode any text; the end token has the highest id.
 
     X-CLIP's text encoder reads a text at its highest token id, so the end token must be that; it is also the padding.
 
     Args:
         captions: texts to learn the merges from; the order does not matter.
-        vocab_size: at most so many tokens, start and end included; at least 300.
+        vocab_size: maximum number of tokens, including start and end; at least 300.
     """
     if vocab_size < 300:
         raise ValueError(
@@ -75,8 +75,8 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> tup
     """Token ids (K, L) int64 and attention mask (K, L) int64, padded to the longest text with the end token.
 
     Args:
-        max_tokens: the text encoder's longest text. A longer one is an error, since cutting it could make two labels
-            the same.
+        max_tokens: the text encoder's longest text. A longer one is an error, because a cut could make two labels
+            equal.
 
     Raises:
         ValueError: a text is too long, or there is none.
@@ -95,7 +95,7 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> tup
         )
     end = tokenizer.token_to_id(END_TOKEN)
     if end is None:
-        raise ValueError(f"the tokenizer has no {END_TOKEN} token, which X-CLIP reads a text at")
+        raise ValueError(f"the tokenizer has no {END_TOKEN} token, where X-CLIP reads the text feature")
     ids = torch.full((len(rows), width), end, dtype=torch.int64)
     mask = torch.zeros(len(rows), width, dtype=torch.int64)
     for i, row in enumerate(rows):
@@ -116,7 +116,7 @@ def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache
     Args:
         model: an ``XCLIPModel``.
         cache: folder of features by content: the file's name is a hash of the encoder's weights, the tokenizer and the
-            texts; a damaged one is computed again. None: compute.
+            texts; a damaged file is computed again. None: no cache.
 
     Raises:
         ValueError: a text is longer than the encoder reads.

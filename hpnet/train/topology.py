@@ -55,23 +55,23 @@ MOMENTUM = 0.9
 
 
 def moves(params: TopologyParams) -> bool:
-    """Whether clips are turned, sized, cropped or read at random places at all."""
+    """Whether clips are rotated, scaled, cropped or sampled at random times at all."""
     turned = params.rotation or params.scale or params.behind
     return bool(turned or params.crop < 1 or params.places == "random")
 
 
 def draw_size(params: TopologyParams, frames: int) -> int:
-    """How many random numbers :func:`move` takes for a clip of ``frames`` frames."""
+    """Number of random numbers that :func:`move` needs for a clip of ``frames`` frames."""
     return 6 + (frames if params.places == "random" else 0) + (1 if params.behind else 0)
 
 
 def move(features: Tensor, numbers: Tensor, params: TopologyParams, mirror: tuple[int, ...]) -> Tensor:
-    """A span of each clip at even or random places, turned and sized.
+    """A span of each clip at even or random times, rotated and scaled.
 
     Args:
         features: (N, C, T, V, M).
-        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three turns, the size; with
-            random places one number per frame; with ``behind`` whether it is.
+        numbers: (N, :func:`draw_size`) uniform in 0..1: length and start of the span, three rotations, the scale; with
+            random times one number per frame; with ``behind`` one that decides about it.
         mirror: for each joint its counterpart on the other side.
 
     Returns:
@@ -95,8 +95,7 @@ def move(features: Tensor, numbers: Tensor, params: TopologyParams, mirror: tupl
 class TopologyModel(nn.Module):
     """A stream's transform, the standardisation measured on training clips, and its graph network.
 
-    Takes pooled features as they are on disk; all that is needed to classify a new clip is in its state dict and
-    ``config.json``.
+    The input is pooled features as on disk. Its state dict and ``config.json`` are enough to classify a new clip.
 
     Args:
         params: ``noise`` and what :func:`move` needs.
@@ -126,10 +125,11 @@ class TopologyModel(nn.Module):
         self.register_buffer("draws", torch.zeros(0), persistent=False)
 
     def average_draws(self, frames: int) -> None:
-        """From now on, logits in evaluation mode are the mean over ``test_draws`` draws for clips of ``frames`` frames.
+        """From now on, logits in evaluation mode are the mean over ``test_draws`` draws, for clips of ``frames``
+        frames.
 
-        The draws are the same for every clip, so that scores do not depend on the batch. With ``test_draws: 1`` a clip
-        is read as it is, as it is before this is called.
+        The draws are the same for every clip, so that scores do not depend on the batch. With ``test_draws: 1``, and
+        before this call, a clip is not changed.
         """
         count, size = self.params.test_draws, draw_size(self.params, frames)
         if count > 1:
@@ -137,8 +137,8 @@ class TopologyModel(nn.Module):
             self.draws = torch.tensor(np.stack(rows), dtype=torch.float32, device=self.mean.device)  # (draws, size)
 
     def prepare(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Pooled features (N, C, T, V, M) -> what the network sees: the stream's view, standardised, of the components
-        where there are any; nobody is zero."""
+        """Pooled features (N, C, T, V, M) -> input of the network: the stream's view, standardised, projected on the
+        components if there are any, 0 for no person."""
         x = transform(self.stream, features, self.parents)
         x = (x - self.mean.view(1, -1, 1, 1, 1)) / self.sd.view(1, -1, 1, 1, 1)
         if self.training and self.params.noise:
@@ -176,7 +176,7 @@ class TopologyTask:
     ) -> None:
         if meta.kind != "pose3d" and (params.rotation or params.scale or params.behind):
             raise ValueError(
-                f"train.topology.rotation, scale and behind are for 3-D poses, the features are {meta.kind!r}: "
+                f"train.topology.rotation, scale and behind are for 3-D poses, but the features are {meta.kind!r}: "
                 "set them to 0"
             )
         if params.test_draws > 1 and not moves(params):
@@ -198,7 +198,7 @@ class TopologyTask:
         return batch_count(len(self._train), self.params.batch_size)
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Indices, PersonBatch]]:
-        """Shuffled batches, augmented: mirrored with probability ``flip``, turned, scaled, cropped and mixed."""
+        """Shuffled batches, augmented: mirrored with probability ``flip``, rotated, scaled, cropped and mixed."""
         draw = np.random.default_rng([self.seed, epoch, 0, 1])
         whole = shuffled_batches(self._train, self.params.batch_size, seed=self.seed, epoch=epoch)
         own = shuffled_batches(
@@ -221,7 +221,7 @@ class TopologyTask:
             yield indices, self._mixed(batch, np.random.default_rng([self.seed, epoch, int(indices[0]), 3]))
 
     def _moved(self, features: Tensor, indices: Indices, epoch: int) -> Tensor:
-        """Each clip turned, sized and cropped as drawn from (seed, epoch, clip); see :func:`move`."""
+        """Each clip rotated, scaled and cropped with random numbers of (seed, epoch, clip); see :func:`move`."""
         if not moves(self.params):
             return features
         size = draw_size(self.params, features.shape[2])
@@ -256,7 +256,7 @@ class TopologyTask:
         return logits
 
     def trained_features(self, model: nn.Module, batch: PersonBatch) -> Tensor:
-        """(N, D), what the network's linear classifier sees."""
+        """(N, D), the input of the network's linear classifier."""
         assert isinstance(model, TopologyModel)
         features: Tensor = model.network.forward_features(  # type: ignore[operator]
             model.prepare(batch.features, batch.valid), batch.valid
@@ -273,7 +273,7 @@ def prepare(
         table: the clips; what is of the split train there is learnt and measured.
 
     Raises:
-        ValueError: unknown network or one that these features do not suit, clips and features disagree, features are
+        ValueError: unknown network, or one that cannot use these features, clips and features disagree, features are
             not finite, or there is nothing to train on.
     """
     clips, features = inputs.clips, inputs.features
@@ -282,7 +282,7 @@ def prepare(
     rows = person_rows(features, table, {str(c) for c in clips.table.clip_id})
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
-    drawn = params.graph.model in HEATMAP_NETWORKS  # these draw the keypoints as they are
+    drawn = params.graph.model in HEATMAP_NETWORKS  # keypoints are drawn unchanged
     statistics = measure(
         features.array, rows, table, stream=stream, parents=skeleton.parents, components=bottleneck(params)
     )
@@ -354,8 +354,8 @@ def train(
     ``scores.parquet`` into ``out``. A network of :data:`hpnet.train.FITTERS` is fitted by its own module.
 
     Args:
-        card: what the model card also says (digests, versions).
-        machine: its ``cuda_graphs`` (where :func:`graphs_suit`; the card says whether it was so) and ``compiled``.
+        card: further content of the model card (digests, versions).
+        machine: its ``cuda_graphs`` (used if :func:`graphs_suit`; the card says so) and ``compiled``.
 
     Returns:
         The metrics of :func:`hpnet.train.loop.finish`.
@@ -366,7 +366,8 @@ def train(
     """
     machine = machine or Machine()
     if params.graph.model in FITTERS:
-        metrics: dict[str, Any] = fitter(params.graph.model).train(stream, inputs, params, run, out=out, card=card)
+        fit = fitter(params.graph.model).train
+        metrics: dict[str, Any] = fit(stream, inputs, params, run, out=out, card=card, machine=machine)
         return metrics
     ready = functools.partial(make, stream, inputs, params, run, machine)
     found = refit.train(ready, labelled_clips(inputs.clips), run)
@@ -387,7 +388,7 @@ def train(
         "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
         "features": inputs.features.meta.to_json(),
     }
-    model.average_draws(frames)  # epochs were validated on clips as they are
+    model.average_draws(frames)  # epochs were validated on clips without draws
     return finish(task, model, found.result, out=out, accelerator=run.accelerator, card=card, unseen=found.unseen)
 
 
@@ -413,8 +414,8 @@ def started_from(params: TopologyParams) -> None:
 
 
 def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
-    """Whether CUDA graphs can carry a training: one process on a GPU, a step for every batch, at least one whole batch,
-    a network of graphs, and nobody missing in a training clip, so that batches have the same shape."""
+    """Whether a training run can use CUDA graphs: one process on a GPU, a step per batch, at least one full batch,
+    a graph network, and no missing person in a training clip, so that all batches have the same shape."""
     params = task.params
     everyone = bool((task.features.rows[task.clips.of("train", labelled=True)] >= 0).all())
     return (
@@ -428,7 +429,7 @@ def graphs_suit(task: TopologyTask, accelerator: Accelerator) -> bool:
 
 
 def record_graphs(model: TopologyModel, task: TopologyTask, accelerator: Accelerator) -> None:
-    """Let the network of a model that is being trained replay CUDA graphs for whole batches."""
+    """Make the network of a model replay CUDA graphs for full batches during training."""
     batch = task.features.batch(task.clips.of("train", labelled=True)[: task.params.batch_size])
     with torch.no_grad():
         sample = model.prepare(batch.features, batch.valid)
@@ -437,7 +438,7 @@ def record_graphs(model: TopologyModel, task: TopologyTask, accelerator: Acceler
 
 
 def autocast_dtype(accelerator: Accelerator) -> torch.dtype:
-    """What products are computed in."""
+    """The data type of matrix products."""
     return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
 
 
@@ -458,7 +459,7 @@ def load_topology(folder: Path) -> TopologyModel:
 
 
 def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
-    """The network that a config.json is of, with new weights, and the frames of its clips."""
+    """The network of a config.json, with new weights, and the number of frames of its clips."""
     channels = int(card["sizes"]["in_channels"])
     params = TopologyParams.model_validate(card["params"])
     size = min(bottleneck(params), channels)
@@ -478,10 +479,10 @@ def require_input(model: str, stream: str, meta: FeatureMeta) -> None:
     require_network(model)
     if model in HEATMAP_NETWORKS and meta.kind != "pose2d":
         raise ValueError(
-            f"graph.model {model!r} draws 2-D keypoints, the features are {meta.kind!r}: set pool.kind to 'pose2d'"
+            f"graph.model {model!r} draws 2-D keypoints, but the features are {meta.kind!r}: set pool.kind to 'pose2d'"
         )
     if model in HEATMAP_NETWORKS and stream != "hpj":
-        raise ValueError(f"graph.model {model!r} draws joints, not the {stream!r} stream's view of them: train 'hpj'")
+        raise ValueError(f"graph.model {model!r} draws joints and cannot use the {stream!r} stream: train 'hpj'")
 
 
 def _assemble(

@@ -54,18 +54,18 @@ def find_xclip(name: str) -> Path:
     """The folder of a checkpoint: the packaged one, a folder, one below a weights folder, or the hub's cache.
 
     Raises:
-        FileNotFoundError: it is not on this machine; says how to fetch it.
+        FileNotFoundError: it is not on this machine; says how to download it.
     """
     folder = find_folder(name, (TOKENIZER, PREPROCESSOR))
     if folder is not None:
         if name == PACKAGED:
-            packaged(f"{PACKAGED}/{WEIGHTS[0]}")  # a folder of that name among the searched ones misleads
+            packaged(f"{PACKAGED}/{WEIGHTS[0]}")  # another folder of that name would be confusing
         return folder
     if name == PACKAGED:
         raise FileNotFoundError(f"X-CLIP {name!r} is missing from the package: run `hpnet pretrain xclip`")
     if "/" not in name or Path(name).is_absolute():
         raise FileNotFoundError(
-            f"X-CLIP {name!r} is no folder with a {CONFIG}, nor {PACKAGED!r}, nor a hub name OWNER/NAME"
+            f"X-CLIP {name!r} is not a folder with a {CONFIG}, not {PACKAGED!r}, and not a hub name OWNER/NAME"
         )
     raise FileNotFoundError(
         f"X-CLIP {name!r} is not here: `hpnet weights fetch {name}`, or fetch {CONFIG}, {TOKENIZER} and "
@@ -76,7 +76,7 @@ def find_xclip(name: str) -> Path:
 def load_xclip(name: str, frames: int | None = None) -> XCLIPCheckpoint:
     """Load an X-CLIP by name or folder, for ``frames`` frames per clip (None: as many as it was trained with).
 
-    No address is asked, whatever its config.json names.
+    Nothing is downloaded, whatever its config.json names.
 
     Raises:
         FileNotFoundError: the checkpoint or one of its files is missing.
@@ -85,7 +85,7 @@ def load_xclip(name: str, frames: int | None = None) -> XCLIPCheckpoint:
     folder = find_xclip(name)
     weights = weights_in(folder, f"X-CLIP {name!r}")
     if not (folder / TOKENIZER).is_file():
-        raise FileNotFoundError(f"X-CLIP {name!r}: {folder / TOKENIZER} is missing; it belongs beside {CONFIG}")
+        raise FileNotFoundError(f"X-CLIP {name!r}: {folder / TOKENIZER} is missing; it must be beside {CONFIG}")
     config = _config(folder)
     state = {key: value.float() for key, value in load_state(weights).items() if not key.endswith("position_ids")}
     require_size(config, XCLIPModel, sum(value.numel() for value in state.values()), str(folder / CONFIG))
@@ -121,7 +121,7 @@ def xclip_digest(name: str) -> str:
 
 
 def xclip_image_size(name: str) -> int:
-    """Side of the pictures that a checkpoint sees, pixels; loads nothing."""
+    """Side of a checkpoint's input images, pixels; loads nothing."""
     return int(_config(find_xclip(name)).vision_config.image_size)
 
 

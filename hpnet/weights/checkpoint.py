@@ -1,4 +1,4 @@
-"""Checkpoints: reading their tensors, and fitting them into a network. Nothing here runs a file's code."""
+"""Checkpoints: reading their tensors, and loading them into a network. Nothing here runs a file's code."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def load_tensors(path: Path) -> State:
 
     Raises:
         FileNotFoundError: no such file.
-        PermissionError: it may not be read.
-        ValueError: it is broken or half-downloaded.
+        PermissionError: no permission to read it. ValueError: it is damaged or incomplete.
     """
     try:
         state = load_file(readable(path))
@@ -42,8 +41,8 @@ def load_tensors(path: Path) -> State:
 def load_state(path: str | Path) -> State:
     """Read the tensors of a checkpoint: safetensors, or a torch file (:class:`hpnet.weights.torch_file.TorchFile`).
 
-    A state dict inside ``state_dict``, ``model`` and the like is unwrapped, and a ``module.`` prefix that every key has
-    is taken off. Bookkeeping beside it is dropped.
+    A state dict inside ``state_dict``, ``model`` and similar keys is unwrapped, and a ``module.`` prefix of all keys is
+    removed. Other content is dropped.
 
     Raises:
         FileNotFoundError: no such file.
@@ -61,10 +60,10 @@ def load_state(path: str | Path) -> State:
 
 
 def unwrap(raw: Any, source: str = "checkpoint") -> dict[str, Any]:
-    """The flat name -> tensor dict (tensors, or their places in a file) inside whatever a trainer saved.
+    """The flat dict of name -> tensor (or its place in a file) in a saved file.
 
     Raises:
-        ValueError: there are no tensors, a dict that holds itself, or names that are no names.
+        ValueError: there are no tensors, a dict contains itself, or a name is invalid.
     """
     seen: set[int] = set()
     while isinstance(raw, Mapping):

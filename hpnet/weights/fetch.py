@@ -1,4 +1,4 @@
-"""Downloading weights: resumed where they stopped, checked against the digest, moved into place only when whole."""
+"""Downloading weights: resumed after a stop, checked against the digest, moved into place only when complete."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def fetch(
     on_progress: Callable[[int, int], None] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Path:
-    """Download ``url`` to ``destination``; what an earlier, broken-off call got stays in ``<name>.part`` and is used.
+    """Download ``url`` to ``destination``; the part from an earlier, broken call is in ``<name>.part`` and is used.
 
     Args:
         digest_start: first digits of the SHA-256 that the file must have; empty: unknown.
-        on_progress: called with bytes so far and bytes in all (0: unknown).
+        on_progress: called with bytes so far and total bytes (0: unknown).
 
     Raises:
         OfflineError: the server cannot be reached or refuses.
-        ConnectionError: it broke off; calling again goes on from there.
-        ValueError: the file is not the one that its digest promises; it is deleted.
+        ConnectionError: it broke off; the same call resumes it.
+        ValueError: the file does not have its digest; it is deleted.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f"{destination.name}.part")
@@ -58,7 +58,7 @@ def fetch(
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
             raise OfflineError(f"{url} answers {error.code} {error.reason}") from None
-        # nothing is left to send: the part is whole, or of another file
+        # nothing is left to send: the part is complete, or of another file
         if _size(error.headers.get("Content-Range", "")) not in (have, None):
             part.unlink()
             return fetch(url, destination, digest_start, on_progress, timeout_s)
@@ -92,9 +92,9 @@ def _size(content_range: str) -> int | None:
 
 
 def problem(path: Path, digest_start: str = "") -> str:
-    """Why a weights file is not whole; empty where it is.
+    """Why a weights file is not complete; empty if it is.
 
-    With a known digest that decides. Otherwise the file is read: tensors as :func:`hpnet.weights.checkpoint.load_state`
+    A known digest decides. Without one, the file is read: tensors as :func:`hpnet.weights.checkpoint.load_state`
     reads them, an ultralytics checkpoint with the checksums of its numbers, JSON as JSON.
     """
     if path.stat().st_size == 0:

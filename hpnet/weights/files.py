@@ -1,4 +1,4 @@
-"""The files of a network's weights: their origin, size and digest, where they are, and where they go."""
+"""The files of a network's weights: origin, size, digest and place."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class WeightsFile:
     """One file.
 
     Attributes:
-        path: where it goes below a weights folder.
-        url: its address; empty where it has none of its own.
+        path: its path below a weights folder.
+        url: its address; empty if it has none.
     """
 
     path: str
@@ -25,7 +25,7 @@ class WeightsFile:
 
     @property
     def digest_start(self) -> str:
-        """The first eight digits of its SHA-256 where OpenMMLab's naming gives them, else empty."""
+        """The first eight digits of its SHA-256 if the name has them, as OpenMMLab's names do; else empty."""
         match = re.search(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$", self.path)
         return match[1] if match else ""
 
@@ -35,10 +35,10 @@ class Weights:
     """The weights of one network.
 
     Attributes:
-        name: what params.yaml calls the network.
+        name: of the network in params.yaml.
         role: detector, pose or video.
-        origin: in words, where the files come from.
-        about_mb: size of all files together, from the network's parameters; 0 where unknown.
+        origin: of the files, as text.
+        about_mb: size of all files together, from the network's parameters; 0 if unknown.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Weights:
 
     @property
     def packaged(self) -> bool:
-        """Whether they ship with hpnet."""
+        """Whether they are part of the package."""
         return all(is_packaged(file.path) for file in self.files)
 
 
@@ -57,7 +57,7 @@ def where(file: WeightsFile) -> Path | None:
     """The file in the first search folder that has it, the package's own of a packaged network; or None.
 
     Raises:
-        ValueError: a searched folder has another file of a packaged network's name.
+        ValueError: a searched folder has another file with the name of a packaged network.
     """
     if is_packaged(file.path):
         return packaged(file.path) if (ASSETS / file.path).is_file() else None
@@ -66,7 +66,7 @@ def where(file: WeightsFile) -> Path | None:
 
 
 def destination() -> Path:
-    """Where fetched weights go: $HPNET_WEIGHTS, or ``weights/`` of the project."""
+    """Folder for downloaded weights: $HPNET_WEIGHTS, or ``weights/`` of the project."""
     return Path(os.environ.get("HPNET_WEIGHTS") or "weights")
 
 
@@ -76,7 +76,7 @@ def missing(entry: Weights) -> list[WeightsFile]:
 
 
 def by_hand(entry: Weights, file: WeightsFile, into: Path | None = None) -> str:
-    """One line: what to fetch by hand and where to put it."""
+    """One line: what to download by hand and where to put it."""
     place = (into or destination()) / file.path
     if entry.packaged:
         return f"{file.path} belongs to the package: reinstall hpnet, or make it with `hpnet pretrain`"
@@ -84,10 +84,10 @@ def by_hand(entry: Weights, file: WeightsFile, into: Path | None = None) -> str:
 
 
 def require(entries: Iterable[Weights]) -> None:
-    """Stop before any work where weights are missing.
+    """Stop before any work if weights are missing.
 
     Raises:
-        FileNotFoundError: one line per network: what to fetch, how, and where to put it.
+        FileNotFoundError: one line per network: what to download, how, and where to put it.
     """
     lines = []
     for entry in entries:

@@ -1,8 +1,8 @@
-"""Folders of transformers' networks (X-CLIP, RT-DETR): where they are, and their config.json as bounded plain data.
+"""Folders of transformers' networks (X-CLIP, RT-DETR): their place, and their config.json as plain data with limits.
 
-Nothing here asks an address: a name of the hub means what `hpnet weights fetch` or the hub's own cache left on this
-machine. A configuration is taken key by key: what names code, another library's network or another place is refused,
-what the network does not know is left out, and sizes are bounded before anything is built.
+Nothing here uses the network: a name of the hub means files of `hpnet weights fetch` or of the hub's cache on this
+machine. A configuration is read key by key. A key that names code, another library's network or another place is
+refused. Unknown keys are left out, and sizes are limited before anything is built.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _OLDER = {"text_config_dict": "text_config", "vision_config_dict": "vision_confi
 
 
 def find_folder(name: str, also: Sequence[str] = ()) -> Path | None:
-    """The folder with a config.json that ``name`` means: itself, below a weights folder, or in the hub's cache.
+    """The folder with a config.json for ``name``: a path, below a weights folder, or in the hub's cache.
 
     Args:
-        also: files besides config.json and weights that are looked up in the hub's cache.
+        also: further files, besides config.json and weights, that are searched in the hub's cache.
     """
     if name in PACKAGED_NAMES:
         return ASSETS / name if (ASSETS / name / CONFIG).is_file() else None
@@ -78,10 +78,10 @@ def small_json(file: Path) -> dict[str, Any]:
 
 
 def plain_config(raw: Mapping[str, Any], kind: Any, source: str) -> Any:
-    """A configuration of transformers' class ``kind`` from what a config.json says.
+    """A configuration of transformers' class ``kind`` from a config.json.
 
     Raises:
-        ValueError: it is of another network, names code or a place, or a value is over a bound; names the key.
+        ValueError: it is of another network, names code or a place, or a value is over a limit; names the key.
     """
     written = raw.get("model_type", kind.model_type)
     if written != kind.model_type:
@@ -144,10 +144,10 @@ def _is_side(key: str) -> bool:
 
 
 def require_size(config: Any, kind: Any, held: int, source: str) -> None:
-    """Compare a network's size with its file's, before memory is taken for it.
+    """Compare a network's size with its file's, before memory is allocated for it.
 
     Args:
-        held: numbers in the file's tensors.
+        held: number of values in the file's tensors.
 
     Raises:
         ValueError: no network can be made from the configuration, or it is larger than the file.
@@ -163,7 +163,7 @@ def require_size(config: Any, kind: Any, held: int, source: str) -> None:
 
 @contextlib.contextmanager
 def in_words(source: str) -> Iterator[None]:
-    """What transformers raises on values that do not go together, as one sentence that names the file."""
+    """Turn errors of transformers on inconsistent values into one sentence that names the file."""
     try:
         yield
     except Exception as error:
@@ -176,6 +176,6 @@ def in_words(source: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """The hub's libraries ask no address in here, whatever the environment said when they were imported."""
+    """In this block the hub's libraries do not use the network, for every setting of the environment."""
     with mock.patch.object(constants, "HF_HUB_OFFLINE", True):
         yield

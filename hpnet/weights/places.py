@@ -1,4 +1,4 @@
-"""Where weights are: the package's own, and folders that are searched. Nothing of a file but its digest is read."""
+"""Places of weights: the package's own files, and folders that are searched. Files are only read for their digest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PACKAGED_NAMES = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
-"""Networks that ship with hpnet; their names mean those files and no others."""
+"""Networks of the package; their names always mean the packaged files."""
 
 
 def search_folders() -> list[Path]:
-    """Where weights are looked for, in order: $HPNET_WEIGHTS, then ``weights/`` of the project."""
+    """Folders that are searched for weights, in order: $HPNET_WEIGHTS, then ``weights/`` of the project."""
     named = os.environ.get("HPNET_WEIGHTS")
     return [*([Path(named)] if named else []), Path("weights")]
 
@@ -24,11 +24,11 @@ def is_packaged(file_name: str) -> bool:
 
 
 def packaged(file_name: str) -> Path:
-    """A file of the package's own weights. A searched folder is never asked for it.
+    """A file of the package's own weights; it is never taken from a searched folder.
 
     Raises:
         FileNotFoundError: it is missing from the package.
-        ValueError: a searched folder has another file of that name, which would be taken for the one in use.
+        ValueError: a searched folder has another file of that name, which could be confused with it.
     """
     own = ASSETS / file_name
     if not own.is_file():
@@ -48,10 +48,10 @@ def find(file_name: str, origin: str) -> Path:
 
     Args:
         file_name: its name.
-        origin: an address, or words, saying where it comes from.
+        origin: its address, or a text about its origin.
 
     Raises:
-        FileNotFoundError: it is in none of :func:`search_folders`; says what to fetch and where to put it.
+        FileNotFoundError: it is in none of :func:`search_folders`; says what to download and where to put it.
     """
     if is_packaged(file_name):
         return packaged(file_name)

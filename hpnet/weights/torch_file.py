@@ -1,8 +1,8 @@
-"""Reading torch's files (.pt, .pth, .bin) without running anything that they name.
+"""Reading torch's files (.pt, .pth, .bin) without running any code that they name.
 
-The pickle inside is walked by a machine that knows plain values alone. A global name becomes a :class:`Named`, whatever
-the file would have called, made or filled becomes a :class:`Made`: records without behaviour. A tensor becomes a
-:class:`StoredTensor`, a place in the file that is checked against the bytes that are there before any memory is taken.
+The pickle inside is read by an interpreter for plain values only. A global name becomes a :class:`Named`, and an object
+that the file would create becomes a :class:`Made`: records without behaviour. A tensor becomes a :class:`StoredTensor`,
+a place in the file. The place is checked against the file's bytes before any memory is allocated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_NAMES = 5000
 MOST_INTEGER_BITS = 256
 MOST_KEY_BITS = 64
 MOST_SHARING = 4
-"""Tensors read together may be so many times the size of what the file holds (shared weights count each time)."""
+"""Maximum total size of tensors relative to the file (shared weights count each time)."""
 
 KNOWN_PACKAGES = frozenset(
     {"torch", "torchvision", "numpy", "collections", "_codecs", "pathlib", "argparse", "datetime", "mmengine", "mmcv",
@@ -56,18 +56,18 @@ _DTYPES = {
 
 
 class TorchFileError(ValueError):
-    """A file that is no torch file, is damaged, or is refused."""
+    """A file that is not a torch file, is damaged, or is refused."""
 
 
 class Refused(ValueError):
-    """Why a file that may well be whole is not read."""
+    """Why a file is not read although it may be complete."""
 
 
 _BROKEN = (
     ValueError, OSError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError,
     RuntimeError, NotImplementedError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError,
 )  # fmt: skip
-"""What the standard library raises on damaged archives and pickles."""
+"""Exceptions of the standard library on damaged archives and pickles."""
 
 
 # --- what a file holds ------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Named:
-    """A global name of a pickle: written down, never looked up."""
+    """A global name of a pickle: recorded, never looked up."""
 
     module: str
     name: str
@@ -86,7 +86,7 @@ class Named:
 
 @dataclass(eq=False, slots=True, repr=False)
 class Made:
-    """What a pickle wanted to make by calling something; nothing is called.
+    """An object that a pickle would create by a call; nothing is called.
 
     Attributes:
         what: the thing that was to be called, a :class:`Named` in every file that is not contrived.
@@ -107,7 +107,7 @@ class Made:
         return str(self.what) if isinstance(self.what, Named) else "something without a name"
 
     def attribute(self, name: str) -> Any:
-        """An attribute as it was written; None where there is none."""
+        """An attribute as in the file; None if there is none."""
         return self.state.get(name) if isinstance(self.state, dict) else None
 
 
@@ -122,7 +122,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StoredTensor:
-    """A tensor in the file: each of its elements has a place of its own in the storage."""
+    """A tensor in the file: each element has its own place in the storage."""
 
     storage: Storage
     offset: int
@@ -177,7 +177,7 @@ def _with_attributes(function: Any, _kind: Any, arguments: Any, _state: Any) -> 
 
 
 def _members(values: Any = ()) -> Any:
-    """A set as the list of its members, which needs no hashes."""
+    """A set as a list of its members, without hashes."""
     return values
 
 
@@ -200,7 +200,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Machine:
-    """Walks a pickle's steps and keeps plain values, in time and memory that follow the number of steps."""
+    """Interprets a pickle's steps and keeps plain values; time and memory are proportional to the number of steps."""
 
     def __init__(self) -> None:
         self.named: dict[str, None] = {}
@@ -337,7 +337,7 @@ class _Machine:
         if not isinstance(target, dict):
             raise pickle.UnpicklingError("it fills something that is no dict")
         for key, value in pairs:
-            # tuples of tuples may take forever to hash, long numbers can be made to collide; records hash by identity
+            # hashes of nested tuples may take very long, and long numbers can collide; records hash by identity
             if not isinstance(key, (*_SCALARS, Named, Made)) or (type(key) is int and key.bit_length() > MOST_KEY_BITS):
                 raise Refused(f"it holds a dict with a key that is no plain value ({type(key).__name__})")
             target[key] = value
@@ -427,7 +427,7 @@ class _Machine:
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no single read may ask for more than ``most`` bytes: a length is believed after the check."""
+    """A file with a limit of ``most`` bytes for each read, so that a length in the file is checked first."""
 
     most = MOST_PICKLE_BYTES
 
@@ -444,7 +444,7 @@ class _Bounded(io.BufferedReader):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a storage's bytes are: in a member of a zip, or from a position on."""
+    """Place of a storage's bytes: in a member of a zip, or from a position on."""
 
     nbytes: int
     member: str = ""

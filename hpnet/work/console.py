@@ -1,4 +1,4 @@
-"""What a step says while it works: a bar on a terminal, and notes for people. Results are printed by the command."""
+"""Output of a step while it works: a progress bar on a terminal, and notes. The command prints results."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 
 
 def note(text: str) -> None:
-    """Print a line for people on stderr, which leaves stdout to results."""
+    """Print a note on stderr, because stdout is for results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def one_line(name: str) -> str:
-    """A file's name as it can be printed: what would break the line, or is not UTF-8, is escaped."""
+    """A file's name for printing: line breaks and text that is not UTF-8 are escaped."""
     plain = name.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Show progress on a terminal, with rate and time left; yields ``advance(n=1, note="")``. Quiet elsewhere.
+    """Show progress on a terminal, with rate and remaining time; yields ``advance(n=1, note="")``. Quiet elsewhere.
 
-    The note, such as the last epoch's metrics, stands behind the bar.
+    The note, such as the last epoch's metrics, is shown after the bar.
     """
     if not sys.stderr.isatty():
         yield lambda n=1, note="": None

@@ -1,4 +1,4 @@
-"""Clips that a step could not use: they are named with their reasons, and too many of them stop it."""
+"""Clips that a step could not use: they are printed with their reasons, and too many of them are an error."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .console import note
 
 
 def refuse_many(failed: Mapping[str, str], clips: int, most: float) -> None:
-    """Name every failed clip.
+    """Print every failed clip.
 
     Args:
         failed: clip -> reason.
-        clips: how many there are in all.
-        most: the share of them that may fail, ``data.max_failed``.
+        clips: total number of clips.
+        most: the share of clips that may fail, ``data.max_failed``.
 
     Raises:
-        ValueError: more than that failed.
+        ValueError: more clips failed.
     """
     for clip_id, reason in failed.items():
         note(f"{clip_id}: {reason}")

@@ -1,4 +1,4 @@
-"""What to do where a GPU has no room for a batch."""
+"""Halving a batch that does not fit into a GPU's memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Result = TypeVar("Result")
 def in_halves(
     compute: Callable[[Batch], Result], batch: Batch, what: tuple[str, str], on_halved: Callable[[int], None]
 ) -> list[Result]:
-    """``compute`` of a batch, or of its parts where the GPU is out of memory: one result for each part, in order.
+    """``compute`` of a batch, or of its parts if the GPU is out of memory: one result for each part, in order.
 
     Args:
         batch: has a length, and can be sliced.
-        what: what one item of it is (``frame``), and the network that is run.
-        on_halved: told of the size of the parts, so that the next batch is no larger.
+        what: name of one item (``frame``), and the network.
+        on_halved: called with the size of the parts, so that the next batch is not larger.
 
     Raises:
-        RuntimeError: the GPU has no room even for one item.
+        RuntimeError: the GPU has no memory even for one item.
     """
     try:
         return [compute(batch)]
@@ -31,7 +31,7 @@ def in_halves(
         item, network = what
         if len(batch) == 1:
             raise RuntimeError(
-                f"the GPU has no room for one {item} of {network}: free it, or use --device cpu"
+                f"the GPU has no memory for one {item} of {network}: free some, or use --device cpu"
             ) from None
         middle = len(batch) // 2
     on_halved(middle)

@@ -1,15 +1,15 @@
-"""The identity of code: one digest of everything that a step runs, for DVC, shards, training runs and ablations.
+"""The identity of code: one digest of all code that a step runs, for DVC, shards, training runs and ablations.
 
-A module counts by its *meaning*: its syntax tree without comments, docstrings and layout, written in a form that is
-the same on every supported Python. A step counts by the modules that it can import, directly or through others. Three
-things are left out on purpose:
+The digest of a module is of its *meaning*: its syntax tree without comments, docstrings and layout, in a form that is
+the same on every supported Python. The digest of a step is of all modules that it can import, directly or through
+others. Three things are left out on purpose:
 
-- what is imported for type checkers alone (``if TYPE_CHECKING:``);
-- modules named ``params``: a step's parameters are values, and their defaults are handed to :func:`digest`;
-- entries of dicts that name a module (``{"ctrgcn": "hpnet.models.ctrgcn"}``): they are loaded on demand, so
-  only the entry that the parameters choose counts. A network that nobody chose is no one's code.
+- imports for type checkers only (``if TYPE_CHECKING:``); - modules named ``params``: a step's parameters are values,
+and their defaults are given to :func:`digest`; - entries of dicts that name a module (``{"ctrgcn":
+"hpnet.models.ctrgcn"}``): they are loaded on demand, so only the entry that the parameters choose counts. A network
+that is not chosen is not part of any step's code.
 
-Nothing is imported here, and nothing of a project is read.
+This module imports no other code of the package, and reads nothing of a project.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from typing import Any
 
 PACKAGE = "hpnet"
 NAMES_A_MODULE = re.compile(rf"{PACKAGE}(\.\w+)+(:\w+)?|[a-zA-Z_]\w*(\.\w+)*:[a-zA-Z_]\w*")
-"""What a value of a dict of modules looks like: ``hpnet.models.ctrgcn``, ``hpnet.fuse.rules:WEIGHTED`` or
+"""Pattern of a value of a dict of modules: ``hpnet.models.ctrgcn``, ``hpnet.fuse.rules:WEIGHTED`` or
 ``numpy:mean``."""
 PARAMETERS = "params"
-"""Last part of the names of modules that hold parameters."""
+"""Last part of the names of modules with parameters."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a stage runs: the section of its parameters says so (``code()`` in every room's ``params.py``).
+    """The code that a stage runs, from the section of its parameters (``code()`` in every room's ``params.py``).
 
     Attributes:
         step: the module that does the work.
@@ -57,7 +57,7 @@ class Code:
 
 @cache
 def source_folder() -> Path:
-    """Where the package is installed. Its modules are not imported."""
+    """Folder of the installed package. Its modules are not imported."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise FileNotFoundError(f"the source files of {PACKAGE} are not installed: identity of code needs them")
@@ -66,7 +66,7 @@ def source_folder() -> Path:
 
 @cache
 def source_file(module: str) -> Path | None:
-    """The file of a module of the package; None where there is no such module."""
+    """The file of a module of the package; None if there is no such module."""
     parts = module.split(".")
     if parts[0] != PACKAGE:
         return None
@@ -91,10 +91,10 @@ def imports(source: str, module: str, is_package: bool = False) -> set[str]:
 
     Args:
         module: its own dotted name, for relative imports.
-        is_package: it is a package's ``__init__``.
+        is_package: whether it is a package's ``__init__``.
 
     Returns:
-        Candidates: for ``from hpnet.a import b`` both ``hpnet.a`` and ``hpnet.a.b``, whichever is a module.
+        Candidates: for ``from hpnet.a import b`` both ``hpnet.a`` and ``hpnet.a.b``; not all are modules.
     """
     found: set[str] = set()
     for node in _running(ast.parse(source)):
@@ -109,10 +109,10 @@ def imports(source: str, module: str, is_package: bool = False) -> set[str]:
 
 
 def closure(roots: Iterable[str]) -> dict[str, Path]:
-    """Module -> file of everything that ``roots`` can import, themselves included, sorted by name.
+    """Module -> file of all modules that ``roots`` can import, including the roots, sorted by name.
 
     Raises:
-        ModuleNotFoundError: a root is no module of the package.
+        ModuleNotFoundError: a root is not a module of the package.
     """
     waiting, files = list(roots), dict[str, Path]()
     for root in waiting:
@@ -139,12 +139,12 @@ def digest(
 
     Args:
         step: the module that does the work, such as ``hpnet.detect.step``.
-        chosen: the modules that the parameters name, from dicts of modules; those of other packages count by name.
+        chosen: the modules that the parameters name, from dicts of modules; modules of other packages count by name.
         defaults: the defaults of the step's parameters, as JSON values.
         packaged: files of the package that the step reads: weights, class tables, templates.
 
     Raises:
-        ModuleNotFoundError: ``step`` or one of ``chosen`` is no module of the package.
+        ModuleNotFoundError: ``step`` or one of ``chosen`` is not a module of the package.
         FileNotFoundError: a packaged file is missing.
     """
     found = hashlib.blake2b(digest_size=16)
@@ -182,7 +182,7 @@ def _file_digest(file: Path) -> str:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that can run: blocks under ``if TYPE_CHECKING`` are left out."""
+    """All nodes that can run, without blocks under ``if TYPE_CHECKING``."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -198,9 +198,9 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _canonical(node: Any) -> Any:
-    """A node as nested lists: its kind, then each field that holds something, by name.
+    """A node as nested lists: its kind, then each field that is not empty, by name.
 
-    Fields that are empty are left out, because newer versions of Python add some (``type_params``).
+    Empty fields are left out, because newer versions of Python add some (``type_params``).
     """
     if isinstance(node, list):
         return [_canonical(item) for item in node if not _is_note(item)]
@@ -218,7 +218,7 @@ def _canonical(node: Any) -> Any:
 
 
 def _joined(parts: list[ast.expr]) -> list[Any]:
-    """Parts of an f-string: neighbouring texts as one and no empty ones, which Python's versions cut differently."""
+    """Parts of an f-string: adjacent texts joined, empty ones left out, because Python's versions split differently."""
     found: list[Any] = []
     for part in parts:
         if not isinstance(part, ast.Constant):
@@ -231,7 +231,7 @@ def _joined(parts: list[ast.expr]) -> list[Any]:
 
 
 def _is_note(item: Any) -> bool:
-    """A docstring, or any other text that stands alone as a statement."""
+    """Whether a statement is only a text, such as a docstring."""
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
 
 
@@ -240,7 +240,7 @@ def _names_a_module(value: ast.expr) -> bool:
 
 
 def _constant(value: Any) -> Any:
-    """A constant as JSON can hold it, with its kind, because 1, 1.0, True and "1" are different programs."""
+    """A constant for JSON, with its type, because 1, 1.0, True and "1" are different programs."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):

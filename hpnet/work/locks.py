@@ -1,7 +1,7 @@
 """Locks between processes: one writer of a result at a time.
 
-``flock`` itself and not the package ``filelock``: a lock here tells the others which process they wait for, and says so
-where the file system has no locks; the package does neither, and polls.
+This uses ``flock`` and not the package ``filelock``. Here a waiting process prints which process it waits for, and a
+file system without locks gives a warning. The package does neither, and it polls.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .console import note
 
 @contextmanager
 def locked(path: Path, waiting: str = "") -> Iterator[None]:
-    """Let one process at a time in. The lock ends with the process that holds it; the file has that process's number.
+    """Hold a lock during the block. The lock ends with its process; the file has the number of this process.
 
-    Where the file system has no locks, this says so and lets every process in.
+    If the file system has no locks, it prints a warning and does not lock.
 
     Args:
-        waiting: what a process that must wait says first, with the number of the holder; nothing if it is empty.
+        waiting: message of a process that must wait, printed with the number of the holder; empty: no message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -37,8 +37,8 @@ def locked(path: Path, waiting: str = "") -> Iterator[None]:
                     note(f"{waiting} (process {file.read() or 'unknown'})")
                 fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            note(f"{file.name}: {error.strerror}: do not run one command twice at once here")
-        with contextlib.suppress(OSError):  # the number is a courtesy: a full disk must not end the command here
+            note(f"{file.name}: {error.strerror}: do not run one command twice at the same time here")
+        with contextlib.suppress(OSError):  # the number is only information: a full disk must not stop the command here
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
         yield
@@ -46,13 +46,13 @@ def locked(path: Path, waiting: str = "") -> Iterator[None]:
 
 @contextmanager
 def held(outs: Iterable[Path], folder: Path) -> Iterator[None]:
-    """Keep other processes from writing these outputs during the block; wait for one that does now.
+    """Lock these outputs against other processes during the block; wait for a process that writes them now.
 
-    DVC locks what it runs; this is for commands run by hand beside it. Of the processes of ``accelerate launch`` the
-    first one holds for all.
+    DVC has its own locks; this is for commands that are run by hand at the same time. Of the processes of ``accelerate
+    launch`` the first one holds the lock.
 
     Args:
-        folder: where the locks are, ``.work/locks`` of the project.
+        folder: of the lock files, ``.work/locks`` of the project.
     """
     with ExitStack() as stack:
         for out in [] if int(os.environ.get("RANK", "0")) else sorted(outs):

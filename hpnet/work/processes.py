@@ -1,7 +1,7 @@
-"""Worker processes: their start, death, Ctrl-C and end, for shards, ``hpnet train all`` and ``hpnet predict`` alike.
+"""Worker processes: start, death, Ctrl-C and end, for shards, ``hpnet train all`` and ``hpnet predict``.
 
-Every worker has a pipe of its own, and one task at a time. So it is known which task a worker died of (the pool of
-``concurrent.futures`` breaks as a whole and cannot tell), and the other workers carry on.
+Every worker has its own pipe, and one task at a time. So the task of a dead worker is known, and the other workers
+continue. (The pool of ``concurrent.futures`` breaks as a whole and does not know the task.)
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 PATIENCE_S = 5.0
-"""So long a worker may take to end once it is told to."""
+"""Time for a worker to end after it is told to, seconds."""
 MOST_ON_CPU = 8
-"""Workers on a CPU by default: each holds the networks once more."""
+"""Default maximum of workers on a CPU, because each holds a copy of the networks."""
 RESULT, ERROR, TOLD, DEATH, NOTHING = "result", "error", "told", "death", "nothing"
-"""What a worker answers: the first three are sent by it."""
+"""Kinds of answers of a worker; the worker sends the first three."""
 OUT_OF_MEMORY = 71
-"""Exit status of a worker that was refused memory. Its state is not to be trusted, so it ends."""
+"""Exit status of a worker after a MemoryError. It ends because its state may be damaged."""
 
 
 @dataclass(frozen=True)
 class Died:
-    """What a task comes to whose worker died, however often it was tried.
+    """Result of a task if its worker died at every try.
 
     Attributes:
         exit_code: as :class:`multiprocessing.Process` has it: the negative number of a signal, or an exit status; None
-            where it is not known.
+            if unknown.
     """
 
     exit_code: int | None
 
     @property
     def reason(self) -> str:
-        """Why, in words."""
+        """The reason, as text."""
         known = {int(number): number.name for number in signal.Signals}
         name = known.get(-(self.exit_code or 0), f"exit status {self.exit_code}")
         memory = self.exit_code in (None, OUT_OF_MEMORY, -signal.SIGKILL)
@@ -57,14 +57,14 @@ class Died:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many processes, and what each of them gets.
+    """Number of processes, and the resources of each.
 
     Attributes:
-        count: processes at a time.
-        threads: OMP_NUM_THREADS of each; None leaves it as it is.
-        gpus: as CUDA_VISIBLE_DEVICES names them; each process sees one of them in turn, or all where there is none.
-        preload: modules that a common parent imports once. Workers are then forks of it, which start at once, and
-            share its memory; ``threads`` come too late for what it has imported. None: fresh processes.
+        count: number of processes at the same time.
+        threads: OMP_NUM_THREADS of each; None: unchanged.
+        gpus: in the form of CUDA_VISIBLE_DEVICES; each process sees one of them in turn; if empty, no choice is made.
+        preload: modules that a common parent process imports once. Workers are then forked from it, start at once, and
+            share its memory; ``threads`` does not affect modules that it has imported. None: new processes.
     """
 
     count: int
@@ -81,16 +81,16 @@ def run(
     retries: int = 0,
     on_told: Callable[[Any], None] | None = None,
 ) -> Generator[tuple[int, Result | Died]]:
-    """Do tasks in worker processes; yields (number of the task, result) as they are finished.
+    """Do tasks in worker processes; yields (number of the task, result) when a task is finished.
 
-    A worker that dies costs its own task alone: the task is tried ``retries`` more times, each time by a new process,
-    and then comes to a :class:`Died`. MemoryError counts as a death. Any other exception ends all workers and is raised
-    here, with the worker's traceback as its cause. Ctrl-C and SIGTERM end all workers and raise KeyboardInterrupt.
-    Workers end with this process, whatever ends it.
+    A dead worker affects only its own task: the task is tried ``retries`` more times, each time by a new process, and
+        then gives a :class:`Died`. MemoryError counts as a death. Any other exception ends all workers and is raised
+        here, with the worker's traceback as its cause. Ctrl-C and SIGTERM end all workers and raise KeyboardInterrupt.
+        Workers end with this process in every case.
 
     Args:
         work: picklable; sent to each worker once.
-        on_told: called with what the workers :func:`tell`.
+        on_told: called with the values that workers send with :func:`tell`.
     """
     context = _context(workers.preload)
     with _terminated_as_interrupted():
@@ -118,7 +118,7 @@ def run(
 
 
 def run_here(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Died]]:
-    """:func:`run` in this process, one task after another: what kills it ends everything, but MemoryError does not."""
+    """:func:`run` in this process, one task after another: a crash ends everything, but a MemoryError does not."""
     for number, task in enumerate(tasks):
         try:
             result: Result | Died = work(task)
@@ -128,7 +128,7 @@ def run_here(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[
 
 
 def tell(value: Any) -> None:
-    """Send a value from a worker's main thread to :func:`run`, ahead of the result; nothing outside a worker."""
+    """Send a value from a worker's main thread to :func:`run`, before the result; does nothing outside a worker."""
     if _link is not None:
         _link.send((TOLD, value))
 
@@ -139,7 +139,7 @@ def cores() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without initialising CUDA."""
+    """The GPUs that this process may use, in the form of CUDA_VISIBLE_DEVICES, without initialising CUDA."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [d for d in named.split(",") if d.strip() and d.strip() != "-1"]
@@ -149,17 +149,17 @@ def visible_gpus() -> list[str]:
 
 
 def gpu_workers(gpus: int) -> int:
-    """Processes that keep ``gpus`` GPUs busy: up to four for each, as long as every one has four cores to decode with.
+    """Number of processes for ``gpus`` GPUs: up to four for each, if every process has four cores to decode with.
 
-    One process hands its GPU less than half of what it can compute: Python runs one thread at a time.
+    One process uses less than half of a GPU, because Python runs one thread at a time.
     """
     return gpus * max(1, min(4, cores() // (4 * max(1, gpus))))
 
 
 def device_workers(device: str) -> int:
-    """Processes for a device: :func:`gpu_workers` on GPUs; on CPU one per core, up to eight, of one thread each.
+    """Number of processes for a device: :func:`gpu_workers` on GPUs; on CPU one per core with one thread, up to eight.
 
-    Processes of one thread beat threads there.
+    On a CPU, processes with one thread are faster than threads.
     """
     from ..core.device import resolve_device
 
@@ -167,7 +167,7 @@ def device_workers(device: str) -> int:
 
 
 class WorkerTraceback(Exception):
-    """The cause of an error that was raised in a worker: its traceback there."""
+    """The cause of an error in a worker: the traceback in the worker."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -184,23 +184,23 @@ class _Worker(Generic[Task]):
         self.task: tuple[int, int] | None = None
         self.link, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, environment))
-        with _undisturbed():  # a process whose start is broken off could not be told to end
+        with _undisturbed():  # a process that did not finish its start could not be told to end
             self.process.start()
         theirs.close()
 
     def send(self, value: Any) -> None:
-        """Put the work or a task into the pipe."""
-        with contextlib.suppress(OSError):  # it is dead, which its next answer says
+        """Send the work or a task."""
+        with contextlib.suppress(OSError):  # it is dead; its next answer says so
             self.link.send(value)
 
     def take(self, task: tuple[int, int], value: Task) -> None:
-        """Start on a task, given as its number and how often it may be tried again."""
+        """Start a task, given as its number and the number of further tries."""
         self.task = task
         self.send(value)
 
     def answer(self) -> tuple[str, Any]:
-        """What it has to say, if anything."""
-        alive = self.process.is_alive()  # before the look into the pipe: what is dead sends nothing after it
+        """Its answer, if there is one."""
+        alive = self.process.is_alive()  # check this before the pipe, because a dead process sends nothing afterwards
         try:
             if self.link.poll():
                 kind, value = self.link.recv()
@@ -213,7 +213,7 @@ class _Worker(Generic[Task]):
         return DEATH, Died(self.process.exitcode)
 
     def end(self) -> None:
-        """Tell it to end, and see to it."""
+        """Tell it to end, and make sure that it ends."""
         self.link.close()
         for stop in (self.process.terminate, self.process.kill):
             self.process.join(PATIENCE_S)
@@ -233,7 +233,7 @@ class _Crew(Generic[Task]):
         self.crew: list[_Worker[Task]] = []
 
     def start(self) -> None:
-        """Every worker, each with its first task."""
+        """All workers, each with its first task."""
         for slot in range(min(self.workers.count, len(self.tasks))):
             self._hire(slot)
 
@@ -242,7 +242,7 @@ class _Crew(Generic[Task]):
         return [worker for worker in self.crew if worker.task is not None]
 
     def next_task(self, worker: _Worker[Task]) -> int:
-        """Give a worker that has finished its task another one, if any is left; returns the finished one's number."""
+        """Give a worker its next task, if there is one; returns the number of the finished task."""
         assert worker.task is not None
         number, _ = worker.task
         worker.task = None
@@ -252,7 +252,7 @@ class _Crew(Generic[Task]):
         return number
 
     def replace(self, worker: _Worker[Task]) -> int | None:
-        """Start a worker in the place of a dead one. Returns the dead one's task; None if it is tried again."""
+        """Replace a dead worker. Returns the dead worker's task; None if it is tried again."""
         assert worker.task is not None
         number, retries = worker.task
         self.crew.remove(worker)
@@ -263,7 +263,7 @@ class _Crew(Generic[Task]):
         return None if retries else number
 
     def terminate(self) -> None:
-        """End every worker at once, whatever it does."""
+        """Kill every worker at once."""
         for worker in self.crew:
             worker.process.terminate()
 
@@ -287,13 +287,13 @@ class _Crew(Generic[Task]):
 
 
 def _context(preload: Sequence[str]) -> Any:
-    """Of fresh processes; or of forks of a process that has imported modules and never sees Ctrl-C.
+    """Context for new processes, or for forks of a process that has imported modules and ignores Ctrl-C.
 
-    It imports for seconds, in which Ctrl-C would end it with a traceback. Its forks do not see Ctrl-C either.
+    Its imports take seconds, and Ctrl-C would end it with a traceback. Its forks do not receive Ctrl-C either.
     """
     from multiprocessing import forkserver, resource_tracker
 
-    resource_tracker.ensure_running()  # before SIGINT is blocked anywhere: it would unblock it
+    resource_tracker.ensure_running()  # before SIGINT is blocked anywhere, because it would unblock it
     if not preload or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -301,14 +301,14 @@ def _context(preload: Sequence[str]) -> Any:
     with _without_interrupts():
         forkserver.ensure_running()
     ready = context.Process()
-    ready.start()  # waits until all is imported
+    ready.start()  # waits until all modules are imported
     ready.join()
     return context
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes that start in this block never see Ctrl-C: a blocked signal stays blocked in a child."""
+    """Processes that start in this block never receive Ctrl-C: a blocked signal stays blocked in a child."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -322,7 +322,7 @@ def _in_main_thread() -> bool:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: workers are ended, and the command says that it can be resumed."""
+    """SIGTERM acts like Ctrl-C: workers end, and the command says that it can be resumed."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -339,7 +339,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block, and what starts in it never sees Ctrl-C."""
+    """Ctrl-C and SIGTERM wait for the end of the block, and processes started in it never receive Ctrl-C."""
     if not _in_main_thread():
         with _without_interrupts():
             yield
@@ -367,8 +367,8 @@ _link: Connection | None = None
 def _serve(link: Connection, environment: dict[str, str]) -> None:
     """Receive the work, then task after task, until the parent closes the pipe."""
     global _link
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    os.environ.update(environment)  # before anything is imported that reads it: the work is received after this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    os.environ.update(environment)  # set before the work is received, because its modules read it on import
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _link = link
     try:
@@ -382,7 +382,7 @@ def _serve(link: Connection, environment: dict[str, str]) -> None:
 
 
 def _received(link: Connection) -> tuple[Any] | None:
-    """The work or a task, alone in a tuple; None once the parent has closed the pipe."""
+    """The work or a task, in a tuple; None if the parent has closed the pipe."""
     try:
         return (link.recv(),)
     except EOFError:
@@ -390,7 +390,7 @@ def _received(link: Connection) -> tuple[Any] | None:
 
 
 def _end_with_parent() -> None:
-    """A command that was killed could not end its workers; the same command again must not meet them."""
+    """End with the parent: a killed command cannot end its workers, and they must not disturb the next run."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -398,7 +398,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself where it can be sent; its words where it cannot."""
+    """The error itself if it can be sent, else its text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever its class does when it is made again from its arguments

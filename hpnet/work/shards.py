@@ -1,11 +1,11 @@
 """Map work over clips, shard by shard: resumable, in one process, several processes or a Ray cluster.
 
-Clips are dealt into shards by their names, so that new clips change their own shards only. A shard's key is a hash of
-everything that decides its contents; a finished shard is renamed into ``<stage_dir>/<key>`` in one step and found there
-by the next run. A killed run loses the shards in flight and nothing else.
+Clips are assigned to shards by their names, so new clips change only their own shards. A shard's key is a hash of
+everything that affects its content. A finished shard is renamed to ``<stage_dir>/<key>`` in one step, and the next run
+finds it there. A killed run loses only unfinished shards.
 
-A shard whose worker dies twice is done clip by clip, each clip in a process of its own. A clip that kills even that one
-is handed to the work as a fault, which records it as failed; the run goes on.
+If the worker of a shard dies twice, the shard is done clip by clip, each in its own process. A clip that kills this
+process too is given to the work as a fault and recorded as failed; the run continues.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .processes import Died, Workers, cores, visible_gpus
 
 MANIFEST = "manifest.json"
 MISSING = "missing"
-"""The content digest of a file that is not there or cannot be read."""
+"""The content digest of a missing or unreadable file."""
 MOST_DEAD = 16
-"""So many clips in a row that each kill a process of their own are not to blame."""
+"""If this number of clips in a row kill their own process, the clips are probably not the cause."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class ShardItem:
 
     Attributes:
         path: its file, if it has one.
-        digest: of everything about it that decides the result.
-        fault: why it cannot be worked on, if so; the work records it as failed for that reason.
+        digest: of everything in the clip that affects the result.
+        fault: why it cannot be processed, if so; the work records it as failed with this reason.
     """
 
     clip_id: str
@@ -53,9 +53,9 @@ class ShardItem:
 
 
 class Work(Protocol):
-    """What is done with a shard: write files for ``items`` into the empty folder ``out``. Picklable.
+    """The work on a shard: write files for ``items`` into the empty folder ``out``. Picklable.
 
-    An item with a ``fault`` is not worked on, but recorded as failed.
+    An item with a ``fault`` is not processed, but recorded as failed.
     """
 
     def __call__(self, items: Sequence[ShardItem], out: Path) -> None:
@@ -77,18 +77,18 @@ def run_shards(
 
     Args:
         items: the clips; a clip listed twice is an error.
-        stage_dir: ``.work/<stage>``, where finished shards live.
-        key: JSON values that, with the items, decide the result (parameters, weights digest, code digest).
+        stage_dir: ``.work/<stage>``, the folder of finished shards.
+        key: JSON values that, with the items, determine the result (parameters, weights digest, code digest).
         shard_size: clips per shard on average.
-        workers: processes; with GPUs, each sees one of them in turn. One is this process itself: what kills it ends
-            the run.
+        workers: processes; with GPUs, each sees one of them in turn. With one, this process does the work, and a crash
+            ends the run.
         engine: ``local``, or ``ray``: the cluster at $RAY_ADDRESS, whose nodes have the working folder at the same
-            path, or else ``workers`` processes of a Ray of its own.
-        on_progress: called with the number of clips of each finished shard, re-used ones included.
+            path, or else ``workers`` processes of a new local Ray.
+        on_progress: called with the number of clips of each finished shard, including re-used ones.
 
     Raises:
         ValueError: an unknown engine, or a clip listed twice.
-        RuntimeError: worker processes die whatever they work on.
+        RuntimeError: worker processes die with every clip.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
@@ -103,7 +103,7 @@ def run_shards(
             if is_whole(shard.folder):
                 report(len(shard.items))
             elif len(shard.items) > 1 and any(part.folder.is_dir() for part in _parts(shard, key)):
-                suspects.append(shard)  # it was done clip by clip before
+                suspects.append(shard)  # it was done clip by clip in an earlier run
             else:
                 waiting.append(shard)
         for number, result in run(waiting):
@@ -118,7 +118,7 @@ def run_shards(
 
 @dataclass(frozen=True)
 class Shard:
-    """Clips that are done together, and the folder of their result."""
+    """Clips that are processed together, and the folder of their result."""
 
     items: Sequence[ShardItem]
     folder: Path
@@ -137,7 +137,7 @@ def _clip_by_clip(
     parts: Sequence[Shard], run: Callable[..., Iterator[tuple[int, int | Died]]], key: dict[str, Any],
     report: Callable[[int], None],
 ) -> dict[Path, Path]:  # fmt: skip
-    """Do shards of one clip, each by a process that nothing else runs beside. Returns folder -> what takes its place.
+    """Do shards of one clip, one process at a time. Returns folder -> its replacement.
 
     Raises:
         RuntimeError: :data:`MOST_DEAD` clips in a row killed their process.
@@ -164,16 +164,16 @@ def _clip_by_clip(
     report(len(faults) - len(recorded))
     for number, result in run(recorded, alone=True):
         if isinstance(result, Died):
-            raise RuntimeError(f"the process that was to record {_name(recorded[number])} as failed {result.reason}")
+            raise RuntimeError(f"the process that recorded {_name(recorded[number])} as failed {result.reason}")
         report(result)
     return {part.folder: fault.folder for part, fault in faults}
 
 
 def deal(items: Sequence[ShardItem], shard_size: int) -> list[list[ShardItem]]:
-    """Cut the clips, in order of name, into shards of about ``shard_size``.
+    """Split the clips, in order of name, into shards of about ``shard_size``.
 
-    Boundaries depend on the names near them (content-defined chunking), so an added or removed clip changes one shard
-    or two, not all that follow.
+    Boundaries depend on the names near them (content-defined chunking), so an added or removed clip changes one or two
+    shards, not all later ones.
     """
     ordered = sorted(items, key=lambda item: item.clip_id)
     for before, after in itertools.pairwise(ordered):
@@ -197,7 +197,7 @@ def shard_key(items: Sequence[ShardItem], key: dict[str, Any]) -> str:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a finished shard is there and every file has the digest written when it was finished."""
+    """Whether a finished shard exists and every file has its recorded digest."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return False
@@ -218,7 +218,7 @@ def file_digest(path: Path) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """:func:`file_digest`, or :data:`MISSING` for a file that is not there or cannot be read."""
+    """:func:`file_digest`, or :data:`MISSING` for a missing or unreadable file."""
     try:
         return file_digest(path)
     except OSError:
@@ -226,7 +226,7 @@ def content_digest(path: Path) -> str:
 
 
 def seal(part: Path, stem: str) -> Path:
-    """Rename a finished ``NAME.part`` to ``STEM.DIGEST.SUFFIX`` beside it, SUFFIX being NAME's; older ones go."""
+    """Rename a finished ``NAME.part`` to ``STEM.DIGEST.SUFFIX``, with the suffix of NAME; older files are deleted."""
     file = part.with_name(f"{stem}.{file_digest(part)}{Path(part.stem).suffix}")
     os.replace(part, file)
     for old in part.parent.glob(f"{stem}.{'?' * 32}.*"):
@@ -236,9 +236,9 @@ def seal(part: Path, stem: str) -> Path:
 
 
 def sealed(folder: Path, stem: str) -> Path | None:
-    """The file that :func:`seal` left, or None; one whose content is not what its name says is removed, with a warning.
+    """The file that :func:`seal` wrote, or None; a file with another digest than in its name is removed with a warning.
 
-    Where a kill left two, either: both are whole.
+    If a kill left two, either one: both are complete.
     """
     for file in sorted(folder.glob(f"{stem}.{'?' * 32}.*")):
         try:
@@ -253,7 +253,7 @@ def sealed(folder: Path, stem: str) -> Path | None:
 
 
 def link_file(source: Path, destination: Path) -> None:
-    """Hard-link a finished file to its place in a stage's output; copy it where links cannot be made."""
+    """Hard-link a finished file into a stage's output; copy it if links are not possible."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
     try:
@@ -263,11 +263,11 @@ def link_file(source: Path, destination: Path) -> None:
             shutil.copy2(source, part)
         os.replace(part, destination)
     finally:
-        part.unlink(missing_ok=True)  # also after a rename onto a link of the same file, which does nothing
+        part.unlink(missing_ok=True)  # also after a rename to a link of the same file, which does nothing
 
 
 def link_tree(files: Iterable[tuple[Path, str]], destination: Path, stale: str) -> None:
-    """Link each (file, name) into ``destination``; other files there whose names match ``stale`` go."""
+    """Link each (file, name) into ``destination``; other files there with names that match ``stale`` are deleted."""
     links = {name: source for source, name in files}
     for name, source in links.items():
         link_file(source, destination / name)
@@ -278,9 +278,9 @@ def link_tree(files: Iterable[tuple[Path, str]], destination: Path, stale: str) 
 
 @contextlib.contextmanager
 def _at_work(stage_dir: Path) -> Iterator[None]:
-    """Several runs may share a folder; one that finds itself alone first removes what kills left half done there."""
+    """Lock a folder that several runs may share; a run that is alone first removes unfinished files of killed runs."""
     with (stage_dir / ".lock").open("w") as file:
-        with contextlib.suppress(OSError):  # others are at work, or the file system knows no locks
+        with contextlib.suppress(OSError):  # other runs are active, or the file system has no locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in stage_dir.glob("tmp-*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -290,11 +290,11 @@ def _at_work(stage_dir: Path) -> Iterator[None]:
 
 
 def finish_shard(work: Work, items: Sequence[ShardItem], folder: Path) -> int:
-    """Do one shard in a temporary folder beside its place and rename it there; returns the number of clips.
+    """Do one shard in a temporary folder and rename it; returns the number of clips.
 
     Raises:
-        FileNotFoundError: a clip's file was there when its digest was taken and is gone; nothing is kept under that
-            digest, so that the file counts again once it is back.
+        FileNotFoundError: a clip's file vanished after its digest was computed; nothing is kept for this digest, so
+            that the file is processed when it is back.
     """
     temporary = folder.parent / f"tmp-{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
@@ -314,13 +314,13 @@ def _require_still_there(items: Sequence[ShardItem]) -> None:
     for item in items:
         if item.path is not None and not item.digest.startswith(MISSING) and not item.path.is_file():
             raise FileNotFoundError(
-                f"clip {item.clip_id!r}: {item.path} vanished during the run: put it back or leave it out, and run "
+                f"clip {item.clip_id!r}: {item.path} vanished during the run: restore or remove it, and run "
                 "the same command again (finished work is kept)"
             )
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename; what is there is kept where another process finished the same shard first, replaced where damaged."""
+    """Rename; an existing shard of another process is kept, a damaged one is replaced."""
     try:
         temporary.rename(folder)
     except OSError:
@@ -350,7 +350,7 @@ def _finish(work: Work, shard: Shard) -> int:
 
 
 def _finish_in(project: Path, work: Work, shard: Shard) -> int:
-    """:func:`finish_shard` in the driver's folder, so that relative paths (``weights/``) mean the same everywhere."""
+    """:func:`finish_shard` in the driver's folder, so that relative paths (``weights/``) are valid on every node."""
     os.chdir(project)
     return _finish(work, shard)
 
@@ -372,7 +372,7 @@ def _run_ray(
     try:
         there = ray.cluster_resources()
         gpus = int(there.get("GPU", 0))
-        cores = max(1, int(there.get("CPU", 1)) // gpus) if gpus else 1  # a GPU's shard decodes on its share of cores
+        cores = max(1, int(there.get("CPU", 1)) // gpus) if gpus else 1  # decoding uses its share of cores
         retries = 0 if alone else 1
         remote = ray.remote(num_cpus=cores, num_gpus=min(gpus, 1), max_retries=retries)(_finish_in)
         left = [(number, replace(shard, folder=shard.folder.resolve())) for number, shard in enumerate(shards)][::-1]
@@ -395,4 +395,4 @@ def _run_ray(
 
 ENGINES: dict[str, Callable[..., Iterator[tuple[int, int | Died]]]] = {"local": _run_local, "ray": _run_ray}
 """How shards are done. Called with the work, the workers and the shards; yields (number of the shard, its clips), or
-:class:`Died` in the place of the clips where a worker died twice of it. ``alone``: one at a time, once each."""
+:class:`Died` instead of the clips if a worker died twice. ``alone``: one at a time, once each."""

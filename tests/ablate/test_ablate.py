@@ -20,8 +20,10 @@ from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
 from hpnet.ablate.tables import TABLES
+from hpnet.ablate.writing import Verdict
 from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
+from hpnet.core.units import UNKNOWN, Units
 from hpnet.params import Params, validate
 from hpnet.project import dvc_yaml
 from hpnet.project.folder import Project
@@ -171,7 +173,7 @@ def test_order_by_value_and_durations() -> None:
     assert plan.by_value([dear, cheap, free], {9: 60, 15: 6000, 10: 0}) == [free, cheap, dear]
     assert [plan.duration(text) for text in ("2h", "90m", "1h30m", "45", "30s")] == [7200, 5400, 5400, 2700, 30]
     for wrong in ("", "soon", "2 days"):
-        with pytest.raises(ValueError, match="no duration"):
+        with pytest.raises(ValueError, match="not a duration"):
             plan.duration(wrong)
 
 
@@ -186,7 +188,7 @@ def scored(accuracy: float, seed: int = 0, clips: int = 200) -> Scores:
     return Scores(tuple(f"c{i:03d}" for i in range(clips)), ("test",) * clips, labels, logits)
 
 
-def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> None:
+def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims(tmp_path: Path) -> None:
     rows = (
         Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)),
         Row(("b",), 90.0, ("hpj",)),
@@ -207,7 +209,9 @@ def test_a_table_has_our_numbers_beside_the_papers_and_judges_the_claims() -> No
     assert ours[1].low < ours[1].value < ours[1].high
     assert ours[3] is None
     assert [row["seeds"] for row in written.table.rows] == [2, 2, 2, None]
-    assert [word for _, word, _ in written.verdicts] == ["held", "cannot be told from chance", "not run"]
+    assert [row["here"] for row in writing.write_claims({"IX": written.verdicts}, tmp_path)] == [
+        "held", "not significant", "not run",
+    ]  # fmt: skip
     assert (written.done, written.wanted) == (3, 3)
     text = writing.markdown(written)
     assert "| d | 92.0 | – |" in text
@@ -230,21 +234,23 @@ def test_streams_of_a_row_are_fused_by_the_released_weights_of_its_protocol() ->
     assert not found.share[20:].any()
 
 
-def test_a_gain_that_seeds_do_not_agree_on_is_not_told_from_chance() -> None:
+def test_a_gain_that_seeds_do_not_agree_on_is_not_significant() -> None:
     rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
     table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1), Claim("a > a", 0, 0)))
 
-    def verdicts(spread: float) -> list[tuple[str, str, str]]:
+    def verdicts(spread: float) -> list[Verdict]:
         def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
             return {"hpj": scored((0.5 if setting else 0.65) + spread * (seed - 2), seed)}
 
         return list(writing.accuracy_table(table, scores_of, [1, 2, 3], 200, 0, False).verdicts)
 
-    assert [word for _, word, _ in verdicts(0.01)] == ["held", "cannot be told from chance"]
+    close, _ = verdicts(0.01)
+    assert close.p_value == pytest.approx(0, abs=0.01)
     apart, same = verdicts(0.2)
-    assert apart[1:2] == ("cannot be told from chance",)
-    assert "Welch's t between seeds p = 0." in apart[2]
-    assert same[2].endswith("p = 1.000")
+    assert apart.p_value is not None
+    assert apart.p_value > 0.05
+    assert "200 clips), p < 0.001, Welch's t between seeds p = 0." in apart.numbers
+    assert same.p_value == 1.0
 
 
 def test_a_row_of_one_seed_is_compared_with_the_same_seed_of_the_other() -> None:
@@ -252,7 +258,7 @@ def test_a_row_of_one_seed_is_compared_with_the_same_seed_of_the_other() -> None
     rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
     table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1),))
 
-    def verdict(first: float, of: int) -> tuple[str, str, str]:
+    def verdict(first: float, of: int) -> Verdict:
         def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
             if setting:
                 return {"hpj": scored(0.5, 1)} if seed == of else {}
@@ -261,16 +267,16 @@ def test_a_row_of_one_seed_is_compared_with_the_same_seed_of_the_other() -> None
         (found,) = writing.accuracy_table(table, scores_of, [1, 2, 3], 200, 0, False).verdicts
         return found
 
-    assert verdict(0.51, 2)[1] == "cannot be told from chance"
+    assert verdict(0.51, 2).p_value == pytest.approx(0.5)  # two clips, both won
     found = verdict(0.8, 1)
-    assert found[1] == "held"
-    assert "of seed 1 alone, McNemar p" in found[2]
+    assert found.p_value == pytest.approx(0, abs=1e-6)
+    assert "of seed 1 alone, p < 0.001" in found.numbers
 
     def apart(setting: Any, seed: int) -> dict[str, Scores]:
         return {"hpj": scored(0.5)} if seed == (1 if setting else 2) else {}
 
     (found,) = writing.accuracy_table(table, apart, [1, 2], 200, 0, False).verdicts
-    assert found[1:] == ("not comparable", "the two rows have no seed in common")
+    assert (found.word, found.numbers) == ("not comparable", "the two rows have no seed in common")
 
 
 def test_a_row_of_several_settings_is_over_the_clips_of_all_and_waits_for_all() -> None:
@@ -303,13 +309,63 @@ def test_costs_are_counted() -> None:
 
 
 def test_claims_of_earlier_tables_stay_in_the_papers_order(tmp_path: Path) -> None:
-    writing.write_claims({"IX": [("a > b", "held", "+1.0 points")]}, tmp_path)
-    writing.write_claims({"III": [("c > d", "not run", ""), ("e > f", "held", "")]}, tmp_path)
-    writing.write_claims({"IX": [("a > b", "the opposite", "−1.0 points")]}, tmp_path)
+    writing.write_claims({"IX": [Verdict("a > b", "+1.0 points", "", 0.01, 0.001)]}, tmp_path)
+    writing.write_claims({"III": [Verdict("c > d", "", "not run"), Verdict("e > f", "8 of 9", "held")]}, tmp_path)
+    writing.write_claims({"IX": [Verdict("a > b", "−1.0 points", "", -0.01, 0.001)]}, tmp_path)
     table = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
     assert table.claim.tolist() == ["c > d", "e > f", "a > b"]
     assert table.here.tolist() == ["not run", "held", "the opposite"]
-    assert "| IX | a > b | the opposite | −1.0 points |" in (tmp_path / "claims.md").read_text()
+    assert "| IX | a > b | the opposite | −1.0 points | 0.001 |" in (tmp_path / "claims.md").read_text()
+
+
+def test_the_claims_of_all_tables_are_corrected_together(tmp_path: Path) -> None:
+    """A claim that holds alone no longer does beside many that say nothing; its own table is not made again."""
+    alone = Verdict("a > b", "", "", 0.1, 0.03)
+    assert [row["here"] for row in writing.write_claims({"IX": [alone]}, tmp_path)] == ["held"]
+    others = [Verdict(f"{n}", "", "", 0.1, p) for n, p in enumerate((0.01, 0.6, 0.7))]
+    rows = writing.write_claims({"XI": others}, tmp_path)
+    assert [float(row["q"]) for row in rows] == pytest.approx([0.06, 0.04, 0.7, 0.7])
+    assert [row["here"] for row in rows] == ["not significant", "held", "not significant", "not significant"]
+    assert "for the 4 tests" in (tmp_path / "claims.md").read_text()
+
+
+def test_claims_of_an_earlier_hpnet_are_left_out_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "claims.csv").write_text("table,claim,here,numbers\nIII,a > b,held,+1.0 points\n")
+    rows = writing.write_claims({"IX": [Verdict("c > d", "", "", 0.1, 0.03)]}, tmp_path)
+    assert [row["table"] for row in rows] == ["IX"]
+    assert "earlier hpnet" in capsys.readouterr().err
+
+
+def test_a_table_resamples_units_and_names_them() -> None:
+    """Four cameras show one performance: their agreement is one vote, not four."""
+    rows = (Row(("a",), 80.0, ("hpj",), ({"pool.region": 3},)), Row(("b",), 90.0, ("hpj",)))
+    table = PaperTable(9, "title", ("What",), rows, (Claim("b > a", 0, 1),))
+    units = Units("performance", "", {f"c{n:03d}": n // 4 for n in range(200)})
+
+    def scores_of(setting: Any, seed: int) -> dict[str, Scores]:
+        return {"hpj": scored(0.5 if setting else 0.54, 1)}
+
+    def written(units: Units) -> writing.Written:
+        return writing.accuracy_table(table, scores_of, [1], 400, 0, False, units_of=lambda setting, seed: units)
+
+    by_clip, by_performance = written(UNKNOWN), written(units)
+    assert by_performance.table.rows[0]["over"] == "50 performances"
+    assert "over 50 performances" in by_performance.verdicts[0].numbers
+    assert "| 50 performances |" in writing.markdown(by_performance)
+    widths = [one.table.rows[0]["ours"].high - one.table.rows[0]["ours"].low for one in (by_clip, by_performance)]
+    assert widths[1] > 1.7 * widths[0]
+    assert by_clip.verdicts[0].p_value == pytest.approx(2 / 2**8)
+    assert by_performance.verdicts[0].p_value == pytest.approx(2 / 2**2)
+
+
+def test_a_clip_under_several_conditions_is_one_unit() -> None:
+    row = Row(("x",), None, ("hpj",), ({"data.corruption": "night"}, {"data.corruption": "blur"}))
+    found = writing.outcome(row, lambda setting, seed: {"hpj": scored(0.5)}, [1])
+    assert found is not None
+    assert found.groups.tolist() == [*range(200), *range(200)]
+    assert writing.measured(row, found, 50, 0).over == "200 clips"
 
 
 # --- through DVC ----------------------------------------------------------------------------------------------------

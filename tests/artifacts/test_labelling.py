@@ -33,7 +33,7 @@ MADE = Labelling(("wave", "push", "clap"), {"a": (0, "train"), "b": (1, "val"), 
         (replace(MADE, clips=MADE.clips | {"a": (1, "train")}), "clip 'a' had label 0 (wave), now label 1 (push)"),
         (replace(MADE, clips=MADE.clips | {"b": (1, "test")}), "clip 'b' had split 'val', now 'test'"),
         (replace(MADE, clips=MADE.clips | {"b": (-1, ""), "c": (0, "test")}), "label -1 (2 such clips)"),
-        (MADE.of("bc"), "clip 'a' (label 0 (wave), train) is not there any more"),
+        (MADE.of("bc"), "clip 'a' (label 0 (wave), train) does not exist any more"),
         (replace(MADE, classes=("wave", "clap", "push")), "class 1 was 'push', now 'clap'"),
         (replace(MADE, classes=("wave", "push")), "3 classes then, 2 now"),
     ],
@@ -50,7 +50,7 @@ def test_names_and_clips_are_kept_as_they_are(tmp_path: Path) -> None:
     scores = Scores(("ä/b'c",), ("val",), np.array([0]), np.zeros((1, 3), np.float32), made)
     scores.save(tmp_path / "scores.parquet")
     assert Scores.load(tmp_path / "scores.parquet").labelling == made
-    with pytest.raises(ValueError, match="do not agree with what they were made from: clip .* now label 1"):
+    with pytest.raises(ValueError, match="do not agree with their recorded labels: clip .* now label 1"):
         replace(scores, labelling=replace(made, clips={"ä/b'c": (1, "val")}))
 
 
@@ -61,7 +61,7 @@ def test_streams_of_other_class_names_or_training_labels_are_not_fused() -> None
         (replace(MADE, classes=("push", "wave", "clap")), "class 0 was 'wave', now 'push' in hpb"),
         (replace(MADE, clips=MADE.clips | {"a": (2, "train")}), r"clip 'a' had label 0 \(wave\), now label 2"),
     ):
-        with pytest.raises(ValueError, match=f"streams hpj and hpb do not belong together.*{message}"):
+        with pytest.raises(ValueError, match=f"streams hpj and hpb were made from different labels.*{message}"):
             fuse({"hpj": scores, "hpb": replace(scores, labelling=other)})
 
 
@@ -156,10 +156,10 @@ def test_files_that_do_not_say_what_they_were_made_from_are_refused(project: Pat
     pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
     for reader in ("fuse", "report", "predict"):
         error = said(project, *READERS[reader])
-        assert "hpj/scores.parquet does not say what labels it was made from" in error
+        assert "hpj/scores.parquet does not record the labels it was made from" in error
         assert "run `hpnet train hpj` or `dvc repro`" in error
     elsewhere = said(project, "fuse", "--input", "artifacts/train", "--out", "fused")
-    assert "hpj/scores.parquet does not say" in elsewhere
+    assert "hpj/scores.parquet does not record" in elsewhere
 
 
 def test_a_card_and_fusion_weights_of_other_labels_are_refused(project: Path) -> None:

@@ -16,6 +16,8 @@ from hpnet.params import validate
 CHOICES = {
     "fuse.rule": "hpnet.fuse:RULES",
     "pool.operator": "hpnet.pool:OPERATORS",
+    "data.source": "hpnet.data.sources:SOURCES",
+    "data.protocol": "hpnet.data.sets:SETS",
     "data.corruption": "hpnet.mannequin:CORRUPTIONS",
     "train.multimodal.fusion": "hpnet.models:FUSIONS",
 }

@@ -1,4 +1,4 @@
-"""CUDA graphs train as plain launches do; on a GPU alone, but for when they suit."""
+"""CUDA graphs train like plain launches; most tests need a GPU."""
 
 from __future__ import annotations
 

@@ -5,17 +5,20 @@ import pytest
 
 from hpnet.core.skeleton import (
     COCO17,
+    HALPE26,
     HAND21,
     RELEASED17,
     SKELETONS,
+    WHOLEBODY133,
     Skeleton,
     adjacency,
     from_tree,
+    of_joints,
     spatial_subsets,
 )
 
 
-@pytest.mark.parametrize("skeleton", [COCO17, HAND21])
+@pytest.mark.parametrize("skeleton", [COCO17, HAND21, HALPE26, WHOLEBODY133], ids=lambda s: s.name)
 def test_a_proper_tree_reaches_its_root_from_every_joint(skeleton: Skeleton) -> None:
     for joint in range(skeleton.num_joints):
         seen = {joint}
@@ -23,7 +26,57 @@ def test_a_proper_tree_reaches_its_root_from_every_joint(skeleton: Skeleton) -> 
             joint = skeleton.parents[joint]
             assert joint not in seen
             seen.add(joint)
-        assert joint == 0
+        assert joint == (skeleton.joints.index("hip") if skeleton is HALPE26 else 0)
+
+
+@pytest.mark.parametrize("skeleton", [COCO17, HALPE26, WHOLEBODY133], ids=lambda s: s.name)
+def test_left_and_right_are_mirrored_by_name_and_by_bone(skeleton: Skeleton) -> None:
+    for joint, other in enumerate(skeleton.mirror):
+        assert skeleton.parents[other] == skeleton.mirror[skeleton.parents[joint]]
+        name = skeleton.joints[joint]
+        if name.startswith("left_"):
+            assert skeleton.joints[other] == name.replace("left_", "right_")
+
+
+def test_wide_skeletons_begin_with_coco_and_have_published_facts() -> None:
+    """Facts of the data sets' own descriptions."""
+    assert of_joints(26) is HALPE26
+    assert of_joints(133) is WHOLEBODY133
+    for skeleton in (HALPE26, WHOLEBODY133):
+        assert skeleton.joints[:17] == COCO17.joints
+        assert skeleton.mirror[:17] == COCO17.mirror
+    names = HALPE26.joints
+    assert names[17:] == (
+        "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe", "left_heel",
+        "right_heel",
+    )  # fmt: skip
+    at = WHOLEBODY133.joints.index
+    starts = ("left_big_toe", "right_big_toe", "face-0", "face-67", "left_hand_root", "left_pinky_finger4")
+    assert [at(name) for name in starts] == [17, 20, 23, 90, 91, 111]
+    assert (at("right_hand_root"), at("right_pinky_finger4")) == (112, 132)
+    swaps = {
+        0: 16,
+        8: 8,
+        17: 26,
+        21: 22,
+        27: 27,
+        31: 35,
+        36: 45,
+        37: 44,
+        41: 46,
+        48: 54,
+        55: 59,
+        60: 64,
+        66: 66,
+        67: 65,
+    }
+    assert {point: WHOLEBODY133.mirror[23 + point] - 23 for point in swaps} == swaps
+    bones = {(WHOLEBODY133.joints[child], WHOLEBODY133.joints[parent]) for child, parent in WHOLEBODY133.edges}
+    assert {
+        ("left_hand_root", "left_wrist"), ("right_forefinger1", "right_hand_root"), ("left_heel", "left_ankle"),
+        ("right_ring_finger4", "right_ring_finger3"), ("face-30", "nose"), ("face-36", "face-37"),
+    } <= bones  # fmt: skip
+    assert len(bones) == 132
 
 
 def test_the_released_bones_hold_the_loop_and_its_graph_leaves_the_ears_out() -> None:

@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         run("--folds", "folds.csv", "--streams", "hpj,hpb", "--jobs", "2")
-        run("--folds", "folds.csv", "--streams", "hpj", "--topology-lr", "0.02", "--name", "slow", "--jobs", "1")
+        run("--folds", "folds.csv", "--streams", "hpj", "--train-topology-lr", "0.02", "--name", "slow", "--jobs", "1")
     return root
 
 
@@ -76,7 +76,8 @@ def test_every_fold_is_trained_and_all_test_scores_are_kept(project: Path) -> No
     assert not tested.duplicated(["fold", "clip_id"]).any()
     assert set(scores.table.split) == {"val", "test"}
     table = Clips.load(project / "artifacts/data").table
-    assert dict(zip(table.clip_id, table.source, strict=True)).items() >= scores.units.items()
+    pairs = {(source, scores.units[clip]) for clip, source in zip(table.clip_id, table.source, strict=True)}
+    assert len(pairs) == len(set(scores.units.values())) == SOURCES  # clips of one source are one unit
     for stream in ("hpj", "hpb"):
         assert len(FoldScores.load(folder / "streams" / f"{stream}.parquet").table) == len(scores.table)
 
@@ -115,7 +116,7 @@ def test_a_finished_training_is_not_done_again(project: Path, monkeypatch: pytes
     run("--folds", "folds.csv", "--streams", "hpj,hpb", "--jobs", "1")
     assert (project / "metrics/crossval/default.json").read_text() == before
     run("--folds", "folds.csv", "--streams", "hpb", "--name", "bone", "--jobs", "1")  # of the same trainings
-    assert invoke("--folds", "folds.csv", "--streams", "hpj", "--seed", "2", "--jobs", "1").exit_code == 1
+    assert invoke("--folds", "folds.csv", "--streams", "hpj", "--train-seed", "2", "--jobs", "1").exit_code == 1
 
 
 def test_a_stopped_cross_validation_does_what_is_left(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +130,18 @@ def test_a_stopped_cross_validation_does_what_is_left(project: Path, monkeypatch
         return really(stream, *arguments)
 
     monkeypatch.setattr(training, "train", train)
-    arguments = ("--folds", "folds.csv", "--streams", "hpj,hpb", "--seed", "5", "--name", "stopped", "--jobs", "1")
+    arguments = (
+        "--folds",
+        "folds.csv",
+        "--streams",
+        "hpj,hpb",
+        "--train-seed",
+        "5",
+        "--name",
+        "stopped",
+        "--jobs",
+        "1",
+    )
     assert invoke(*arguments).exit_code == 1
     assert not (project / "artifacts/crossval/stopped").exists()
     run(*arguments)
@@ -139,7 +151,7 @@ def test_a_stopped_cross_validation_does_what_is_left(project: Path, monkeypatch
 
 
 def test_several_seeds_are_averaged(project: Path) -> None:
-    said = run("--folds", "folds.csv", "--streams", "hpj", "--seed", "1,2", "--name", "seeds", "--jobs", "1")
+    said = run("--folds", "folds.csv", "--streams", "hpj", "--train-seed", "1,2", "--name", "seeds", "--jobs", "1")
     found = read_json(project / "metrics/crossval/seeds.json")
     assert found["seeds"] == [1, 2]
     assert found["streams"]["hpj"]["top1"]["sd_seeds"] is not None
@@ -186,7 +198,8 @@ def test_results_are_fused_fold_by_fold(project: Path) -> None:
         (("--streams", "hpnet"), "is called 'multimodal' now"),
         (("--folds", "folds.csv", "--k", "3"), "leave out --group, --k and --fold-seed"),
         (("--group", "source", "--k", "9"), "there are 8 groups by source"),
-        (("--kind", "pose2d"), "run `hpnet estimate` first"),
+        (("--pool-kind", "pose2d"), "run `hpnet estimate` first"),
+        (("--train-topology-lr", "x"), "--train-topology-lr: train.topology.lr = 'x'"),
     ],
 )
 def test_what_cannot_be_done_is_refused(project: Path, arguments: tuple[str, ...], words: str) -> None:

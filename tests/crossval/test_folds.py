@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hpnet.artifacts.clips import CLIP_COLUMNS, Clips
-from hpnet.crossval.folds import Folding, fold_clips, group_folds, natural, read_folds
+from hpnet.crossval.folds import fold_clips, group_folds, natural, read_folds
 
 CLASSES = ("run", "sit", "wave")
 
@@ -167,15 +167,6 @@ def test_validation_clips_are_whole_sources_of_the_training_clips() -> None:
     assert len(by_split["val"]) == 1
     assert not by_split["val"] & by_split["train"]
     assert set(clips.table.split) == {"train"}  # the project's own is as it was
-
-
-def test_units_are_sources_where_they_are_known_and_subjects_where_they_fold() -> None:
-    clips = make_clips()
-    assert Folding().units(clips)[0] == "source"
-    assert Folding(group="subject").units(clips)[1]["run/s0_0"] == "p0"
-    unit, of = Folding().units(make_clips(known=False))
-    assert unit == "clip"
-    assert len(set(of.values())) == 18
 
 
 def test_numbers_in_names_count() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.features import Features
 from hpnet.core import poses, resampling
-from hpnet.core.skeleton import COCO17, NTU25, UCLA20, Skeleton
+from hpnet.core.skeleton import COCO17, NTU25, OPENNI15, UCLA20, Skeleton
 from hpnet.data import kinect, pose3d, pyskl, ucla
 from hpnet.data.released import export_features, import_features, to_released
 from hpnet.stages.import_ import command
@@ -55,7 +55,7 @@ def moving(speed: float, frames: int = 20, at: float = 0.0) -> list[NDArray[np.f
 # --- skeletons and normalisation ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("skeleton", [NTU25, UCLA20])
+@pytest.mark.parametrize("skeleton", [NTU25, UCLA20, OPENNI15])
 def test_skeletons_are_trees_whose_mirror_keeps_bones(skeleton: Skeleton) -> None:
     names, mirror = skeleton.joints, skeleton.mirror
     for child, parent in enumerate(skeleton.parents):
@@ -66,7 +66,7 @@ def test_skeletons_are_trees_whose_mirror_keeps_bones(skeleton: Skeleton) -> Non
         for _ in range(skeleton.num_joints):
             joint = skeleton.parents[joint]
         assert skeleton.parents[joint] == joint
-        assert names[joint] in ("spine_shoulder", "shoulder_centre")
+        assert names[joint] in ("spine_shoulder", "shoulder_centre", "neck")
 
 
 def test_normalise_centres_on_the_first_frame_and_keeps_distances() -> None:
@@ -155,7 +155,7 @@ def test_kinect_becomes_features_and_clips(tmp_path: Path) -> None:
     assert "1 of 10 clips failed, more than --max-failed 0.05" in failed.output
     result = CliRunner().invoke(command, [*arguments, "--max-failed", "0.2"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "10 clips, 12 people, 2 clips with nobody (1 of them failed)" in result.output
+    assert "10 clips, 12 people, 2 clips without people (1 of them failed)" in result.output
     clips, features = Clips.load(tmp_path / "out"), Features.load(tmp_path / "out")
     assert features.array.shape == (14, 16, 25, 3)
     assert features.array.dtype == np.float16
@@ -180,8 +180,8 @@ def test_kinect_becomes_features_and_clips(tmp_path: Path) -> None:
     [
         ("", "truncated"),
         ("1\n1\n72 0 0 0 0 0 0 0 0 2\n24\n", "24 joints, expected 25"),
-        ("one", "no .skeleton file of NTU"),
-        ("0\n1 2 3", "goes on after its 0 frames"),
+        ("one", "not a .skeleton file of NTU"),
+        ("0\n1 2 3", "has data after its 0 frames"),
     ],
 )
 def test_bad_skeleton_files(tmp_path: Path, text: str, message: str) -> None:
@@ -191,7 +191,7 @@ def test_bad_skeleton_files(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_kinect_refuses_names_and_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no .skeleton file"):
+    with pytest.raises(FileNotFoundError, match=r"has no .skeleton file"):
         kinect.import_kinect(tmp_path, tmp_path / "out", "ntu60-xsub")
     write_skeleton(tmp_path / "walk.skeleton", [{}])
     with pytest.raises(ValueError, match=r"'walk.skeleton' does not parse; expected SsssCccc"):
@@ -252,7 +252,7 @@ def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_p
     arguments = ["nw-ucla", str(tmp_path / "u.npz"), "--out", str(tmp_path / "out"), "--val-fraction", "0"]
 
     kept = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert "1 validation and test clips have the features of a training clip" in kept.output
+    assert "1 validation and test clips equal a training clip" in kept.output
     assert "a01_s01_e00_v03 those of a01_s01_e00_v02" in kept.output
     assert "--drop-repeats leaves them" in kept.output
     assert (tmp_path / "out/repeats.csv").read_text().splitlines() == [
@@ -270,7 +270,7 @@ def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_p
 
     write_ucla(tmp_path / "u.npz", names=names[1:], offsets=np.array([0, 4, 8, 12]), joints=joints[4:])
     none = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert "features of a training clip" not in none.output
+    assert "equal a training clip" not in none.output
     assert not (tmp_path / "out/repeats.csv").exists()
     refused = CliRunner().invoke(command, ["scores-npz", *arguments[1:4], "--drop-repeats"])
     assert "--drop-repeats is for poses and features" in refused.output
@@ -292,15 +292,15 @@ def test_training_clips_under_the_wrong_name_are_relabelled_and_test_clips_are_n
     before = Clips.load(tmp_path / "out").table
     done = run("a05_s04_e00_v02,stand up,she rises")
     assert done.exit_code == 0, done.output
-    assert "1 clips have the action that" in done.output
+    assert "1 clips have the action from" in done.output
     clips = Clips.load(tmp_path / "out")
     assert [clips.class_names[label] for label in clips.table.label] == ["sit down", "stand up", "stand up", "sit down"]
     pd.testing.assert_frame_equal(clips.table.drop(columns="label"), before.drop(columns="label"))
 
     for lines, message in (
-        (["a05_s04_e00_v03,stand up,"], "test clip 'a05_s04_e00_v03' is to be 'stand up': labels of test clips stay"),
-        (["a05_s04_e09_v02,stand up,"], "'a05_s04_e09_v02' is to be 'stand up', but there is no such clip"),
-        (["a05_s04_e00_v02,rise,"], "'a05_s04_e00_v02' is to be 'rise', which is no class; choose from pick up"),
+        (["a05_s04_e00_v03,stand up,"], "test clip 'a05_s04_e00_v03' has new action 'stand up': test clips keep"),
+        (["a05_s04_e09_v02,stand up,"], "'a05_s04_e09_v02' (new action 'stand up') does not exist"),
+        (["a05_s04_e00_v02,rise,"], "'a05_s04_e00_v02' has new action 'rise', which is no class; choose from pick up"),
         (["a05_s04_e00_v02,stand up,"] * 2, "names clip 'a05_s04_e00_v02' twice"),
     ):
         refused = run(*lines)
@@ -645,7 +645,7 @@ def test_clips_without_usable_poses_keep_their_rows(tmp_path: Path) -> None:
 
 def test_a_list_without_splits_needs_a_protocol(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([annotation(NTU[0], 0)]))
-    with pytest.raises(ValueError, match="no splits: say with --protocol"):
+    with pytest.raises(ValueError, match="no splits: give training and test clips with --protocol"):
         pyskl.import_pyskl(tmp_path / "x.pkl", tmp_path / "out")
 
 
@@ -697,7 +697,7 @@ def test_released_features_come_in_and_go_out_again(tmp_path: Path) -> None:
 
 
 def test_released_features_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no .npy"):
+    with pytest.raises(FileNotFoundError, match=r"has no .npy"):
         import_features(tmp_path, tmp_path / "out", "ntu60-xsub")
     (tmp_path / "S001C001P001R001A001.npy").write_bytes(b"")
     with pytest.raises(ValueError, match="none of 1 files can be used"):

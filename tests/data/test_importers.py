@@ -99,7 +99,7 @@ def test_absent_streams_and_training_list_are_noted(folder: Path) -> None:
     (folder / "BM_epoch1_test_score.pkl").unlink()
     (folder / "train_CV1.txt").unlink()
     imported = import_scores_hpnet(folder, "smarthome-cv1")
-    assert imported.notes == ("no scores of stream hpbm", "no train_*.txt: training frequencies unknown")
+    assert imported.notes == ("no scores of stream hpbm", "no train_*.txt: training frequencies are unknown")
     assert imported.frequencies is None
 
 
@@ -127,7 +127,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is scored twice"):
         import_scores_hpnet(folder, "smarthome-cv1")
     name.write_text("\n".join([*lines[:-1], (folder / "0_best_name.txt").read_text().splitlines()[0]]))
-    with pytest.raises(ValueError, match="scored by another part too"):
+    with pytest.raises(ValueError, match="also scored by another part"):
         import_scores_hpnet(folder, "smarthome-cv1")
     name.write_text("\n".join([*lines[:-1], "Walk_p02_r77_v01_c02.mp4"]))
     with pytest.raises(ValueError, match=r"1 scored clips are in no list of .*Walk_p02_r77"):
@@ -196,7 +196,7 @@ def test_csv_with_numbers_labels_and_splits_needs_no_protocol(tmp_path: Path) ->
         ("clip_id,label,0,1\na,0,1,x\n", {}, "score .x. for class 1; expected a number"),
         ("clip_id,label,0,1\na,0,1,2\na,0,1,2\n", {}, "listed twice"),
         ("clip_id,label,0,1\na,0,1,nan\n", {}, "score .nan. for class 1; expected a number"),
-        ("clip_id,label,0,1\na,0,3,-2\n", {"kind": "probabilities"}, "promised as probabilities"),
+        ("clip_id,label,0,1\na,0,3,-2\n", {"kind": "probabilities"}, "should be probabilities"),
         ("clip_id,jump,run\na01_s01_e00_v03,1,2\n", {"protocol": "nw-ucla"}, "'jump' is no class"),
         ("clip_id,0,1\na01_s01_e00_v03,1,2\n", {"protocol": "nw-ucla"}, "2 scores, the class list has 10"),
         ("clip_id,label,0,1\na02_s01_e00_v03,0,1,2\n", {"protocol": "nw-ucla"}, "has label 0, nw-ucla says 1"),
@@ -236,7 +236,7 @@ def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]
         ({"labels": np.array(["c", "d"])}, r"s\.npz: clip p has label 'c'; expected 0 to 1, or a class's name"),
         ({"labels": np.array([0.5, 1])}, "clip p has label '0.5'"),
         ({"labels": np.array([0, 2])}, "clip q has label '2'; expected 0 to 1"),
-        ({"splits": np.array(["test", "tset"])}, "split 'tset' is none of train, val, test"),
+        ({"splits": np.array(["test", "tset"])}, "split 'tset' is not train, val, test"),
     ],
 )
 def test_bad_npz(tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str) -> None:
@@ -253,11 +253,11 @@ def test_bad_npz(tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str) 
     [
         (b"", r"s\.csv cannot be read as CSV"),
         (b"\xff\x00", r"s\.csv cannot be read as CSV"),
-        (b"clip_id,label,0,1\n", r"s\.csv holds no clip"),
+        (b"clip_id,label,0,1\n", r"s\.csv has no clip"),
         (b"clip_id,label,0,1\na,0,1,2,3\nb,0,1,2,3\n", "lines have more fields"),
         (b"clip_id,label,0,1\na,,1,2\n", "clip a has label ''; expected 0 to 1"),
         (b"clip_id,label,0,1\na,1,1,\n", "clip a has score '' for class 1; expected a number"),
-        (b"clip_id,label,split,0,1\na,1,training,1,2\n", "split 'training' is none of"),
+        (b"clip_id,label,split,0,1\na,1,training,1,2\n", "split 'training' is not"),
     ],
 )
 def test_damaged_csv(tmp_path: Path, content: bytes, message: str) -> None:
@@ -275,7 +275,7 @@ def test_labels_may_be_class_names_and_floats(tmp_path: Path) -> None:
 
 def test_scores_of_no_clip(tmp_path: Path) -> None:
     Scores((), (), np.zeros(0, np.int64), np.zeros((0, 3), np.float32)).save(tmp_path / "x" / "scores.parquet")
-    with pytest.raises(ValueError, match=r"scores\.parquet holds no clip"):
+    with pytest.raises(ValueError, match=r"scores\.parquet has no clip"):
         Scores.load(tmp_path / "x" / "scores.parquet")
 
 

@@ -84,7 +84,7 @@ def test_a_video_in_two_splits_of_a_published_data_set_is_told(tmp_path: Path, m
     arguments = ["--videos", "videos", "--protocol", "ntu60-xsub"]
     different = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "another split" not in different.output
-    copied = tmp_path / "videos" / "S001C001P006R001A002_rgb.avi"  # test, and said to be another action
+    copied = tmp_path / "videos" / "S001C001P006R001A002_rgb.avi"  # a test clip with another action
     shutil.copy(tmp_path / "videos" / trained, copied)
     shutil.copy(tmp_path / "videos" / trained, tmp_path / "videos" / trained.replace("R001", "R002"))
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)

@@ -1,4 +1,4 @@
-"""One walk of folders: what is read, what is passed over, and what folders say of actions and splits."""
+"""The walk of folders: files that are read, files that are skipped, and actions and splits from folders."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def names(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in find_videos(folder).files]
 
 
-# --- what is passed over ----------------------------------------------------------------------------------------------
+# --- what is skipped --- ----------------------------------------------------------------------------------------------
 
 
 def test_hidden_files_and_what_systems_leave_are_counted_in_one_line(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_hidden_files_and_what_systems_leave_are_counted_in_one_line(tmp_path: P
     found = find_videos(tmp_path)
     assert names(tmp_path) == ["wave/a.mp4"]
     assert (
-        found.passed_over() == ("passed over: 3 hidden, 3 of the system, 4 not videos (.txt 2, .json 1, no ending 1)")
-        or found.passed_over() == "passed over: 3 hidden, 3 of the system, 4 not videos (.txt 2, no ending 1, .json 1)"
+        found.passed_over() == ("skipped: 3 hidden, 3 of the system, 4 not videos (.txt 2, .json 1, no ending 1)")
+        or found.passed_over() == "skipped: 3 hidden, 3 of the system, 4 not videos (.txt 2, no ending 1, .json 1)"
     )
 
 
@@ -97,7 +97,7 @@ def test_typescript_is_no_transport_stream(content: bytes, is_video: bool, tmp_p
     files(tmp_path, "src/b.ts", "src/c.MTS", content=content)
     found = find_videos(tmp_path)
     assert len(found.files) == (3 if is_video else 1)
-    assert ("passed over: 2 not videos" in found.passed_over()) is not is_video
+    assert ("skipped: 2 not videos" in found.passed_over()) is not is_video
 
 
 def test_what_is_no_file_is_no_video(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_what_is_no_file_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "wave" / "folder.mp4").mkdir()
     found = find_videos(tmp_path)
     assert len(found.files) == 1
-    assert found.passed_over() == "passed over: 1 not a video (.mp4 1)"
+    assert found.passed_over() == "skipped: 1 not a video (.mp4 1)"
 
 
 def test_a_folder_of_other_files_says_what_was_passed_over(tmp_path: Path) -> None:
     files(tmp_path, "a.txt", ".b.mp4")
-    with pytest.raises(FileNotFoundError, match=r"holds no video .*passed over: 1 hidden, 1 not a video \(\.txt 1\)"):
+    with pytest.raises(FileNotFoundError, match=r"holds no video .*skipped: 1 hidden, 1 not a video \(\.txt 1\)"):
         find_videos(tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_split_folders_below_the_actions_are_honoured_where_every_video_lies_in_
     mixed = read_layout(["wave/train/a", "wave/test/b", "clap/c"])
     assert mixed.splits is None
     assert mixed.actions == ("wave", "wave", "clap")
-    assert "not every video lies in one" in mixed.note
+    assert "not every video is in one" in mixed.note
     assert read_layout(["wave/test/a", "clap/test/b"]).splits is None
 
 
@@ -288,7 +288,7 @@ def test_a_mixture_is_ordinary_actions_and_is_told() -> None:
     mixed = read_layout(["train/a", "test/b", "wave/c"])
     assert mixed.actions == ("train", "test", "wave")
     assert mixed.splits is None
-    assert mixed.note == "test/, train/ are named like splits, but stand beside wave/: taken for actions"
+    assert mixed.note == "test/, train/ are named like splits, but are beside wave/: they are read as actions"
     assert read_layout(["wave/a", "clap/b"]).note == ""
 
 
@@ -400,13 +400,13 @@ def test_init_shows_a_table_and_what_was_passed_over(tmp_path: Path) -> None:
         "next: cd 'my project' && dvc repro",
     ]
     assert done.stderr.splitlines() == [
-        "passed over: 1 hidden, 1 not a video (.txt 1)",
+        "skipped: 1 hidden, 1 not a video (.txt 1)",
         "of 3 actions, 1 has no test clips (kick: 2 videos are needed), 1 has no val clips (kick: 3 videos are needed)",
     ]
     with inside(tmp_path / "my project"):
         data = CliRunner().invoke(cli, ["data"], catch_exceptions=False)
         assert Clips.load(Path("artifacts/data")).class_names == ["clap", "kick", "wave"]
-    assert "passed over: 1 hidden, 1 not a video (.txt 1)" in data.stderr
+    assert "skipped: 1 hidden, 1 not a video (.txt 1)" in data.stderr
 
 
 def test_init_counts_sources(tmp_path: Path) -> None:

@@ -547,7 +547,7 @@ def test_a_full_gpu_halves_the_batches_and_says_so(items: list[ShardItem], tmp_p
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     work = DetectWork(DetectParams(frame_size=48, frames=4), batch=1, given=Full())
-    with pytest.raises(RuntimeError, match="no room for one frame"):
+    with pytest.raises(RuntimeError, match="no memory for one frame"):
         run_shards(items, work, stage_dir=tmp_path / "full", key={}, shard_size=4)
 
 
@@ -607,6 +607,9 @@ def test_metrics_count_and_measure() -> None:
     assert (figures["clips"], figures["without_person"], figures["boxes"]) == (3, 1, 4)
     assert figures["ap50"] == pytest.approx(1.0)
     assert figures["people_count_accuracy"] == 1.0
+    assert figures["median_score"] == pytest.approx(0.45)  # of 0.9, and of nobody; the clip without a file is left out
+    assert "score_ratio" not in figures
+    assert detection_metrics(boxes, {"a": 1, "c": 0}, ["a", "b", "c"], None, 0.75)["score_ratio"] == pytest.approx(0.6)
     missed = pd.concat([truth, truth.iloc[:4].assign(clip_id="b")])
     assert detection_metrics(boxes, {"a": 2, "c": 0}, ["a", "b", "c"], missed)["ap50"] == pytest.approx(0.5, abs=0.02)
     assert detection_metrics(boxes, {"a": 2, "c": 0}, ["a", "b", "c"], missed)["people_count_accuracy"] == 0.0

@@ -99,7 +99,7 @@ def test_clips_of_every_kind_in_order(estimator):
     assert nobody.valid.shape == (4, 1)
     assert not nobody.valid.any()
     assert broken == FailedClip("broken", "breaks off after 1 of 9 frames")
-    assert short == FailedClip("short", "has boxes up to frame 5, but 1 frames: these are another video's boxes")
+    assert short == FailedClip("short", "has boxes up to frame 5, but 1 frames: the boxes are of another video")
     assert empty == FailedClip("empty", "holds no frame")
 
 
@@ -225,7 +225,7 @@ def test_a_full_gpu_halves_the_batches_and_says_so(weights):
     room[0] = 0
     with (
         pytest.warns(UserWarning, match="halved to 1"),
-        pytest.raises(RuntimeError, match="no room for one crop of mannequin-simcc"),
+        pytest.raises(RuntimeError, match="no memory for one crop of mannequin-simcc"),
     ):
         estimator(crop_batch)
 
@@ -264,9 +264,9 @@ def test_no_more_people_than_asked_for(folder):
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        ((200, 300, 260, 400), r"frame 0 track 1: box \(200, 300, 260, 400\) covers nothing of the 80 x 60 frame"),
-        ((-90, -80, -50, -20), "covers nothing of the 80 x 60 frame: mend the boxes"),
-        ((20, 20, 20, 40), "covers nothing of the 80 x 60 frame"),
+        ((200, 300, 260, 400), r"frame 0 track 1: box \(200, 300, 260, 400\) has no area inside the 80 x 60 frame"),
+        ((-90, -80, -50, -20), "has no area inside the 80 x 60 frame: correct the boxes"),
+        ((20, 20, 20, 40), "has no area inside the 80 x 60 frame"),
         ((-5, -5, 85, 65), ""),
         ((79, 59, 200, 200), ""),
     ],
@@ -310,7 +310,7 @@ def test_videos_that_show_nobody_at_all(folder, weights):
     [
         ({"x1": float("nan")}, r"boxes\.csv: clip 'walk' has x1 ''; expected a number"),
         ({"x1": "left"}, "clip 'walk' has x1 'left'; expected a number"),
-        ({"x2": float("inf")}, "clip 'walk' frame 2 track 0 has a corner that is no number"),
+        ({"x2": float("inf")}, "clip 'walk' frame 2 track 0 has a corner that is not a number"),
         ({"frame": 2.5}, "clip 'walk' has frame '2.5'; expected a whole number"),
         ({"frame": 1}, "clip 'walk' frame 1 track 0 has a second box of the same track"),
         ({"track": -1}, "clip 'walk' frame 2 track -1 has a negative frame or track"),

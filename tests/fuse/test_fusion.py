@@ -22,6 +22,7 @@ from hpnet.artifacts.combinations import Combinations
 from hpnet.artifacts.labelling import Labelling
 from hpnet.artifacts.scores import Scores
 from hpnet.core.statistics import bootstrap_interval
+from hpnet.core.units import Units
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
 from hpnet.fuse import RULES, alignment, ensembles, fitting, fusion
 from hpnet.fuse.fusion import Options
@@ -268,7 +269,7 @@ def test_score_kind() -> None:
 
 def test_logits_promised_as_probabilities_are_refused() -> None:
     streams = {"hpj": make(noisy(1, 1, LABELS), LABELS)}
-    with pytest.raises(ValueError, match="'hpj' was promised as probabilities"):
+    with pytest.raises(ValueError, match="'hpj' should be probabilities"):
         fusion.fuse(streams, "balanced", {"hpj": 1.0}, options=Options(kinds={"hpj": "probabilities"}))
 
 
@@ -480,7 +481,7 @@ def test_rows_are_probabilities_up_to_a_thousandth(rows: list[list[float]], kind
 def test_frequencies_are_shares_and_an_empty_class_is_as_rare_as_the_rarest() -> None:
     logs, notes = fusion.log_frequency([0, 2, 8, 0], 4)
     np.testing.assert_allclose(np.exp(logs), [2 / 14, 2 / 14, 8 / 14, 2 / 14])
-    assert notes == ("2 classes have no training clip: treated as rare as the rarest",)
+    assert notes == ("2 classes have no training clip: counted like the rarest class",)
     logs, notes = fusion.log_frequency([1, 3], 2)
     np.testing.assert_allclose(np.exp(logs), [0.25, 0.75])
     assert notes == ()
@@ -677,6 +678,12 @@ def test_rows_of_the_table_by_hand() -> None:
     assert (row.top1_low, row.top1_high) == (top1.low, top1.high)
     assert (row.mean_class_accuracy_low, row.mean_class_accuracy_high) == (balanced.low, balanced.high)
     assert row.clips == 299
+    assert row.over == "299 clips"
+    units = Units("performance", "", {clip: at // 3 for at, clip in enumerate(part.clip_ids)})
+    both = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse), 40, 2, units)
+    groups = units.numbers(part.clip_ids)[known]
+    grouped = bootstrap_interval(correct, None, groups, resamples=40, seed=2)
+    assert (both.iloc[0].top1_low, both.iloc[0].over) == (grouped.low, f"{len(set(groups))} performances")
     plain = ensembles.ensemble_table(ensembles.all_ensembles(streams, fusion.fuse))
     assert "top1_low" not in plain
 
@@ -758,7 +765,7 @@ def test_fuse_command_in_a_project(project: Path) -> None:
 
     result = CliRunner().invoke(command, [], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "hpb/scores.parquet is missing: fused without hpb" in result.output
+    assert "hpb/scores.parquet is missing: the fusion does not include hpb" in result.output
     metrics = json.loads((project / "metrics" / "fuse.json").read_text())
     assert metrics["unscored"] == 0
     assert metrics["clips"] == 200
@@ -847,7 +854,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
         select(whole, kept).save(path)
     result = fuse_in_project()
     assert result.exit_code == 0, result.output
-    assert "1 of 6 classes have no test clip (5): the mean per class is over the other 5" in result.output
+    assert "1 of 6 classes have no test clip (5): the mean class accuracy is of the 5" in result.output
     metrics = json.loads((project / "metrics" / "fuse.json").read_text())
     test = Scores.load(project / "artifacts" / "fuse" / "scores.parquet").split("test")
     own = [(test.logits[test.labels == k].argmax(1) == k).mean() for k in range(5)]

@@ -17,6 +17,13 @@ SEED = 1
 HRNET_TENSORS = 1758
 HRNET_DIGEST = "4a7303122b2f819641b546daeb898b02738eee1dbb9bb3bf345137000ecfe2ce"
 """How many tensors the released pose network's checkpoint holds, and :func:`digest_of_shapes` of them."""
+CSPNEXT_DIGESTS = {
+    "t": (206, "8aa28b50bb4b43936bd795483a95a543d6eb781f25b6c2ab968cdaef7bec0cdb"),
+    "s": (242, "3d6c6c3b013c5b59849c450cde7300db976dd85b8cd9f9f7d2e31fcc1b7a2410"),
+    "m": (350, "7525c2d42b99883684a046cd5053a6e8d136f3d8c2c10b5d65efe092636cbd6a"),
+    "l": (458, "1e5b75b5d99da0518f1ee8ff4e06ca00bf34200d9b169b73f3fac7e700e759b2"),
+}
+"""The same of OpenMMLab's CSPNeXt, for each size of RTMPose."""
 
 
 def load(name: str) -> dict[str, NDArray[Any]]:

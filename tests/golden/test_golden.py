@@ -24,7 +24,7 @@ def test_files_are_tiny_and_each_is_explained() -> None:
 @needs_parity
 def test_files_are_what_the_released_code_gave() -> None:
     made = make(PARITY)
-    assert {file.stem for file in golden.FOLDER.glob("*.npz")} == set(made)
+    assert {file.stem for file in golden.FOLDER.glob("*.npz")} == {*made, "cspnext"}  # which OpenMMLab's code gave
     for name, arrays in made.items():
         stored = golden.load(name)
         assert set(stored) == set(arrays)

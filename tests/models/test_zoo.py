@@ -164,7 +164,7 @@ def share_of_two(rank: int, folder: Path, name: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="several processes train on GPUs alone")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="several processes train on GPUs only")
 @pytest.mark.parametrize("name", TOPOLOGY_NETWORKS)
 def test_processes_share_batch_norm_and_nobody_takes_part(name: str, tmp_path: Path) -> None:
     """What the first process sees and keeps is that of one process; every parameter has a gradient in both."""
@@ -499,9 +499,11 @@ def test_names_are_checked_before_training() -> None:
     everything = "ctrgcn, gcn, mixformer, stgcn, tdgcn, transformer, heatmap_volume, heatmap_evolution"
     with pytest.raises(ValueError, match=f"unknown topology network 'st-gcn'.*: choose from {everything}"):
         require_input("st-gcn", "hpj", meta("pooled"))
-    with pytest.raises(ValueError, match=r"draws 2-D keypoints, the features are 'pooled': set pool\.kind to 'pose2d'"):
+    with pytest.raises(
+        ValueError, match=r"draws 2-D keypoints, but the features are 'pooled': set pool\.kind to 'pose2d'"
+    ):
         require_input("heatmap_volume", "hpj", meta("pooled"))
-    with pytest.raises(ValueError, match="not the 'hpbm' stream's view of them: train 'hpj'"):
+    with pytest.raises(ValueError, match="cannot use the 'hpbm' stream: train 'hpj'"):
         require_input("heatmap_evolution", "hpbm", meta("pose2d"))
     for name in TOPOLOGY_NETWORKS:
         require_input(name, "hpbm", meta("pooled"))

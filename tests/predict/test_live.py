@@ -39,7 +39,7 @@ def server(serve: Callable[[Send], None]) -> Iterator[str]:
             asking.recv(4096)
             serve(asking.sendall)
         except (OSError, av.error.FFmpegError):
-            pass  # whoever asked has left
+            pass  # the client has closed the connection
 
     def accept() -> None:
         while True:
@@ -143,7 +143,7 @@ def watched(source: str, seconds: float | None = None, cutting: Cutting = CUTTIN
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Silence is taken for an end after a second."""
+    """A silent source counts as ended after a second."""
     monkeypatch.setattr(live, "NO_PICTURE_S", 1.0)
     return 1.0
 

@@ -32,7 +32,8 @@ from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.output import Output
 from hpnet.predict.people import PeopleFinder, Person, SeenWindow, shared_iou
 from hpnet.predict.project import TrainedProject
-from hpnet.predict.recognise import Prediction, Recogniser, _boxes
+from hpnet.predict.recognise import Prediction, Recogniser
+from hpnet.predict.seeing import clip_boxes
 from hpnet.predict.windows import Cutting, HeldFrames, Window, every_window
 from hpnet.project.folder import Project as ProjectFolder
 from hpnet.stages.cli import cli
@@ -164,7 +165,7 @@ def test_poses_are_estimated_on_as_many_frames_as_in_training(count: int, expect
     track = Track(np.arange(2, 8), np.tile(np.array([[0, 0, 9, 9]], np.float32), (6, 1)), np.ones(6, np.float32))
     window = Window("x", 0, 0, 8.0, HeldFrames(()), (64, 48))
     seen = SeenWindow(window, np.arange(8) / 8, (64, 48), (Person(0, track), Person(1, track)))
-    boxes = _boxes(seen, count)
+    boxes = clip_boxes(seen, count)
     assert boxes.frames.tolist() == 2 * expected  # estimate.frames of a window of 8, where the track has a box
     assert set(expected) == set(uniform_indices(8, count)) & set(range(2, 8))
     assert boxes.tracks.tolist() == [0] * len(expected) + [1] * len(expected)
@@ -388,10 +389,10 @@ def test_every_video_is_saved_to_a_file_of_its_own(
 @pytest.mark.parametrize(
     ("save", "message"),
     [
-        ("in/a.mp4", "would write over the video in/a.mp4"),
-        ("in/../in/a.mp4", "would write over the video"),
-        ("in", "would write over the video in/a.mp4"),
-        ("x.avi", "mp4 is what can be written, name it x.mp4"),
+        ("in/a.mp4", "would overwrite the video in/a.mp4"),
+        ("in/../in/a.mp4", "would overwrite the video"),
+        ("in", "would overwrite the video in/a.mp4"),
+        ("x.avi", "only mp4 can be written, name it x.mp4"),
     ],
 )
 @pytest.mark.parametrize("more", [(), ("--live",)])
@@ -451,7 +452,7 @@ def test_names_that_cannot_be_used_are_named_and_the_others_answered(project: Pa
     done = invoke(str(tmp_path), "--streams", "hpj", "--json", project=project)
     assert done.exit_code == 1
     assert {Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()} == {"a.mp4"}
-    assert "passed over: 1 hidden" in done.stderr
+    assert "skipped: 1 hidden" in done.stderr
     assert "caf\\udce9.mp4': its name is not UTF-8: rename it" in done.stderr
     assert "two\\nlines.mp4': its name holds a line break" in done.stderr
     assert "2 of 3 videos" in done.stderr
@@ -574,10 +575,10 @@ def swap(file: Path, old: str, new: str) -> None:
     ("arguments", "message"),
     [
         (("nowhere.mp4",), "nowhere.mp4 is missing"),
-        (("rtsp://x/y", "0"), "one live source at a time"),
+        (("rtsp://x/y", "0"), "only one live source"),
         (("rtsp://x/y", "--no-live"), "has no end"),
         (("97", "--streams", "hpj", "--seconds", "1"), "camera 97, /dev/video97: No such file"),
-        (("rtsp://127.0.0.1:9/x", "--streams", "hpj"), "Connection refused; expected an address that plays now"),
+        (("rtsp://127.0.0.1:9/x", "--streams", "hpj"), "Connection refused; expected a running stream"),
         ((".", "--streams", ","), "names no stream"),
         ((".", "--streams", "nope"), "holds no video"),
     ],

@@ -233,7 +233,7 @@ def test_missing_checkpoints_say_what_to_do(tmp_path: Path, monkeypatch: pytest.
     from hpnet.train.xclip import load_xclip
 
     monkeypatch.setenv("HPNET_WEIGHTS", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no folder with a config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"not a folder with a config\.json"):
         load_xclip("no-such-xclip")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.json").write_text("{}")

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hpnet.artifacts.files import write_json
+from hpnet.core.suitability import score_figures
 from hpnet.params import Params
 from hpnet.project import doctor
 from hpnet.project.folder import Project
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
+from hpnet.weights.cards import usual_score
 from tests.project.test_init import videos
 from tests.trained import inside
 
@@ -76,6 +79,25 @@ def test_copies_in_the_cache_are_remarked_on(tmp_path: Path) -> None:
 )
 def test_known_breakages_have_their_command(message: str, command: str) -> None:
     assert command in doctor.mmpose_remedy(message, "OTHERWISE")
+
+
+@pytest.mark.parametrize(("boxes", "joints"), [(0.74, 0.83), (0.45, 0.83), (0.45, 0.47)])
+def test_networks_that_do_not_suit_the_people_are_remarked_on(tmp_path: Path, boxes: float, joints: float) -> None:
+    make_project(tmp_path, "mannequin")
+    usual = {"detect": usual_score("mannequin-yolo"), "estimate": usual_score("mannequin-simcc")}
+    for stage, score in (("detect", boxes), ("estimate", joints)):
+        write_json(tmp_path / "metrics" / f"{stage}.json", score_figures([score], usual[stage]))
+    status, found = run(tmp_path)
+    assert status == 0  # a remark, not a reason to stop
+    for stage, score in (("detect", boxes), ("estimate", joints)):
+        assert found[f"people of {stage}"]["ok"] is (score > 0.7)
+        assert f"score {score:.2f}" in str(found[f"people of {stage}"]["found"])
+        assert f"set {stage}.model" in str(found[f"people of {stage}"]["remedy"])
+    with inside(tmp_path):
+        text = CliRunner().invoke(cli, ["doctor"]).stdout
+    assert ("warn  people of detect" in text) is (boxes < 0.7)
+    shutil.rmtree(tmp_path / "metrics")
+    assert "people of detect" not in checks_of(tmp_path)
 
 
 def test_room_grows_with_the_square_of_the_window(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """hpnet init: every preset gives a project that loads; nothing is overwritten; nothing leaks between splits."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from hpnet.project.make import make_project
 from hpnet.project.weights import needed as needed_weights
 from hpnet.project.weights import of_preset
 from hpnet.stages.cli import cli
+from hpnet.stages.import_ import PROTOCOLS
 from tests.trained import inside, run_graph, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,9 @@ def poses_file(file: Path) -> Path:
 
 def needed(name: str, folder: Path) -> dict[str, Path]:
     preset = presets.get(name)
+    if preset.poses and preset.poses != "nw-ucla":
+        (folder / "poses").mkdir()
+        return {"poses": folder / "poses"}
     if preset.poses:
         return {"poses": poses_file(folder / "poses.npz")}
     return {"videos": videos(folder / "videos")} if preset.values["data"].get("source") == "folder" else {}
@@ -58,7 +63,8 @@ def needed(name: str, folder: Path) -> dict[str, Path]:
 
 def test_every_list_of_presets_is_the_same() -> None:
     for name, preset in presets.PRESETS.items():
-        protocol = preset.values.get("data", {}).get("protocol", "nw-ucla" if preset.poses else "mannequin-xsub")
+        of_poses = PROTOCOLS.get(preset.poses, "mannequin-xsub")
+        protocol = preset.values.get("data", {}).get("protocol", of_poses)
         assert protocol in SETS
         if name in SETS:
             assert protocol == name
@@ -100,7 +106,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     folder.mkdir()
     (folder / "README.md").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"README.md is there already, and nothing is overwritten"):
+    with pytest.raises(FileExistsError, match=r"README.md already exists and is not overwritten"):
         make_project(folder, "mannequin")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md"]
     assert (folder / "README.md").read_text() == "mine"
@@ -114,7 +120,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         (("--preset", "nw-ucla"), "needs --poses"),
         (("--preset", "nw-ucla", "--videos", "."), "give --poses"),
         (("--preset", "mannequin", "--videos", "."), "renders its clips"),
-        (("--preset", "ntu60-xsub", "--videos", "videos", "--table", "t.csv"), "leave --table out"),
+        (("--preset", "ntu60-xsub", "--videos", "videos", "--table", "t.csv"), "remove --table"),
         (("--preset", "folder", "--videos", "videos", "--table", "nowhere.csv"), "nowhere.csv is missing"),
     ],
 )
@@ -143,7 +149,7 @@ def test_nw_ucla_trains_four_streams_from_the_npz(tmp_path: Path) -> None:
         "hpbm",
     }
     done = CliRunner().invoke(cli, ["predict", str(videos(tmp_path / "v") / "wave/a.mp4"), "--project", str(folder)])
-    assert "which were imported" in str(done.exception)
+    assert "read imported" in str(done.exception)
 
 
 # --- through DVC -----------------------------------------------------------------------------------------------------
@@ -212,7 +218,7 @@ def test_a_source_is_never_on_two_sides(pairs: list[tuple[str, str]], seed: int)
         ("video,split\na.mp4,train\n", "no column 'action'"),
         ("video,action\na.mp4,x\na.mp4,y\n", "lists video 'a.mp4' twice"),
         ("video,action\na.mp4,\n", "line 2: video or action is empty"),
-        ("video,action,split\na.mp4,x,trian\n", "split 'trian' is none of"),
+        ("video,action,split\na.mp4,x,trian\n", "split 'trian' is not"),
         ("video,action,source,split\na.mp4,x,p,train\nb.mp4,x,p,test\n", "source 'p' is in train and in test"),
         ("", "cannot be read as CSV"),
     ],
@@ -235,8 +241,19 @@ def test_init_says_what_it_found(tmp_path: Path) -> None:
         assert "1 clips have no class" in CliRunner().invoke(cli, ["data"]).stderr
 
 
+def test_networks_that_know_mannequins_alone_are_told_before_any_work(tmp_path: Path) -> None:
+    init = ["init", str(tmp_path / "p"), "--preset"]
+    done = CliRunner().invoke(cli, [*init, "folder", "--videos", str(tmp_path / "none")])
+    assert done.exit_code == 1  # there are no videos; it was said before they were looked for
+    assert "mannequin-yolo and mannequin-simcc know rendered mannequins alone" in done.stderr
+    assert not (tmp_path / "p").exists()
+    for preset in ("mannequin", "ntu60-xsub"):
+        done = CliRunner().invoke(cli, [*init, preset, "--videos", str(tmp_path / "none")])
+        assert "know rendered mannequins alone" not in done.stderr
+
+
 def test_one_action_is_no_project(tmp_path: Path) -> None:
-    for names, said in ((("a.mp4", "b.mp4"), "all of action 'flat'"), (("x/a.mp4",), "all of action 'x'")):
+    for names, said in ((("a.mp4", "b.mp4"), "all have action 'flat'"), (("x/a.mp4",), "all have action 'x'")):
         folder = videos(tmp_path / str(len(names)) / "flat", names)
         with pytest.raises(ValueError, match=said):
             make_project(tmp_path / "p", "folder", videos=folder)
@@ -280,3 +297,13 @@ def test_a_project_by_table(tmp_path: Path) -> None:
     assert clips.table.set_index("clip_id").error["missing"] == "file is missing"
     assert set(clips.usable().split) == {"train", "val", "test"}
     assert "${data.table}" in (project / "dvc.yaml").read_text()
+
+
+def test_a_data_set_is_one_module_with_its_preset() -> None:
+    """The list of presets is made from the modules of :data:`SETS` alone, in their order."""
+    assert list(presets.PRESETS) == [
+        name for module in dict.fromkeys(SETS.values()) for name in importlib.import_module(module).PRESETS
+    ]
+    for name, preset in presets.PRESETS.items():
+        protocol = PROTOCOLS.get(preset.poses) or preset.values["data"].get("protocol", "mannequin-xsub")
+        assert importlib.import_module(SETS[protocol]).PRESETS[name] is preset

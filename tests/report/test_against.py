@@ -92,14 +92,14 @@ def test_against_a_revision_takes_scores_out_of_the_cache(tmp_path: Path) -> Non
     assert part.notes == ()
     (tmp_path / ".dvc" / "cache" / "files" / "md5").rename(tmp_path / "gone")
     part, _ = section(project, against.read_other(tmp_path, "HEAD"))
-    assert "only metrics compare" in part.notes[0]
+    assert "only metrics are compared" in part.notes[0]
     assert [table.name for table in part.tables] == ["against_params", "against_metrics"]
 
 
 def test_what_is_neither_a_folder_nor_a_revision(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neither a project folder nor a git revision"):
         against.read_other(tmp_path, "nonsense")
-    with pytest.raises(ValueError, match="holds no params.yaml"):
+    with pytest.raises(ValueError, match="has no params.yaml"):
         against.read_other(tmp_path, str(tmp_path))
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from hpnet.report.analysis import (
-    confident_mistakes,
     example_rows,
     fisher_score,
     pair_choice,
@@ -76,13 +75,6 @@ def test_pair_choice_is_at_least_top1() -> None:
     labels, scores = rng.integers(0, 6, 200), rng.normal(size=(200, 6))
     right = scores.argmax(1) == labels
     assert (pair_choice(scores, labels, [(0, 1), (2, 3), (4, 5)]) >= right).all()
-
-
-def test_confident_mistakes_come_first() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01]])
-    assert confident_mistakes(probabilities, [1, 0, 0, 0]).tolist() == [0, 1, 2]
-    assert confident_mistakes(probabilities, [1, 0, 0, 0], 1).tolist() == [0]
-    assert confident_mistakes(probabilities, [0, 1, 1, 0]).tolist() == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 6, 10, 99])

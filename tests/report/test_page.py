@@ -10,13 +10,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
+from hpnet.artifacts.files import write_json
+from hpnet.core.suitability import score_figures
 from hpnet.mannequin import actions
 from hpnet.report.collect import collect
 from hpnet.report.page import write_report
 from hpnet.report.sections import embedding
+from hpnet.weights.cards import usual_score
 from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser, chromium
 from tests.report.test_report import full_maps, make_params, make_project
 
@@ -221,6 +225,57 @@ def work_the_matrix(watched: Watched) -> None:
         assert at["cell"]
         assert at["seen"], f"out of sight or covered: {at['what']}"
     assert page.locator(".confusion [tabindex='0']").count() == 1
+
+
+def test_what_to_check_leads_to_the_videos(watched: Watched) -> None:
+    page, section = watched.page, watched.page.locator("#check")
+    assert page.locator("nav a[href='#check']").text_content() == "What to check"
+    tables = section.locator("table.data").count()
+    if not GIVEN:
+        assert tables == (1 if len(clips(watched)["classes"]) == 2 else 2)  # with two, no label is contradicted
+        assert "Labels were compared" in section.locator(".note").first.text_content()
+    links = section.locator("td a")
+    for width in (1440, 390):
+        watched.show(width, "light")
+        for number in range(links.count()):
+            box = links.nth(number).bounding_box()
+            assert box is not None
+            assert box["width"] > 20
+            assert box["height"] > 8
+    page_file = Path(watched.address.removeprefix("file://"))
+    for address in {link.get_attribute("href") for link in links.all()}:
+        video = page_file.parent / unquote(address)
+        assert not address.startswith(("/", "file:"))
+        # the made-up project has videos of its test clips alone
+        assert video.is_file() or (not GIVEN and video.parent.is_dir()), address
+
+
+@pytest.mark.skipif(GIVEN is not None, reason="HPNET_PAGE names another page")
+def test_networks_that_do_not_suit_the_people_are_seen_first(running: Any, tmp_path: Path) -> None:
+    params = make_params()
+    make_project(tmp_path, params, HOSTILE[:2], per_class=3)
+    seen: dict[float, list[str]] = {}
+    for share in (0.6, 0.9):
+        for stage, model in (("detect", "mannequin-yolo"), ("estimate", "mannequin-simcc")):
+            usual = usual_score(model)
+            assert usual is not None
+            write_json(tmp_path / "metrics" / f"{stage}.json", score_figures([share * usual], usual))
+        write_report(collect(tmp_path, params), tmp_path / "report", full_maps)
+        watched = Watched(running, tmp_path / "report" / "index.html")
+        banners = watched.page.locator("header .warning")
+        seen[share] = banners.all_text_contents()
+        for width in (1440, 390):
+            for medium in ("light", "dark", "print"):
+                watched.show(width, medium)
+                assert watched.complaints(medium) == [], f"{width} px, {medium}"
+                if share < 0.75 and medium != "print":
+                    boxes = [banners.nth(number).bounding_box() for number in range(2)]
+                    assert all(box["y"] + box["height"] <= 900 and box["width"] >= 340 for box in boxes), boxes
+        assert watched.troubles == []
+        watched.page.close()
+    assert seen[0.9] == []
+    assert ["mannequin-yolo" in text for text in seen[0.6]] == [True, False]
+    assert all("it does not suit these people" in text for text in seen[0.6])
 
 
 @pytest.mark.skipif(GIVEN is not None, reason="HPNET_PAGE names another page")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -302,12 +303,32 @@ def test_the_page_is_one_wellformed_file_without_network(whole: tuple[Path, dict
     root, _ = whole
     page = read_page(root / "report")
     assert (root / "report" / "index.html").stat().st_size < 15e6
-    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    leading_away = [address for address in page.addresses if not address.startswith(("#", "data:"))]
+    assert all(re.fullmatch(r"\.\./videos/\w+\.mp4", address) for address in leading_away)  # of the clips to check
     assert len(page.ids) == len(set(page.ids))
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
     source = (root / "report" / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", source)
     assert source.count("<script") == 2
+
+
+def test_every_interval_names_what_it_resamples(whole: tuple[Path, dict]) -> None:
+    """Three test subjects are too few, so performances are resampled: here every one has one camera."""
+    root, numbers = whole
+    clips = Clips.load(root / "artifacts" / "data").usable()
+    over = f"{(clips.split == 'test').sum()} performances"
+    text = read_page(root / "report").prose
+    for words in (f"over {over}) among", f"with 95 % intervals over {over}", "3 subjects in the test split say little"):
+        assert words in text, words
+    assert "not significant" in text
+    assert numbers["fused"]["over"] == numbers["features"]["overall"]["hpj"]["gain"]["over"] == over
+    assert (
+        numbers["features"]["overall"]["hpj"]["gain"]["p_value"]
+        <= numbers["features"]["overall"]["hpj"]["gain"]["q_value"]
+    )
+    for name in ("accuracy", "features"):
+        table = pd.read_csv(root / "report" / "tables" / f"{name}.csv")
+        assert table.over.str.fullmatch(r"\d+ performances").all()
 
 
 def test_what_comes_from_data_is_escaped(whole: tuple[Path, dict]) -> None:
@@ -388,11 +409,11 @@ def test_files_lie_beside_the_page(whole: tuple[Path, dict]) -> None:
     assert set(failures.stage) == {"data", "detect"}
 
 
-def test_reports_are_the_same_twice(whole: tuple[Path, dict], tmp_path: Path) -> None:
+def test_reports_are_the_same_twice(whole: tuple[Path, dict]) -> None:
     root, numbers = whole
-    again = write_report(collect(root, make_params()), tmp_path, full_maps)
+    again = write_report(collect(root, make_params()), root / "again", full_maps)
     assert again == numbers
-    assert (tmp_path / "index.html").read_bytes() == (root / "report" / "index.html").read_bytes()
+    assert (root / "again" / "index.html").read_bytes() == (root / "report" / "index.html").read_bytes()
 
 
 def test_seeds_and_networks_are_those_of_the_runs_and_not_of_the_parameters(tmp_path: Path) -> None:
@@ -444,9 +465,9 @@ def test_an_empty_project_says_what_is_missing(tmp_path: Path) -> None:
         ("artifacts/compare", "nothing to compare"),
         ("artifacts/compare/pose2d", "no variant on the 2-D pose"),
         ("artifacts/data/truth.parquet", "There is no ground truth for people"),
-        ("artifacts/train/multimodal", "left out of every table: multimodal"),
-        ("artifacts/train", "Not trained, and so left out of every table: hpj, hpb, hpjm, hpbm, multimodal"),
-        ("artifacts/estimate", "The pose network has nothing for this clip"),
+        ("artifacts/train/multimodal", "not in any table: multimodal"),
+        ("artifacts/train", "Not trained, and therefore not in any table: hpj, hpb, hpjm, hpbm, multimodal"),
+        ("artifacts/estimate", "The pose network has no result for this clip"),
         ("artifacts/pool", "There are no pooled features"),
         ("artifacts/fuse", "there is no confusion matrix"),
         ("videos", "The video cannot be shown: file is missing"),
@@ -546,7 +567,7 @@ def test_common_joins_by_clip_and_refuses_two_labels() -> None:
     assert first.clip_ids == second.clip_ids == ("a", "c")
     assert second.logits[0, 0] == 2
     other = Scores(("a",), ("test",), np.array([1]), np.ones((1, 3), np.float32))
-    with pytest.raises(ValueError, match="clip 'a' has two labels"):
+    with pytest.raises(ValueError, match="clip 'a' has different labels"):
         results.common([one, other])
 
 
@@ -633,12 +654,23 @@ def test_tables_write_intervals_as_columns_and_sort_keys() -> None:
         "t",
         "T",
         (Column("a", "A"), Column("b", "B", "interval")),
-        [{"a": "x,y", "b": Measured(0.5, 0.4, 0.6, 9)}, {"a": "z"}],
+        [{"a": "x,y", "b": Measured(0.5, 0.4, 0.6, 9, "3 sources")}, {"a": "z"}],
     )
-    assert table.to_csv() == 'a,b,b_low,b_high,b_n\n"x,y",0.5,0.4,0.6,9\nz,,,,\n'
+    assert table.to_csv() == 'a,b,b_low,b_high,b_n,b_over\n"x,y",0.5,0.4,0.6,9,3 sources\nz,,,,,\n'
     cells = table.cells(table.rows[0])
     assert (cells[1].text, cells[1].minor, cells[1].sort) == ("50.0", "40.0–60.0", "0.500000")
     assert table.cells(table.rows[1])[1].text == "–"
+
+
+def test_an_accuracy_of_one_unit_has_no_interval_and_says_so() -> None:
+    alone = Measured(0.5, math.nan, math.nan, 9, "1 source")
+    assert (alone.full, alone.named) == ("50.0 (no interval)", "no interval: 1 source alone")
+    assert alone.to_json() == {"value": 0.5, "low": None, "high": None, "n": 9, "over": "1 source"}
+    table = Table("t", "T", (Column("b", "B", "interval"),), [{"b": alone}])
+    assert table.to_csv().splitlines()[1] == "0.5,,,9,1 source"
+    svg = figures.interval_plot([figures.Mark("a", 0.5, math.nan, math.nan, alone.full)], "t")
+    assert "nan" not in svg
+    assert svg.count("<circle") == 1
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> 
     running = start_all(project)
     assert until(lambda: len({f.parent for f in project.glob(".work/train/*/last.*.pt")}) == 2, 60)
     processes = psutil.Process(running.pid).children(recursive=True)
-    assert len(processes) >= 3  # who forks, and two workers
+    assert len(processes) >= 3  # the parent process and two workers
     os.kill(running.pid, number)
     ended = until(lambda: all(map(has_ended, processes)), 20)
     for process in processes:
@@ -103,7 +103,7 @@ def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> 
         assert running.returncode == 1
         assert [line for line in said.splitlines() if line] == [
             "no params.yaml in this folder: every parameter has its default",
-            "Error: interrupted; what was finished is kept, the same command goes on from there",
+            "Error: interrupted; finished work is kept, and the same command resumes",
         ]
 
 
@@ -204,7 +204,7 @@ def test_curves_in_a_git_repository_leave_git_and_dvc_alone(
 
 
 def test_curves_wait_for_no_thread_and_go_to_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a queue's work is what Ctrl-C waited for, for ever where it came while an epoch was put in."""
+    """Ctrl-C waited for the end of a queue's work, without end if it came while an epoch was being added."""
     asked: list[str] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STUDIO_TOKEN", "isat_x")
@@ -224,4 +224,4 @@ def test_a_warm_up_as_long_as_the_training_is_remarked_on(project: Path, warmup:
         command, ["hpj", *SMALL[:4], "--topology-warmup-epochs", warmup, "--topology-epochs", "1", "--device", "cpu"]
     )
     assert done.exit_code == 0, done.output
-    assert ("the learning rate never reaches lr = " in done.output) is said
+    assert ("the learning rate does not reach lr = " in done.output) is said

@@ -288,7 +288,7 @@ def test_several_processes_on_a_cpu_are_refused_with_the_reason(tmp_path: Path) 
         check=False,
     )
     assert done.returncode != 0
-    assert "several processes train on GPUs alone: batch norm cannot be shared between CPU processes" in done.stderr
+    assert "several processes train on GPUs only: batch norm cannot be shared between CPU processes" in done.stderr
     assert not (tmp_path / "artifacts/train").exists()
 
 
@@ -385,7 +385,7 @@ def test_a_stream_refuses_another_skeleton_and_another_models_weights(tmp_path: 
 
 def test_turning_is_for_3d_poses(tmp_path: Path, accelerator: Accelerator) -> None:
     params = TopologyParams.model_validate({**PARAMS.model_dump(), "rotation": 10})
-    with pytest.raises(ValueError, match="rotation, scale and behind are for 3-D poses, the features are 'pooled'"):
+    with pytest.raises(ValueError, match="rotation, scale and behind are for 3-D poses, but the features are 'pooled'"):
         train(tmp_path, accelerator, params=params)
 
 

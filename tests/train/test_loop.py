@@ -252,7 +252,7 @@ def test_clip_table_and_features_must_agree(tmp_path: Path, accelerator: Acceler
     fewer = Features(features.array[:-2], features.index.iloc[:-2], features.meta)  # clip042 has two people
     with pytest.raises(ValueError, match=r"clip 'clip042' of clips\.csv has no features \(1 such\)"):
         train(tmp_path, accelerator, clips, features=fewer)
-    with pytest.raises(ValueError, match=r"features hold clip 'clip042', which clips\.csv does not"):
+    with pytest.raises(ValueError, match=r"features have clip 'clip042', clips\.csv does not"):
         train(tmp_path, accelerator, make_clips(SPLITS[:-1]), features=features)
     index = features.index.copy()
     index.loc[1, ["clip_id", "person"]] = ["clip000", 0]

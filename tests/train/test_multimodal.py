@@ -341,7 +341,7 @@ def test_frames_of_other_clips_are_refused(tmp_path: Path, clips: Clips, feature
     folder = tmp_path / "others"
     folder.mkdir()
     PersonFrames.write(folder / "frames-00000.parquet", [("another", [(0, jpeg(COLOURS[0]))])])
-    with pytest.raises(ValueError, match=r"none of the 9 training clips, such as 'clip00', has frames of people"):
+    with pytest.raises(ValueError, match=r"none of the 9 training clips, such as 'clip00', has person frames"):
         train(tmp_path, clips, features, PersonFrames(folder), params(video))
 
 

@@ -168,6 +168,51 @@ def test_list_says_file_origin_size_digest_and_place(project: Path) -> None:
     assert "no weights are known" in str(CliRunner().invoke(command, ["list", "resnet"]).exception)
 
 
+RTMPOSE_T = "rtmpose-tiny_simcc-aic-coco_pt-aic-coco_420e-256x192-cfc8f33d_20230126.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "url", "known"),
+    [
+        (
+            "rtmpose-t",
+            "13 MB",
+            f"https://download.openmmlab.com/mmpose/v1/projects/rtmposev1/{RTMPOSE_T}",
+            "cfc8f33d...",
+        ),
+        (
+            "yolo11n",
+            "6 MB",
+            "https://github.com/ultralytics/assets/releases/download/v8.3.0/yolo11n.pt",
+            "not published",
+        ),
+        (
+            "yolo26x",
+            "119 MB",
+            "https://github.com/ultralytics/assets/releases/download/v8.4.0/yolo26x.pt",
+            "not published",
+        ),
+    ],
+)
+def test_networks_that_one_command_fetches(project: Path, name: str, size: str, url: str, known: str) -> None:
+    text = run("list", name)[1]
+    assert f"about {size})" in text
+    assert f"  from    {url}\n" in text
+    assert f"  digest  {known}\n" in text
+    with pytest.raises(FileNotFoundError) as error:
+        require([CATALOGUE[name]])
+    file = url.rpartition("/")[2]
+    expected = f"weights of {name} are missing: `hpnet weights fetch {name}`, or fetch {url} by hand and save it as "
+    assert str(error.value) == f"{expected}weights/{file}"
+
+
+def test_every_size_of_rtmpose_yolo11_and_yolo26_is_known() -> None:
+    rtmpose = {f"rtmpose-{size}{kind}" for size in "tsml" for kind in ("", "-halpe26", "-wholebody")}
+    yolo = {f"{family}{size}" for family in ("yolo11", "yolo26") for size in "nsmlx"}
+    assert rtmpose | yolo <= set(CATALOGUE)
+    assert len({CATALOGUE[name].files[0].digest_start for name in rtmpose}) == 12
+
+
 def test_list_gives_the_digest_of_what_is_here(project: Path) -> None:
     assert "digest  not published\n" in run("list", "yolov5mu")[1]
     Path("weights").mkdir(exist_ok=True)
@@ -296,7 +341,7 @@ def test_convert_pose_weights(project: Path) -> None:
         torch.testing.assert_close(value, network.state_dict()[key])
     with pytest.raises(ValueError, match=r"authors.pth does not fit this network.*instead of"):
         convert(Path("authors.pth"), "hrnet-w32-simcc", Path("x.safetensors"))
-    with pytest.raises(ValueError, match=r"name a file that ends in .safetensors"):
+    with pytest.raises(ValueError, match=r"give a file name that ends in .safetensors"):
         convert(Path("authors.pth"), "mannequin-simcc", Path("x.pth"))
     with pytest.raises(ValueError, match="model 'resnet' is unknown; choose from ctrgcn, mannequin-simcc"):
         convert(Path("authors.pth"), "resnet", Path("x.safetensors"))

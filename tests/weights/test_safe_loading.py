@@ -198,7 +198,7 @@ def test_the_first_yolov5_and_other_networks_are_refused_in_words(
     monkeypatch.setitem(sys.modules, "models.yolo", place)
     place.Model = type("Model", (nn.Module,), {"__module__": "models.yolo"})  # type: ignore[attr-defined]
     torch.save({"model": place.Model()}, tmp_path / "yolov5n.pt")
-    with pytest.raises(ValueError, match="first YOLOv5, with anchors, which is not read.*yolov5mu"):
+    with pytest.raises(ValueError, match="first YOLOv5, with anchors, which is not supported.*yolov5mu"):
         load_checkpoint(tmp_path / "yolov5n.pt")
     tasks = importlib.import_module("ultralytics.nn.tasks")
     torch.save({"model": tasks.SegmentationModel("yolo11n-seg.yaml", verbose=False)}, tmp_path / "seg.pt")

@@ -55,7 +55,7 @@ NEW = {
         '    "mine:*": "hpnet.detect.families.mine",\n    "rtdetr:?*":',
     ),
     "detect/families/mine.py": ("", "def build(source, **options):\n    ..."),
-    "weights/published.py": ('    "yolov5mu": 51,', '    "yolov5mu": 51, "yolo26n": 6,'),
+    "weights/published.py": ('    "yolov5mu": 51,', '    "yolov5mu": 51, "yolo12n": 6,'),
 }
 """A topology network, two pose networks (one of a new family) and a family of detectors, all with their entries."""
 

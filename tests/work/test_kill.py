@@ -77,7 +77,7 @@ def test_killed_again_and_again_the_graph_ends_where_an_unbroken_run_does(tmp_pa
     lasted = time.monotonic() - began
     draw = random.Random(6)
     died = 0
-    for attempt in itertools.count():  # a graph that came to its end before a kill has passed: another one
+    for attempt in itertools.count():  # a graph that ended before the kill is no test: try another
         broken = new_project(tmp_path / f"broken-{attempt}", videos)
         died += killed_until_whole(broken, draw, lasted, KILLS - died)
         assert metrics(broken) == metrics(whole)

@@ -1,7 +1,7 @@
 """Video files in and out, through PyAV. Frames are uint8 RGB (H, W, 3), in display orientation, of square pixels.
 
-One reader serves every command. It believes a file's timestamps and neither the header's rate nor its count, and it
-opens the file that it is given and no other.
+All commands use one reader. It uses a file's timestamps, and not the rate or frame count of the header. It opens only
+the given file.
 """
 
 from __future__ import annotations

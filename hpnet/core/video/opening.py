@@ -1,4 +1,4 @@
-"""Opening a video file: that file and no other, and the stream in it that people watch."""
+"""Opening a video file (and no other file), and choosing its stream."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ENDINGS = """
     h264 264 avc h265 265 hevc h263 m1v m2v mjpeg mjpg y4m ivf obu av1 vc1
 """
 VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
-"""Endings, in small letters, of the files that are looked for in a folder. What a file holds decides how it is read."""
+"""Suffixes, in lower case, of videos in a folder. How a file is read depends on its content, not its suffix."""
 
-# Left out: lists of other files or addresses (HLS, DASH, concat, SDP, image patterns), scripts, subtitles, and sound.
+# Not included: lists of other files or addresses (HLS, DASH, concat, SDP, image patterns), scripts, subtitles, sound.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "asf_o", "flv", "live_flv", "kux", "ogg", "gif", "apng",
     "mpegts", "mpeg", "dhav", "dv", "mxf", "gxf", "nut", "nsv", "nuv", "wtv", "amv", "rm", "ivr", "pva", "ty", "swf",
@@ -25,9 +25,9 @@ _FORMATS = (
     "obu", "av1", "vc1", "vc1test", "cavsvideo", "dirac", "dnxhd",
 )  # fmt: skip
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0\r", b"v=0\n", b"[Reference]", b"#!")
-"""How files begin that name other files or addresses instead of holding a video."""
+"""First bytes of files that name other files or addresses and contain no video."""
 MAX_FRAME_BYTES = 200 << 20
-"""A decoder holds several frames as they are coded; one that is larger than this is refused."""
+"""Maximum bytes of a coded frame, because a decoder holds several; larger frames are refused."""
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": ",".join(_FORMATS),
@@ -36,18 +36,18 @@ _MAX_PIXELS = {"max_pixels": str(MAX_FRAME_BYTES * 8 // 12)}
 
 
 class VideoError(ValueError):
-    """A video that cannot be used; the message says why, in words that fit a table of failures."""
+    """A video that cannot be used; the message is the reason, for a table of failures."""
 
 
 def open_video(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
-    """Open a file and choose its stream: see :func:`best_stream`. No other file and no address is ever asked.
+    """Open a file and choose its stream: see :func:`best_stream`. No other file or address is opened.
 
     Raises:
         VideoError: the file is missing, empty, no video or a list of other files, or its frames are too large.
     """
     _require_file(path)
     try:
-        # An absolute path behind "file:" is never an address or an option, whatever the name is.
+        # An absolute path after "file:" is never an address or an option, for every file name.
         container = av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace")
     except MemoryError:
         raise VideoError("needs more memory than there is") from None
@@ -56,7 +56,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
     try:
         stream = best_stream(list(container.streams.video))
         _require_room(stream)
-        stream.codec_context.options = _MAX_PIXELS  # also where the size changes on the way
+        stream.codec_context.options = _MAX_PIXELS  # also if the size changes within the stream
     except VideoError:
         container.close()
         raise
@@ -64,7 +64,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
 
 
 def best_stream(streams: list[VideoStream]) -> VideoStream:
-    """The stream to watch: no cover picture, then the one marked as default, the largest, the one of most frames.
+    """The stream to read: not a cover picture; then in this order: marked as default, largest, most frames.
 
     Raises:
         VideoError: there is none, or none that can be decoded.
@@ -85,7 +85,7 @@ def best_stream(streams: list[VideoStream]) -> VideoStream:
 
 
 def reason(error: Exception) -> str:
-    """An error of FFmpeg's in words."""
+    """An error of FFmpeg as text."""
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
     return str(getattr(error, "strerror", None) or error).strip()
@@ -125,7 +125,7 @@ def _require_room(stream: VideoStream) -> None:
 
 
 def frame_bytes(stream: VideoStream) -> int:
-    """Memory of one frame as it is coded; 0 where the stream does not say its size."""
+    """Memory of one coded frame; 0 if the stream does not give its size."""
     context = stream.codec_context
     bits = context.format.padded_bits_per_pixel if context.format is not None else 12
     return (context.width or 0) * (context.height or 0) * max(bits, 12) // 8

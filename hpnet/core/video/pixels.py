@@ -1,4 +1,4 @@
-"""Decoded frames -> RGB arrays as they are shown: square pixels, upright, and not too large."""
+"""Decoded frames -> RGB arrays for display: square pixels, upright, and limited in size."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SQUARE_WITHIN = 0.005
 
 @dataclass(frozen=True)
 class Upright:
-    """What puts a frame upright: mirror it left to right, then turn it counter-clockwise by quarters."""
+    """Transform to an upright frame: mirror left to right, then rotate counter-clockwise by quarter turns."""
 
     mirrored: bool = False
     quarter_turns: int = 0
 
 
 def shown_size(width: int, height: int, sample_aspect_ratio: Fraction | None = None) -> tuple[int, int]:
-    """(width, height) at which a coded frame is read, before it is put upright.
+    """(width, height) at which a coded frame is read, before rotation.
 
-    Pixels become square by a change of width. A sample aspect ratio that no camera has is taken for nonsense, and one
-    that changes nothing visible is left alone. The longest side is then at most ``MAX_SIDE_PX``.
+    Pixels become square by a change of width. An impossible sample aspect ratio, and one without a visible effect, are
+    ignored. The longest side is then at most ``MAX_SIDE_PX``.
     """
     ratio = float(sample_aspect_ratio or 1)
     if not 1 / _ODDEST_PIXEL <= ratio <= _ODDEST_PIXEL or abs(ratio - 1) < _SQUARE_WITHIN:
@@ -39,10 +39,10 @@ def shown_size(width: int, height: int, sample_aspect_ratio: Fraction | None = N
 
 
 def orientation(frame: av.VideoFrame) -> Upright:
-    """How a frame is put upright, by its display matrix; a turn by other angles is rounded to quarters."""
+    """Transform to an upright frame, from its display matrix; other angles are rounded to quarter turns."""
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # other side data of a kind that PyAV does not know
+    except ValueError:  # side data of a kind that PyAV does not know
         return Upright(quarter_turns=round(frame.rotation / 90) % 4)
     if matrix is None:
         return Upright()
@@ -57,8 +57,8 @@ def orientation(frame: av.VideoFrame) -> Upright:
 class RGBConverter:
     """Decoded frames of one video -> RGB arrays, upright.
 
-    It keeps one scaler with one thread. PyAV's own way makes a scaler for every frame, with as many threads as there
-    are cores: on many cores that costs several times what decoding does.
+    It keeps one scaler with one thread. PyAV's own conversion makes a scaler for every frame, with one thread per core.
+    On many cores this takes several times longer than decoding.
     """
 
     def __init__(self) -> None:

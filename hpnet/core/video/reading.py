@@ -1,4 +1,4 @@
-"""Video files -> frames and the times at which they are shown."""
+"""Video files -> frames and their times."""
 
 from __future__ import annotations
 
@@ -19,44 +19,45 @@ from .pixels import RGBConverter, orientation, shown_size
 from .timing import Clock, PacketTimes, Stamps, Timeline, timeline, typical_interval_s
 from .truncation import missing_end
 
-_SMALL_FRAME_PX = 640 * 480  # below this, decoding threads cost more than they save
+_SMALL_FRAME_PX = 640 * 480  # for smaller frames, decoding threads cost more time than they save
 _THREAD_BYTES = 512 << 20
-"""Every decoding thread holds frames as they are coded; together they hold no more than this."""
+"""Maximum bytes of coded frames of all decoding threads together."""
 _LARGE_BYTES = 16 << 20
 _ONE_LARGE = threading.Lock()
-"""Many videos are probed at once, but only one of large frames."""
+"""Lock: many videos are probed at the same time, but only one with large frames."""
 _HELD_BY_DECODER, _HELD_SHOWN = 5, 3
-"""Frames that a decoder keeps to predict others from, and RGB frames on their way."""
+"""Number of frames in memory: reference frames of the decoder, and RGB frames in progress."""
 _COUNTED_PX = 100_000_000
-"""Where packets need not show anything, frames are counted by decoding up to so many pixels."""
+"""If packets may show no frame, frames are counted by decoding videos of up to this number of pixels."""
 _NOTHING_NEW_BYTES = 16
-"""Packets up to this size may only say that the frame before is shown again."""
-_DEFAULT_FPS = 25.0  # of an elementary stream that states no rate, as FFmpeg takes it
+"""Packets up to this size may only repeat the previous frame."""
+_DEFAULT_FPS = 25.0  # of an elementary stream without a rate, as FFmpeg assumes
 _FASTEST_FPS = 300
-"""A faster rate in a header is that of a clock, not of frames."""
+"""A higher rate in a header is the rate of a clock, not of frames."""
 _TOLD = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "dnxhd"})
 _INDEXED = ("mov", "matroska")
 _ELEMENTARY = frozenset(
     {"mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "mjpeg", "jpeg_pipe", "vc1", "cavsvideo", "obu"}
 )  # fmt: skip
-"""Formats without timestamps: FFmpeg makes some up. Their frames come at the coded rate."""
+"""Formats without timestamps (FFmpeg invents some). Their frames have the coded rate."""
 _BROADCAST = _ELEMENTARY | {"mpegts", "mpeg"}
-"""Formats that are cut anywhere: what comes before the first whole frame and after the last one is no damage."""
+"""Formats that may be cut anywhere: data before the first and after the last complete frame is not damage."""
 _MOST_LOST = 0.1
 _SOUND_DELAY_S = 0.1
-"""Coding delays sound and pictures by different times up to this."""
+"""Maximum difference of the delays of sound and pictures by coding, seconds."""
 _LATE_FRAMES = 3.5
-"""A decoder may end so many intervals before the last packet: the last packets need not show anything."""
+"""A decoder may end this number of intervals before the last packet, because the last packets may show no frame."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video shows, by its packets and first frame, whatever its header says.
+    """Properties of a video, from its packets and first frame, not from its header.
 
     Attributes:
-        width, height: of the frames as they are read: upright, of square pixels, at reduced size where they are large.
-        fps: frames a second while frames are shown; gaps do not count. 0 where unknown.
-        frames: how many are shown.
+        width, height: of the frames as they are read: upright, with square pixels, and reduced in size if they are
+        large.
+        fps: frames per second, without gaps; 0 if unknown.
+        frames: number of shown frames.
         seconds: from the first frame to the end of the last one, gaps included.
     """
 
@@ -70,15 +71,15 @@ class VideoInfo:
 def probe(path: str | Path) -> VideoInfo:
     """Size, rate, number of frames and duration of a video.
 
-    Reads the timestamps of all packets and decodes the first frame; of formats whose packets need not show anything
-    (AVI, VP8, broadcast streams) a short video is decoded whole.
+    Reads the timestamps of all packets and decodes the first frame; for formats with packets that may show no frame
+    (AVI, VP8, broadcast streams) a short video is decoded completely.
 
     Raises:
         VideoError: the file is missing, empty, no video, too large, or its first frame cannot be decoded.
     """
     container, stream = open_video(Path(path))
     with closing(container), _ONE_LARGE if frame_bytes(stream) > _LARGE_BYTES else nullcontext():
-        stream.codec_context.thread_count = 1  # starting threads would take longer than one frame does
+        stream.codec_context.thread_count = 1  # starting threads would take longer than decoding one frame
         walk = _Walk(container, stream)
         try:
             began = next(walk, None)
@@ -100,9 +101,9 @@ def read_timed(
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode a video frame by frame: (seconds, uint8 RGB (H, W, 3)).
 
-    Seconds count from the first moment of the file that is seen or heard, and always rise. Frames are upright and of
-    square pixels; those with a side above ``hpnet.core.video.pixels.MAX_SIDE_PX`` come at reduced size. A stream that
-    changes its frame size is rescaled to its first frame's. ``threads`` decode; by default as many as there are cores,
+    Seconds start at the first visible or audible moment of the file, and always rise. Frames are upright and have
+    square pixels; frames with a side above ``hpnet.core.video.pixels.MAX_SIDE_PX`` are reduced in size. If the frame
+    size changes, frames are scaled to the size of the first. ``threads``: decoding threads; by default one per core,
     and one for small frames.
 
     Raises:
@@ -139,18 +140,18 @@ def read_timed(
 def read_frames(
     path: str | Path, max_frames: int | None = None, threads: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """The frames of :func:`read_timed` without their times. Raises as it does."""
+    """The frames of :func:`read_timed` without their times. Raises the same errors."""
     for _, frame in read_timed(path, max_frames, threads):
         yield frame
 
 
 def load_clip(path: str | Path, max_frames: int | None = None) -> NDArray[np.uint8]:
-    """A whole video as uint8 RGB (T, H, W, 3). Raises as :func:`read_timed`."""
+    """All frames of a video as uint8 RGB (T, H, W, 3). Raises the errors of :func:`read_timed`."""
     return np.stack(list(read_frames(path, max_frames)))
 
 
 def decoding_bytes(path: str | Path, threads: int) -> int:
-    """About how much memory frames take while a video is read by ``threads``; 0 where it cannot be read."""
+    """Approximate memory of frames while ``threads`` read a video; 0 if it cannot be read."""
     try:
         container, stream = open_video(Path(path))
     except VideoError:
@@ -164,10 +165,10 @@ def decoding_bytes(path: str | Path, threads: int) -> int:
 class _Walk:
     """The decoded frames of a stream, and their times on the file's clock.
 
-    On the way, the times of its packets are noted.
+    The times of its packets are recorded meanwhile.
 
     Attributes:
-        packets_tell: every packet is a frame that is shown, so that packets can be counted instead of frames.
+        packets_tell: every packet is a shown frame, so packets can be counted instead of frames.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: VideoStream) -> None:
@@ -194,21 +195,21 @@ class _Walk:
         return next(self._frames)
 
     def skip_to_end(self) -> None:
-        """Note the times of the packets that are left, without decoding them."""
+        """Record the times of the remaining packets, without decoding them."""
         for packet in self._packets:
             self._note(packet)
 
     def timeline(self, times_s: list[float] | None) -> Timeline:
-        """The times of all frames: those given, of decoded frames, or else those of the packets."""
+        """The times of all frames: given times of decoded frames, or else times of packets."""
         return timeline(self._times.times_s if times_s is None else times_s, self._last_duration_s, self._coded_fps)
 
     @property
     def interval_s(self) -> float:
-        """The usual time between frames, by the packets so far."""
+        """The usual time between frames, from the packets so far."""
         return typical_interval_s(np.sort(self._times.times_s)) or 1 / self._coded_fps
 
     def lost(self) -> str:
-        """What the decoder left out at the end, in words; empty where it reached the last packet."""
+        """The part at the end that was not decoded, as text; empty if the decoder reached the last packet."""
         packets = len(self._times)
         if self._errors > max(2.0, _MOST_LOST * packets):
             return f"{self._errors} of {packets} packets cannot be decoded"
@@ -249,7 +250,7 @@ class _Walk:
         return stamp * self._base_s if self._timed and stamp is not None else None
 
     def _note(self, packet: av.Packet) -> bool:
-        """Note a packet's times, unless it is hidden by an edit list; says whether it holds anything."""
+        """Record a packet's times, unless an edit list hides it; returns whether it has content."""
         if not packet.size:
             return False
         if not packet.is_discard:
@@ -262,7 +263,7 @@ class _Walk:
 
 
 def _count(began: tuple[float, av.VideoFrame], walk: _Walk) -> list[float] | None:
-    """The times of all frames by decoding; None where that takes too long or breaks off."""
+    """The times of all frames, from decoding; None if that takes too long or breaks off."""
     times, first = [began[0]], began[1]
     most = _COUNTED_PX / max(1, first.width * first.height)
     try:
@@ -291,7 +292,7 @@ def _threads(stream: VideoStream, threads: int | None) -> int:
 
 
 def _begin_s(container: av.container.InputContainer, first_s: float) -> float:
-    """When the file begins, on its own clock: with the first frame, or with sound that is heard well before it."""
+    """Start of the file on its own clock: the first frame, or sound that starts well before it."""
     starts = [
         stream.start_time * float(stream.time_base)
         for stream in container.streams.audio

@@ -1,4 +1,4 @@
-"""When the frames of a stream are shown, from timestamps alone. Pure: no file, no decoder."""
+"""Times of the frames of a stream, from timestamps only. Pure: no file, no decoder."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEAST_STEP_S = 1e-4
-"""Frames of one timestamp are set so far apart, that times rise."""
+"""Distance given to frames with the same timestamp, so that times rise, seconds."""
 _GAP = 3.0
-"""A frame that is shown longer than so many times the middle interval is a gap, not the rate."""
+"""A frame shown longer than this number of median intervals is a gap."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a stream in the order in which they are shown.
+    """The frames of a stream in display order.
 
     Attributes:
         times_s: (T,) float64, never falling; seconds on the file's clock.
-        end_s: when the last frame's time is over.
-        fps: frames a second while frames are shown; gaps do not count. 0 where unknown.
+        end_s: end of the last frame.
+        fps: frames per second, without gaps; 0 if unknown.
     """
 
     times_s: NDArray[np.float64]
@@ -40,8 +40,8 @@ def timeline(times_s: Sequence[float], last_duration_s: float, coded_fps: float)
 
     Args:
         times_s: in any order.
-        last_duration_s: how long the last frame is shown; 0 where unknown.
-        coded_fps: the stream's own rate, for a stream of one frame; 0 where unknown.
+        last_duration_s: duration of the last frame; 0 if unknown.
+        coded_fps: the stream's own rate, for a stream of one frame; 0 if unknown.
     """
     times = np.sort(np.asarray(times_s, np.float64))
     if not len(times):
@@ -54,7 +54,7 @@ def timeline(times_s: Sequence[float], last_duration_s: float, coded_fps: float)
 
 
 def typical_interval_s(times_s: NDArray[np.float64]) -> float:
-    """Mean time between frames, gaps left out; 0 where there are fewer than two times."""
+    """Mean time between frames, without gaps; 0 if there are fewer than two times."""
     steps = np.diff(times_s)
     steps = steps[steps > 2 * _LEAST_STEP_S]
     if not len(steps):
@@ -63,16 +63,16 @@ def typical_interval_s(times_s: NDArray[np.float64]) -> float:
 
 
 class Clock:
-    """Timestamps in the order in which they come -> times that always rise.
+    """Timestamps in file order -> times that always rise.
 
-    What has no timestamp follows the one before by one interval. Where time jumps back, as in files that were joined,
-    it runs on from there.
+    A frame without a timestamp follows the previous one after one interval. If time jumps back, as in joined files, it
+    continues from the previous time.
 
     Args:
-        interval_s: time between frames until two of them have shown it.
+        interval_s: time between frames, until two frames give it.
 
     Attributes:
-        jumps: how often time jumped back so far.
+        jumps: number of backward jumps so far.
         interval_s: time between the last two frames that did not jump.
     """
 
@@ -104,10 +104,10 @@ class Clock:
 
 
 class Stamps:
-    """Which timestamp of a decoded frame to believe.
+    """Choice of a timestamp for a decoded frame.
 
-    The time of its packet's decoding is believed where the time at which it is shown goes back more often, and in
-    formats that store no other (AVI).
+    The decoding time of its packet is used if the display time jumps back more often, and in formats that store only it
+    (AVI).
     """
 
     def __init__(self, only_decoding: bool = False) -> None:
@@ -115,7 +115,7 @@ class Stamps:
         self._last: dict[str, int] = {}
 
     def __call__(self, shown: int | None, decoded: int | None) -> int | None:
-        """The timestamp of the next frame in the order of showing, in the stream's units; None where it has none."""
+        """The timestamp of the next frame in display order, in the stream's units; None if it has none."""
         for name, value in (("shown", shown), ("decoded", decoded)):
             if value is not None:
                 self._faults[name] += value <= self._last.get(name, value - 1)
@@ -126,13 +126,13 @@ class Stamps:
 
 
 class PacketTimes:
-    """Collects when the frames in a stream's packets are shown.
+    """Collects the display times of the frames in a stream's packets.
 
     Args:
-        interval_s: time between frames by the stream's own rate, for packets without timestamps.
+        interval_s: time between frames at the stream's own rate, for packets without timestamps.
 
     Attributes:
-        last_s: the latest time on the file's clock since it last jumped back; None before there is any.
+        last_s: the latest time on the file's clock since the last backward jump; None at the start.
         untimed: packets without any timestamp.
     """
 
@@ -148,9 +148,9 @@ class PacketTimes:
         return len(self._times)
 
     def add(self, shown_s: float | None, decoded_s: float | None, tells: bool = True) -> None:
-        """One packet, in the order of the file: when it is shown and when it is decoded.
+        """Add one packet, in file order, with its display and decoding times.
 
-        A packet that does not tell (one so small that it may only repeat the frame before) leaves ``last_s`` alone.
+        A packet that may only repeat the previous frame (a very small one) does not change ``last_s``.
         """
         jumps = self._decoding.jumps
         stamp_s = shown_s if decoded_s is None else decoded_s
@@ -170,12 +170,12 @@ class PacketTimes:
 
     @property
     def times_s(self) -> list[float]:
-        """All times so far, in the order of the file."""
+        """All times so far, in file order."""
         return self._times
 
 
 def _rate(interval_s: float) -> float:
-    """Frames a second; a usual rate (whole, or in 1001ths) that is missed by rounding alone is that rate."""
+    """Frames per second; rounded to a usual rate (whole, or in 1001ths) if the difference is only rounding."""
     if not interval_s:
         return 0.0
     fps = 1 / interval_s

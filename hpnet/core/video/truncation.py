@@ -1,4 +1,4 @@
-"""Whether a file ends before its own structure says that it does."""
+"""Detects files that end earlier than their own structure says."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MICROSECONDS = 1e-6
 def missing_end(
     path: Path, container: av.container.InputContainer, stream: VideoStream, end_s: float, slack_s: float
 ) -> str:
-    """What is missing at the end of a file that was read, in words; empty where nothing is known to be missing.
+    """The missing part at the end of a file, as text; empty if nothing is known to be missing.
 
-    Counts and durations of headers alone prove nothing. A file is cut off where its index lists frames behind its end
-    (MP4), or where one of its outermost parts reaches beyond it and, where a duration is stated, frames are missing
-    too. Formats without such a structure (MPEG streams, elementary streams) may end anywhere.
+    Counts and durations in headers are not enough evidence. A file is cut off if its index lists frames after its end
+    (MP4). It is also cut off if one of its outermost parts is longer than the file and, if there is a duration, frames
+    are missing. Formats without such a structure (MPEG streams, elementary streams) may end anywhere.
 
     Args:
-        end_s: where the last frame that was read ends, on the file's clock.
-        slack_s: so much may be missing.
+        end_s: end of the last frame read, on the file's clock.
+        slack_s: this time may be missing.
     """
     size = path.stat().st_size
     name = container.format.name.split(",")[0]
@@ -50,8 +50,8 @@ def missing_end(
 
 
 def _stated_end_s(name: str, container: av.container.InputContainer, stream: VideoStream) -> float | None:
-    """Where the file's header says that it ends, on the file's clock; None where it says nothing."""
-    if name == "avi":  # it counts slots of equal length, empty ones too; FFmpeg shortens the duration to what is there
+    """End of the file from its header, on the file's clock; None if the header has none."""
+    if name == "avi":  # it counts slots, also empty ones; FFmpeg shortens the duration
         return stream.frames * float(stream.time_base) if stream.frames and stream.time_base else None
     if name not in _TIMED or container.duration is None:
         return None
@@ -59,7 +59,7 @@ def _stated_end_s(name: str, container: av.container.InputContainer, stream: Vid
 
 
 def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where the lists of frames in an AVI end. A wrong length of the whole alone is no loss."""
+    """End of the lists of frames in an AVI. A wrong total length alone is not a loss."""
     at = 0
     for _ in range(_MOST_OUTER_PARTS):
         head = _read(file, at, 12)
@@ -84,7 +84,7 @@ def _movi_ends(file: BinaryIO, at: int, size: int) -> Iterator[int]:
 
 
 def _segment_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where the segments of a Matroska file end; one of unknown size (a live recording) ends with the file."""
+    """End of the segments of a Matroska file; a segment of unknown size (a live recording) ends with the file."""
     at = 0
     for _ in range(_MOST_OUTER_PARTS):
         head = _read(file, at, 12)
@@ -105,7 +105,7 @@ def _segment_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _asf_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where the outermost objects of an ASF file (WMV) end."""
+    """End of the outermost objects of an ASF file (WMV)."""
     at = 0
     for _ in range(_MOST_OUTER_PARTS):
         head = _read(file, at, 24)
@@ -119,7 +119,7 @@ def _asf_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _flv_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """A byte behind the end of a Flash video where its last tag is not whole."""
+    """One byte after the end of a Flash video if its last tag is incomplete."""
     length = int.from_bytes(_read(file, size - 4, 4), "big")
     head = _read(file, size - 4 - length, 4) if 11 <= length <= size - 4 else b""
     if int.from_bytes(head[1:4], "big") != length - 11:
@@ -127,7 +127,7 @@ def _flv_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _ogg_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where the last page of an Ogg file ends."""
+    """End of the last page of an Ogg file."""
     begin = max(0, size - _LARGEST_OGG_PAGE)
     tail = _read(file, begin, _LARGEST_OGG_PAGE)
     at = tail.rfind(b"OggS")
@@ -142,4 +142,4 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
 
 _PARTS = {"avi": _riff_ends, "matroska": _segment_ends, "asf": _asf_ends, "flv": _flv_ends, "ogg": _ogg_ends}
 _TIMED = ("matroska", "asf", "flv")
-"""Formats that state their duration where they begin."""
+"""Formats with a duration in their header."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TICKS = 90_000
-"""Ticks a second of the clock of frames with times of their own."""
+"""Clock ticks per second for frames with their own times."""
 
 
 def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = 20) -> None:
@@ -27,7 +27,7 @@ def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: floa
 
 
 def write_timed(path: str | Path, timed: Iterable[tuple[float, NDArray[np.uint8]]], fps: float, crf: int = 20) -> None:
-    """Encode frames that are each shown from their own time on, in seconds, as :func:`write_video` does.
+    """Encode frames with their own start times, in seconds, like :func:`write_video`.
 
     Args:
         fps: the usual rate; the last frame is shown for one of its intervals.
@@ -70,7 +70,7 @@ def _encode(
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # it may be a hard link into DVC's cache
-    # an absolute path behind "file:" is never an address, whatever the name is
+    # an absolute path after "file:" is never an address, for every file name
     with av.open(f"file:{path.absolute()}", "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"

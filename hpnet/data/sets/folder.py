@@ -1,4 +1,4 @@
-"""A folder of somebody's own videos: the folders below it are the actions, and may be the splits."""
+"""A folder of the user's own videos: its sub-folders are the actions, and may be the splits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...core.clip_ids import EXPECTED_ID, clip_id_fault, normal_form
 from ..folders import Layout, read_layout
 from ..grammar import COLUMNS, Splitting, refuse_twins
 from ..holdout import by_action
+from ..preset import SMALL, Preset, merged
 
 _EXTENSION = re.compile(
     r"\.(?:mp4|m4v|mov|qt|3gp|3g2|mkv|webm|avi|divx|xvid|wmv|asf|flv|f4v|ogv|ogg|ogm|gif|apng|ts|mts|m2ts|m2t|mpg|mpeg|mpe"
@@ -19,11 +20,11 @@ _EXTENSION = re.compile(
     r"|ivf|obu|av1|vc1|npy|npz|pkl|skeleton|txt|json)",
     re.IGNORECASE,
 )
-"""What is no part of a free clip name, which may hold dots itself (``wave/take.2``)."""
+"""Suffixes that are not part of a clip name; the name itself may have dots (``wave/take.2``)."""
 
 
 class Folder:
-    """The protocol without a grammar of names: it takes the action from the folder that a video lies in."""
+    """The protocol without a grammar of names: the action is the folder of a video."""
 
     data_set = ""
 
@@ -47,9 +48,10 @@ class Folder:
 
     def label_and_split(self, names: Sequence[str], how: Splitting) -> pd.DataFrame:
         """Actions by :func:`hpnet.data.folders.read_layout`; splits by folder where folders are splits, else for each
-        action by a seeded order. Of the folders' splits a missing one is cut from train, by the same rule.
+        action by a seeded order. A split without a folder is taken from train, by the same rule.
 
-        A class of one video trains; of two, one tests; from three videos on, each wanted split gets at least one.
+        The only video of a class is for training; of two, one is for test; from three on, each wanted split gets at
+        least one.
         """
         ids = [self.clip_id(name) for name in names]
         refuse_twins(ids, names)
@@ -80,7 +82,7 @@ class Folder:
 
 
 def _complete(ids: Sequence[str], layout: Layout, how: Splitting) -> list[str]:
-    """The folders' splits; val and test are cut from train, action by action, where there is no such folder."""
+    """The folders' splits; val and test are taken from train, for each action, if there is no such folder."""
     given = layout.splits or ()
     training = [n for n, split in enumerate(given) if split == "train"]
     fractions = (0.0 if "val" in given else how.val_fraction, 0.0 if "test" in given else how.test_fraction)
@@ -90,3 +92,14 @@ def _complete(ids: Sequence[str], layout: Layout, how: Splitting) -> list[str]:
 
 
 PROTOCOLS = {"folder": Folder()}
+
+PRESETS: dict[str, Preset] = {
+    "folder": Preset(
+        "my videos",
+        merged(
+            SMALL,
+            {"data": {"source": "folder", "protocol": "folder", "max_failed": 0.1}, "report": {"title": "my videos"}},
+        ),
+        "videos, one sub-folder per action, or anywhere below a folder with a CSV that names them",
+    )
+}

@@ -1,4 +1,4 @@
-"""The rendered benchmark. Its clips are named and split as those of NTU RGB+D."""
+"""The rendered benchmark. Its clips have names and splits like those of NTU RGB+D."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...mannequin.actions import ACTIONS, PAIRS
 from ..grammar import Protocol, train_subjects
+from ..preset import SMALL, Preset, merged
 from .ntu import CROSS_SET, CROSS_VIEW, NTU60_TRAIN_SUBJECTS, PATTERN, parser
 
 
@@ -21,4 +22,19 @@ PROTOCOLS: dict[str, Protocol] = {
     "mannequin-xsub": _XSUB,
     "mannequin-xview": replace(_XSUB, split=CROSS_VIEW),
     "mannequin-xset": replace(_XSUB, split=CROSS_SET),
+}
+
+PRESETS: dict[str, Preset] = {
+    "mannequin": Preset(
+        "mannequins",
+        merged(
+            SMALL,
+            {
+                "data": {"subjects": 18, "frames": 16, "fps": 8},
+                "train": {"topology": {"flip": 0.5}},
+                "report": {"title": "mannequins"},
+            },
+        ),
+        "nothing: the clips are rendered",
+    )
 }

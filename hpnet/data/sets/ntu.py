@@ -19,6 +19,7 @@ from ..grammar import (
     shipped_clips,
     train_subjects,
 )
+from ..preset import Preset, of_paper
 
 NTU60_TRAIN_SUBJECTS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
 NTU120_TRAIN_SUBJECTS = NTU60_TRAIN_SUBJECTS | {
@@ -80,4 +81,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "ntu60-xview": replace(_NTU60, split=CROSS_VIEW),
     "ntu120-xsub": _NTU120,
     "ntu120-xset": replace(_NTU120, split=CROSS_SET),
+}
+
+_DATA = "the RGB videos of {} (SsssCcccPpppRrrrAaaa_rgb.avi), in one folder or below it; ROSE Lab gives access"
+
+PRESETS: dict[str, Preset] = {
+    "ntu60-xsub": of_paper("NTU RGB+D 60, cross-subject", "ntu60-xsub", _DATA.format("NTU RGB+D")),
+    "ntu60-xview": of_paper("NTU RGB+D 60, cross-view", "ntu60-xview", _DATA.format("NTU RGB+D")),
+    "ntu120-xsub": of_paper("NTU RGB+D 120, cross-subject", "ntu120-xsub", _DATA.format("NTU RGB+D 120")),
+    "ntu120-xset": of_paper("NTU RGB+D 120, cross-set", "ntu120-xset", _DATA.format("NTU RGB+D 120")),
 }

@@ -7,6 +7,7 @@ import re
 import pandas as pd
 
 from ..grammar import EXTENSION, ClipName, Protocol, basename, camera, groups, shipped_classes
+from ..preset import Preset, of_poses
 
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 
@@ -32,5 +33,27 @@ PROTOCOLS: dict[str, Protocol] = {
         "aAA_sSS_eEE_vVV, such as a01_s02_e00_v03",
         _parse,
         groups(camera, train={1, 2}, test={3}),
+    )
+}
+
+PRESETS: dict[str, Preset] = {
+    "nw-ucla": of_poses(
+        "Northwestern-UCLA",
+        "nw-ucla",
+        "an .npz of names (N,), offsets (N + 1,) and joints (frames, 20, 3) in metres",
+        {
+            "graph": {"base_channels": 32, "blocks": 6},
+            "epochs": 100,
+            "batch_size": 16,
+            "warmup_epochs": 3,
+            "schedule": "cosine",
+            "label_smoothing": 0.1,
+            "rotation": 17.0,
+            "scale": 0.2,
+            "behind": 0.5,
+            "crop": 0.5,
+            "places": "random",
+            "test_draws": 8,
+        },
     )
 }

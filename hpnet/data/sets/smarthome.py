@@ -9,6 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ..grammar import EXTENSION, ClipName, Protocol, basename, camera, groups, shipped_classes, subject
+from ..preset import Preset, Values, of_paper
 
 CS_TRAIN = frozenset((3, 4, 6, 7, 9, 12, 13, 15, 17))
 CS_VAL = frozenset((19, 25))
@@ -54,4 +55,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "smarthome-cs": _CS,
     "smarthome-cv1": _CV1,
     "smarthome-cv2": replace(_CV1, split=groups(camera, train={1, 3, 4, 6, 7}, val={5}, test={2})),
+}
+
+_DATA = "the RGB videos of Toyota Smarthome (trimmed, Action_pSS_rRR_vVV_cCC.mp4); INRIA gives access"
+_FUSE: Values = {"rule": "balanced"}
+
+PRESETS: dict[str, Preset] = {
+    "smarthome-cs": of_paper("Toyota Smarthome, cross-subject", "smarthome-cs", _DATA, fuse=_FUSE),
+    "smarthome-cv1": of_paper("Toyota Smarthome, cross-view 1", "smarthome-cv1", _DATA, fuse=_FUSE),
+    "smarthome-cv2": of_paper("Toyota Smarthome, cross-view 2", "smarthome-cv2", _DATA, fuse=_FUSE),
 }

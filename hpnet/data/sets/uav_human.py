@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ..grammar import EXTENSION, ClipName, Protocol, basename, shipped_classes, test_subjects
+from ..preset import Preset, of_paper
 
 V1_TEST_SUBJECTS = frozenset(
     (1, 3, 4, 9, 22, 23, 24, 31, 41, 54, 58, 60, 66, 72, 74, 75, 91, 92, 93, 94, 95, 96, 97, 99, 101, 104, 107, 108,
@@ -46,4 +47,11 @@ _V1 = Protocol(
 PROTOCOLS: dict[str, Protocol] = {
     "uav-human-v1": _V1,
     "uav-human-v2": replace(_V1, split=test_subjects(V2_TEST_SUBJECTS)),
+}
+
+_DATA = "the RGB videos of UAV-Human for action recognition; its authors give access"
+
+PRESETS: dict[str, Preset] = {
+    "uav-human-v1": of_paper("UAV-Human, split 1", "uav-human-v1", _DATA),
+    "uav-human-v2": of_paper("UAV-Human, split 2", "uav-human-v2", _DATA),
 }

@@ -1,8 +1,8 @@
-"""Detectors by family: what ``detect.model`` can say, and the module that reads it, loaded on demand.
+"""Families of detectors: patterns of ``detect.model``, and the module that reads such models, loaded on demand.
 
-A module here offers ``build(source, image_size=, confidence=, iou=, device=, precision=)``, which gives a
-:class:`hpnet.detect.detector.Detector`, and ``files(source)``, the files that it reads. A new family is such a module
-and an entry.
+A module here has ``build(source, image_size=, confidence=, iou=, device=, precision=)``, which returns a
+:class:`hpnet.detect.detector.Detector`, and ``files(source)``, the files that it reads. A new family is a module and an
+entry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FAMILIES: dict[str, str] = {
     "*.pt": "hpnet.detect.families.ultralytics",
     "yolo*": "hpnet.detect.families.ultralytics",
 }
-"""Pattern -> module; the first pattern that fits a model counts. What stands behind its colon is the source."""
+"""Pattern -> module; the first pattern that matches is used. The text after its colon is the source."""
 
 
 def parse_model(model: str) -> tuple[str, str]:

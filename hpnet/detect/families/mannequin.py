@@ -1,4 +1,4 @@
-"""mannequin-yolo, the packaged YOLO, and those that `hpnet pretrain detector` wrote."""
+"""mannequin-yolo, the packaged YOLO, and files of `hpnet pretrain detector`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def files(source: str) -> tuple[Path, ...]:
 
 
 def mannequin_file(source: str) -> Path:
-    """The weights of mannequin-yolo: the packaged ones, or ``source`` where that is a path.
+    """The weights of mannequin-yolo: the packaged file, or ``source`` if it is a path.
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: a weights folder holds another file of the packaged one's name.
+        ValueError: a weights folder has another file with the name of the packaged one.
     """
     if source in ("", NAME):
         return packaged(PACKAGED)
@@ -51,7 +51,7 @@ def packaged_config() -> dict[str, Any]:
 
 
 def build_network(config: dict[str, Any]) -> torch.nn.Module:
-    """An ultralytics DetectionModel with random weights and person as its one class."""
+    """An ultralytics DetectionModel with random weights and the single class person."""
     network: torch.nn.Module = ultralytics().DetectionModel(dict(config), nc=1, verbose=False)
     network.names = {0: PERSON}  # type: ignore[assignment]
     network.args = ultralytics().defaults

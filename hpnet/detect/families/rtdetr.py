@@ -1,4 +1,4 @@
-"""RT-DETR of transformers (Apache-2.0): a folder, or a name of the hub that `hpnet weights fetch` brought here."""
+"""RT-DETR of transformers (Apache-2.0): a folder, or a name of the hub that `hpnet weights fetch` downloaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..detector import LOW_SCORE, PERSON, Detection, check_frames, in_frame
 
 ROLE = "detect.model: RT-DETR"
 MOST_SHARED_HEADS = 2
-"""An RT-DETR may have so many times the numbers of its file, since heads can share theirs."""
+"""An RT-DETR may have this many times the numbers in its file, because heads can share weights."""
 
 
 class RTDetrDetector:
@@ -34,7 +34,7 @@ class RTDetrDetector:
 
     Args:
         source: a folder written by ``save_pretrained``, or a hub name such as ``PekingU/rtdetr_r18vd`` that
-            `hpnet weights fetch` brought here.
+            `hpnet weights fetch` downloaded.
         image_size: side of the network's square input, pixels; the published networks expect 640.
 
     Raises:
@@ -93,7 +93,7 @@ def files(source: str) -> tuple[Path, ...]:
 
 
 def rtdetr_folder(source: str) -> Path:
-    """The folder of an RT-DETR: a folder, or a hub's name among the weights folders or in the hub's cache.
+    """The folder of an RT-DETR: a path, or a name of the hub, found in the weights folders or the hub's cache.
 
     Raises:
         FileNotFoundError: it is not on this machine; says how to fetch it.
@@ -108,7 +108,7 @@ def rtdetr_folder(source: str) -> Path:
 
 
 def load_rtdetr(folder: Path) -> Any:
-    """transformers' RT-DETR from a folder, float32. No address is asked, whatever its config.json names.
+    """transformers' RT-DETR from a folder, float32. Nothing is downloaded, whatever its config.json names.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -136,7 +136,7 @@ def load_rtdetr(folder: Path) -> Any:
 
 
 def _without_twins(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without batch norm's counters, and without heads that older versions saved a second time."""
+    """Tensors without batch norm's counters, and without heads that older versions saved twice."""
     return {
         name: value
         for name, value in state.items()
@@ -146,7 +146,7 @@ def _without_twins(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def require_nothing_left(told: dict[str, Any], source: str) -> None:
-    """Raise a ValueError where transformers' loading info has keys that are missing, unexpected or of other shapes."""
+    """Raise a ValueError if transformers' loading info has missing or unexpected keys, or other shapes."""
     shapes = [f"{name} {tuple(theirs)} instead of {tuple(ours)}" for name, theirs, ours in told["mismatched_keys"]]
     problems = [
         f"{len(names)} {what} ({', '.join(str(name)[:200] for name in sorted(names)[:3])})"

@@ -28,10 +28,10 @@ def files(source: str) -> tuple[Path, ...]:
 
 
 def checkpoint_file(source: str) -> Path:
-    """The .pt file of an ultralytics name (``yolo11n``) or path; bare names are looked for among the weights folders.
+    """The .pt file of an ultralytics name (``yolo11n``) or path; bare names are searched in the weights folders.
 
     Raises:
-        FileNotFoundError: it is not there; says what to fetch and where to put it.
+        FileNotFoundError: it is missing; says what to download and where to put it.
     """
     file = Path(source if source.endswith(".pt") else f"{source}.pt")
     if file.is_file():
@@ -42,13 +42,13 @@ def checkpoint_file(source: str) -> Path:
 
 
 def load_checkpoint(file: Path) -> torch.nn.Module:
-    """The network of an ultralytics .pt file, float32: its tensors and class names in a network that is built here.
+    """The network of an ultralytics .pt file, float32: its tensors and class names, in a network that hpnet builds.
 
     Nothing that the file names is imported, called or fetched; see :mod:`hpnet.detect.yolo_checkpoint`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no detection checkpoint, damaged, or of a network that is not known here.
+        ValueError: the file is not a detection checkpoint, is damaged, or is of an unknown network.
     """
     if not file.is_file():
         raise FileNotFoundError(f"detect.model: {file} is missing: put an ultralytics checkpoint there")

@@ -1,4 +1,4 @@
-"""mmpose's backbones (HRNet, ResNet) with its SimCC and heatmap heads, put together from their sizes."""
+"""mmpose's backbones (HRNet, ResNet) with its SimCC and heatmap heads, built from their sizes."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def build(spec: NetworkSpec) -> PoseNetwork:
 
 
 def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint of the SimCC authors or of OpenMMLab (0.x, 1.x), or one that is converted already -> our names."""
+    """A checkpoint of the SimCC authors or of OpenMMLab (0.x, 1.x), or a converted one -> our names."""
     return convert_pose(state)

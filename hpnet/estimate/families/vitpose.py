@@ -16,5 +16,5 @@ def build(spec: NetworkSpec) -> VitPoseNetwork:
 
 
 def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as transformers names them: they are ours."""
+    """Tensors under transformers' names, which are also ours."""
     return dict(state)

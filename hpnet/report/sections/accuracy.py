@@ -25,7 +25,7 @@ FUSED = "All streams, fused"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What the template shows. Without ``table`` there are the notes alone."""
+    """Data of the template. Without ``table`` it shows only the notes."""
 
     lead: str = ""
     figure: Chart | None = None
@@ -43,14 +43,13 @@ class Measurement:
     what: str
     rule: str
     top1: Measured
-    by_subject: Measured | None
     class_mean: Measured
     val: Measured | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """As a row of the table."""
-        return {**self.__dict__, "n": self.top1.n}
+        return {**self.__dict__, "n": self.top1.n, "over": self.top1.over}
 
     def mark(self, tone: Tone) -> Mark:
         """As a line of the figure."""
@@ -78,25 +77,26 @@ def build(given: Given) -> Accuracy:
     columns = (
         Column("what", "What"),
         Column("rule", "Rule"),
-        Column("top1", "Top-1", "interval", "resampling clips"),
-        Column("by_subject", "By subject", "interval", "top-1, resampling subjects"),
-        Column("class_mean", "Class mean", "interval", "mean of per-class accuracies"),
+        Column("top1", "Top-1", "interval"),
+        Column("class_mean", "Class mean", "interval", "mean class accuracy"),
         Column("val", "Validation", "interval", "top-1 on the validation split, or out of fold"),
         Column("n", "n", "count", "test clips"),
+        Column("over", "Intervals over", "text", "what is resampled as one, of the test split"),
     )
     strong = frozenset({len(measured) - 1} if fused else ())
-    caption = "Streams and ensembles, %, with 95 % intervals"
+    over = measured[-1].top1.over
+    caption = f"Streams and ensembles, %, with 95 % intervals over {over}"
     weights = _weights_table(collected)
     return Accuracy(
         lead=(
-            "Each stream by itself, then the combinations. Top-1 is the share of clips; the class mean gives "
-            "every action the "
-            "same weight. Intervals that resample whole subjects are wider, and nearer to what new people would give."
+            "Each stream alone, then the combinations. Top-1 is the share of right clips; the class mean gives "
+            f"every action the same weight. Intervals resample {over}, each with all of its clips: "
+            f"{given.judge.units.reason}."
         ),
         figure=given.files.chart(
             "accuracy", lambda width: interval_plot(marks, title, width=width, chance=chance, label_width=200)
         ),
-        caption="Top-1 accuracy on the test split, %, with 95 % intervals from resampling clips."
+        caption=f"Top-1 accuracy on the test split, %, with 95 % intervals over {over}."
         + (f" Grey dots: combinations under the rule “{rule}”." if len(marks) > len(singles) + 1 else ""),
         table=given.files.table(Table("accuracy", caption, columns, [one.row for one in measured], strong)),
         more=() if weights is None else (given.files.table(weights),),
@@ -106,7 +106,7 @@ def build(given: Given) -> Accuracy:
 
 
 def _classes(given: Given) -> int:
-    """K, of any scores of the test split."""
+    """K, from any scores of the test split."""
     found = [given.test, *(evaluated(run.scores) for run in given.collected.runs.values())]
     return next(scores.logits.shape[1] for scores in found if scores is not None)
 
@@ -114,12 +114,12 @@ def _classes(given: Given) -> int:
 def _notes(collected: Collected) -> tuple[str, ...]:
     scored = [name for name, run in collected.runs.items() if run.scores is not None]
     if collected.combinations is None and collected.fused is not None and len(scored) > 1:
-        return ("The ensembles of some streams are left out (artifacts/fuse has none): run `hpnet fuse` again.",)
+        return ("Some ensembles are missing in artifacts/fuse and are left out: run `hpnet fuse` again.",)
     return ()
 
 
 def _streams(collected: Collected, judge: Judge) -> Iterator[Measurement]:
-    """Every stream with a score on the test split, by itself."""
+    """Every single stream with scores on the test split."""
     for name, run in collected.runs.items():
         scores = evaluated(run.scores)
         if scores is not None:
@@ -128,7 +128,7 @@ def _streams(collected: Collected, judge: Judge) -> Iterator[Measurement]:
 
 
 def _ensembles(given: Given) -> Iterator[Measurement]:
-    """The ensembles of Tables XVII and XVIII by every rule, as the stage fuse found them; not the fused result."""
+    """The ensembles of Tables XVII and XVIII by every rule, as computed by the stage fuse; without the fused result."""
     for one in given.collected.combinations or ():
         if given.test is not None and one.rule == given.collected.params.fuse.rule and one.name == "all":
             continue
@@ -162,9 +162,8 @@ def _measurement(
     return Measurement(
         what,
         rule,
-        judge.accuracy(right),
-        judge.accuracy_by_subject(right, clip_ids),
-        judge.class_mean(right, labels),
+        judge.accuracy(right, clip_ids),
+        judge.class_mean(right, labels, clip_ids),
         _validation(scores, judge),
     )
 
@@ -174,7 +173,8 @@ def _validation(scores: Scores | None, judge: Judge) -> Measured | None:
         return None
     own = scores.where(scores.unseen)
     known = own.labels >= 0
-    return judge.accuracy(correct(own)[known]) if known.any() else None
+    clip_ids = [clip for clip, keep in zip(own.clip_ids, known, strict=True) if keep]
+    return judge.accuracy(correct(own)[known], clip_ids) if clip_ids else None
 
 
 def _weights_table(collected: Collected) -> Table | None:

@@ -1,4 +1,4 @@
-"""This run beside another: parameters that differ, accuracies with paired gains, metrics, actions that changed."""
+"""This run compared with another: different parameters, accuracies with paired gains, metrics, changed actions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...core.streams import STREAMS
 from ..against import FUSED, Other
 from ..collect import Collected, flatten
 from ..naming import STREAM_TITLES
-from ..results import Judge, common, correct, evaluated
+from ..results import Judge, common, correct, corrected, evaluated
 from ..section import Given
 from ..tables import Column, Table
 
-TITLE = "Against another run"
+TITLE = "Comparison with another run"
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,21 @@ def build(given: Given) -> Against | None:
         return None
     changed, metrics = _params_table(collected, other), _metric_table(collected, other)
     gains = _accuracy_rows(collected, given.judge, other)
+    units = given.judge.units.plural
     columns = (
         Column("what", "What"),
         Column("before", "Before", "interval", "top-1 of the other run on the clips that both scored"),
         Column("after", "After", "interval", "top-1 of this run on the same clips"),
-        Column("gain", "Gain", "gain", "paired bootstrap, resampling clips"),
-        Column("changed", "Won / lost", "text", "clips that only this run, or only the other, gets right"),
-        Column("p", "p", "p", "exact McNemar test"),
+        Column("gain", "Gain", "gain", f"paired bootstrap over {units}"),
+        Column("changed", "Won / lost", "text", "clips that only this run, or only the other run, gets right"),
+        Column("p", "p", "p", f"sign-flip permutation test over {units}"),
+        Column("q", "q", "p", "Benjamini-Hochberg over the rows"),
         Column("n", "n", "count", "test clips in both"),
+        Column("over", "Intervals over", "text", "what is resampled as one"),
     )
-    accuracy = Table("against_accuracy", "Accuracy, before and after, %", columns, gains)
-    tables = [changed, accuracy, _class_table(collected, other), metrics]
+    caption = f"Accuracy, before and after, %, with 95 % intervals over {units}"
+    accuracy = Table("against_accuracy", caption, columns, gains)
+    tables = [changed, accuracy, _class_table(collected, given.judge, other), metrics]
     shown = tuple(given.files.table(table) for table in tables if table is not None and table.rows)
     return Against(other.name, _lead(other, len(changed.rows), gains), shown, other.notes)
 
@@ -59,9 +63,7 @@ def _lead(other: Other, changed: int, gains: list[dict[str, Any]]) -> str:
     lead = f"Before: {other.name}. After: this run. {what}."
     for row in gains:
         if row["stream"] == FUSED:
-            gain = row["gain"]
-            sure = "" if gain.low > 0 or gain.high < 0 else ", which may be chance"
-            lead += f" Fused accuracy: {row['before'].text} % before, {row['after'].text} % now{sure}."
+            lead += f" Fused accuracy: {row['before'].text} % before, {row['after'].text} % now{row['doubt']}."
     return lead
 
 
@@ -78,7 +80,7 @@ def _params_table(collected: Collected, other: Other) -> Table:
 
 
 def _params_of(collected: Collected) -> dict[str, Any]:
-    """params.yaml as written, so that defaults on one side do not differ from silence on the other."""
+    """params.yaml as written, with defaults filled in, so that a default equals an unset value."""
     file = collected.folder / "params.yaml"
     if file.is_file():
         found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -109,29 +111,35 @@ def _pairs(collected: Collected, other: Other) -> dict[str, tuple[Scores, Scores
 
 
 def _accuracy_rows(collected: Collected, judge: Judge, other: Other) -> list[dict[str, Any]]:
+    pairs = _pairs(collected, other)
+    tests = corrected([judge.paired(correct(old), correct(new), old.clip_ids) for old, new in pairs.values()])
     rows = []
-    for name, (before, after) in _pairs(collected, other).items():
-        paired = judge.paired(correct(before), correct(after), before.clip_ids)
+    for (name, (before, after)), paired in zip(pairs.items(), tests, strict=True):
         rows.append(
             {
                 "stream": name,
                 "what": STREAM_TITLES.get(name, "All streams, fused"),
-                "before": judge.accuracy(correct(before)),
-                "after": judge.accuracy(correct(after)),
+                "before": judge.accuracy(correct(before), before.clip_ids),
+                "after": judge.accuracy(correct(after), after.clip_ids),
                 "gain": paired.difference,
                 "changed": f"{paired.won} / {paired.lost}",
                 "p": paired.p_value,
+                "q": paired.q_value,
+                "doubt": paired.doubt,
                 "n": len(before.clip_ids),
+                "over": paired.difference.over,
             }
         )
     return rows
 
 
-def _class_table(collected: Collected, other: Other) -> Table | None:
+def _class_table(collected: Collected, judge: Judge, other: Other) -> Table | None:
     pair = _pairs(collected, other).get(FUSED)
     if pair is None or collected.clips is None:
         return None
-    changes = per_class_changes(correct(pair[0]), correct(pair[1]), pair[0].labels, collected.clips.class_names)
+    before, after = pair
+    units, names = judge.units.numbers(before.clip_ids), collected.clips.class_names
+    changes = per_class_changes(correct(before), correct(after), before.labels, names, units)
     rows = [row for row in changes.to_dict("records") if not np.isclose(float(row["change"]), 0)]
     if not rows:
         return None
@@ -140,7 +148,7 @@ def _class_table(collected: Collected, other: Other) -> Table | None:
         Column("first", "Before, %", "percent"),
         Column("second", "After, %", "percent"),
         Column("change", "Gain", "points"),
-        Column("q_value", "q", "p", "McNemar, Benjamini-Hochberg over the actions"),
+        Column("q_value", "q", "p", f"sign flips over {judge.units.plural}, Benjamini-Hochberg over the actions"),
         Column("clips", "n", "count"),
     )
     return Table("against_classes", "Actions whose fused accuracy changed", columns, rows)

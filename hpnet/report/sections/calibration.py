@@ -1,4 +1,4 @@
-"""How far the probabilities can be trusted: expected calibration error and a reliability diagram."""
+"""Calibration of the probabilities: expected calibration error and a reliability diagram."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def build(given: Given) -> Calibration | None:
         Column("ece", "Calibration error, %", "percent", f"expected calibration error over {BINS} bins"),
         Column("sure", "Mean confidence, %", "percent"),
         Column("right", "Top-1, %", "percent"),
-        Column("too", "Confidence − top-1", "points", "above zero: too sure of itself"),
+        Column("too", "Confidence − top-1", "points", "above zero: overconfident"),
     )
-    word = "too sure" if rows[-1]["too"] > 0 else "not sure enough"
+    word = "overconfident" if rows[-1]["too"] > 0 else "underconfident"
     diagram = reliability_plot(bars, "Reliability of the probabilities")
     return Calibration(
         lead=(
-            f"{name}: the probability of the best class and how often it is right differ by {100 * error:.1f} points "
-            f"on average, and it is {word} on the whole. A dot on the diagonal is a probability that can be "
-            f"taken at its word; dots are as large as their share of the {int(np.sum(clips))} clips."
+            f"{name}: the probability of the best class and its accuracy differ by {100 * error:.1f} points "
+            f"on average. Over all clips it is {word}. On the diagonal the probability equals the accuracy. "
+            f"The size of a dot is its share of the {int(np.sum(clips))} clips."
         ),
         svg=given.files.figure("reliability", diagram),
         table=given.files.table(Table("calibration", "Calibration on the test split", columns, rows)),

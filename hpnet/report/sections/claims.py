@@ -1,8 +1,9 @@
-"""What became of the paper's claims where `hpnet ablate` was run."""
+"""The paper's claims and their verdicts from `hpnet ablate`."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..section import Given
@@ -20,10 +21,11 @@ class Claims:
 
 
 def build(given: Given) -> Claims | None:
-    """None where `hpnet ablate` was not run."""
+    """None if `hpnet ablate` was not run."""
     claims = given.collected.claims
     if not claims:
         return None
+    rows = [{**row, "p": number(row, "p"), "q": number(row, "q")} for row in claims]
     counts = Counter(row["here"] for row in claims)
     counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
     columns = (
@@ -31,7 +33,14 @@ def build(given: Given) -> Claims | None:
         Column("claim", "The paper's claim", "prose"),
         Column("here", "Here"),
         Column("numbers", "Difference", "prose"),
+        Column("p", "p", "p", "permutation test; with several seeds the larger of that and Welch's t between seeds"),
+        Column("q", "q", "p", "Benjamini-Hochberg over the claims of all tables"),
     )
-    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables lie in report/tables"
-    lead = f"{len(claims)} claims of the paper's tables were tried on this project: {counted}."
-    return Claims(lead, Table("claims", caption, columns, claims))
+    caption = "The paper's claims, as far as `hpnet ablate` has run; the tables are in report/tables"
+    lead = f"{len(claims)} claims of the paper's tables were tested on this project: {counted}."
+    return Claims(lead, Table("claims", caption, columns, rows))
+
+
+def number(row: Mapping[str, str], key: str) -> float | None:
+    """A cell of claims.csv; None where a claim has no test."""
+    return float(row[key]) if row.get(key) else None

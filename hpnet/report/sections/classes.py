@@ -1,4 +1,4 @@
-"""Accuracy per action before and after pooling; how the networks group the clips, and where on the body they differ."""
+"""Accuracy per action on 2-D pose and pooled features; how networks group clips; which joints differ."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from . import embedding, fisher
 
 TITLE = "Per action"
 MOST_DRAWN = 40
-"""Actions in the chart; of more, the largest gains and the smallest."""
+"""Actions in the chart; if there are more, those with the largest and smallest gains."""
 
 
 @dataclass(frozen=True)
 class Gains:
-    """The gain of every action: ``before`` and ``after`` say on what features."""
+    """The gain of every action; ``before`` and ``after`` name the features."""
 
     lead: str
     figure: Chart
@@ -40,14 +40,14 @@ class Classes:
 
 
 def build(given: Given) -> Classes:
-    """Gains per action where both kinds of features were trained on, and what the networks and features look like."""
+    """Gains per action, if there are runs on both kinds of features; also embeddings and Fisher scores."""
     gains = build_gains(given)
     why = "Gains per action need the joint stream on both the 2-D pose and pooled features (compare.variants)."
     return Classes(gains, embedding.build(given), fisher.build(given), (why,) if gains is None else ())
 
 
 def build_gains(given: Given) -> Gains | None:
-    """Accuracy per action before and after pooling; None where the joint stream was not trained on both."""
+    """Accuracy per action before and after pooling; None if the joint stream was not trained on both."""
     collected, clips = given.collected, given.collected.clips
     runs = feature_runs(collected)
     base, pooled = baseline_name(collected, runs), pooled_name(collected, runs)
@@ -58,7 +58,9 @@ def build_gains(given: Given) -> Gains | None:
     assert after is not None
     before, after = common([before, after])
     right_before, right_after = correct(before), correct(after)
-    changes = per_class_changes(right_before, right_after, before.labels, clips.class_names)
+    units = given.judge.units
+    groups = units.numbers(before.clip_ids)
+    changes = per_class_changes(right_before, right_after, before.labels, clips.class_names, groups)
     rows: list[dict[str, Any]] = []
     for change in changes.to_dict("records"):
         own = before.labels == change["label"]
@@ -78,17 +80,17 @@ def build_gains(given: Given) -> Gains | None:
         Column("first", names[0], "percent"),
         Column("second", names[1], "percent"),
         Column("change", "Gain", "points"),
-        Column("won", "Won", "count", "clips newly right"),
-        Column("lost", "Lost", "count", "clips newly wrong"),
-        Column("p_value", "p", "p", "exact McNemar test"),
+        Column("won", "Won", "count", "clips that became right"),
+        Column("lost", "Lost", "count", "clips that became wrong"),
+        Column("p_value", "p", "p", f"sign-flip permutation test over {units.plural}"),
         Column("q_value", "q", "p", "Benjamini-Hochberg over the actions"),
         Column("clips", "n", "count"),
     )
     return Gains(
         lead=(
             f"{better} of {len(rows)} actions gain with pooled features, {worse} lose. A class has few clips, so "
-            "a single row "
-            "says little: the table gives a test per action, corrected for testing them all."
+            f"a single row says little: the table gives a test per action over {units.plural}, corrected for testing "
+            "them all."
             + ("" if len(marks) <= MOST_DRAWN else " The chart shows the 20 largest gains and the 20 smallest.")
         ),
         figure=given.files.chart(

@@ -14,7 +14,7 @@ TITLE = "Clips"
 
 @dataclass(frozen=True)
 class ClipBrowser:
-    """What the template shows; with no ``clips`` the notes alone. ``data`` is the JSON that the page's script reads."""
+    """Data of the template; without ``clips`` it shows only the notes. ``data`` is JSON for the page's script."""
 
     lead: str = ""
     clips: int = 0
@@ -27,7 +27,7 @@ def build(given: Given) -> ClipBrowser:
     """The clips with their predictions and previews."""
     collected, test = given.collected, given.test
     if test is None or collected.clips is None:
-        why = "There are no fused scores on labelled test clips, so there is nothing to browse."
+        why = "There are no fused scores on labelled test clips, so there are no clips to browse."
         return ClipBrowser(notes=(why,))
     names, probabilities = collected.clips.class_names, softmax(test.logits)
     strips, unreadable = make_strips(collected, test)
@@ -41,13 +41,13 @@ def build(given: Given) -> ClipBrowser:
         notes.append(f"{unreadable} videos cannot be read here; their clips are listed without a preview.")
     if len(strips) + unreadable < len(clips):
         notes.append(
-            f"Previews are kept for {len(strips)} clips, mistakes first, so that the page stays small; the others are "
+            f"Only {len(strips)} clips have previews, mistakes first, so that the page stays small; the others are "
             "listed by name."
         )
     return ClipBrowser(
         lead=(
-            f"The {len(clips)} test clips with the joints that were found, and what the fused result says. "
-            "Choose an action, a prediction, or mistakes alone; a cell of the confusion matrix leads here too."
+            f"The {len(clips)} test clips with the joints that were found, and the fused prediction. "
+            "Choose an action, a prediction, or only mistakes. A cell of the confusion matrix also shows its clips."
         ),
         clips=len(clips),
         names=tuple(names),

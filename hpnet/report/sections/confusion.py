@@ -1,4 +1,4 @@
-"""What is taken for what."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..tables import Column, Table
 
 TITLE = "Confusions"
 MOST_NUMBERED = 40
-"""Classes of which every column has its number."""
+"""Up to this number of classes every column has its number."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Clips of one action that were taken for another, or for itself (``hit``); ``share`` of the action's clips."""
+    """Clips of one action with one prediction (``hit``: the right one); ``share`` of the action's clips."""
 
     clips: int
     share: float
@@ -40,9 +40,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Confusion:
-    """What the template shows. Without ``rows`` there are the notes alone.
+    """Data of the template. Without ``rows`` it shows only the notes.
 
-    ``many``: too many classes for numbers in every column; ``step``: every so many columns are numbered.
+    ``many``: too many classes for a number in every column; ``step``: distance of numbered columns.
     """
 
     lead: str = ""
@@ -71,8 +71,8 @@ def build(given: Given) -> Confusion:
     given.files.table(Table("confusion", "Confusion matrix", columns, cells))
     return Confusion(
         lead=(
-            f"Fused result. Rows are true actions, columns predictions, numbered alike; numbers are clips. "
-            f"{wrong} of {int(total.sum())} clips lie off the diagonal."
+            f"Fused result. Rows are true actions, columns predictions, with the same numbers; cells count clips. "
+            f"{wrong} of {int(total.sum())} clips are off the diagonal."
         ),
         names=tuple(names),
         rows=tuple(_row(matrix[t], t, names[t]) for t in range(len(names))),
@@ -103,7 +103,7 @@ def _most_confused(given: Given, matrix: NDArray[np.int64], names: list[str]) ->
     ]
     columns = (
         Column("truth", "Action"),
-        Column("taken", "Taken for"),
+        Column("taken", "Predicted"),
         Column("share", "Share, %", "percent"),
         Column("clips", "Clips", "count"),
         Column("n", "n", "count", "test clips of the action"),
@@ -112,7 +112,7 @@ def _most_confused(given: Given, matrix: NDArray[np.int64], names: list[str]) ->
 
 
 def _extremes(given: Given, count: int = 10) -> Table | None:
-    """The most accurate and the most confused actions of the multimodal stream, before and after fusing (Table XVI)."""
+    """The most accurate and the most confused actions of the multimodal stream, before and after fusion (Table XVI)."""
     run, clips = given.collected.runs.get(MULTIMODAL), given.collected.clips
     single = evaluated(run.scores) if run is not None else None
     if single is None or given.test is None or clips is None:
@@ -137,5 +137,5 @@ def _extremes(given: Given, count: int = 10) -> Table | None:
         Column("change", "Gain", "points"),
         Column("clips", "n", "count"),
     )
-    caption = "The most accurate and the most confused actions of the multimodal stream, and what fusing makes of them"
+    caption = "The most accurate and the most confused actions of the multimodal stream, alone and after fusion"
     return given.files.table(Table("extremes", caption, columns, rows)) if rows else None

@@ -24,7 +24,7 @@ class Cost:
 def build(given: Given) -> Cost:
     """Parameters, stored bytes, times."""
     tables = (*_networks(given), *_storage(given), *_measured(given), *_seconds(given))
-    return Cost(tables, () if tables else ("The stages recorded neither sizes nor times.",))
+    return Cost(tables, () if tables else ("The stages recorded no sizes and no times.",))
 
 
 def _networks(given: Given) -> Iterator[Table]:
@@ -61,13 +61,13 @@ def _storage(given: Given) -> Iterator[Table]:
         Column("per_clip", "Per clip"),
         Column("bytes", "Bytes", "count"),
     )
-    caption = f"What the stages store{f', {clips} usable clips' if clips else ''}"
+    caption = f"Output sizes of the stages{f', {clips} usable clips' if clips else ''}"
     if rows:
         yield given.files.run_table(Table("storage", caption, columns, rows))
 
 
 def _measured(given: Given) -> Iterator[Table]:
-    """What the stages before training measured; the file has the metrics of all stages."""
+    """Metrics of the stages before training; the file has the metrics of all stages."""
     rows = []
     for stage, values in given.collected.metrics.items():
         for key, value in (flatten(values) if isinstance(values, Mapping) else {}).items():
@@ -78,7 +78,7 @@ def _measured(given: Given) -> Iterator[Table]:
     if rows:
         given.files.table(table)
     if others := [row for row in rows if row["stage"] in ("detect", "estimate", "pool", "data")]:
-        yield replace(table, caption="What the stages measured", rows=others)
+        yield replace(table, caption="Metrics of the stages", rows=others)
 
 
 def _seconds(given: Given) -> Iterator[Table]:

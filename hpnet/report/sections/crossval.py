@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...artifacts.crossval import FUSED, numbered
+from ...artifacts.crossval import FUSED, counted, numbered
 from ...core.metrics import most_confused
-from ...core.statistics import paired_bootstrap
+from ...core.statistics import benjamini_hochberg, paired_difference
 from ..collect import Crossval
 from ..figures import confusion_plot
 from ..section import Given
@@ -53,7 +54,7 @@ def build(given: Given) -> Section | None:
 
 
 def _lead(results: Mapping[str, Crossval]) -> str:
-    units = sorted({f"{r.metrics['units']} {r.summary.unit}s" for r in results.values()})
+    units = sorted({_over(result) for result in results.values()})
     return (
         "Every fold is trained on its training clips alone and tested once; epochs and fusion weights come from "
         f"validation clips within them. Values are means over folds; 95 % intervals resample {' or '.join(units)} with "
@@ -61,8 +62,14 @@ def _lead(results: Mapping[str, Crossval]) -> str:
     )
 
 
+def _over(result: Crossval) -> str:
+    """'12 sources'."""
+    return counted(result.summary.unit, result.metrics["units"])
+
+
 def _results(given: Given, results: Mapping[str, Crossval], first: str) -> Table:
     rows: list[dict[str, Any]] = []
+    against = _against(given, results, first)
     for name, result in results.items():
         changed = ", ".join(f"{key}={value}" for key, value in result.summary.changed.items())
         count = sum(fold.test for fold in result.summary.folds)
@@ -73,15 +80,14 @@ def _results(given: Given, results: Mapping[str, Crossval], first: str) -> Table
                 "result": name,
                 "streams": stream,
                 "changed": changed,
-                "top1": Measured(top1["mean"], top1["low"], top1["high"], count),
+                "top1": _measured(top1, count, _over(result)),
                 "sd": top1["sd"],
                 "per_class": per_class["mean"],
                 "folds": len(result.summary.folds),
                 "n": count,
             }
             rows.append(row)
-        if name != first:
-            rows[-1] |= _against(given, results[first], result)  # of everything fused, which is the last row
+        rows[-1] |= against.get(name, {})  # of everything fused, which is the last row
     columns = (
         Column("result", "Result"),
         Column("streams", "Streams"),
@@ -89,7 +95,8 @@ def _results(given: Given, results: Mapping[str, Crossval], first: str) -> Table
         Column("sd", "± folds", "percent", "standard deviation between folds, points"),
         Column("per_class", "Per class, %", "percent", "mean of the classes' accuracies, mean over folds"),
         Column("gain", f"Against {first}", "gain", "all streams of each, on the same clips"),
-        Column("p", "p", "p"),
+        Column("p", "p", "p", "sign-flip permutation test over the units"),
+        Column("q", "q", "p", "Benjamini-Hochberg over the results"),
         Column("folds", "Folds", "count"),
         Column("n", "Clips", "count", "test clips of all folds"),
         Column("changed", "Not as in params.yaml", "prose"),
@@ -104,15 +111,27 @@ def _streams(result: Crossval) -> dict[str, Any]:
     return {stream: measured[stream] for stream in (*result.summary.streams, FUSED) if stream in measured}
 
 
-def _against(given: Given, first: Crossval, result: Crossval) -> dict[str, Any]:
-    """Difference of a result to the first one; nothing where they have other folds or clips."""
-    try:
-        pairs = first.scores.paired(result.scores)
-    except ValueError:
-        return {}
-    judge = given.judge
-    found = paired_bootstrap(pairs.before, pairs.after, numbered(pairs.fold), pairs.unit, judge.resamples, judge.seed)
-    return {"gain": Measured(found.value, found.low, found.high, len(pairs)), "p": found.p_value}
+def _measured(top1: Mapping[str, Any], clips: int, over: str) -> Measured:
+    low, high = (math.nan if top1[end] is None else top1[end] for end in ("low", "high"))
+    return Measured(top1["mean"], low, high, clips, over)
+
+
+def _against(given: Given, results: Mapping[str, Crossval], first: str) -> dict[str, dict[str, Any]]:
+    """Differences of results to the first one, by name; those that have other folds or clips are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    base, judge = results[first].scores, given.judge
+    for name, result in results.items():
+        if name == first or not base.same_tests(result.scores):
+            continue
+        pairs, scale = base.paired(result.scores), math.lcm(base.seeds, result.scores.seeds)
+        one = paired_difference(
+            pairs.before, pairs.after, numbered(pairs.fold), pairs.unit, judge.resamples, judge.seed, scale
+        )
+        change = one.difference
+        over = counted(result.summary.unit, change.units)
+        found[name] = {"gain": Measured(change.value, change.low, change.high, len(pairs), over), "p": one.p_value}
+    q_values = benjamini_hochberg([row["p"] for row in found.values()]).tolist()
+    return {name: {**row, "q": q} for (name, row), q in zip(found.items(), q_values, strict=True)}
 
 
 def _folds(results: Mapping[str, Crossval]) -> Table:
@@ -145,7 +164,7 @@ def _confused(given: Given, matrix: Any, names: list[str]) -> Table | None:
     ]
     columns = (
         Column("truth", "Action"),
-        Column("taken", "Taken for"),
+        Column("taken", "Predicted"),
         Column("share", "Share, %", "percent"),
         Column("clips", "Clips", "count"),
     )

@@ -1,7 +1,7 @@
-"""Fig. 6: what networks make of the test clips, in two dimensions (t-SNE), on 2-D pose and on pooled features.
+"""Fig. 6: embeddings of the test clips in two dimensions (t-SNE), on 2-D pose and on pooled features.
 
-Drawn is what a topology network's classifier sees, which every training keeps, and the multimodal stream's scores,
-which no classifier makes; no network has to run.
+For topology networks it shows the input of the classifier, which every training run keeps. For the multimodal stream it
+shows the scores, because it has no classifier. No network has to run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Embedding:
 
 
 def build(given: Given) -> Embedding | None:
-    """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, as there are.
+    """A panel for the joint stream on 2-D pose, one on pooled features, one of the multimodal stream, if they exist.
 
     None with fewer than two of them, or too few clips.
     """
@@ -63,10 +63,10 @@ def build(given: Given) -> Embedding | None:
         panels.append(Panel(kind, text, given.files.figure(f"tsne_{name}", svg)))
     return Embedding(
         lead=(
-            f"{len(rows)} test clips as the networks see them: the features before the classifier (where it says "
-            "scores, the scores), standardised, in two dimensions (t-SNE, fixed seed). Numbers are the actions as in "
-            "the confusion matrix. Distances between far groups mean nothing in such a picture; the share of like "
-            "neighbours is counted before it."
+            f"{len(rows)} test clips in the networks' feature spaces: the input of the classifier (or, where named, "
+            "the scores), standardised, in two dimensions (t-SNE, fixed seed). Numbers are the actions as in "
+            "the confusion matrix. Distances between distant groups have no meaning in such a picture. The share of "
+            "neighbours with the same action is computed before t-SNE."
         ),
         panels=tuple(panels),
     )

@@ -29,7 +29,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A clip to draw, with the classes that were found, and in words whether that is right."""
+    """A clip to draw, with its predicted classes, and a sentence that says whether they are right."""
 
     clip_id: str
     votes: tuple[Vote, ...]
@@ -38,9 +38,9 @@ class Chosen:
 
 
 def build(given: Given) -> Examples:
-    """Clips with everything drawn."""
+    """Clips with boxes, skeletons, maps and features drawn."""
     if given.collected.params.report.examples == 0:
-        return Examples(notes=("No examples were asked for (report.examples is 0).",))
+        return Examples(notes=("There are no examples, because report.examples is 0.",))
     if given.collected.clips is None:
         return Examples(notes=("There are no clips to show.",))
     chosen = _scored(given) if given.test is not None else _unscored(given.collected)
@@ -59,10 +59,10 @@ def build(given: Given) -> Examples:
     return Examples(
         lead=(
             "The frame of each clip that differs most from its mean pose, with the boxes and joints that were "
-            "found. Beside it "
-            "the crop that the pose network saw, its maps (root mean square over standardised channels, bright "
+            "found. Beside it: "
+            "the crop for the pose network, its maps (root mean square over standardised channels, bright "
             "is strong), and "
-            "the features read back at the joints. Classes are taken evenly, mistakes included."
+            "the features at the joints. The examples come from different classes and include mistakes."
         ),
         clips=tuple(drawn),
         notes=tuple(notes),
@@ -70,7 +70,7 @@ def build(given: Given) -> Examples:
 
 
 def _scored(given: Given) -> list[Chosen]:
-    """Test clips, with what the fused result says."""
+    """Test clips, with the fused prediction."""
     test, clips = given.test, given.collected.clips
     assert test is not None
     assert clips is not None
@@ -78,13 +78,13 @@ def _scored(given: Given) -> list[Chosen]:
     chosen = []
     for row in example_rows(test.labels, right, given.collected.params.report.examples):
         votes = _votes(probabilities[row], int(test.labels[row]), names)
-        verdict = "Recognised." if right[row] else f"Taken for {names[int(probabilities[row].argmax())]}."
+        verdict = "Recognised." if right[row] else f"Predicted as {names[int(probabilities[row].argmax())]}."
         chosen.append(Chosen(test.clip_ids[row], votes, verdict, bool(right[row])))
     return chosen
 
 
 def _unscored(collected: Collected) -> list[Chosen]:
-    """Usable clips where nothing can be scored, with what any scores say of them."""
+    """Usable clips if nothing can be scored, with their predictions, if there are any."""
     assert collected.clips is not None
     usable, names = collected.clips.usable(), collected.clips.class_names
     scores = collected.fused or next((run.scores for run in collected.runs.values() if run.scores is not None), None)

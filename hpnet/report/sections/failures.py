@@ -1,20 +1,18 @@
-"""Clips that failed, people miscounted, confident mistakes."""
+"""Clips that failed, and people who were miscounted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ..analysis import confident_mistakes
 from ..collect import people_per_clip
-from ..naming import clip_places
-from ..results import failure_rows, people_found, softmax
+from ..results import failure_rows, people_found
 from ..section import Given
 from ..tables import Column, Table
 
 TITLE = "Failures"
 MOST_FAILED, MOST_MISCOUNTED = 60, 20
-"""Rows shown on the page; the files have all."""
+"""Rows shown on the page; the files have all rows."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +25,20 @@ class Failures:
 
 
 def build(given: Given) -> Failures:
-    """Clips that failed, people miscounted, confident mistakes."""
+    """Clips that failed, and people who were miscounted."""
     collected, failed = given.collected, failure_rows(given.collected)
     total = len(collected.clips.table) if collected.clips is not None else 0
     lead = (
-        f"{len(failed)} of {total} clips failed somewhere or show nobody; every one is listed with its reason."
+        f"{len(failed)} of {total} clips failed in a stage or show no person; each is listed with its reason."
         if failed
         else f"None of {total} clips failed."
     )
     miscounted, people_notes = _people_errors(given)
-    mistakes, mistake_notes = _mistakes(given)
-    tables = (*_failed(given, failed), *miscounted, *mistakes)
-    return Failures(lead, tables, (*people_notes, *mistake_notes))
+    return Failures(lead, (*_failed(given, failed), *miscounted), tuple(people_notes))
 
 
 def _failed(given: Given, failed: list[dict[str, str]]) -> list[Table]:
-    """The clips that failed, and where there are many, how many for each reason."""
+    """The clips that failed and, if there are many, their number for each reason."""
     if not failed:
         return []
     tables = []
@@ -61,45 +57,11 @@ def _failed(given: Given, failed: list[dict[str, str]]) -> list[Table]:
 
 
 def _shortened(table: Table, most: int) -> Table:
-    """A table of which the page shows the first rows."""
+    """A table; the page shows its first rows."""
     if len(table.rows) <= most:
         return table
     caption = f"{table.caption}, the first {most} (all in tables/{table.name}.csv)"
     return replace(table, rows=table.rows[:most], caption=caption)
-
-
-def _mistakes(given: Given) -> tuple[list[Table], list[str]]:
-    """The most confident mistakes of the fused result, and notes."""
-    test, clips = given.test, given.collected.clips
-    if test is None or clips is None:
-        return [], []
-    names, where = clips.class_names, clip_places(given.collected)
-    probabilities = softmax(test.logits)
-    rows = []
-    for row in confident_mistakes(probabilities, test.labels, 12):
-        guess = int(probabilities[row].argmax())
-        rows.append(
-            {
-                "clip": test.clip_ids[row],
-                "truth": names[int(test.labels[row])],
-                "taken": names[guess],
-                "sure": float(probabilities[row, guess]),
-                "own": float(probabilities[row, test.labels[row]]),
-                "where": where.get(test.clip_ids[row], "").rstrip(","),
-            }
-        )
-    if not rows:
-        return [], [f"The fused result makes no mistake on the {len(test.labels)} test clips."]
-    columns = (
-        Column("clip", "Clip", "code"),
-        Column("truth", "Action"),
-        Column("taken", "Taken for"),
-        Column("sure", "Sure, %", "percent", "probability of the wrong class"),
-        Column("own", "True class, %", "percent", "probability of the right class"),
-        Column("where", "Where"),
-    )
-    caption = "The most confident mistakes of the fused result"
-    return [given.files.table(Table("confident_mistakes", caption, columns, rows))], []
 
 
 def _people_errors(given: Given) -> tuple[list[Table], list[str]]:
@@ -110,19 +72,19 @@ def _people_errors(given: Given) -> tuple[list[Table], list[str]]:
     found = people_found(collected)
     nobody = sorted(clip for clip, count in found.items() if count == 0)
     notes = (
-        [f"In {len(nobody)} of {len(found)} clips nobody was found; their features are zeros and masked."]
+        [f"In {len(nobody)} of {len(found)} clips no person was found; their features are zeros and masked."]
         if nobody
         else []
     )
     if collected.truth is None:
-        return [], [*notes, "There is no ground truth for people, so detection and pose could not be checked."]
+        return [], [*notes, "There is no ground truth for people, so detection and pose were not evaluated."]
     truth = people_per_clip(collected.truth)
     both = [(clip, truth[clip], count) for clip, count in found.items() if clip in truth]
     off = [(clip, true, count) for clip, true, count in both if true != count]
     if not both:
         return [], notes
     kept = collected.params.detect.persons
-    caption = f"People per clip, before the first {kept} are kept: {len(off)} of {len(both)} are off"
+    caption = f"People per clip, before the best {kept} are kept: {len(off)} of {len(both)} are wrong"
     rows = [
         {"truth": true, "found": count, "clips": n, "right": "yes" if true == count else "no"}
         for (true, count), n in sorted(Counter((true, count) for _, true, count in both).items())

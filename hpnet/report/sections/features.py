@@ -1,4 +1,4 @@
-"""Pooled features against the 2-D pose: overall, and per group of clips."""
+"""Pooled features compared with the 2-D pose: on all clips, and per group of clips."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from ..figures import Mark, interval_plot, signed_points
 from ..results import BASELINE, Variant, baseline_name, feature_runs, pooled_name
 from ..section import Given, Panel
-from ..tables import Column, Measured, Table
+from ..tables import Column, Table
 
-TITLE = "Features against pose"
+TITLE = "Features and 2-D pose"
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the template shows. Without ``panels`` there are the notes alone."""
+    """Data of the template. Without ``panels`` it shows only the notes."""
 
     lead: str = ""
     panels: tuple[Panel, ...] = ()
@@ -31,23 +31,25 @@ def build(given: Given) -> Features:
     if not compared:
         why = (
             "The joint stream was trained on one kind of features only, so there is nothing to compare: "
-            "name others in compare.variants."
+            "add others in compare.variants."
         )
         return Features(notes=(why,))
+    units = given.judge.units.plural
     columns = (
         Column("clips", "Clips"),
         Column("features", "Features"),
         Column("top1", "Top-1", "interval"),
         Column("two_way", "Which of the two", "interval", "own class scored above its partner's; chance 50 %"),
-        Column("gain", "Gain", "gain", "paired bootstrap, resampling clips"),
-        Column("by_subject", "By subject", "gain", "paired bootstrap, resampling subjects"),
+        Column("gain", "Gain", "gain", f"paired bootstrap over {units}"),
         Column("changed", "Won / lost", "text", "clips that only these features, or only the 2-D pose, get right"),
-        Column("p", "p", "p", "exact McNemar test"),
+        Column("p", "p", "p", f"sign-flip permutation test over {units}"),
+        Column("q", "q", "p", "Benjamini-Hochberg over the rows"),
         Column("n", "n", "count"),
+        Column("over", "Intervals over", "text", "what is resampled as one"),
     )
     caption = (
-        "The same network on other features, %, with 95 % intervals; gains in points over the 2-D pose, on the same "
-        "clips"
+        f"The same network on other features, %, with 95 % intervals over {units}; gains in points over the 2-D pose, "
+        "on the same clips"
     )
     rows = [
         _row(group.title, row, collected.params.pool.tap) for group, variants in compared.values() for row in variants
@@ -63,7 +65,7 @@ def build(given: Given) -> Features:
 def _panels(given: Given) -> list[Panel]:
     """A figure for each group of clips, all on one axis."""
     collected, compared = given.collected, given.compared
-    lows = [row.accuracy.low for _, rows in compared.values() for row in rows]
+    lows = [np.fmin(row.accuracy.low, row.accuracy.value) for _, rows in compared.values() for row in rows]
     axis = (max(0.0, np.floor(min(lows) * 10) / 10), 1.0)
     own = pooled_name(collected, feature_runs(collected))
     panels = []
@@ -80,7 +82,7 @@ def _panels(given: Given) -> list[Panel]:
             for row in rows
         ]
         svg = interval_plot(marks, f"Joint stream, {group.title.lower()}", width=320, axis=axis)
-        text = f"{group.text}; n = {int(group.members.sum())}"
+        text = f"{group.text}; n = {int(group.members.sum())}, {rows[0].accuracy.over}"
         panels.append(Panel(group.title, text, given.files.figure(f"features_{key}", svg)))
     return panels
 
@@ -93,10 +95,11 @@ def _row(clips: str, variant: Variant, tap: str) -> dict[str, Any]:
         "top1": variant.accuracy,
         "two_way": variant.two_way,
         "gain": against.difference if against else None,
-        "by_subject": against.by_subject if against else None,
         "changed": f"{against.won} / {against.lost}" if against else None,
         "p": against.p_value if against else None,
+        "q": against.q_value if against else None,
         "n": variant.accuracy.n,
+        "over": variant.accuracy.over,
     }
 
 
@@ -110,13 +113,9 @@ def _notes(given: Given) -> list[str]:
     if len(given.compared) == 1:
         notes.append(
             "The class table names no look-alike actions (column pair of classes.csv), so there are no object or order "
-            "pairs to look at."
+            "pairs."
         )
     return notes
-
-
-def _range(measured: Measured) -> str:
-    return f"{signed_points(measured.low)} to {signed_points(measured.high)}"
 
 
 def _lead(given: Given) -> str:
@@ -124,7 +123,7 @@ def _lead(given: Given) -> str:
     runs = feature_runs(collected)
     base, pooled = baseline_name(collected, runs), pooled_name(collected, runs)
     sentences = [
-        "One network, the joint stream, trained alike on each kind of features and scored on the same test clips."
+        "The joint stream was trained in the same way on each kind of features and scored on the same test clips."
     ]
     for group, rows in compared.values():
         row = next((row for row in rows if row.name == pooled), None)
@@ -132,10 +131,9 @@ def _lead(given: Given) -> str:
         if row is None or before is None or row.against is None:
             continue
         change = row.against.difference
-        certain = "" if change.low > 0 or change.high < 0 else ", which may be chance"
         where = "On all clips" if group.key == "overall" else f"On {group.title.lower()} ({group.text})"
         sentences.append(
             f"{where} pooled features reach {row.accuracy.text} % and the 2-D pose {before.accuracy.text} %: "
-            f"{signed_points(change.value)} points ({_range(change)}){certain}."
+            f"{signed_points(change.value)} points ({change.range}){row.against.doubt}."
         )
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Where on the body the classes differ: the Fisher score of each joint (Fig. 7 of the paper)."""
+"""Which joints distinguish the actions: the Fisher score of each joint (Fig. 7 of the paper)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build(given: Given) -> Fisher | None:
         lead=(
             "Fisher score of each joint's features averaged over time, on the training clips: scatter between "
             "the classes "
-            "over scatter within them, summed over channels. Higher tells actions apart better; no network is involved."
+            "divided by scatter within them, summed over channels. Higher separates actions better; no network is used."
         ),
         svg=given.files.figure("fisher_per_joint", bar_plot(rows, "Fisher score per joint")),
     )

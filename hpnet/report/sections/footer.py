@@ -15,8 +15,8 @@ class Footer:
 
 
 def build(given: Given) -> Footer:
-    """Who wrote the page."""
+    """The program that wrote the page."""
     version = given.collected.versions.get("hpnet", "")
     return Footer(
-        f"Written by hpnet {version} from this project's artifacts. Figures and tables lie beside this page as files."
+        f"Written by hpnet {version} from this project's artifacts. Figures and tables are in files beside this page."
     )

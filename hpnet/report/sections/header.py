@@ -1,4 +1,4 @@
-"""The top of the page: the answer in a sentence, and the large numbers under it."""
+"""The top of the page: the main result in a sentence, and the large numbers under it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...core.streams import MULTIMODAL
+from ...weights.suitability import compare
 from ..collect import Collected
 from ..figures import percent, signed_points
 from ..naming import STREAM_TITLES
@@ -13,13 +14,13 @@ from ..results import Judge, correct, evaluated, feature_runs, pooled_name
 from ..section import Given
 from ..tables import Measured
 
-GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same, on object pairs"))
-"""Groups of clips whose gain is one of the large numbers, and what it is called."""
+GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same on object pairs"))
+"""Groups of clips whose gain is one of the large numbers, and its label."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence; the number in it stands out."""
+    """One sentence; its number is printed in bold."""
 
     before: str
     number: str = ""
@@ -28,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Key:
-    """A large number, what it is, and how sure it is."""
+    """A large number with its label and interval."""
 
     label: str
     value: str
@@ -45,13 +46,24 @@ class Header:
     revision: str | None
     answer: Answer
     keys: tuple[Key, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def build(given: Given) -> Header:
     """The top of every page."""
     collected = given.collected
     title, protocol = collected.params.report.title, collected.params.data.protocol
-    return Header(title, protocol, collected.revision, build_answer(given), tuple(build_keys(given)))
+    warnings = tuple(build_warnings(collected))
+    return Header(title, protocol, collected.revision, build_answer(given), tuple(build_keys(given)), warnings)
+
+
+def build_warnings(collected: Collected) -> Iterator[str]:
+    """A warning for each network that does not suit the people of this project."""
+    params = collected.params
+    for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
+        comparison = compare(stage, model, collected.metrics.get(stage, {}))
+        if comparison is not None and not comparison.suits:
+            yield comparison.warning
 
 
 def build_answer(given: Given) -> Answer:
@@ -64,13 +76,13 @@ def build_answer(given: Given) -> Answer:
             else "no clip of the test split has both a label and a score"
         )
         return Answer(f"No accuracy can be given: {why}.")
-    score = given.judge.accuracy(correct(test))
+    score = given.judge.accuracy(correct(test), test.clip_ids)
     classes = test.logits.shape[1]
     return Answer(
         before="All streams fused recognise ",
         number=f"{score.text} %",
         after=(
-            f" of {score.n:,} test clips (95 % interval {score.interval}) among {classes} actions, "
+            f" of {score.n:,} test clips (95 % interval {score.named}) among {classes} actions, "
             f"where guessing gives {percent(1 / classes)} %."
         ).replace(",", " ", 1 if score.n >= 1000 else 0),
     )
@@ -80,27 +92,23 @@ def build_keys(given: Given) -> Iterator[Key]:
     """The large numbers under the sentence."""
     collected, judge, test = given.collected, given.judge, given.test
     if test is not None:
-        right = correct(test)
-        by_clip, by_subject = judge.accuracy(right), judge.accuracy_by_subject(right, test.clip_ids)
-        subjects = f"{by_subject.interval} resampling subjects" if by_subject else "subjects unknown"
-        text = f"{by_clip.interval} resampling clips; {subjects}; n = {by_clip.n}"
-        yield Key("Fused accuracy", by_clip.text, "%", text)
+        fused = judge.accuracy(correct(test), test.clip_ids)
+        yield Key("Fused accuracy", fused.text, "%", f"{fused.named}; n = {fused.n}")
     best = _best_stream(collected, judge)
     if best is not None:
         name, score = best
         title = STREAM_TITLES.get(name, name)
         label = f"Best single stream: {title if name == MULTIMODAL else title.lower()}"
-        yield Key(label, score.text, "%", f"{score.interval}; n = {score.n}")
+        yield Key(label, score.text, "%", f"{score.named}; n = {score.n}")
     pooled = pooled_name(collected, feature_runs(collected))
     for group, label in GAINS:
         _, rows = given.compared.get(group, (None, []))
         gains = [row.against.difference for row in rows if row.name == pooled and row.against is not None]
         for gain in gains[:1]:
-            ends = f"{signed_points(gain.low)} to {signed_points(gain.high)}; n = {gain.n}"
-            yield Key(label, signed_points(gain.value), "points", ends)
+            yield Key(label, signed_points(gain.value), "points", f"{gain.named_range}; n = {gain.n}")
 
 
 def _best_stream(collected: Collected, judge: Judge) -> tuple[str, Measured] | None:
     scored = [(name, part) for name, run in collected.runs.items() if (part := evaluated(run.scores)) is not None]
-    measured = [(name, judge.accuracy(correct(part))) for name, part in scored]
+    measured = [(name, judge.accuracy(correct(part), part.clip_ids)) for name, part in scored]
     return max(measured, key=lambda item: item[1].value, default=None)

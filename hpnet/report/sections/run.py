@@ -1,4 +1,4 @@
-"""What was run, on what, with which parameters and versions; and what is missing."""
+"""The stages that were run, their data, parameters and versions; and what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLE = "What was run"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, and what it ran on."""
+    """A stage and its data."""
 
     name: str
     lines: tuple[str, ...]
@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class WhatWasRun:
-    """What the template shows. ``facts``: names and values; ``missing``: a sentence for each part that is not there."""
+    """Data of the template. ``facts``: names and values; ``missing``: a sentence for each missing part."""
 
     flow: tuple[Stage, ...]
     facts: tuple[tuple[str, str], ...]
@@ -43,7 +43,7 @@ def build(given: Given) -> WhatWasRun:
 
 
 def build_flow(collected: Collected) -> tuple[Stage, ...]:
-    """The stages with what they ran on."""
+    """The stages and their data."""
     params = collected.params
     stages: list[Stage] = []
 
@@ -88,7 +88,7 @@ def build_flow(collected: Collected) -> tuple[Stage, ...]:
 
 
 def weights_in_words(collected: Collected) -> str:
-    """Where the fusion weights in use come from, as ``weights.json`` says."""
+    """Origin of the fusion weights, from ``weights.json``."""
     chosen = collected.weights.get(collected.weights.get("chosen", ""), {})
     return {
         "validation": "weights from validation",
@@ -99,7 +99,7 @@ def weights_in_words(collected: Collected) -> str:
 
 
 def _metric(values: Mapping[str, Any], name: str, form: str) -> str | None:
-    """The first metric whose last part starts with ``name``, written out; None where there is none."""
+    """The first metric whose last part starts with ``name``, as text; None if there is none."""
     for key, value in values.items():
         if key.rpartition(".")[2].startswith(name) and isinstance(value, (int, float)):
             return form.format(value)
@@ -144,7 +144,7 @@ def build_facts(collected: Collected) -> list[tuple[str, str]]:
 
 
 def trained_graphs(collected: Collected) -> str:
-    """The graph networks that the streams' runs recorded: 'ctrgcn, 4 blocks × 16'; that of params.yaml without any."""
+    """The graph networks that the streams' runs recorded: 'ctrgcn, 4 blocks × 16'; else that of params.yaml."""
     graphs: list[Mapping[str, Any]] = []
     for run in collected.runs.values():
         recorded = run.config.get("params")
@@ -156,9 +156,9 @@ def trained_graphs(collected: Collected) -> str:
 
 
 def training_seeds(runs: Sequence[Run]) -> str:
-    """The seeds that the runs themselves recorded: 'seed 1', or 'seed 1 (hpj), 2 (hpb), not recorded (hpnet)'.
+    """The seeds that the runs themselves recorded: 'seed 1', or 'seed 1 (hpj), 2 (hpb), not recorded (multimodal)'.
 
-    Seeds of further runs, of which the metrics give mean and deviation, are told apart.
+    Seeds of further runs, which only the metrics include (mean and deviation), are named separately.
     """
     of_seed: dict[str, list[str]] = {}
     further: dict[tuple[int, ...], list[str]] = {}
@@ -196,7 +196,7 @@ def _out_of_fold(runs: Iterable[Run]) -> Iterator[tuple[Run, str]]:
 
 
 def missing_parts(collected: Collected) -> list[str]:
-    """A sentence for everything that a whole project has and this one lacks."""
+    """A sentence for each part of a complete project that this project does not have."""
     notes = []
     if collected.clips is None:
         notes.append("There is no clip table (artifacts/data): run `hpnet data`.")
@@ -204,12 +204,12 @@ def missing_parts(collected: Collected) -> list[str]:
         notes.append("The clips have no labels: predictions are shown, but nothing can be scored.")
     elif not (collected.clips.table.split == "val").any() and not any(_out_of_fold(collected.runs.values())):
         notes.append(
-            "There is no validation split: the epoch and the fusion weights could not be chosen on one; "
+            "There is no validation split, so the epoch and the fusion weights were not chosen on one: "
             "set data.val_fraction above 0."
         )
     absent = [name for name in STREAMS if name not in collected.runs or collected.runs[name].scores is None]
     if absent:
-        notes.append(f"Not trained, and so left out of every table: {', '.join(absent)}.")
+        notes.append(f"Not trained, and therefore not in any table: {', '.join(absent)}.")
     if collected.boxes is None:
         notes.append("There are no boxes (artifacts/detect): run `hpnet detect`.")
     if collected.poses is None:

@@ -1,0 +1,124 @@
+"""Windows -> people with their poses, as the stages detect and estimate find them."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ..artifacts.poses import ClipPoses
+from ..core.sampling import uniform_indices
+from ..detect.params import DetectParams
+from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..estimate.params import EstimateParams
+from .people import PeopleFinder, SeenWindow
+from .windows import UNUSABLE, Image, OnFailure, Window, why
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True)
+class Seen(Generic[Kept]):
+    """A window with its people and their poses, in pixels of the frames as they were read.
+
+    Attributes:
+        kept: what was taken of the window while its frames were there.
+    """
+
+    window: SeenWindow
+    poses: ClipPoses
+    kept: Kept
+
+    def in_video_px(self) -> tuple[SeenWindow, ClipPoses]:
+        """Both in pixels of the video, where its frames were read at a reduced size."""
+        window = self.window.in_video_px()
+        if window.size_px == self.window.size_px:
+            return window, self.poses
+        factor = np.array(window.size_px, np.float32) / self.window.size_px
+        affine = self.poses.frame_to_crop.copy()
+        affine[..., :2] /= factor
+        keypoints = (self.poses.keypoints_px * factor).astype(np.float32)
+        return window, replace(self.poses, keypoints_px=keypoints, frame_to_crop=affine)
+
+
+class Eyes:
+    """A detector, its tracker and a pose network.
+
+    Args:
+        detect, estimate: their parameters.
+        people: people kept per window; None: ``detect.persons``.
+        device, precision: see :mod:`hpnet.core.device`.
+    """
+
+    def __init__(
+        self,
+        detect: DetectParams,
+        estimate: EstimateParams,
+        *,
+        people: int | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        self.estimator = PoseEstimator(estimate, device, precision)
+        self.finder = PeopleFinder(detect, people or detect.persons, device, precision)
+
+    def see(
+        self, windows: Iterable[Window], keep: Callable[[SeenWindow], Kept], on_failure: OnFailure
+    ) -> Iterator[Seen[Kept]]:
+        """The people of windows, in order; crops of neighbouring windows share batches.
+
+        A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
+        """
+        waiting: deque[tuple[SeenWindow, Kept]] = deque()
+        for poses in self.estimator.estimate_clips(self._sources(windows, keep, waiting, on_failure)):
+            window, kept = waiting.popleft()
+            if isinstance(poses, FailedClip):
+                on_failure(poses.clip_id, poses.reason)
+                continue
+            yield Seen(window, poses, kept)
+
+    def _sources(
+        self,
+        windows: Iterable[Window],
+        keep: Callable[[SeenWindow], Kept],
+        waiting: deque[tuple[SeenWindow, Kept]],
+        on_failure: OnFailure,
+    ) -> Iterator[ClipSource]:
+        """What the pose network is to read; whose it is goes to ``waiting``."""
+        for window in windows:
+            try:
+                seen = self.finder.find(window)
+                kept = keep(seen)
+            except UNUSABLE as error:
+                window.frames.release()
+                on_failure(window.video, why(error))
+                continue
+            waiting.append((seen, kept))
+            boxes = clip_boxes(seen, self.estimator.params.frames)
+            yield ClipSource(window.video, functools.partial(_images, window), boxes)
+
+
+def _images(window: Window) -> Iterator[Image]:
+    """The window's frames, for the last time where they are a file's."""
+    try:
+        for _, image in window.frames:
+            yield image
+    finally:
+        if window.captured_s is None:
+            window.frames.release()
+
+
+def clip_boxes(seen: SeenWindow, count: int) -> ClipBoxes:
+    """The people's boxes as the estimator reads them, ranked, on ``count`` frames uniform in the window (0: on all)."""
+    if not seen.people:
+        return ClipBoxes.nobody()
+    tracks = [person.track for person in seen.people]
+    frames = np.concatenate([t.frames for t in tracks])
+    ranks = np.concatenate([np.full(len(t.frames), m, np.int64) for m, t in enumerate(tracks)])
+    boxes = np.concatenate([t.boxes_xyxy_px for t in tracks]).astype(np.float64)
+    kept = np.isin(frames, uniform_indices(seen.count, count))
+    return ClipBoxes(frames[kept], ranks[kept], boxes[kept])

@@ -45,6 +45,14 @@ def crop_affine(boxes_xyxy_px: ArrayLike, input_size_px: tuple[int, int], box_sc
     return _similarity(scale, centre, ((width - 1) / 2, (height - 1) / 2))
 
 
+def widen(frame_to_crop: ArrayLike, input_size_px: tuple[int, int], times: float) -> Floats:
+    """Affines (N, 2, 3) of crops ``times`` as wide and high around the same middle, of the same pixels."""
+    middle = (np.asarray(input_size_px, dtype=np.float64) - 1) / 2
+    affine = np.array(frame_to_crop, dtype=np.float64) / times
+    affine[..., 2] += middle * (1 - 1 / times)
+    return affine
+
+
 def released_crop_affine(
     boxes_xyxy_px: ArrayLike, frame_size_px: tuple[int, int], input_size_px: tuple[int, int]
 ) -> Floats:

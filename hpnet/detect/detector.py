@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,10 @@ Detection = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Boxes (B, 4) xyxy in frame pixels and scores (B,) of one frame, best first."""
 
 PERSON = "person"
+STRIDE_PX = 32
+"""Sides of a network's input are multiples of this."""
+GREY = 114
+"""Brightness of what is added to a frame."""
 LOW_SCORE = 0.1
 """Detections down to this score may continue a track (ByteTrack's second association), never start one."""
 
@@ -95,3 +100,21 @@ def in_frame(
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return boxes[inside], scores.astype(np.float32)[inside]
+
+
+def letterbox(frames: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """Scale frames (N, H, W, 3) so that the longer side is ``image_size`` and pad with grey to multiples of 32.
+
+    Returns:
+        The frames (N, H', W', 3), the scale, and the padding (left, top) in pixels of the new frames.
+    """
+    height, width = frames.shape[1:3]
+    scale = image_size / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    outer = tuple(-(-side // STRIDE_PX) * STRIDE_PX for side in inner)
+    left, top = (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2
+    padded = np.full((len(frames), outer[1], outer[0], 3), GREY, dtype=np.uint8)
+    for target, frame in zip(padded, frames, strict=True):
+        resized = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+        target[top : top + inner[1], left : left + inner[0]] = resized
+    return padded, scale, (left, top)

@@ -9,7 +9,8 @@ from ..work.identity import Code
 from .families import parse_model
 
 PACKAGED = {
-    "mannequin-yolo": ("assets/mannequin-yolo.safetensors", "assets/mannequin-yolo.yaml", "assets/mannequin-yolo.json")
+    "mannequin-yolo": ("assets/mannequin-yolo.safetensors", "assets/mannequin-yolo.yaml", "assets/mannequin-yolo.json"),
+    "movenet-multipose": ("assets/movenet-multipose.safetensors", "assets/movenet-multipose.json"),
 }
 """Packaged detector -> the files of the package that it reads; its card says whom it knows."""
 
@@ -18,7 +19,10 @@ class DetectParams(Section):
     """Frames -> person boxes and tracks."""
 
     enabled: bool = Field(True, description="false: the whole frame is the only box (Table XIII)")
-    model: str = Field("mannequin-yolo", description="packaged detector, or an ultralytics model name or .pt path")
+    model: str = Field(
+        "mannequin-yolo",
+        description="packaged detector (mannequin-yolo, movenet-multipose), or an ultralytics model name or .pt path",
+    )
     image_size: int = Field(320, ge=32)
     confidence: float = Field(0.25, ge=0, le=1)
     iou: float = Field(0.45, ge=0, le=1)

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..core.device import resolve_device, resolve_precision
-from .detector import LOW_SCORE, PERSON, Detection, check_frames, in_frame
+from .detector import LOW_SCORE, PERSON, Detection, check_frames, in_frame, letterbox
 from .library import ultralytics
-
-_STRIDE_PX = 32
-_GREY = 114
-
-
-def letterbox(frames: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
-    """Scale frames (N, H, W, 3) so that the longer side is ``image_size`` and pad with grey to multiples of 32.
-
-    Returns:
-        The frames (N, H', W', 3), the scale, and the padding (left, top) in pixels of the new frames.
-    """
-    height, width = frames.shape[1:3]
-    scale = image_size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    outer = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in inner)
-    left, top = (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2
-    padded = np.full((len(frames), outer[1], outer[0], 3), _GREY, dtype=np.uint8)
-    for target, frame in zip(padded, frames, strict=True):
-        resized = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
-        target[top : top + inner[1], left : left + inner[0]] = resized
-    return padded, scale, (left, top)
 
 
 class UltralyticsDetector:

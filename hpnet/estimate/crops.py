@@ -8,8 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+Colour = tuple[float, float, float]
 
 
 def warp_crops(frame: NDArray[np.uint8], frame_to_crop: ArrayLike, input_size_px: tuple[int, int]) -> NDArray[np.uint8]:
@@ -66,8 +65,8 @@ def bilinear_crops(frames: Tensor, which: Tensor, crop_to_frame: Tensor, input_s
     return total.permute(0, 3, 1, 2)  # (N, h, w, 3) -> (N, 3, h, w)
 
 
-def normalise(crops: Tensor) -> Tensor:
-    """0..255 RGB (N, 3, h, w) of any dtype -> ImageNet-normalised float32."""
-    mean = torch.tensor(IMAGENET_MEAN, device=crops.device)[:, None, None]
-    deviation = torch.tensor(IMAGENET_STD, device=crops.device)[:, None, None]
-    return (crops.float() / 255 - mean) / deviation
+def normalise(crops: Tensor, mean: Colour, sd: Colour) -> Tensor:
+    """0..255 RGB (N, 3, h, w) of any dtype -> float32 with the mean (of colours in 0..1) taken off, over the sd."""
+    offset = torch.tensor(mean, device=crops.device)[:, None, None]
+    deviation = torch.tensor(sd, device=crops.device)[:, None, None]
+    return (crops.float() / 255 - offset) / deviation

@@ -19,12 +19,13 @@ from ..artifacts.poses import ClipPoses, PoseMeta
 from ..core import video
 from ..core.cuda_graphs import Replay
 from ..core.device import resolve_device, resolve_precision, tune_allocator
-from ..core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine
+from ..core.geometry import apply_affine, crop_affine, invert_affine, released_crop_affine, widen
+from ..models.movenet import Heads, decode_single
 from ..work.halving import in_halves
 from . import crops, decode, networks
 from .params import EstimateParams
 from .reading import Weighed, read_streams_ahead
-from .taps import TapReader, sample_windows
+from .taps import TapReader, sample_windows, split_tap
 
 READERS = 16
 """Maximum number of decoding threads per GPU."""
@@ -131,6 +132,12 @@ class PoseEstimator:
         self.data_wait_s = 0.0
         if params.vectors and self.spec.head != "simcc":
             raise ValueError(f"estimate.vectors needs a SimCC head; {params.model} has heatmaps")
+        if self.released and self.spec.head == "centre":
+            raise ValueError(f"estimate.parity {params.parity!r} is not for {params.model}: set it to 'none'")
+        wide = sorted({split_tap(tap)[1] for tap in params.taps} - {1.0})
+        if wide and self.released:
+            raise ValueError(f"estimate.parity {params.parity!r} reads no wider crops: leave the taps with @ out")
+        self.widths = (1.0, *wide)
         tune_allocator()  # decoded frames are large blocks too
         network, weights_digest = networks.load(self.spec, params.weights)
         if params.parity == "released-trainbn":
@@ -147,7 +154,7 @@ class PoseEstimator:
 
     def _describe(self, weights_digest: str) -> PoseMeta:
         width, height = self.spec.input_size_px
-        self(np.zeros((1, height, width, 3), np.uint8))
+        self(np.zeros((1, len(self.widths), height, width, 3), np.uint8))
         shapes = {tap: tuple(value.shape[1:]) for tap, value in self._reader.maps.items()}
         bins = round((width + height) * self.spec.split_ratio) if self.params.vectors else 0
         return PoseMeta(
@@ -168,7 +175,10 @@ class PoseEstimator:
         return crop_affine(boxes_xyxy_px, self.spec.input_size_px, self.params.box_scale)
 
     def __call__(self, crop_batch: NDArray[np.uint8]) -> CropPoses:
-        """Estimate crops (N, height, width, 3), uint8 RGB."""
+        """Estimate crops (N, height, width, 3), uint8 RGB; where taps see wider crops, (N, S, height, width, 3).
+
+        S crops of each person: as wide as each of ``widths``, of which the first is 1.
+        """
         return self.submit(crop_batch)()
 
     def submit(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
@@ -187,20 +197,18 @@ class PoseEstimator:
 
     @torch.inference_mode()
     def _launch(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
-        raw = torch.from_numpy(crop_batch)
+        raw = torch.from_numpy(crop_batch if crop_batch.ndim == 5 else crop_batch[:, None])
+        if raw.shape[1] != len(self.widths):
+            raise ValueError(f"crops of {raw.shape[1]} widths, expected {len(self.widths)} ({self.widths})")
         if self.device.type == "cuda":
             raw = raw.pin_memory().to(self.device, non_blocking=True)
-        inputs = crops.normalise(raw.permute(0, 3, 1, 2))  # (N, h, w, 3) -> (N, 3, h, w)
-        inputs = inputs.contiguous() if self.released else inputs.contiguous(memory_format=torch.channels_last)
-        # a GPU's TensorFloat-32 is too coarse for parity
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=not self.released):
-            output, maps = self.forward(inputs.to(self.dtype))
+        output, maps = self._seen(raw[:, 0])
         points, scores, vectors = self._decode(output)
-        size, window, centre = self.spec.input_size_px, self.params.window, self.spec.cell_centre
-        windows = {
-            tap: sample_windows(feature_map, points, size, window, self.released, centre)
-            for tap, feature_map in maps.items()
-        }
+        windows = self._windows(maps, points, 1.0)
+        for index, times in enumerate(self.widths[1:], 1):
+            _, maps = self._seen(raw[:, index])
+            windows |= self._windows(maps, points, times)
+        windows = {tap: windows[tap] for tap in self.params.taps}
         # results of a GPU go to pinned memory, so that the copy does not block
         on_host = [
             value.to("cpu", non_blocking=True)
@@ -224,6 +232,27 @@ class PoseEstimator:
 
         return collect
 
+    def _seen(self, raw: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        """What the network says of crops (N, h, w, 3) uint8 on the device, and its tapped maps."""
+        inputs = crops.normalise(raw.permute(0, 3, 1, 2), self.spec.mean, self.spec.sd)  # (N, h, w, 3) -> (N, 3, h, w)
+        inputs = inputs.contiguous() if self.released else inputs.contiguous(memory_format=torch.channels_last)
+        # a GPU's TensorFloat-32 is too coarse for parity
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=not self.released):
+            return self.forward(inputs.to(self.dtype))
+
+    def _windows(self, maps: dict[str, Tensor], points_crop_px: Tensor, times: float) -> dict[str, Tensor]:
+        """Windows of the taps that see crops ``times`` as wide, at joints (N, V, 2) of the usual crops."""
+        middle = (torch.tensor(self.spec.input_size_px, device=points_crop_px.device) - 1) / 2
+        points = (points_crop_px - middle) / times + middle
+        if times == 1:
+            points = points_crop_px  # to the last bit
+        size, window, centre = self.spec.input_size_px, self.params.window, self.spec.cell_centre
+        return {
+            tap: sample_windows(maps[tap], points, size, window, self.released, centre)
+            for tap in self.params.taps
+            if split_tap(tap)[1] == times
+        }
+
     def forward(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """The network's output and its tapped maps for normalised crops (N, 3, height, width) on the device.
 
@@ -236,10 +265,12 @@ class PoseEstimator:
     def _compute(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
         return self.network(inputs), dict(self._reader.maps)
 
-    def _decode(self, output: tuple[Tensor, Tensor] | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _decode(self, output: tuple[Tensor, Tensor] | Tensor | Heads) -> tuple[Tensor, Tensor, Tensor | None]:
         if isinstance(output, Tensor):
             points, scores = decode.decode_heatmaps(output, self.spec.input_size_px)
             return points, scores, None
+        if isinstance(output, dict):
+            return *decode_single(output), None
         x, y = output
         points = decode.decode_simcc(x, y, self.spec.split_ratio)
         if self.spec.sigma_bins is None:
@@ -293,7 +324,7 @@ class PoseEstimator:
             yield clip.result()
 
     def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Crops as one array (N, h, w, 3); for a GPU in pinned memory."""
+        """Crops as one array (N, S, h, w, 3); for a GPU in pinned memory."""
         if self.device.type != "cuda":
             return np.stack(pixels)
         pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
@@ -324,7 +355,9 @@ class PoseEstimator:
                     error = f"frame {frame} {outside}"
                     break
                 affines = self.frame_to_crop(boxes.boxes_xyxy_px[rows[frame]], size)
-                cut = crops.warp_crops(image, affines, self.spec.input_size_px)
+                size_px = self.spec.input_size_px
+                by_width = [crops.warp_crops(image, widen(affines, size_px, times), size_px) for times in self.widths]
+                cut = np.stack(by_width, axis=1)  # S of (N, h, w, 3) -> (N, S, h, w, 3)
                 for row, affine, crop in zip(rows[frame], affines, cut, strict=True):
                     yield _Crop(frame, int(boxes.tracks[row]), affine, crop)
             if count == 0:

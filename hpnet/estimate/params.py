@@ -18,7 +18,10 @@ class EstimateParams(Section):
 
     model: str = Field("mannequin-simcc", description="pose network, see `hpnet weights list`")
     weights: str | None = Field(None, description="checkpoint path; empty: the packaged or fetched file of this model")
-    taps: tuple[str, ...] = Field(("h2s3",), description="maps to cache: the network's aliases, rgb, module paths")
+    taps: tuple[str, ...] = Field(
+        ("h2s3",),
+        description="maps to cache: the network's aliases, rgb, module paths; MAP@1.5: in a crop 1.5 times as wide",
+    )
     window: int = Field(5, ge=1, description="odd; the largest pool.region possible later")
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
     box_scale: float = Field(1.25, gt=0, description="size of the crop relative to the box")

@@ -13,8 +13,10 @@ from ..weights.published import HUB
 from .families import NetworkSpec
 
 MMPOSE = "hpnet.estimate.families.mmpose"
+MOVENET = "hpnet.estimate.families.movenet"
 RTMPOSE = "hpnet.estimate.families.rtmpose"
 VITPOSE = "hpnet.estimate.families.vitpose"
+MOVENET_FROM = "Google's MoveNet (Apache-2.0), which ships with hpnet"
 OPENMMLAB = "https://download.openmmlab.com/mmpose/"
 
 
@@ -48,6 +50,16 @@ def vitpose_aliases(layers: int) -> dict[str, str]:
     return {"tokens": "tokens", **{f"layer{k + 1}": f"layers.{k}" for k in range(layers)}}
 
 
+def movenet_aliases() -> dict[str, str]:
+    """MoveNet's maps -> module paths: ``blocks.K`` of MobileNetV2, the pyramid's ``p2`` to ``p4``, and the ``h{b}s{s}``
+    of strides 4, 8 and 16 in the backbone (``s1``, ``s2``) and in the pyramid (``s3``)."""
+    blocks = {f"blocks.{index}": f"backbone.blocks.{index}" for index in range(17)}
+    named = {"h1s1": "blocks.2", "h2s1": "blocks.5", "h3s1": "blocks.9", "h3s2": "blocks.12"}
+    named |= {"h1s3": "p2", "h2s3": "p3", "h3s3": "p4"}
+    pyramid = {name: f"backbone.{name}" for name in ("p2", "p3", "p4")}
+    return {**blocks, **pyramid, **{alias: f"backbone.{path}" for alias, path in named.items()}}
+
+
 def _hrnet(width: int, modules: tuple[int, int, int] = (1, 4, 3), blocks: int = 4, stem: int = 64) -> dict[str, Any]:
     """An HRNet (Sun et al., CVPR 2019): branches of width, 2 width, 4 width, 8 width."""
     extra: dict[str, Any] = {
@@ -68,6 +80,24 @@ def _hrnet(width: int, modules: tuple[int, int, int] = (1, 4, 3), blocks: int = 
             "num_channels": tuple(width * 2**branch for branch in range(stage)),
         }
     return {"type": "HRNet", "in_channels": 3, "extra": extra}
+
+
+def _movenet(name: str, width: float, weights_mb: int) -> NetworkSpec:
+    return NetworkSpec(
+        name=name,
+        family=MOVENET,
+        input_size_px=(192, 256),
+        backbone={"width": width},
+        head="centre",
+        head_channels=24,
+        stride=4,
+        weights_file=f"{name}.safetensors",
+        weights_from=MOVENET_FROM,
+        weights_mb=weights_mb,
+        aliases=movenet_aliases(),
+        mean=(0.5, 0.5, 0.5),
+        sd=(0.5, 0.5, 0.5),
+    )
 
 
 _RES50 = {"type": "ResNet", "depth": 50}
@@ -146,6 +176,8 @@ _SPECS = (
         aliases=hrnet_aliases(),
         leaves_out=("head.mlp_head_x.", "head.mlp_head_y."),
     ),
+    _movenet("movenet-lightning", 1.0, 5),
+    _movenet("movenet-thunder", 1.75, 12),
     NetworkSpec(
         name="hrnet-w48-simcc",
         family=MMPOSE,

@@ -15,6 +15,22 @@ RGB = "rgb"
 """The tap that is the input crop itself, normalised, as a map of three channels (Table XI)."""
 
 
+def split_tap(tap: str) -> tuple[str, float]:
+    """``blocks.12@1.5`` -> ("blocks.12", 1.5): the map, and how many times as wide as usual the crop is that it sees.
+
+    Raises:
+        ValueError: what follows the @ is no number from 1 to 4.
+    """
+    name, at, wide = tap.partition("@")
+    try:
+        times = float(wide) if at else 1.0
+    except ValueError:
+        times = float("nan")
+    if not 1 <= times <= 4:
+        raise ValueError(f"estimate.taps: {tap!r}: expected MAP or MAP@TIMES with a crop 1 to 4 times as wide")
+    return name, times
+
+
 def resolve_tap(network: nn.Module, tap: str, aliases: Mapping[str, str]) -> str:
     """The dotted module path of a tap: an alias, or a path (``stage4[0]`` and ``stage4.0`` are the same).
 
@@ -40,11 +56,13 @@ class TapReader:
 
     def __init__(self, network: nn.Module, taps: Sequence[str], aliases: Mapping[str, str]) -> None:
         self.maps: dict[str, Tensor] = {}
-        self._handles = [network.register_forward_pre_hook(self._keep_input)] if RGB in taps else []
+        self._inputs = [tap for tap in taps if split_tap(tap)[0] == RGB]
+        self._handles = [network.register_forward_pre_hook(self._keep_input)] if self._inputs else []
         modules = dict(network.named_modules())
         for tap in taps:
-            if tap != RGB:
-                module = modules[resolve_tap(network, tap, aliases)]
+            name, _ = split_tap(tap)
+            if name != RGB:
+                module = modules[resolve_tap(network, name, aliases)]
                 self._handles.append(module.register_forward_hook(self._keep(tap)))
 
     def __enter__(self) -> TapReader:
@@ -61,7 +79,7 @@ class TapReader:
             handle.remove()
 
     def _keep_input(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.maps[RGB] = inputs[0]
+        self.maps |= dict.fromkeys(self._inputs, inputs[0])
 
     def _keep(self, tap: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:

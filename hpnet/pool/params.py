@@ -15,11 +15,18 @@ from . import OPERATORS
 class PoolParams(Section):
     """Windows -> features of fixed length."""
 
-    kind: Literal["pooled", "pose2d", "simcc"] = "pooled"
-    tap: str = "h2s3"
+    kind: Literal["pooled", "pose2d", "simcc", "both"] = Field(
+        "pooled", description="pooled: Eq. (3); pose2d: x, y, score; simcc: coordinate vectors; both: pooled and pose2d"
+    )
+    tap: str = Field("h2s3", description="a cached map, or several joined by +: their channels one after another")
     region: int = Field(1, ge=1, description="odd; R of Eq. (3), in cells of the tapped map")
     operator: Annotated[str, OneOf("hpnet.pool:OPERATORS")] = "mean"
     frames: int = Field(24, ge=1, description="T after linear resampling")
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The taps that are pooled; none for features that no map is read for."""
+        return tuple(self.tap.split("+")) if self.kind in ("pooled", "both") else ()
 
     def code(self) -> Code:
         """What the stage runs under these parameters."""

@@ -26,6 +26,8 @@ from .params import PoolParams
 
 INDEX = "index.parquet"
 ARRAY = "features.npy"
+POSE_CHANNELS = 3
+"""x, y, score; the last channels of kind both."""
 FAULTS = "faults.json"
 """File of a shard: clip -> why it could not be pooled, without clips that failed in ``estimate``."""
 
@@ -37,23 +39,22 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
         ValueError: the tap or the vectors were not cached, or the region is larger than the cached window; names the
             parameter to change.
     """
-    if params.kind == "pooled":
-        if params.tap not in poses.taps:
+    for tap in params.maps:
+        if tap not in poses.taps:
             raise ValueError(
-                f"pool.tap: {params.tap!r} was not cached (cached: {', '.join(poses.taps)}): add it to estimate.taps "
+                f"pool.tap: {tap!r} was not cached (cached: {', '.join(poses.taps)}): add it to estimate.taps "
                 "and run `hpnet estimate` again"
             )
-        channels = poses.taps[params.tap][0]
-        empty = np.zeros((0, 1, 1, poses.window, poses.window, channels), np.float16)
+        empty = np.zeros((0, 1, 1, poses.window, poses.window, poses.taps[tap][0]), np.float16)
         pooling.pool_windows(empty, params.region, params.operator)
-    elif params.kind == "simcc" and not poses.vectors:
+    if params.kind == "simcc" and not poses.vectors:
         raise ValueError(
             "pool.kind: simcc needs the coordinate vectors: set estimate.vectors to true and run `hpnet estimate` again"
         )
     return FeatureMeta(
         kind=params.kind,
-        tap=params.tap if params.kind == "pooled" else "",
-        region=params.region if params.kind == "pooled" else 1,
+        tap=params.tap if params.maps else "",
+        region=params.region if params.maps else 1,
         operator=params.operator,
         skeleton=poses.skeleton,
     )
@@ -61,7 +62,8 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
 
 def num_channels(params: PoolParams, poses: PoseMeta) -> int:
     """C of the features."""
-    return {"pooled": poses.taps.get(params.tap, (0, 0, 0))[0], "pose2d": 3, "simcc": poses.vectors}[params.kind]
+    pooled = sum(poses.taps[tap][0] for tap in params.maps)
+    return pooled + {"pooled": 0, "both": POSE_CHANNELS, "pose2d": POSE_CHANNELS, "simcc": poses.vectors}[params.kind]
 
 
 def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
@@ -71,13 +73,13 @@ def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
 
 def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
     """Features (M, frames, V, C) of one clip; a person who was never found is zeros."""
-    if params.kind == "pooled":
-        values = pooling.pool_windows(clip.windows[params.tap], params.region, params.operator)
-    elif params.kind == "pose2d":
-        values = pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton)
-    else:
+    parts = [pooling.pool_windows(clip.windows[tap], params.region, params.operator) for tap in params.maps]
+    if params.kind in ("pose2d", "both"):
+        parts.append(pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton))
+    if params.kind == "simcc":
         assert clip.vectors is not None
-        values = clip.vectors.astype(np.float32)
+        parts.append(clip.vectors.astype(np.float32))
+    values = np.concatenate(parts, axis=-1)  # (T, M, V, C) each
     smear = poses.parity != "none"
     valid = people_valid(clip, params)
     return np.stack([person_features(values[:, m], valid[:, m], params.frames, smear) for m in range(valid.shape[1])])
@@ -93,7 +95,7 @@ class PoolWork:
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write the shard."""
         store = PoseStore(self.estimate)
-        taps = [self.params.tap] if self.params.kind == "pooled" else []
+        taps = list(self.params.maps)
         arrays: list[NDArray[np.float16]] = []
         rows: list[tuple[str, int, bool]] = []
         for item in items:

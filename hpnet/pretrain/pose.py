@@ -431,7 +431,7 @@ class _Loss:
         names = torch.where(mirrored[:, None], known[:, list(COCO_MIRROR)], known)
         inside = ((points >= 0) & (points <= limit)).all(-1)
         weight = names * inside
-        inputs = normalise(crops).contiguous(memory_format=torch.channels_last)
+        inputs = normalise(crops, spec.mean, spec.sd).contiguous(memory_format=torch.channels_last)
         with torch.autocast(place.type, torch.bfloat16, enabled=has_fast_bfloat16(place)):
             x, y = self.network(inputs)
         loss = simcc_loss(x, points[..., 0], weight, spec.split_ratio, spec.sigma_bins)
@@ -521,7 +521,7 @@ def probe_figures(
         rows = slice(start, start + batch)
         crops = bilinear_crops(frames.to(place), torch.from_numpy(people.frame[rows]).to(place), back[rows].to(place),
                                spec.input_size_px)  # fmt: skip
-        network(normalise(crops).contiguous(memory_format=torch.channels_last))
+        network(normalise(crops, spec.mean, spec.sd).contiguous(memory_format=torch.channels_last))
         at_joints = sample_windows(reader.maps[TAP], points[rows].to(place), spec.input_size_px, 1)[:, :, 0, 0].float()
         for k, logits in enumerate(held_probe.logits(at_joints[:, list(WRISTS)])):
             target = held[rows, k]

@@ -33,6 +33,9 @@ CARDS = {
     "mannequin-yolo": "mannequin-yolo.json",
     "mannequin-simcc": "mannequin-simcc.json",
     "mannequin-xclip": "mannequin-xclip/card.json",
+    "movenet-lightning": "movenet-lightning.json",
+    "movenet-thunder": "movenet-thunder.json",
+    "movenet-multipose": "movenet-multipose.json",
 }
 """Packaged weights and the cards beside them."""
 

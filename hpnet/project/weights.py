@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..estimate import specs
 from ..estimate.families import NetworkSpec
 from ..estimate.specs import SPECS
 from ..params import Params, validate
@@ -31,6 +32,9 @@ CATALOGUE: dict[str, Weights] = {
     entry.name: entry
     for entry in (
         _packaged("mannequin-yolo", "detector", "mannequin-yolo.safetensors", 1),
+        Weights(
+            "movenet-multipose", "detector", (WeightsFile("movenet-multipose.safetensors"),), specs.MOVENET_FROM, 9
+        ),
         *map(published.yolo, published.YOLO_MB),
         *map(_pose, SPECS.values()),
         _packaged("mannequin-xclip", "video", "mannequin-xclip/model.safetensors", 5),

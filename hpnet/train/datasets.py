@@ -14,7 +14,9 @@ from ..models.streams import joints_at, transform
 from .clips import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
-MIRRORED_KINDS = ("pooled", "pose2d", "pose3d")
+MIRRORED_KINDS = ("pooled", "pose2d", "pose3d", "both")
+POSE_CHANNELS = {"pose2d": 3, "pose3d": 3, "both": 3}
+"""Kind -> how many of the last channels are a pose, x first."""
 
 
 def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> NDArray[np.int64]:
@@ -229,8 +231,9 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     if meta.kind not in MIRRORED_KINDS:
         raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
     mirrored = features[:, :, :, joints_at(meta.skeleton.mirror, features)]
-    if meta.kind in ("pose2d", "pose3d"):
-        mirrored[:, 0] = -mirrored[:, 0]
+    if meta.kind in POSE_CHANNELS:
+        x = features.shape[1] - POSE_CHANNELS[meta.kind]
+        mirrored[:, x] = -mirrored[:, x]
     return torch.where(chosen[:, None, None, None, None], mirrored, features)
 
 

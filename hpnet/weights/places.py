@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-PACKAGED_NAMES = ("mannequin-yolo", "mannequin-simcc", "mannequin-xclip")
+PACKAGED_NAMES = (
+    "mannequin-yolo", "mannequin-simcc", "mannequin-xclip", "movenet-lightning", "movenet-thunder", "movenet-multipose",
+)  # fmt: skip
 """Networks of the package; their names always mean the packaged files."""
 
 

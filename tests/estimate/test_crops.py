@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from hpnet.core.geometry import crop_affine, invert_affine
-from hpnet.estimate.crops import IMAGENET_MEAN, IMAGENET_STD, bilinear_crops, normalise, warp_crops
+from hpnet.estimate.crops import bilinear_crops, normalise, warp_crops
+from hpnet.estimate.families import IMAGENET_MEAN, IMAGENET_SD
 
 SIZE = (48, 64)
 BOXES = np.array([[10.0, 5.0, 60.0, 90.0], [-20.0, -10.0, 30.0, 40.0], [70.0, 50.0, 140.0, 120.0]])
@@ -37,8 +38,8 @@ def test_outside_the_frame_is_black():
 
 def test_normalise_is_imagenet():
     crops = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    got = normalise(crops)[0, :, 0, 0]
-    expected = (1 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    got = normalise(crops, IMAGENET_MEAN, IMAGENET_SD)[0, :, 0, 0]
+    expected = (1 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_SD)
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5)
 
 

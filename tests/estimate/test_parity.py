@@ -10,8 +10,8 @@ import torch
 from hpnet.core.geometry import apply_affine, invert_affine
 from hpnet.core.video import read_frames
 from hpnet.estimate import networks
-from hpnet.estimate.crops import IMAGENET_MEAN, IMAGENET_STD
 from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
+from hpnet.estimate.families import IMAGENET_MEAN, IMAGENET_SD
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.specs import SPECS
 
@@ -78,7 +78,7 @@ def test_colours_pooled_from_a_drawn_frame_are_those_of_the_places_that_the_rele
         np.testing.assert_allclose(clip.frame_to_crop[0, person], expected_affine, atol=1e-4)
         crop_px = apply_affine(expected_affine, clip.keypoints_px[0, person])
         read_px = apply_affine(invert_affine(expected_affine), crop_px * [95 / 96, 127 / 128])
-        colours = clip.windows["rgb"][0, person, :, 0, 0] * np.array(IMAGENET_STD) + IMAGENET_MEAN
+        colours = clip.windows["rgb"][0, person, :, 0, 0] * np.array(IMAGENET_SD) + IMAGENET_MEAN
         inside = ((read_px > 0) & (read_px < [639, 359])).all(-1)
         assert inside.sum() >= 10
         assert np.ptp(crop_px[inside], axis=0).min() > 20

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 FAMILIES: dict[str, str] = {
+    "movenet-multipose": "hpnet.detect.families.movenet",
     "mannequin-yolo": "hpnet.detect.families.mannequin",
     "mannequin-yolo:*": "hpnet.detect.families.mannequin",
     "ultralytics:?*": "hpnet.detect.families.ultralytics",
@@ -31,6 +32,6 @@ def parse_model(model: str) -> tuple[str, str]:
         if fnmatchcase(model, pattern):
             return module, model.partition(":")[2] if ":" in pattern else model
     raise ValueError(
-        f"detect.model: {model!r} is unknown; choose mannequin-yolo, an ultralytics name (yolo11n) or a path, or one "
-        f"of these kinds: {', '.join(pattern.replace('?', '') for pattern in FAMILIES)}"
+        f"detect.model: {model!r} is unknown; choose movenet-multipose, mannequin-yolo, an ultralytics name (yolo11n) "
+        f"or a path, or one of these kinds: {', '.join(pattern.replace('?', '') for pattern in FAMILIES)}"
     )

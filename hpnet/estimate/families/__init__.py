@@ -1,8 +1,9 @@
 """Pose networks by family: a module here builds every network of its family from a :class:`NetworkSpec`.
 
 It has ``build(spec)``, which returns the network with random weights in evaluation mode: normalised crops (N, 3,
-height, width) -> SimCC vectors x, y (N, V, bins), or heatmaps (N, V, h, w); and ``own_names(state)``, a checkpoint's
-tensors under that network's names. A spec names the module, which is imported when a network is built.
+height, width) -> SimCC vectors x, y (N, V, bins), heatmaps (N, V, h, w), or CenterNet's heads
+(:data:`hpnet.models.movenet.Heads`); and ``own_names(state)``, a checkpoint's tensors under that network's names. A
+spec names the module, which is imported when a network is built.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Literal
 
 from ...core.skeleton import COCO17, Skeleton
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SD = (0.229, 0.224, 0.225)
 FACTS = ("weights_from", "weights_mb", "skeleton")
 """Fields of a spec that do not affect results: origin of the weights; and joints, which are code of `hpnet.core`."""
 
@@ -26,7 +29,7 @@ class NetworkSpec:
         family: the module that builds it, ``hpnet.estimate.families.NAME``.
         input_size_px: (width, height) of the crop.
         backbone: sizes, in the form that the family expects.
-        head: ``simcc`` (coordinate vectors) or ``heatmap``.
+        head: ``simcc`` (coordinate vectors), ``heatmap``, or ``centre`` (CenterNet's heads, as MoveNet has them).
         stride: input pixels per cell of the map that the head reads.
         deconv: whether the head enlarges that map with deconvolutions (ResNet: three, ViTPose: two).
         weights_file, weights_from: the checkpoint's name and origin (an address, or a text if there is no address).
@@ -36,6 +39,7 @@ class NetworkSpec:
             pixel j s + cell_centre (s - 1).
         split_ratio: SimCC bins per pixel.
         sigma_bins: sd of the SimCC targets, if scores are the sharpness of peaks; None: mmpose's maximum.
+        mean, sd: of the colours, in 0..1, by which the network's input is normalised.
         leaves_out: prefixes of the keys of the checkpoint that this network does not use.
     """
 
@@ -43,7 +47,7 @@ class NetworkSpec:
     family: str
     input_size_px: tuple[int, int]
     backbone: Mapping[str, Any]
-    head: Literal["simcc", "heatmap"]
+    head: Literal["simcc", "heatmap", "centre"]
     head_channels: int
     stride: int
     weights_file: str
@@ -55,6 +59,8 @@ class NetworkSpec:
     cell_centre: float = 0.5
     split_ratio: float = 2.0
     sigma_bins: float | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    sd: tuple[float, float, float] = IMAGENET_SD
     leaves_out: tuple[str, ...] = ()
 
     def deciding(self) -> dict[str, Any]:

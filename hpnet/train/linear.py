@@ -23,7 +23,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from ..artifacts.features import FeatureMeta
+from ..artifacts.features import Features
 from ..artifacts.files import writing
 from ..core.skeleton import Skeleton
 from ..models.linear import Linear
@@ -32,7 +32,7 @@ from ..work.shards import seal, sealed
 from .batches import ordered_batches
 from .checkpoints import Epoch
 from .clips import Indices, labelled_clips
-from .datasets import ChannelStatistics, PersonFeatures, person_rows, require_finite
+from .datasets import POSE_CHANNELS, ChannelStatistics, PersonFeatures, person_rows, require_finite
 from .loop import FitResult, Run, finish
 from .out_of_fold import OutOfFold, learnt, make_folds
 from .params import TopologyParams
@@ -40,8 +40,8 @@ from .run import Inputs, Machine
 from .topology import TopologyModel, TopologyTask, sizes_of
 
 Floats = NDArray[np.float64]
-POSITIONS: dict[str, tuple[int, ...]] = {"pose2d": (0, 1), "pose3d": (0, 1, 2)}
-"""Kind of features -> the channels that are positions, with one origin for all people of a clip."""
+POSITIONS = {"pose2d": 2, "pose3d": 3, "both": 2}
+"""Kind of features -> how many of its pose's channels are positions, with one origin for all people of a clip."""
 LARGEST_GRAM = 20_000
 """Clips or statistics, whichever are fewer: the matrix of their products has so many rows (3 GB)."""
 LARGEST_VALUES = 4_000_000_000
@@ -283,16 +283,20 @@ def prepare(
     require_finite(features.array, rows, table)
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
-    sizes = {**sizes_of(inputs, people), "positions": list(_positions(stream, features.meta))}
+    sizes = {**sizes_of(inputs, people), "positions": _positions(stream, features)}
     channels = torch.zeros(features.array.shape[3])
     model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
     return model, TopologyTask(table, people, settings, features.meta, seed=run.seed), sizes
 
 
-def _positions(stream: str, meta: FeatureMeta) -> tuple[int, ...]:
+def _positions(stream: str, features: Features) -> list[int]:
     """The channels that are positions; bones and motions have none."""
-    return POSITIONS.get(meta.kind, ()) if stream == "hpj" else ()
+    kind = features.meta.kind
+    if stream != "hpj" or kind not in POSITIONS:
+        return []
+    first = int(features.array.shape[3]) - POSE_CHANNELS[kind]
+    return list(range(first, first + POSITIONS[kind]))
 
 
 def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: Run) -> tuple[FitResult, OutOfFold]:

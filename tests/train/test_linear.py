@@ -153,6 +153,27 @@ def test_more_clips_than_statistics_give_the_same_components() -> None:
     assert (full**2).sum() / 30 == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "stream", "positions"),
+    [
+        ("pooled", "hpj", []), ("pose2d", "hpj", [0, 1]), ("pose3d", "hpj", [0, 1, 2]), ("both", "hpj", [2, 3]),
+        ("both", "hpb", []), ("pose2d", "hpjm", []),
+    ],
+)  # fmt: skip
+def test_positions_are_where_the_kind_of_features_has_them(kind: str, stream: str, positions: list[int]) -> None:
+    features = make_features(sourced(), channels=3 if kind.startswith("pose") else 5, kind=kind)
+    assert linear._positions(stream, features) == positions
+
+
+def test_people_who_stand_to_each_other_are_seen_in_positions(tmp_path: Path) -> None:
+    clips = sourced()
+    train(tmp_path, clips, features=make_features(clips, channels=3, kind="pose2d"))
+    network = load_topology(tmp_path / "out").network
+    assert isinstance(network, Linear)
+    assert network.positions == (0, 1)
+    assert len(network.mean) == 2 * 3 * 3 * 17 + 4 * 17 * 17
+
+
 def test_a_finished_fit_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tmp_path)
     files = {name: (tmp_path / "out" / name).read_bytes() for name in ("model.safetensors", "scores.parquet")}

@@ -189,7 +189,7 @@ def _explain(item: Any, source: str, overrides: Collection[str], flag: Callable[
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         if f"{name}.".startswith("train.hpnet."):
-            return f"{source}: {name!r} is now called {name.replace('hpnet', MULTIMODAL, 1)!r}: rename it there"
+            return f"{source}: {name!r} is called {name.replace('hpnet', MULTIMODAL, 1)!r} now: rename it there"
         near = difflib.get_close_matches(name, dotted_names(), n=1, cutoff=0.5)
         return f"{source}: unknown parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     message = item["msg"].removeprefix("Value error, ")

@@ -101,7 +101,8 @@ class _Backbone(nn.Module):
         super().__init__()
         channels = rounded(32 * width)
         self.stem = _Conv(3, channels, 3, stride=2)
-        blocks, kept = [], {}
+        blocks: list[nn.Module] = []
+        kept: dict[int, int] = {}
         for base, count, first_stride in GROUPS:
             out = rounded(base * width)
             for index in range(count):
@@ -167,7 +168,7 @@ def decode_single(heads: Heads) -> tuple[Tensor, Tensor]:
     rows, columns = _cells(height, width, heatmap.device)
     middle = torch.sqrt((rows - height // 2) ** 2 + (columns - width // 2) ** 2) + BIAS_CELLS  # (h, w)
     best = (heads["centre"].float()[:, 0] / middle).flatten(1).argmax(1)  # (N, h, w) -> (N,)
-    guesses = _at(heads["regress"], best[:, None])[:, 0].unflatten(-1, (-1, 2))  # (N, 2 V) -> (N, V, 2) y, x
+    guesses = torch.unflatten(_at(heads["regress"], best[:, None])[:, 0], -1, (-1, 2))  # (N, 2 V) -> (N, V, 2) y, x
     guesses = guesses + torch.stack([best // width, best % width], -1)[:, None]
     away = torch.sqrt(
         (rows - guesses[..., 0, None, None]) ** 2 + (columns - guesses[..., 1, None, None]) ** 2
@@ -210,7 +211,7 @@ def decode_people(heads: Heads, most: int) -> People:
     half = _at(heads["box_scale"], best[None])[0].clamp(min=0) / 2
     limit = torch.tensor([height, width], device=centre.device, dtype=torch.float32)
     top_left, bottom_right = (middle - half).clamp(min=0).minimum(limit), (middle + half).clamp(min=0).minimum(limit)
-    guesses = at[:, None] + _at(heads["regress"], best[None])[0].unflatten(-1, (-1, 2))  # (P, 2 V) -> (P, V, 2)
+    guesses = at[:, None] + torch.unflatten(_at(heads["regress"], best[None])[0], -1, (-1, 2))  # (P, 2 V) -> (P, V, 2)
     squared = (rows - guesses[..., 0, None, None]) ** 2 + (columns - guesses[..., 1, None, None]) ** 2  # (P, V, h, w)
     weighted = heatmap * torch.exp(-squared / (SPREAD * min(height, width)))
     inside = (
@@ -245,7 +246,7 @@ def _at(values: Tensor, cells: Tensor) -> Tensor:
 
 def _own_offsets(offset: Tensor, cells: Tensor) -> Tensor:
     """Each joint's own pair of (N, 2 V, h, w) at its flat cell (N, V) -> (N, V, 2) y, x."""
-    pairs = offset.float().flatten(2).unflatten(1, (-1, 2))  # (N, 2 V, h w) -> (N, V, 2, h w)
+    pairs = torch.unflatten(offset.float().flatten(2), 1, (-1, 2))  # (N, 2 V, h w) -> (N, V, 2, h w)
     return pairs.gather(3, cells[..., None, None].expand(-1, -1, 2, 1))[..., 0]
 
 

@@ -11,8 +11,8 @@ from .cards import RENDERED, own_people
 
 SCORED = {"detect": "boxes", "estimate": "joints"}
 """Stage -> what its network gives scores to."""
-REAL = {"detect": "yolo11m", "estimate": "rtmpose-m"}
-"""Stage -> a network that knows real people."""
+REAL = {"detect": ("movenet-multipose", "yolo11m"), "estimate": ("movenet-thunder", "rtmpose-m")}
+"""Stage -> networks that know real people: a packaged one, and a better one to fetch."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Comparison:
     @property
     def remedy(self) -> str:
         """What to do."""
-        return choose_another(self.stage)
+        return choose_another(self.stage, self.model)
 
     @property
     def warning(self) -> str:
@@ -69,10 +69,11 @@ def compare(stage: str, model: str, figures: Mapping[str, Any]) -> Comparison | 
     return Comparison(stage, model, own.what, float(median), own.median_score)
 
 
-def choose_another(stage: str) -> str:
-    """How to take a network that knows real people."""
+def choose_another(stage: str, model: str) -> str:
+    """How to take a network that knows real people, another than ``model``."""
+    other = next(name for name in REAL[stage] if name != model)
     return (
-        f"set {stage}.model to a network trained on such people, for real people {REAL[stage]} (`hpnet weights list` "
+        f"set {stage}.model to a network trained on such people, for real people {other} (`hpnet weights list` "
         "shows others)"
     )
 
@@ -88,6 +89,6 @@ def mannequins_alone(models: Mapping[str, str]) -> Iterator[str]:
     ]
     if rendered:
         names = " and ".join(models[stage] for stage in rendered)
-        settings = ", ".join(f"{stage}.model: {REAL[stage]}" for stage in rendered)
+        settings = ", ".join(f"{stage}.model: {REAL[stage][0]}" for stage in rendered)
         yield f"note: {names} know {RENDERED} alone. On real people they find wrong boxes and joints."
         yield f"      For real people write {settings} into params.yaml (`hpnet weights list` shows more)."

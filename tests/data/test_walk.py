@@ -301,7 +301,7 @@ def test_videos_directly_in_split_folders_have_no_action(tmp_path: Path) -> None
 
 def test_what_trains_nobody_is_no_project(tmp_path: Path) -> None:
     folder = videos(tmp_path / "v", "test/wave/a.mp4", "test/clap/b.mp4")
-    with pytest.raises(ValueError, match=r"no video below .* trains"):
+    with pytest.raises(ValueError, match=r"no video below .* is for training"):
         make_project(tmp_path / "p", "folder", videos=folder)
 
 

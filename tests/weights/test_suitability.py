@@ -59,3 +59,16 @@ def test_mannequin_networks_are_told_before_work() -> None:
     assert "detect.model" not in one
     assert list(mannequins_alone({"detect": "yolo11m", "estimate": "hrnet-w48-simcc"})) == []
     assert list(mannequins_alone({})) == []
+
+
+def test_the_remedy_is_another_network() -> None:
+    for stage, model, other in (
+        ("estimate", "mannequin-simcc", "movenet-thunder"),
+        ("estimate", "movenet-thunder", "rtmpose-m"),
+        ("detect", "movenet-multipose", "yolo11m"),
+    ):
+        usual = usual_score(model)
+        assert usual is not None
+        found = compare(stage, model, score_figures([0.1], usual))
+        assert found is not None
+        assert f"for real people {other}" in found.remedy

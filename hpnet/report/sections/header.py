@@ -63,7 +63,7 @@ def build_warnings(collected: Collected) -> Iterator[str]:
     for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
         comparison = compare(stage, model, collected.metrics.get(stage, {}))
         if comparison is not None and not comparison.suits:
-            yield comparison.warning
+            yield comparison.warning[0].upper() + comparison.warning[1:]
 
 
 def build_answer(given: Given) -> Answer:

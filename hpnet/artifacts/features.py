@@ -21,22 +21,27 @@ from .files import delete_old, load_meta, read_table, require_columns, write_jso
 
 @dataclass(frozen=True)
 class FeatureMeta:
-    """Description of the channels of a feature array."""
+    """Description of the channels of a feature array.
+
+    Attributes:
+        parts: how many channels each map, and a pose beside them, has, one after another; empty: all are one part.
+    """
 
     kind: str
     tap: str
     region: int
     operator: str
     skeleton: Skeleton
+    parts: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**self.__dict__, "skeleton": self.skeleton.to_json()}
+        return {**self.__dict__, "skeleton": self.skeleton.to_json(), "parts": list(self.parts)}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:
         """The inverse of :meth:`to_json`."""
-        return cls(**{**raw, "skeleton": Skeleton.from_json(raw["skeleton"])})
+        return cls(**{**raw, "skeleton": Skeleton.from_json(raw["skeleton"]), "parts": tuple(raw.get("parts", ()))})
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
         region=params.region if params.maps else 1,
         operator=params.operator,
         skeleton=poses.skeleton,
+        parts=(*(poses.taps[tap][0] for tap in params.maps), *([POSE_CHANNELS] if params.kind == "both" else [])),
     )
 
 

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from ..artifacts.features import Features
 from ..artifacts.files import writing
 from ..core.skeleton import Skeleton
-from ..models.linear import Linear
+from ..models.linear import OVER_TIME, Linear
 from ..models.skeletons import graph_skeleton
 from ..work.shards import seal, sealed
 from .batches import ordered_batches
@@ -73,15 +73,17 @@ class Sample:
         known: (n, 2) bool, see :meth:`hpnet.models.linear.Linear.statistics`.
         own: how many columns the first column of ``known`` is of.
         labels: (n,).
+        weights: (D,) float32, by which a standardised statistic is multiplied, see :func:`even_weights`.
     """
 
     values: NDArray[np.float32]
     known: NDArray[np.bool_]
     own: int
     labels: Indices
+    weights: NDArray[np.float32]
 
     def scaling(self, rows: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and 1 / standard deviation (D,) over the clips ``rows`` (n,) of which a statistic is known.
+        """Mean and weight / standard deviation (D,) over the clips ``rows`` (n,) of which a statistic is known.
 
         A statistic that is the same in all of them says nothing, and gets 0.
         """
@@ -95,7 +97,7 @@ class Sample:
             varies = sd > 1e-6 * np.maximum(1e-6, np.abs(middle))
             mean[block] = middle
             scale[block] = np.where(varies, 1 / np.where(varies, sd, 1), 0)
-        return mean, scale
+        return mean, scale * self.weights
 
     def standardised(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, D), 0 where a statistic is not known."""
@@ -103,6 +105,27 @@ class Sample:
         z[:, : self.own] *= self.known[:, :1]
         z[:, self.own :] *= self.known[:, 1:]
         return z
+
+
+def even_weights(network: Linear, parts: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weights (D,) that let every part of the features count alike: the three channels of a pose do not drown in the
+    hundreds of a map.
+
+    Of each person's statistics, and of how people differ, a part has a total weight of 1; so have the distances
+    between people.
+
+    Args:
+        parts: channels of each part, one after another; empty: one part.
+    """
+    channels, joints, _ = network.sizes
+    sizes = parts or (channels,)
+    if sum(sizes) != channels:
+        raise ValueError(f"features have {channels} channels, but parts of {sizes}: run `hpnet pool` again")
+    of_channels = np.concatenate([np.full(size, (OVER_TIME * joints * size) ** -0.5) for size in sizes])
+    each = np.tile(np.repeat(of_channels, joints), OVER_TIME)  # (3, C, V) -> (3 C V,)
+    between = network.shared - len(each) if network.shared else 0
+    shared = [each, np.full(between, max(between, 1) ** -0.5)] if network.shared else []
+    return np.concatenate([each, *shared]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -359,4 +382,5 @@ def _measure(model: TopologyModel, task: TopologyTask, indices: Indices) -> Samp
         values[start : start + len(part)] = found.cpu().numpy()
         known[start : start + len(part)] = there.cpu().numpy()
         start += len(part)
-    return Sample(values, known, network.own, task.clips.labels[indices])
+    weights = even_weights(network, task.meta.parts)
+    return Sample(values, known, network.own, task.clips.labels[indices], weights)

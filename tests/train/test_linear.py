@@ -135,9 +135,24 @@ def fit_without(clips: Clips, features: Any, fold: Any) -> Linear:
     indices = np.flatnonzero(~fold & np.array([split != "test" for split in table.splits]))
     network = Linear(in_channels=5, num_classes=3, num_joints=17, num_persons=2)
     values, known = network.statistics(*inputs_of(clips, features, indices))
-    sample = linear.Sample(values.numpy(), known.numpy(), network.own, table.labels[indices])
+    sample = linear.Sample(
+        values.numpy(), known.numpy(), network.own, table.labels[indices], linear.even_weights(network, ())
+    )
     linear.fit_all(network, sample, linear.Candidate(16, 1.0, 0.0, 0.0))
     return network
+
+
+def test_every_part_of_the_features_counts_alike() -> None:
+    """A pose beside a map of many channels, the people beside their distances."""
+    network = Linear(in_channels=12, num_classes=3, num_joints=4, num_persons=2, positions=(10, 11))
+    weights = linear.even_weights(network, (9, 3)) ** 2
+    own, shared = weights[: network.own].reshape(3, 12, 4), weights[network.own :]
+    assert own[:, :9].sum() == pytest.approx(1)
+    assert own[:, 9:].sum() == pytest.approx(1)
+    assert shared[: network.own].sum() == pytest.approx(2)
+    assert shared[network.own :].sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="12 channels, but parts of"):
+        linear.even_weights(network, (9, 4))
 
 
 def test_more_clips_than_statistics_give_the_same_components() -> None:

@@ -19,7 +19,7 @@ from .files import delete_old, load_meta, require_columns, write_json
 from .labelling import Labelling
 from .scores import Scores
 
-ROW_COLUMNS = ("fold", "seed", "clip_id", "split", "unit", "label")
+ROW_COLUMNS = ("fold", "seed", "clip_id", "split", "unit", "label", "left_out")
 CLASSES = b"classes"
 """Where a file of scores keeps the class names."""
 FUSED = "fused"
@@ -41,11 +41,12 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class FoldScores:
-    """Scores of the validation and test clips of every fold (``scores.parquet``), one row per fold, seed and clip.
+    """Scores of the clips of every fold (``scores.parquet``), one row per fold, seed and clip.
 
     Attributes:
-        table: ``fold``, ``seed``, ``clip_id``, ``split`` (val or test), ``unit`` (the source, or whatever clips are
-            resampled by) and ``label`` (-1 where unknown), N rows.
+        table: ``fold``, ``seed``, ``clip_id``, ``split`` (val or test; train where a network scored its training clips
+            out of fold), ``unit`` (what the clip is resampled with), ``label`` (-1 where unknown) and ``left_out``
+            (which of those inner folds, -1 where a clip was held out of everything), N rows.
         logits: (N, K) float32.
         classes: K names.
     """
@@ -81,7 +82,8 @@ class FoldScores:
                 raise ValueError(f"scores of fold {fold!r} do not say what classes they are of: train again")
             classes = scores.labelling.classes
             columns = {"fold": fold, "seed": seed, "clip_id": list(scores.clip_ids), "split": list(scores.splits)}
-            tables.append(pd.DataFrame({**columns, "label": scores.labels}))
+            left_out = -1 if scores.folds is None else scores.folds
+            tables.append(pd.DataFrame({**columns, "label": scores.labels, "left_out": left_out}))
         if classes is None:
             raise ValueError("there is no fold with scores")
         table = pd.concat(tables, ignore_index=True)
@@ -94,9 +96,10 @@ class FoldScores:
         for (fold, seed), rows in self.table.groupby(["fold", "seed"], sort=False):
             facts = zip(map(int, rows.label), map(str, rows.split), strict=True)
             labelling = Labelling(self.classes, dict(zip(map(str, rows.clip_id), facts, strict=True)))
-            labels = rows.label.to_numpy(dtype=np.int64, copy=True)
-            logits = self.logits[rows.index.to_numpy()]
-            found[str(fold), int(seed)] = Scores(tuple(rows.clip_id), tuple(rows.split), labels, logits, labelling)
+            labels, left_out = (rows[name].to_numpy(dtype=np.int64, copy=True) for name in ("label", "left_out"))
+            logits, folds = self.logits[rows.index.to_numpy()], left_out if (left_out >= 0).any() else None
+            scores = Scores(tuple(rows.clip_id), tuple(rows.split), labels, logits, labelling, folds)
+            found[str(fold), int(seed)] = scores
         return found
 
     @property
@@ -210,7 +213,7 @@ class CrossvalSummary:
     Attributes:
         folds: in order.
         folded_by: where the folds come from, in words.
-        unit: what is resampled, such as ``source``.
+        unit: what is resampled, such as ``source``; see :mod:`hpnet.core.units`.
         seeds: of the trainings.
         streams: that were trained or, of a result made of others, the results.
         changed: parameters that were not those of params.yaml, by dotted name.

@@ -186,6 +186,25 @@ def test_results_are_fused_fold_by_fold(project: Path) -> None:
     assert len(FoldScores.load(project / "artifacts/crossval/both/scores.parquet").tested().table) == 48
 
 
+def test_scores_out_of_fold_are_kept_and_weights_are_fitted_on_them(project: Path) -> None:
+    linear = ("--train-topology-graph-model", "linear", "--train-topology-linear-components", "5")
+    run("--folds", "folds.csv", "--streams", "hpj,hpb", *linear, "--name", "linear", "--jobs", "1")
+    folder = project / "artifacts/crossval/linear"
+    scores, summary = FoldScores.load(folder / "scores.parquet"), CrossvalSummary.load(folder)
+    trained = scores.table[scores.table.split == "train"]
+    assert len(trained) == sum(fold.train for fold in summary.folds)
+    assert (trained.left_out >= 0).all()
+    assert (scores.table.left_out[scores.table.split == "test"] == -1).all()
+    part = scores.parts()["split1", 1]
+    assert part.unseen.sum() == sum(split != "test" for split in part.splits)
+    assert summary.fusion == "weighted, validation weights"
+    run(
+        "--fuse", "linear:hpj,default:hpb", "--name", "mixed"
+    )  # of the second, the validation clips alone were held out
+    mixed = FoldScores.load(project / "artifacts/crossval/mixed/scores.parquet")
+    assert set(mixed.table.split) == {"val", "test"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -239,6 +258,7 @@ def test_parts_are_what_was_joined() -> None:
     }
     joined = FoldScores.join(scores, {"x": "s1", "y": "s2"})
     assert list(joined.table.unit) == ["s1", "s2"] * 2
+    assert set(joined.table.left_out) == {-1}
     parts = joined.parts()
     assert list(parts) == [("split2", 3), ("split2", 1)]
     again = FoldScores.join(parts, joined.units)

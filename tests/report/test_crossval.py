@@ -25,7 +25,9 @@ CLIPS = 12
 def write_result(root: Path, name: str, wrong: int, streams: tuple[str, ...] = ("hpj",)) -> None:
     """Two folds of six test clips each, of which ``wrong`` in the second take the class after their own."""
     table = Clips.load(root / "artifacts/data").table
-    rows = table[["clip_id", "label"]].assign(fold=["a"] * 6 + ["b"] * 6, seed=1, split="test", unit=table.source)
+    rows = table[["clip_id", "label"]].assign(
+        fold=["a"] * 6 + ["b"] * 6, seed=1, split="test", unit=table.source, left_out=-1
+    )
     logits = np.eye(3, dtype=np.float32)[[(int(k) + (at >= CLIPS - wrong)) % 3 for at, k in enumerate(rows.label)]]
     folder = root / "artifacts/crossval" / name
     scores = FoldScores(rows[list(ROW_COLUMNS)], logits, ("class0", "class1", "class2"))

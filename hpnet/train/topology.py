@@ -282,7 +282,7 @@ def prepare(
     if not params.standardise or params.graph.model in HEATMAP_NETWORKS:  # keypoints are drawn unchanged
         statistics = ChannelStatistics(torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd))
     torch.manual_seed(run.seed)
-    model = _assemble(stream, params, sizes, skeleton, statistics)
+    model = assemble(stream, params, sizes, skeleton, statistics)
     return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share), sizes
 
 
@@ -415,7 +415,7 @@ def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     channels = int(card["sizes"]["in_channels"])
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels))
     params = TopologyParams.model_validate(card["params"])
-    model = _assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    model = assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     return model, int(card["frames"])
 
 
@@ -434,7 +434,7 @@ def require_input(model: str, stream: str, meta: FeatureMeta) -> None:
         raise ValueError(f"graph.model {model!r} draws joints and cannot use the {stream!r} stream: train 'hpj'")
 
 
-def _assemble(
+def assemble(
     stream: str, params: TopologyParams, sizes: dict[str, int], skeleton: Skeleton, statistics: ChannelStatistics
 ) -> TopologyModel:
     graph = params.graph

@@ -82,8 +82,8 @@ def run_shards(
         stage_dir: ``.work/<stage>``, the folder of finished shards.
         key: JSON values that, with the items, determine the result (parameters, weights digest, code digest).
         shard_size: clips per shard on average.
-        workers: processes (see :func:`hpnet.work.processes.device_workers`). With one, this process does the work, and a
-            crash ends the run.
+        workers: processes (see :func:`hpnet.work.processes.device_workers`). With one, this process does the work, and
+            a crash ends the run.
         engine: ``local``, or ``ray``: the cluster at $RAY_ADDRESS, whose nodes have the working folder at the same
             path, or else this number of processes of a new local Ray.
         on_progress: called with the number of clips of each finished shard, including re-used ones.

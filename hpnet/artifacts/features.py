@@ -21,17 +21,24 @@ from .files import delete_old, load_meta, read_table, require_columns, write_jso
 
 @dataclass(frozen=True)
 class FeatureMeta:
-    """Description of the channels of a feature array."""
+    """Description of the channels of a feature array.
+
+    Attributes:
+        own_axes: of poses: each person of a clip has an origin and axes of their own, so that coordinates of two people
+            cannot be subtracted.
+    """
 
     kind: str
     tap: str
     region: int
     operator: str
     skeleton: Skeleton
+    own_axes: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**self.__dict__, "skeleton": self.skeleton.to_json()}
+        """As plain JSON values; ``own_axes`` only where it is true."""
+        values = {name: value for name, value in self.__dict__.items() if name != "own_axes" or value}
+        return {**values, "skeleton": self.skeleton.to_json()}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:

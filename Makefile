@@ -19,9 +19,10 @@ demo: setup
 	@python -c "import json; m = json.load(open('metrics/fuse.json')); print(f'fused accuracy {m[\"top1\"]:.1%} on {m[\"clips\"]:.0f} test clips')"
 	@echo "The report: $(CURDIR)/report/index.html"
 
-# One thread per test process: two cores run two processes.
+# One thread per test process: two cores run two processes. A file's tests go to one of them, so that what they share is
+# made once.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

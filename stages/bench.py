@@ -50,18 +50,13 @@ def command() -> None:
 )
 def extract_command(
     model: str,
-    weights: str | None,
     videos: Path | None,
     clips: int,
-    max_frames: int,
-    plain_frames: int,
-    batch: int | None,
-    workers: int | None,
     precisions: tuple[str, ...],
     rounds: int,
-    device: str,
     note: str,
     out: Path | None,
+    **options: Any,
 ) -> None:
     """Extract features with a plain loop (one frame, one crop, float32) and with hpnet, on the same clips and weights.
 
@@ -75,24 +70,16 @@ def extract_command(
     from hpnet.bench import extract
     from hpnet.core.device import resolve_device
 
-    kind = resolve_device(device).type
+    weights, kind = options["weights"], resolve_device(options["device"]).type
+    options["workers"] = options["workers"] or extract.default_workers(kind, torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder:
-        files = extract.find_clips(videos, clips, max_frames, Path(folder))
+        files = extract.find_clips(videos, clips, options["max_frames"], Path(folder))
         given = extract.random_weights(model, Path(folder)) if weights == "random" else weights
-        tap = extract.default_tap(model)
-        workers = workers or extract.default_workers(device, torch.get_num_threads())
-        task = extract.Task(model, given, tap, tuple(files), max_frames, plain_frames, batch, device, workers)
+        task = extract.Task(model, tap=extract.default_tap(model), clips=tuple(files), **options | {"weights": given})
         described = {"random": "random", None: "packaged or fetched"}.get(weights, "given")
         result = extract.run(task, rounds, described, precisions)
-    options = {"weights": weights, "clips": clips, "max-frames": max_frames, "plain-frames": plain_frames}
-    options |= {
-        "videos": "DIR" if videos else None,
-        "batch": batch,
-        "workers": workers,
-        "rounds": rounds,
-        "device": device,
-    }
-    shown = " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)
+    typed = {"clips": clips, "videos": "DIR" if videos else None, **options, "rounds": rounds}
+    shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items() if value is not None)
     shown += "".join(f" --precision {name}" for name in precisions)
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
     _write(out or Path("benchmarks") / f"extract-{model}-{kind}", result, page)
@@ -143,15 +130,12 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/train-DEVICE]")
 def train_command(
     clips: int | None,
-    channels: int,
-    frames: int,
-    persons: int,
     rounds: int,
-    threads: int | None,
     compiled: bool,
     device: str,
     note: str,
     out: Path | None,
+    **size: Any,
 ) -> None:
     """Compare training steps of hpnet's CTR-GCN and of a layer-by-layer version of its paper, which give equal numbers.
 
@@ -162,11 +146,40 @@ def train_command(
 
     kind = resolve_device(device).type
     clips = clips or (16 if kind == "cpu" else 64)
-    step = train.Step(clips, channels, frames, persons, device=kind if device == "auto" else device, threads=threads)
-    result = train.run(step, rounds, compiled)
-    shown = f"--clips {clips} --rounds {rounds} --device {device}" + (f" --threads {threads}" if threads else "")
+    step = train.Step(clips, device=kind if device == "auto" else device, **size)
+    result = train.run(step, rounds, train.variants(compiled, kind))
+    shown = f"--clips {clips} --rounds {rounds} --device {device}"
+    shown += f" --threads {step.threads}" if step.threads else ""
     page = train.markdown(result, f"hpnet bench train {shown}{' --compile' if compiled else ''}", note)
     _write(out or Path("benchmarks") / f"train-{kind}", result, page)
+
+
+@command.command("gradients")
+@click.option("--clips", type=click.IntRange(1), default=16, show_default=True, help="Clips per batch.")
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Medians are of so many steps.")
+@click.option("--threads", type=click.IntRange(1), multiple=True,
+              help="CPU threads, and these.  [default: one, and one per core]")  # fmt: skip
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/train-own-gradients"),
+              show_default=True, help="File without ending.")  # fmt: skip
+def gradients_command(clips: int, rounds: int, threads: tuple[int, ...], note: str, out: Path) -> None:
+    """Compare training steps of CTR-GCN with own gradients and in plain torch operations, on a CPU.
+
+    For the demo's and for the paper's size, in float32 and bfloat16. The ways give the same numbers.
+    """
+    from dataclasses import replace
+
+    from hpnet.bench import gradients
+    from hpnet.work.processes import cores
+
+    sizes = {
+        f"{name}, {count}": replace(step, clips=clips, threads=count)
+        for name, step in gradients.SIZES.items()
+        for count in threads or sorted({1, cores()})
+    }
+    result = gradients.measure(sizes, rounds)
+    shown = f"--clips {clips} --rounds {rounds}" + "".join(f" --threads {count}" for count in threads)
+    _write(out, result, gradients.markdown(result, f"hpnet bench gradients {shown}", note))
 
 
 def _comparison_options(run: Callable[..., None]) -> Callable[..., None]:

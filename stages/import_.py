@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 SCORES = ("scores-hpnet", "scores-csv", "scores-npz")
 FEATURES = tuple(IMPORTS)
-ALIGNED = {"kinect": False, "nw-ucla": True, "utd-mhad": True, "sbu": True}
-"""Formats whose clips can be turned, and whether they are where nothing is said."""
 PROTOCOLS = {"nw-ucla": "nw-ucla", "utd-mhad": "utd-mhad", "sbu": "sbu-fold1"}
 """Format -> its data set's protocol."""
+TAKES = {
+    "features-hpnet": (),
+    "pyskl": ("frames", "persons", "split"),
+    "kinect": ("frames", "persons", "align"),
+    "nw-ucla": ("frames", "align", "val_view"),
+    "utd-mhad": ("frames", "align"),
+    "sbu": ("frames", "align"),
+}
+"""Format of poses or features -> the options that are for it alone."""
 
 
 @click.command("import")
@@ -72,19 +79,10 @@ def command(
     source: Path,
     out: Path,
     protocol: str | None,
-    stream: str | None,
-    kind: str | None,
-    allow_missing: bool,
-    frames: int,
-    persons: int,
-    align: bool | None,
-    split: str | None,
-    val_fraction: float,
-    val_view: int | None,
-    seed: int,
     drop_repeats: bool,
     relabel: Path | None,
     max_failed: float,
+    **options: Any,
 ) -> None:
     """Import scores, poses and features of other projects.
 
@@ -100,29 +98,21 @@ def command(
     """
     from hpnet.data.corrections import Corrections, read_actions
 
-    if val_view is not None and layout != "nw-ucla":
+    if options["val_view"] is not None and layout != "nw-ucla":
         raise click.UsageError(f"--val-view is for nw-ucla, not for {layout}")
     for option, given in (("--drop-repeats", drop_repeats), ("--relabel", relabel is not None)):
         if given and layout in SCORES:
             raise click.UsageError(f"{option} is for poses and features, not for {layout}")
     if layout in SCORES:
-        _import_scores(layout, source, out, protocol, stream, kind, allow_missing)
+        named = {name: options[name] for name in ("stream", "kind", "allow_missing")}
+        _import_scores(layout, source, out, protocol, **named)
         return
     if protocol is None and layout in ("features-hpnet", "kinect"):
         raise click.UsageError(f"{layout} needs --protocol, such as ntu60-xsub: the files hold no labels")
     corrections = Corrections(drop_repeats, read_actions(relabel) if relabel else {})
-    options: dict[str, Any] = {"val_fraction": val_fraction, "seed": seed, "corrections": corrections}
-    if layout != "features-hpnet":
-        options["frames"] = frames
-    if layout in ("pyskl", "kinect"):
-        options["persons"] = persons
-    if layout in ALIGNED:
-        options["align"] = ALIGNED[layout] if align is None else align
-    if layout == "pyskl":
-        options["split"] = split
-    elif layout == "nw-ucla":
-        options["val_view"] = val_view
-    summary = _import_features(layout, source, out, protocol or PROTOCOLS.get(layout), options)
+    given = {name: options[name] for name in ("val_fraction", "seed", *TAKES[layout]) if options[name] is not None}
+    given["corrections"] = corrections
+    summary = _import_features(layout, source, out, protocol or PROTOCOLS.get(layout), given)
     for note in summary.notes:
         click.echo(f"note: {note}", err=True)
     for clip_id, reason in summary.failed.items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,7 @@ from .common import device_option
 
 if TYPE_CHECKING:
     from hpnet.predict.output import Output
+    from hpnet.predict.project import TrainedProject
     from hpnet.predict.recognise import Recogniser
     from hpnet.predict.windows import Cutting
 
@@ -53,45 +55,20 @@ EXPECTED = "a video file, a folder, a camera's number or an address such as rtsp
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that share the files.  [default: 1, or up to one per core for many files]")  # fmt: skip
 @device_option
-def command(
-    videos: tuple[str, ...],
-    project: Path,
-    streams: str | None,
-    top: int,
-    window: float | None,
-    overlap: float,
-    fps: float | None,
-    people: int | None,
-    each: bool,
-    as_json: bool,
-    save: Path | None,
-    live: bool | None,
-    seconds: float | None,
-    precision: str,
-    workers: int | None,
-    device: str,
-) -> None:
+def command(videos: tuple[str, ...], **options: Any) -> None:
     """Recognise actions in videos: VIDEO is a file, a folder, a camera's number or a stream's address.
 
     Runs the detector, the pose network and the trained streams of a project, and fuses them as the project does. A
     video as long as the training clips is one window. A longer video is cut into overlapping windows. With several
     people there is an answer for all together and one for each person.
     """
-    from hpnet.predict.sources import is_address, is_camera
-
-    cameras = [v for v in videos if is_camera(v) or is_address(v)]
-    running = bool(cameras) if live is None else live
-    chosen = None if streams is None else [s.strip() for s in streams.split(",") if s.strip()]
-    if chosen == []:
-        raise click.UsageError(f"--streams {streams!r} names no stream: expected names such as hpj,hpb")
-    if running and len(videos) > 1:
-        raise click.UsageError("only one live source is possible: give a single camera, address or file")
-    if cameras and not running:
-        raise click.UsageError(f"{cameras[0]} has no end: remove --no-live")
-    files, unusable = find_files(() if cameras else videos)
-    if running and not cameras and (len(files) != 1 or Path(videos[0]).is_dir()):
+    asked = Asked(**options)
+    chosen = asked.chosen_streams()
+    running = asked.is_live(videos)
+    files, unusable = find_files(() if any(map(has_no_end, videos)) else videos)
+    if running and not has_no_end(videos[0]) and (len(files) != 1 or Path(videos[0]).is_dir()):
         raise click.UsageError(f"{videos[0]} is a folder: --live plays one file")
-    targets = {} if save is None else find_targets(save, files or [Path("live.mp4")])
+    targets = {} if asked.save is None else find_targets(asked.save, files or [Path("live.mp4")])
 
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # refuse what cannot be written before the work starts
@@ -99,23 +76,19 @@ def command(
     from hpnet.predict.files import Task, default_workers, recognise_files
     from hpnet.predict.output import Output
     from hpnet.predict.project import TrainedProject
-    from hpnet.predict.windows import Cutting
 
-    trained = TrainedProject(project, chosen, device)
-    median_s, longest_s = trained.training_seconds()
-    cutting = Cutting(
-        window_s=window or median_s,
-        whole_s=window or longest_s,
-        overlap=overlap,
-        max_fps=fps or (LIVE_FPS if running else max(FILE_FPS, trained.training_fps())),
-        stride=trained.params.detect.stride,
-    )
-    task = Task(project, chosen, people, each, device, precision, cutting, top, as_json, targets)
+    trained = TrainedProject(asked.project, chosen, asked.device)
+    cutting = asked.cutting(trained, running)
+    task = Task(
+        asked.project, chosen, asked.people, asked.each, asked.device, asked.precision, cutting, asked.top,
+        asked.as_json, targets,
+    )  # fmt: skip
     if running:
         recogniser = task.recogniser(trained)
-        watch(videos[0], recogniser, cutting, Output(trained, recogniser, cutting, top, as_json, targets), seconds)
+        output = Output(trained, recogniser, cutting, asked.top, asked.as_json, targets)
+        watch(videos[0], recogniser, cutting, output, asked.seconds)
         return
-    workers = workers or default_workers(len(files), trained.device)
+    workers = asked.workers or default_workers(len(files), trained.device)
     try:
         with progress("recognising", len(files)) as advance:
             failed = recognise_files(files, task, trained, workers, advance)
@@ -127,6 +100,66 @@ def command(
             f"{len(failed)} of {len(files) + len(unusable)} videos could not be read to their end: "
             f"{', '.join(map(one_line, failed))}"
         )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options, as their help says."""
+
+    project: Path
+    streams: str | None
+    top: int
+    window: float | None
+    overlap: float
+    fps: float | None
+    people: int | None
+    each: bool
+    as_json: bool
+    save: Path | None
+    live: bool | None
+    seconds: float | None
+    precision: str
+    workers: int | None
+    device: str
+
+    def chosen_streams(self) -> list[str] | None:
+        """The names of --streams; None where it was not given."""
+        if self.streams is None:
+            return None
+        chosen = [s.strip() for s in self.streams.split(",") if s.strip()]
+        if not chosen:
+            raise click.UsageError(f"--streams {self.streams!r} names no stream: expected names such as hpj,hpb")
+        return chosen
+
+    def is_live(self, videos: Sequence[str]) -> bool:
+        """Whether frames are dropped to keep up: for cameras and addresses, and for a file where --live says so."""
+        endless = [v for v in videos if has_no_end(v)]
+        running = bool(endless) if self.live is None else self.live
+        if running and len(videos) > 1:
+            raise click.UsageError("only one live source is possible: give a single camera, address or file")
+        if endless and not running:
+            raise click.UsageError(f"{endless[0]} has no end: remove --no-live")
+        return running
+
+    def cutting(self, trained: TrainedProject, running: bool) -> Cutting:
+        """How videos are cut into windows; by default as long as the training clips."""
+        from hpnet.predict.windows import Cutting
+
+        median_s, longest_s = trained.training_seconds()
+        return Cutting(
+            window_s=self.window or median_s,
+            whole_s=self.window or longest_s,
+            overlap=self.overlap,
+            max_fps=self.fps or (LIVE_FPS if running else max(FILE_FPS, trained.training_fps())),
+            stride=trained.params.detect.stride,
+        )
+
+
+def has_no_end(video: str) -> bool:
+    """Whether it is a camera's number or a stream's address."""
+    from hpnet.predict.sources import is_address, is_camera
+
+    return is_camera(video) or is_address(video)
 
 
 def find_files(videos: tuple[str, ...], expected: str = EXPECTED) -> tuple[list[Path], dict[Path, str]]:

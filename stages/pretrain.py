@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from hpnet.work.console import progress
 from hpnet.work.processes import cores
 
 from .common import PROJECT, device_option, was_given
+
+if TYPE_CHECKING:
+    from hpnet.pretrain.scenes import SceneShard
 
 KINDS = {kind: f"hpnet.pretrain.{kind}" for kind in ("detector", "pose", "xclip")}
 VALIDATION_SEEDS = 50_000_000
@@ -41,19 +45,10 @@ VALIDATION_SEEDS = 50_000_000
 def command(
     kind: str,
     out: Path | None,
-    scenes: Path,
-    count: int,
-    held_out: int,
-    frames: int,
-    fps: float,
-    scene_seed: int,
-    steps: int | None,
-    batch: int | None,
-    lr: float | None,
     start: Path | None,
     seed: int,
-    workers: int | None,
     device: str,
+    **options: Any,
 ) -> None:
     """Train the packaged detector, pose network or X-CLIP from scratch on rendered scenes.
 
@@ -63,30 +58,53 @@ def command(
     if start is not None and kind != "pose":
         raise click.BadParameter(f"{kind} always starts from new weights: remove this option", param_hint="--start")
     from hpnet.core.choices import load
-    from hpnet.pretrain.scenes import SceneShard, Takes, render_scenes
     from hpnet.pretrain.steps import Job, Scenes
     from hpnet.weights.places import ASSETS
-
-    def shards(folder: Path, number: int, first: int) -> list[SceneShard]:
-        with progress(f"rendering {folder.name}", number) as advance:
-            processes = workers or cores()
-            files = render_scenes(folder, number, first, processes, Takes(frames=frames, fps=fps), on_progress=advance)
-        return [SceneShard(file) for file in files]
 
     def on_step(step: int, loss: float) -> None:
         if step % 100 == 0:
             click.echo(f"step {step}: loss {loss:.4f}")
 
-    data = Scenes(shards(scenes / "train", count, scene_seed), shards(scenes / "held-out", held_out, VALIDATION_SEEDS))
+    given = {name: options.pop(name) for name in ("steps", "batch", "lr")}
+    rendering = Rendering(**options)
+    data = Scenes(rendering.train(), rendering.held_out_scenes())
     module = load(KINDS, kind, "network")
-    given = {"steps": steps, "batch": batch, "lr": lr}
     settings = replace(module.SETTINGS, **{name: value for name, value in given.items() if value is not None})
     job = Job(device, seed, _as_typed(kind), on_step)
     more = {} if start is None else {"start": start}
     training = getattr(module, f"train_{kind}")(out or ASSETS, data, settings, job, **more)
     figures = ", ".join(f"{name} {value:.3f}" for name, value in training.quality.items())
     click.echo(f"{training.name}: {training.parameters:,} parameters, {training.seconds:.0f} s on {training.device}")
-    click.echo(f"on {held_out} held-out scenes: {figures}")
+    click.echo(f"on {rendering.held_out} held-out scenes: {figures}")
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The options of the scenes, as their help says."""
+
+    scenes: Path
+    count: int
+    held_out: int
+    frames: int
+    fps: float
+    scene_seed: int
+    workers: int | None
+
+    def train(self) -> list[SceneShard]:
+        """The scenes to learn from, rendered where they are not there yet."""
+        return self._shards(self.scenes / "train", self.count, self.scene_seed)
+
+    def held_out_scenes(self) -> list[SceneShard]:
+        """The scenes for the card."""
+        return self._shards(self.scenes / "held-out", self.held_out, VALIDATION_SEEDS)
+
+    def _shards(self, folder: Path, count: int, first: int) -> list[SceneShard]:
+        from hpnet.pretrain.scenes import SceneShard, Takes, render_scenes
+
+        takes = Takes(frames=self.frames, fps=self.fps)
+        with progress(f"rendering {folder.name}", count) as advance:
+            files = render_scenes(folder, count, first, self.workers or cores(), takes, on_progress=advance)
+        return [SceneShard(file) for file in files]
 
 
 def _as_typed(kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,10 +41,7 @@ def command(
     out: Path | None,
     classes: bool,
     details: bool,
-    keep_missing: bool,
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
+    **division: Any,
 ) -> None:
     """Write labels and splits of clips, from their names, as CSV: clip_id, label, class_name, split.
 
@@ -67,7 +65,7 @@ def command(
     except UnicodeDecodeError as error:
         raise ValueError(f"{names} is not UTF-8 text ({error}): it must have one clip name per line") from None
     clips = [line.strip() for line in text.splitlines() if line.strip()]
-    table = label_and_split(name, clips, val_fraction, seed, test_fraction, keep_missing)
+    table = label_and_split(name, clips, **division)
     csv = (class_table(name, table) if classes else table[list(table.columns if details else COLUMNS)]).to_csv(
         index=False
     )

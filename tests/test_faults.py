@@ -156,6 +156,7 @@ def objects(project: Path) -> dict[Path, str]:
     return found
 
 
+@pytest.mark.long
 def test_commands_run_by_hand_do_not_write_through_links_into_the_cache(recorded: Path, tmp_path: Path) -> None:
     shutil.copytree(recorded, tmp_path / "actions")
     with inside(tmp_path / "actions"):
@@ -171,6 +172,7 @@ def test_commands_run_by_hand_do_not_write_through_links_into_the_cache(recorded
         assert {f: f.stat().st_mtime_ns for f in times} == times
 
 
+@pytest.mark.long
 def test_a_damaged_cache_file_is_noticed_and_made_again(recorded: Path) -> None:
     pooled = recorded / "artifacts" / "pool"
     good = contents(pooled)
@@ -183,6 +185,7 @@ def test_a_damaged_cache_file_is_noticed_and_made_again(recorded: Path) -> None:
     objects(recorded)
 
 
+@pytest.mark.long
 def test_two_projects_fill_one_cache_at_once(recorded: Path, tmp_path: Path) -> None:
     places = [tmp_path / "one", tmp_path / "two"]
     for place in places:
@@ -207,6 +210,7 @@ def test_two_projects_fill_one_cache_at_once(recorded: Path, tmp_path: Path) -> 
         assert "pool" not in json.loads(dvc(place, "status", "--json", "pool"))
 
 
+@pytest.mark.long
 def test_two_streams_of_one_project_train_at_once(recorded: Path) -> None:
     once = ["dvc", "-q", "--wait-for-lock", "repro", "-f", "-s"]
     together(recorded, [*once, "train@hpj"], [*once, "train@hpb"])
@@ -216,6 +220,7 @@ def test_two_streams_of_one_project_train_at_once(recorded: Path) -> None:
     assert {"train hpj", "train hpb"} <= set(read_json(recorded / ".work" / "seconds.json"))
 
 
+@pytest.mark.long
 def test_the_time_of_a_file_decides_nothing(recorded: Path, tmp_path: Path) -> None:
     """The clock has gone back: files are from the future, and what is written now is older than all of them."""
     place = tmp_path / "actions"
@@ -478,6 +483,7 @@ def extracted(folder: Path, *options: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 def test_the_number_of_workers_changes_no_byte_and_that_of_crops_in_a_batch_nothing_but_rounding(project: Path) -> None:
     keep_clips(project, 6)
     one = extracted(project / "one", "--workers", "1")

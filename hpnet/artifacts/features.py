@@ -25,6 +25,8 @@ class FeatureMeta:
 
     Attributes:
         parts: how many channels each map, and a pose beside them, has, one after another; empty: all are one part.
+        own_axes: of poses: each person of a clip has an origin and axes of their own, so that coordinates of two people
+            cannot be subtracted.
     """
 
     kind: str
@@ -33,10 +35,12 @@ class FeatureMeta:
     operator: str
     skeleton: Skeleton
     parts: tuple[int, ...] = ()
+    own_axes: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**self.__dict__, "skeleton": self.skeleton.to_json(), "parts": list(self.parts)}
+        """As plain JSON values; ``own_axes`` only where it is true."""
+        values = {name: value for name, value in self.__dict__.items() if name != "own_axes" or value}
+        return {**values, "skeleton": self.skeleton.to_json(), "parts": list(self.parts)}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:

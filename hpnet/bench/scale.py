@@ -35,6 +35,7 @@ from ..estimate.step import SHARD, clip_items, collect_shards, listed_paths
 from ..pool.params import PoolParams
 from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
 from ..pool.step import merge as merge_pooled
+from ..work.processes import share_cores
 from ..work.shards import ShardItem, run_shards
 from .machine import peak_memory_mb
 
@@ -108,7 +109,7 @@ def index(root: Path, workers: int) -> None:
 def detect(root: Path, workers: int) -> None:
     """``hpnet detect`` with fake shards."""
     items = detection.video_items(Videos.load(root / "artifacts/data"))
-    parts = run_shards(items, FakeDetect(), stage_dir=root / ".work/detect", key={}, workers=workers)
+    parts = run_shards(items, FakeDetect(), stage_dir=root / ".work/detect", key={}, workers=share_cores(workers))
     detection.merge(parts, root / "artifacts/detect")
 
 
@@ -116,7 +117,7 @@ def estimate(root: Path, workers: int) -> None:
     """``hpnet estimate`` with fake shards."""
     boxes = root / "artifacts/detect"
     items = clip_items(listed_paths(root / "artifacts/data"), boxes, 2)
-    parts = run_shards(items, FakeEstimate(), stage_dir=root / ".work/estimate", key={}, workers=workers)
+    parts = run_shards(items, FakeEstimate(), stage_dir=root / ".work/estimate", key={}, workers=share_cores(workers))
     collect_shards(parts, root / "artifacts/estimate")
 
 
@@ -124,7 +125,7 @@ def pool(root: Path, workers: int) -> None:
     """``hpnet pool``."""
     source = root / "artifacts/estimate"
     store = PoseStore(source)
-    options: dict[str, Any] = {"stage_dir": root / ".work/pool", "shard_size": 64, "workers": workers}
+    options: dict[str, Any] = {"stage_dir": root / ".work/pool", "shard_size": 64, "workers": share_cores(workers)}
     parts = run_shards(pool_items(store), CountedPool(POOL, source), key=pool_key(POOL, store.meta), **options)
     merge_pooled(parts, root / "artifacts/pool", feature_meta(POOL, store.meta))
 

@@ -12,6 +12,7 @@ import copy
 import multiprocessing
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,11 +26,12 @@ from ..core.cuda_graphs import record
 from ..core.device import resolve_device, tune_allocator
 from ..core.skeleton import COCO17
 from ..models.ctrgcn import CTRGCN
+from ..models.fused import plain_operations
 from .ctrgcn_plain import PlainCTRGCN
 from .machine import describe_machine, machine_line, peak_memory_mb
 
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 5e-2}
-"""Largest difference of logits and loss from the transcription's, as a share of the largest logit."""
+"""Largest difference of logits and loss from the first variant's, as a share of the largest logit."""
 
 WARM_UP_STEPS = {"cpu": 2, "cuda": 10}
 """Steps before the first round; the first of them gives the numbers that are compared."""
@@ -39,13 +41,15 @@ ROUND_STEPS = {"cpu": 1, "cuda": 20}
 
 @dataclass(frozen=True)
 class Step:
-    """What is measured: the batch (N, C, T, V, M) of random numbers, the device, threads per process."""
+    """What is measured: the batch (N, C, T, V, M) of random numbers, the network, the device, threads per process."""
 
     clips: int = 16
     channels: int = 96
     frames: int = 64
     persons: int = 2
     classes: int = 120
+    base_channels: int = 64
+    blocks: int = 10
     device: str = "cpu"
     threads: int | None = None
 
@@ -55,6 +59,8 @@ class Variant:
     """One way of doing the step.
 
     Attributes:
+        plain: the transcription.
+        own_gradients: see :mod:`hpnet.models.fused`.
         precision: float32, bfloat16 (autocast), or tf32: float32 whose products a GPU rounds to TF32.
     """
 
@@ -63,6 +69,7 @@ class Variant:
     precision: str = "float32"
     graphs: bool = False
     compiled: bool = False
+    own_gradients: bool = True
 
 
 def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
@@ -83,7 +90,10 @@ def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
 def build_pair(step: Step, seed: int = 0) -> tuple[CTRGCN, PlainCTRGCN]:
     """Our network and the transcription with the same weights; every branch takes part in the result."""
     torch.manual_seed(seed)
-    ours = CTRGCN(in_channels=step.channels, num_classes=step.classes, num_persons=step.persons, skeleton=COCO17)
+    ours = CTRGCN(
+        in_channels=step.channels, num_classes=step.classes, num_persons=step.persons, skeleton=COCO17,
+        base_channels=step.base_channels, blocks=step.blocks,
+    )  # fmt: skip
     for name, parameter in ours.named_parameters():
         if name.endswith("alpha"):
             nn.init.constant_(parameter, 0.5)
@@ -99,11 +109,11 @@ def batch(step: Step, seed: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(shape, generator=generator), torch.randint(step.classes, (step.clips,), generator=generator)
 
 
-def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
-    """Take ``rounds`` rounds of every variant in turn.
+def run(step: Step, rounds: int, ways: Sequence[Variant]) -> dict[str, Any]:
+    """Take ``rounds`` rounds of every variant in turn; ratios and differences are to the first of them.
 
     Raises:
-        ArithmeticError: a variant's first logits differ from the transcription's by more than its precision explains.
+        ArithmeticError: a variant's first logits differ from the first variant's by more than its precision explains.
         RuntimeError: a variant's process ended early.
     """
     device = resolve_device(step.device)
@@ -113,16 +123,16 @@ def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         workers: list[tuple[Variant, Connection]] = []
-        for variant in variants(compiled, device.type):
+        for variant in ways:
             mine, theirs = context.Pipe()
-            process = context.Process(target=_worker, args=(step, variant, theirs), daemon=True)
+            process = context.Process(target=_worker, args=(step, variant, variant is ways[0], theirs), daemon=True)
             process.start()
             stack.callback(process.terminate)
             theirs.close()  # so that the end of the process ends the pipe
             workers.append((variant, mine))
         for variant, pipe in workers:  # all of them start at the same time
             rows.append({**asdict(variant), "first": _receive(variant, pipe)})
-        _require_same(rows)
+        require_same(rows)
         taken: list[list[tuple[float, float]]] = [[] for _ in workers]
         for _ in range(rounds):
             for steps, (variant, pipe) in zip(taken, workers, strict=True):
@@ -132,7 +142,7 @@ def run(step: Step, rounds: int, compiled: bool = False) -> dict[str, Any]:
             pipe.send("stop")
             row |= {"seconds": [wall for wall, _ in steps], "processor_seconds": [used for _, used in steps]}
             row |= _receive(variant, pipe)
-    _summarise(rows, step)
+    summarise(rows, step)
     for row in rows:
         del row["first"]
     return {
@@ -189,7 +199,8 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     return "\n".join([*lines, "", note] if note else lines) + "\n"
 
 
-def _summarise(rows: list[dict[str, Any]], step: Step) -> None:
+def summarise(rows: list[dict[str, Any]], step: Step) -> None:
+    """Add medians, ratios to the first row, and the share of a matrix product's FLOP/s that its FLOPs come to."""
     flops = rows[0]["flops"]
     for row in rows:
         row["median_s"] = statistics.median(row["seconds"])
@@ -200,7 +211,12 @@ def _summarise(rows: list[dict[str, Any]], step: Step) -> None:
         row["utilisation"] = flops / row["median_s"] / row["peak_flops"]
 
 
-def _require_same(rows: list[dict[str, Any]]) -> None:
+def require_same(rows: list[dict[str, Any]]) -> None:
+    """Add how far each row's first logits and loss are from the first row's, as a share of the largest logit.
+
+    Raises:
+        ArithmeticError: further than its precision explains.
+    """
     logits, loss = rows[0]["first"]
     largest = float(logits.abs().max())
     for row in rows:
@@ -208,8 +224,8 @@ def _require_same(rows: list[dict[str, Any]]) -> None:
         row["difference"] = max(float((other - logits).abs().max()) / largest, abs(other_loss - loss) / largest)
         if not row["difference"] <= TOLERANCE[row["precision"]]:
             raise ArithmeticError(
-                f"{row['name']}: logits differ from the transcription's by {row['difference']:.2g} of the largest, "
-                f"expected at most {TOLERANCE[row['precision']]:g}"
+                f"{row['name']}: logits differ from those of {rows[0]['name']} by {row['difference']:.2g} of the "
+                f"largest, expected at most {TOLERANCE[row['precision']]:g}"
             )
 
 
@@ -220,8 +236,13 @@ def _receive(variant: Variant, pipe: Connection) -> Any:
         raise RuntimeError(f"{variant.name}: its process ended early; the reason is printed above") from None
 
 
-def _worker(step: Step, variant: Variant, pipe: Connection) -> None:
+def _worker(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:
     """Send the first logits and loss, then the seconds per step of every round asked for, then FLOPs and memory."""
+    with contextlib.nullcontext() if variant.own_gradients else plain_operations():
+        _take_rounds(step, variant, count_flops, pipe)
+
+
+def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:
     device = resolve_device(step.device)
     if step.threads:
         torch.set_num_threads(step.threads)
@@ -264,7 +285,7 @@ def _worker(step: Step, variant: Variant, pipe: Connection) -> None:
         pipe.send(((time.perf_counter() - started) / steps, (time.process_time() - used) / steps))
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_memory_mb()
     flops = 0
-    if variant.plain:
+    if count_flops:
         with FlopCounterMode(display=False) as counter:
             take(update=False)
         flops = counter.get_total_flops()

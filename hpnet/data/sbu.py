@@ -93,6 +93,7 @@ def import_sbu(
         lambda joints, valid: pose3d.towards_each_other(joints, valid, TORSO, align),
         OPENNI15,
         VIDEO,
+        own_axes=align,
     )
     splitting = Splitting(val_fraction, seed)
     summary = import_files(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Layout:
         place: what moves and turns the people of a clip (see :func:`hpnet.data.pose3d.normalise`).
         skeleton: the joints.
         video: width, height and fps of the video that the joints were found in.
+        own_axes: ``place`` gives each person axes of their own.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Layout:
     place: Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
     skeleton: Skeleton
     video: tuple[int, int, float] = (0, 0, 0.0)
+    own_axes: bool = False
 
 
 def import_files(
@@ -87,5 +89,6 @@ def import_files(
                 on_progress(1)
 
     described = table.assign(path=[str(file) for file in found.files])
-    classes, meta = protocols.class_table(protocol, table), pose_meta("pose3d", layout.skeleton)
+    classes = protocols.class_table(protocol, table)
+    meta = replace(pose_meta("pose3d", layout.skeleton), own_axes=layout.own_axes)
     return write_feature_folder(out, clips(), described, classes, meta, corrections)

@@ -423,7 +423,7 @@ def run(
                 DetectWork(params, options.device, options.precision, options.batch),
                 stage_dir=work / "detect",
                 key=detect_key(params, options.precision),
-                workers=options.workers or device_workers(options.device),
+                workers=device_workers(options.device, options.workers),
                 engine=options.engine,
                 on_progress=advance,
             )

@@ -352,7 +352,7 @@ def run(
                 stage_dir=work / "estimate",
                 key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled),
                 shard_size=options.shard_size,
-                workers=options.workers or device_workers(options.device),
+                workers=device_workers(options.device, options.workers),
                 engine=options.engine,
                 on_progress=advance,
             )

@@ -6,22 +6,20 @@ A clip is a performance (set-up, subject, repetition, action) seen by one camera
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Collection
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numba
 import numpy as np
 import pandas as pd
 
 from ..artifacts.files import delete_old
 from ..artifacts.videos import VIDEO_COLUMNS
 from ..core.video import write_video
+from ..work.processes import Died, Workers, run, run_here
 from ..work.shards import file_digest
 from .actions import ACTIONS, TWO_PERSON, Act
 from .corruption import corrupt
@@ -177,11 +175,6 @@ def write_clip(spec: ClipSpec, params: Sizes, folder: Path, corrupted: bool = Fa
     return truth_rows(spec.clip_id, truth)
 
 
-def _one_thread() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    numba.set_num_threads(1)
-
-
 def _write(spec: ClipSpec, params: Sizes, folder: Path, corrupt_ids: frozenset[str]) -> pd.DataFrame:
     return write_clip(spec, params, folder, spec.clip_id in corrupt_ids)
 
@@ -207,6 +200,7 @@ def write_benchmark(
 
     Raises:
         ValueError: ``corrupt_ids`` names a clip that the benchmark does not have.
+        RuntimeError: a worker process died.
     """
     specs = plan(params)
     unknown = sorted(set(corrupt_ids) - {spec.clip_id for spec in specs})
@@ -214,31 +208,15 @@ def write_benchmark(
         raise ValueError(f"clip {unknown[0]!r} cannot be corrupted: the benchmark has no such clip; see plan(params)")
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     work = partial(_write, params=params, folder=folder, corrupt_ids=frozenset(corrupt_ids))
-    parts: list[pd.DataFrame] = []
-
-    def collect(part: pd.DataFrame) -> None:
-        parts.append(part)
-        if on_progress is not None:
-            on_progress(1)
-
-    if workers <= 1:
-        for spec in specs:
-            collect(work(spec))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-            try:
-                for part in pool.map(work, specs, chunksize=max(1, min(6, len(specs) // workers))):
-                    collect(part)
-            except KeyboardInterrupt:
-                for worker in multiprocessing.active_children():
-                    worker.terminate()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            except BaseException:  # render no more than what is in flight
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    truth = pd.concat(parts, ignore_index=True)
+    parts: dict[int, pd.DataFrame] = {}
+    with closing(run_here(work, specs) if workers <= 1 else run(work, specs, Workers(workers, threads=1))) as done:
+        for number, part in done:
+            if isinstance(part, Died):
+                raise RuntimeError(f"clip {specs[number].clip_id!r} {part.reason}: render with fewer --workers")
+            parts[number] = part
+            if on_progress is not None:
+                on_progress(1)
+    truth = pd.concat([parts[number] for number in range(len(specs))], ignore_index=True)
     truth.to_parquet(delete_old(folder / "truth.parquet"), index=False)
     rows = [_described(folder / "videos" / f"{spec.clip_id}.mp4", spec, params) for spec in specs]
     return pd.DataFrame(rows, columns=list(VIDEO_COLUMNS)), truth

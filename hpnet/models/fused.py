@@ -5,11 +5,17 @@ While training on a CPU, products, batch norm and maximum have gradients of thei
 on a GPU, in evaluation, under ``torch.compile`` and ``torch.export`` they are plain torch operations. Layers keep their
 own modules, whose weights are those of (P, C, T, V): so checkpoints do not depend on the layout.
 
+The gradients serve whoever trains on a CPU at the paper's width, where a step takes 1.3 to 1.5 times less than in plain
+operations of the same layout: `hpnet bench gradients`, benchmarks/train-own-gradients.md.
+
 Axes: P people, C channels, T frames, V joints, S subsets of the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,6 +24,19 @@ from torch import Tensor, nn
 
 CACHE_BYTES = 4 << 20
 """Per thread: what a graph convolution keeps for the next of its products."""
+
+
+_plain = ContextVar("_plain", default=False)
+
+
+@contextmanager
+def plain_operations() -> Iterator[None]:
+    """Steps taken in this block are plain torch operations, which own gradients are measured and tested against."""
+    before = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(before)
 
 
 def convolve(conv: nn.Module, x: Tensor) -> Tensor:
@@ -99,7 +118,8 @@ def graph_convolution(
 
 
 def _own_gradients(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    on_cpu = x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return on_cpu and not _plain.get()
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -31,6 +31,7 @@ class Linear(nn.Module):
         num_persons: M.
         positions: the channels that are coordinates, in one unit and with one origin for all people of a clip; none:
             nothing is known of how people stand to each other, beyond the range of every channel.
+        people: how many of the M are read, from the first slot on; 0: all.
     """
 
     mean: Tensor
@@ -44,13 +45,15 @@ class Linear(nn.Module):
         num_joints: int,
         num_persons: int,
         positions: tuple[int, ...] = (),
+        people: int = 0,
     ) -> None:
         super().__init__()
         self.sizes = (in_channels, num_joints, num_persons)
         self.positions = tuple(positions)
+        self.people = people or num_persons
         self.own = OVER_TIME * in_channels * num_joints
         between = OF_DISTANCES * num_joints**2 if self.positions else 0
-        self.shared = 0 if num_persons == 1 else self.own + between
+        self.shared = 0 if self.people == 1 else self.own + between
         size = self.own + self.shared
         self.feature_dim = num_classes
         self.register_buffer("mean", torch.zeros(size))
@@ -73,9 +76,9 @@ class Linear(nn.Module):
         if x.ndim != 5 or (x.shape[1], x.shape[3], x.shape[4]) != self.sizes:
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
         valid = torch.ones(x.shape[0], persons) if valid is None else valid
-        there = valid.to(x.device, x.dtype)  # (N, M)
+        there = valid[:, : self.people].to(x.device, x.dtype)  # (N, M')
         people = there.sum(1)  # (N,)
-        x = self._centred(x, there)
+        x = self._centred(x[..., : self.people], there)
         # (N, 3, C, V, M) -> (N, D', M)
         each = over_time(x).flatten(1, 3)
         found = [(each * there[:, None]).sum(2) / people.clamp(min=1)[:, None]]  # (N, D')

@@ -56,7 +56,7 @@ class SpatialMixFormer(nn.Module):
         values = torch.unflatten(self.transform(x), 1, (self.subsets, GRAPHS, -1)).flatten(3, 4)
         # half of a group's channels is its query, the other half its key
         pooled = torch.unflatten(values.mean(3), 2, (GROUPS, 2))  # (P, S, G, 2, V)
-        graph = 0.5 * self._mix_attention(pooled).repeat_interleave(2, dim=2)  # (P, S, 2 G, V, V)
+        graph = 0.5 * self.mix_attention(pooled).repeat_interleave(2, dim=2)  # (P, S, 2 G, V, V)
         graph = graph + self.adjacency[:, None] + self.learned
         # (P, S, 2 G, C' / 2 G T, V) @ (P, S, 2 G, V, V) -> the same, summed over the subsets -> (P, C', T, V)
         y = torch.unflatten((values @ graph.transpose(3, 4)).sum(1), 2, (-1, x.shape[2])).flatten(1, 2)
@@ -65,7 +65,7 @@ class SpatialMixFormer(nn.Module):
         y = y * (1 + torch.sigmoid(weight))[:, :, None, None]
         return torch.relu(self.norm(y) + self.shortcut(x))
 
-    def _mix_attention(self, pooled: Tensor) -> Tensor:
+    def mix_attention(self, pooled: Tensor) -> Tensor:
         """Queries and keys (P, S, G, 2, V) -> attention (P, S, G, V, V).
 
         A group's own attention counts a half; what a key and the next group's query say counts a quarter in both.

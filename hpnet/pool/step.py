@@ -21,6 +21,7 @@ from ..work import shards
 from ..work.console import progress
 from ..work.failures import refuse_many
 from ..work.locks import held
+from ..work.processes import share_cores
 from . import pooling
 from .params import PoolParams
 
@@ -223,7 +224,7 @@ def pool(
             stage_dir=work / "pool",
             key=pool_key(params, store.meta),
             shard_size=options.shard_size,
-            workers=options.workers,
+            workers=share_cores(options.workers),
             engine=options.engine,
             on_progress=advance,
         )

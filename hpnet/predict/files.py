@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import device as Device
 
 from ..work import processes
 from ..work.console import one_line
-from ..work.processes import MOST_ON_CPU, Died, Workers, cores
+from ..work.processes import MOST_ON_CPU, Died, Workers, cores, device_workers
 from .output import Output, say
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
@@ -84,7 +84,7 @@ _Told = tuple[_Lines, list[str], int]
 def _shared(files: Sequence[Path], task: Task, workers: int) -> Generator[_Told]:
     """The answers of files, in order. If a process dies, its files are tried one by one."""
     turns = [files[n : n + HANDED_OVER] for n in range(0, len(files), HANDED_OVER)]
-    share = Workers(workers, max(1, cores() // workers))
+    share = device_workers(task.device, workers)
     found: dict[int, tuple[_Lines, list[str]] | Died] = {}
     told = 0
     with closing(processes.run(functools.partial(_work, task), turns, share)) as done:
@@ -106,7 +106,7 @@ def _one_by_one(files: Sequence[Path], task: Task, share: Workers) -> Iterator[_
         RuntimeError: ``MOST_DEAD`` files in a row killed it, so the files are probably not the cause.
     """
     dead = 0
-    work, alone = functools.partial(_work, task), Workers(1, share.threads)
+    work, alone = functools.partial(_work, task), replace(share, count=1)
     with closing(processes.run(work, [[file] for file in files], alone)) as done:
         for number, result in done:
             if not isinstance(result, Died):

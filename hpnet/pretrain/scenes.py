@@ -6,12 +6,12 @@ joints padded to the most people of a scene, and, as metadata, seeds and caption
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..artifacts.files import readable, writing
+from ..work.processes import Died, Workers, run, run_here
 
 TRAIN_SEED = 100_000_000
 VALIDATION_SEED = 900_000_000
@@ -105,6 +106,9 @@ def render_scenes(
 
     Returns:
         The shard files, in order of seeds.
+
+    Raises:
+        RuntimeError: a worker process died.
     """
     if count < 1:
         raise ValueError(f"render_scenes: count is {count}, expected at least 1")
@@ -116,26 +120,18 @@ def render_scenes(
         size = f"{takes.frames}x{takes.width}x{takes.height}at{takes.fps:g}"
         jobs.append((out / f"scenes-{seeds[0]:09d}-{len(seeds)}-{size}.safetensors", seeds))
     waiting = [(file, seeds) for file, seeds in jobs if not file.is_file()]
-    report = on_progress or (lambda n: None)
-    if workers <= 1:
-        for file, seeds in waiting:
-            report(_render_shard(file, seeds, takes))
-    elif waiting:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, context, _one_core) as pool:
-            futures = [pool.submit(_render_shard, file, seeds, takes) for file, seeds in waiting]
-            for future in concurrent.futures.as_completed(futures):
-                report(future.result())
+    render, share = partial(_render_shard, takes), Workers(workers, threads=1)
+    with closing(run_here(render, waiting) if workers <= 1 else run(render, waiting, share)) as done:
+        for number, result in done:
+            if isinstance(result, Died):
+                raise RuntimeError(f"{waiting[number][0].name} {result.reason}: render with fewer --workers")
+            if on_progress is not None:
+                on_progress(result)
     return [file for file, _ in jobs]
 
 
-def _one_core() -> None:
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    cv2.setNumThreads(1)
-
-
-def _render_shard(file: Path, seeds: Sequence[int], takes: Takes) -> int:
+def _render_shard(takes: Takes, job: tuple[Path, list[int]]) -> int:
+    file, seeds = job
     write_shard(file, [takes.scene(seed) for seed in seeds])
     return len(seeds)
 

@@ -94,7 +94,7 @@ class PersonFeatures:
         self.labels = torch.from_numpy(labels)
         self._mapped = array
         self._resident: Tensor | None = None
-        if array.nbytes <= _room(device):
+        if array.nbytes <= resident_bytes(device):
             self._resident = torch.from_numpy(np.array(array)).to(device)
 
     @property
@@ -237,7 +237,7 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     return torch.where(chosen[:, None, None, None, None], mirrored, features)
 
 
-def _room(device: torch.device) -> int:
+def resident_bytes(device: torch.device) -> int:
     """Maximum bytes of features that may be copied to a device."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

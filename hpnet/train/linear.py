@@ -35,7 +35,7 @@ from .clips import Indices, labelled_clips
 from .datasets import POSE_CHANNELS, ChannelStatistics, PersonFeatures, person_rows, require_finite
 from .loop import FitResult, Run, finish
 from .out_of_fold import OutOfFold, learnt, make_folds
-from .params import TopologyParams
+from .params import LinearParams, TopologyParams
 from .run import Inputs, Machine
 from .topology import TopologyModel, TopologyTask, sizes_of
 
@@ -47,12 +47,15 @@ LARGEST_GRAM = 20_000
 LARGEST_VALUES = 4_000_000_000
 """Bytes of the statistics of all clips that are learnt."""
 ITERATIONS = 300
+PEOPLE = {"all": 0, "first": 1}
+"""Whose statistics -> how many people are read; 0: all."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A number of components, the inverse strength of regularisation, and what they came to out of fold."""
+    """Whose statistics, how many components, the inverse strength of regularisation, and the result out of fold."""
 
+    people: str
     components: int
     strength: float
     accuracy: float
@@ -185,18 +188,20 @@ def regression(scores: Floats, labels: Indices, classes: int, strength: float) -
 
 
 def cross_validate(
-    sample: Sample, fold_of: Indices, classes: int, components: tuple[int, ...], strengths: tuple[float, ...]
+    sample: Sample, fold_of: Indices, classes: int, params: LinearParams, people: str
 ) -> tuple[list[Candidate], NDArray[np.float32]]:
     """Every candidate, and the logits of the best one.
 
     Args:
         fold_of: (n,) fold of each clip; -1: in every fit.
+        params: its components and strengths.
+        people: whose statistics these are.
 
     Returns:
         Candidates in order, and (n, K) out-of-fold logits of the one with the highest rank; rows of clips in no fold
         are zeros.
     """
-    grid = list(itertools.product(sorted(set(components)), sorted(set(strengths))))
+    grid = list(itertools.product(sorted(set(params.components)), sorted(set(params.strengths))))
     logits = np.zeros((len(grid), len(sample.labels), classes))
     for fold in range(int(fold_of.max()) + 1):
         out = fold_of == fold
@@ -209,7 +214,7 @@ def cross_validate(
     for (count, strength), values in zip(grid, logits, strict=True):
         loss = -log_softmax(values[rows], axis=1)[np.arange(len(rows)), truth].mean()
         accuracy = (values[rows].argmax(1) == truth).mean()
-        candidates.append(Candidate(count, strength, float(accuracy), float(loss)))
+        candidates.append(Candidate(people, count, strength, float(accuracy), float(loss)))
     best = max(range(len(grid)), key=lambda number: candidates[number].rank)
     return candidates, logits[best].astype(np.float32)
 
@@ -280,13 +285,13 @@ def train(
         "stream": stream,
         "params": params.model_dump(mode="json"),
         "seed": run.seed,
-        "sizes": sizes,
+        "sizes": {**sizes, "people": PEOPLE[chosen.people]},
         "frames": task.features.frames,
         "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
         "features": inputs.features.meta.to_json(),
     }
     found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
-    return {**found, "components": chosen.components, "strength": chosen.strength}
+    return {**found, "people": chosen.people, "components": chosen.components, "strength": chosen.strength}
 
 
 def prepare(
@@ -314,9 +319,9 @@ def prepare(
 
 
 def _positions(stream: str, features: Features) -> list[int]:
-    """The channels that are positions; bones and motions have none."""
+    """The channels that are positions of all people alike; bones, motions and poses in axes of their own have none."""
     kind = features.meta.kind
-    if stream != "hpj" or kind not in POSITIONS:
+    if stream != "hpj" or kind not in POSITIONS or features.meta.own_axes:
         return []
     first = int(features.array.shape[3]) - POSE_CHANNELS[kind]
     return list(range(first, first + POSITIONS[kind]))
@@ -328,35 +333,58 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
     Raises:
         ValueError: there are no folds to be had, nobody in the clips, or too many clips and statistics.
     """
-    network = model.network
-    assert isinstance(network, Linear)
     folds, indices = make_folds(task.clips, run.folds), np.flatnonzero(learnt(task.clips))
     run.work.mkdir(parents=True, exist_ok=True)
     done = sealed(run.work, "fitted")
     if done is None:
         with threadpool_limits(torch.get_num_threads()), torch.no_grad():
-            sample = _measure(model, task, indices)
-            if not sample.known.any():
-                raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
-            grid = (params.linear.components, params.linear.strengths)
-            candidates, logits = cross_validate(sample, folds.of[indices], len(network.bias), *grid)
+            tried = []
+            for people in dict.fromkeys(params.linear.people):
+                sample = _measure(_reading(model, people), task, indices)
+                if not sample.known.any():
+                    raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
+                found = cross_validate(sample, folds.of[indices], task.clips.num_classes, params.linear, people)
+                tried.append((*found, sample))
+            candidates = [candidate for each, _, _ in tried for candidate in each]
             chosen = max(candidates, key=lambda candidate: candidate.rank)
+            _, logits, sample = next(each for each in tried if chosen in each[0])
+            network = _reading(model, chosen.people).network
+            assert isinstance(network, Linear)
             loss = fit_all(network, sample, chosen)
-        table = torch.tensor([[c.components, c.strength, c.accuracy, c.loss] for c in candidates], dtype=torch.float64)
+        rows = [[PEOPLE[c.people], c.components, c.strength, c.accuracy, c.loss] for c in candidates]
+        table = torch.tensor(rows, dtype=torch.float64)
         state = {f"model.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with writing(run.work / "fitted.safetensors.part") as part:
-            found = {"candidates": table, "logits": torch.from_numpy(logits), "loss": torch.tensor([loss])}
-            save_file({**state, **found}, part)
+            rest = {"candidates": table, "logits": torch.from_numpy(logits), "loss": torch.tensor([loss])}
+            save_file({**state, **rest}, part)
         done = seal(part, "fitted")
     state = load_file(done)
-    network.load_state_dict({name[6:]: value for name, value in state.items() if name.startswith("model.")})
-    candidates = [Candidate(int(c), s, a, v) for c, s, a, v in state["candidates"].tolist()]
+    names = {count: name for name, count in PEOPLE.items()}
+    candidates = [Candidate(names[int(p)], int(c), s, a, v) for p, c, s, a, v in state["candidates"].tolist()]
     chosen = max(candidates, key=lambda candidate: candidate.rank)
+    weights = {name[6:]: value for name, value in state.items() if name.startswith("model.")}
+    _reading(model, chosen.people).network.load_state_dict(weights)
     if run.on_epoch is not None:
         run.on_epoch(Epoch(0, 0.0, float(state["loss"]), chosen.loss, chosen.accuracy))
     own = folds.of[indices] >= 0
     unseen = OutOfFold(indices[own], state["logits"].numpy()[own], folds)
     return FitResult(chosen, f"cross-entropy {folds.text}", tuple(candidates), 0), unseen
+
+
+def _reading(model: TopologyModel, people: str) -> TopologyModel:
+    """The same model with a network without weights that reads these people."""
+    network = model.network
+    assert isinstance(network, Linear)
+    channels, joints, persons = network.sizes
+    model.network = Linear(
+        in_channels=channels,
+        num_classes=network.feature_dim,
+        num_joints=joints,
+        num_persons=persons,
+        positions=network.positions,
+        people=PEOPLE[people],
+    )
+    return model
 
 
 def _measure(model: TopologyModel, task: TopologyTask, indices: Indices) -> Sample:

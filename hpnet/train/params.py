@@ -41,11 +41,16 @@ class LinearParams(Section):
         description="inverse strengths of regularisation, of components with a total variance of 1",
     )
 
-    @field_validator("components", "strengths")
+    people: tuple[Literal["all", "first"], ...] = Field(
+        ("all",),
+        description="whose statistics: all people, in any order; first: only the one that tracking ranks first",
+    )
+
+    @field_validator("components", "strengths", "people")
     @classmethod
     def _some(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
-            raise ValueError("expected at least one number")
+            raise ValueError("expected at least one value")
         return values
 
 

@@ -290,7 +290,7 @@ def prepare(
         plain = torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd)
         statistics = ChannelStatistics(*plain, statistics.components)
     torch.manual_seed(run.seed)
-    model = _assemble(stream, params, sizes_of(inputs, people), skeleton, statistics)
+    model = assemble(stream, params, sizes_of(inputs, people), skeleton, statistics)
     return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share)
 
 
@@ -465,8 +465,8 @@ def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     size = min(bottleneck(params), channels)
     components = torch.zeros(size, channels) if size else None
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels), components)
-    assemble = fitter(params.graph.model).blank if params.graph.model in FITTED_NETWORKS else _assemble
-    model = assemble(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
+    make_blank = fitter(params.graph.model).blank if params.graph.model in FITTED_NETWORKS else assemble
+    model = make_blank(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
     return model, int(card["frames"])
 
 
@@ -485,7 +485,7 @@ def require_input(model: str, stream: str, meta: FeatureMeta) -> None:
         raise ValueError(f"graph.model {model!r} draws joints and cannot use the {stream!r} stream: train 'hpj'")
 
 
-def _assemble(
+def assemble(
     stream: str, params: TopologyParams, sizes: dict[str, int], skeleton: Skeleton, statistics: ChannelStatistics
 ) -> TopologyModel:
     graph = params.graph

@@ -117,7 +117,7 @@ def run(
             crew.end()
 
 
-def run_here(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Died]]:
+def run_here(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Generator[tuple[int, Result | Died]]:
     """:func:`run` in this process, one task after another: a crash ends everything, but a MemoryError does not."""
     for number, task in enumerate(tasks):
         try:
@@ -156,14 +156,35 @@ def gpu_workers(gpus: int) -> int:
     return gpus * max(1, min(4, cores() // (4 * max(1, gpus))))
 
 
-def device_workers(device: str) -> int:
-    """Number of processes for a device: :func:`gpu_workers` on GPUs; on CPU one per core with one thread, up to eight.
+def gpus_in_turn(device: str, visible: Sequence[str]) -> tuple[str, ...]:
+    """The GPUs that workers of a device use in turn, each worker sees its own only; empty if each sees all of them.
 
-    On a CPU, processes with one thread are faster than threads.
+    ``cpu`` needs none. ``cuda:N`` names one of all visible GPUs; a worker that sees one GPU only has no such number.
+    ``auto`` and ``cuda`` use all of them.
+    """
+    return tuple(visible) if device in ("auto", "cuda") else ()
+
+
+def device_workers(device: str, count: int | None = None) -> Workers:
+    """Processes for a device, which share its GPUs and the cores.
+
+    Args:
+        device: as the option ``--device`` has it.
+        count: number of processes; None: :func:`gpu_workers` on GPUs; on CPU one per core, up to eight, because
+            processes with one thread are faster than threads there.
     """
     from ..core.device import resolve_device
 
-    return gpu_workers(len(visible_gpus())) if resolve_device(device).type == "cuda" else min(cores(), MOST_ON_CPU)
+    on_gpu = resolve_device(device).type == "cuda"
+    gpus = gpus_in_turn(device, visible_gpus()) if on_gpu else ()
+    if count is None:
+        count = gpu_workers(len(gpus) or 1) if on_gpu else min(cores(), MOST_ON_CPU)
+    return share_cores(count, gpus)
+
+
+def share_cores(count: int, gpus: Sequence[str] = ()) -> Workers:
+    """Processes that share the cores of this machine."""
+    return Workers(count, max(1, cores() // count), gpus)
 
 
 class WorkerTraceback(Exception):

@@ -27,13 +27,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import processes
-from .processes import Died, Workers, cores, visible_gpus
+from .processes import Died, Workers
 
 MANIFEST = "manifest.json"
 MISSING = "missing"
 """The content digest of a missing or unreadable file."""
 MOST_DEAD = 16
 """If this number of clips in a row kill their own process, the clips are probably not the cause."""
+HERE = Workers(1)
+"""This process alone."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def run_shards(
     stage_dir: Path,
     key: dict[str, Any],
     shard_size: int = 32,
-    workers: int = 1,
+    workers: Workers = HERE,
     engine: str = "local",
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
@@ -80,10 +82,10 @@ def run_shards(
         stage_dir: ``.work/<stage>``, the folder of finished shards.
         key: JSON values that, with the items, determine the result (parameters, weights digest, code digest).
         shard_size: clips per shard on average.
-        workers: processes; with GPUs, each sees one of them in turn. With one, this process does the work, and a crash
-            ends the run.
+        workers: processes (see :func:`hpnet.work.processes.device_workers`). With one, this process does the work, and
+            a crash ends the run.
         engine: ``local``, or ``ray``: the cluster at $RAY_ADDRESS, whose nodes have the working folder at the same
-            path, or else ``workers`` processes of a new local Ray.
+            path, or else this number of processes of a new local Ray.
         on_progress: called with the number of clips of each finished shard, including re-used ones.
 
     Raises:
@@ -334,13 +336,13 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def _run_local(
-    work: Work, workers: int, shards: Sequence[Shard], *, alone: bool = False
+    work: Work, workers: Workers, shards: Sequence[Shard], *, alone: bool = False
 ) -> Iterator[tuple[int, int | Died]]:
     finish = functools.partial(_finish, work)
-    if workers <= 1 or not shards:
+    if workers.count <= 1 or not shards:
         yield from processes.run_here(finish, shards)
         return
-    share = Workers(1 if alone else workers, max(1, cores() // workers), visible_gpus())
+    share = replace(workers, count=1) if alone else workers
     with closing(processes.run(finish, shards, share, retries=0 if alone else 1)) as done:
         yield from done
 
@@ -356,7 +358,7 @@ def _finish_in(project: Path, work: Work, shard: Shard) -> int:
 
 
 def _run_ray(
-    work: Work, workers: int, shards: Sequence[Shard], *, alone: bool = False
+    work: Work, workers: Workers, shards: Sequence[Shard], *, alone: bool = False
 ) -> Iterator[tuple[int, int | Died]]:
     try:
         import ray
@@ -367,7 +369,7 @@ def _run_ray(
     started = not ray.is_initialized()
     if started:
         address = os.environ.get("RAY_ADDRESS")
-        limits = {} if address else {"num_cpus": max(workers, 1)}
+        limits = {} if address else {"num_cpus": max(workers.count, 1)}
         ray.init(address=address, include_dashboard=False, log_to_driver=False, **limits)
     try:
         there = ray.cluster_resources()

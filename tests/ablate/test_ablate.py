@@ -505,6 +505,7 @@ def test_after_an_upgrade_the_tables_of_the_old_code_are_not_finished(
     assert "nothing to run" in ablate(tmp_path, "table9", "--plan").output
 
 
+@pytest.mark.long
 def test_a_failure_keeps_the_rest_and_the_same_command_goes_on(tmp_path: Path) -> None:
     make_graph(tmp_path, broken="yes")
     result = ablate(tmp_path, "table9", "--bootstrap", "50")

@@ -323,6 +323,7 @@ def test_a_workspace_reads_the_projects_table_and_refuses_paths_that_lead_out(tm
         running.prepare(running.open_study(Project(tmp_path / "p")), base)
 
 
+@pytest.mark.long
 def test_table_4_of_imported_poses(tmp_path: Path) -> None:
     make_project(tmp_path / "p", "nw-ucla", **needed("nw-ucla", tmp_path))
     small = {"graph": {"base_channels": 8, "blocks": 1}, "epochs": 1, "warmup_epochs": 0}

@@ -17,6 +17,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shared_project(tmp_path_factory)
 
 
+@pytest.mark.long
 def test_every_way_of_predicting_does_the_same_clips(project: Path, tmp_path: Path) -> None:
     comparison = commands.predicting(project, 2, tmp_path / "clips", "cpu")
     chosen = Clips.load(tmp_path / "clips").usable()

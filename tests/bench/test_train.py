@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from dataclasses import replace
 
 import pytest
 import torch
 
-from hpnet.bench.train import Step, Variant, _receive, _require_same, _summarise, batch, build_pair, markdown, variants
+from hpnet.bench import gradients
+from hpnet.bench.train import Step, Variant, batch, build_pair, markdown, require_same, run, summarise, variants
 
 STEP = Step(clips=3, channels=6, frames=8, classes=5)
 
@@ -34,9 +35,11 @@ def test_the_transcription_has_our_logits_gradients_and_running_statistics() -> 
 def test_other_numbers_are_refused() -> None:
     logits = torch.tensor([[1.0, -2.0]])
     rows = [{"name": "a", "precision": "float32", "first": (logits, 1.0)}]
-    _require_same([*rows, {"name": "b", "precision": "bfloat16", "first": (logits + 0.05, 1.0)}])
-    with pytest.raises(ArithmeticError, match=r"b: logits differ .* by 0\.05 of the largest, expected at most 0\.0001"):
-        _require_same([*rows, {"name": "b", "precision": "float32", "first": (logits + 0.1, 1.0)}])
+    require_same([*rows, {"name": "b", "precision": "bfloat16", "first": (logits + 0.05, 1.0)}])
+    with pytest.raises(
+        ArithmeticError, match=r"b: logits differ from those of a by 0\.05 of the largest, expected at most 0\.0001"
+    ):
+        require_same([*rows, {"name": "b", "precision": "float32", "first": (logits + 0.1, 1.0)}])
 
 
 def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
@@ -60,7 +63,7 @@ def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
             "difference": 0.0,
         },
     ]
-    _summarise(rows, STEP)
+    summarise(rows, STEP)
     assert [(row["median_s"], row["ratio"], row["utilisation"]) for row in rows] == [(4.0, 1.0, 0.5), (2.0, 2.0, 1.0)]
     assert (rows[1]["clips_per_s"], rows[1]["processor_ratio"]) == (1.5, 3.0)
 
@@ -94,8 +97,13 @@ def test_the_page_names_the_machine() -> None:
     assert "TF32 is off" in page
 
 
-def test_a_process_that_ends_early_is_named() -> None:
-    mine, theirs = multiprocessing.Pipe()
-    theirs.close()
-    with pytest.raises(RuntimeError, match="transcription, float32: its process ended early"):
-        _receive(variants(False)[0], mine)
+@pytest.mark.long
+def test_own_gradients_are_timed_against_plain_operations() -> None:
+    step = replace(STEP, base_channels=4, blocks=2, threads=1)
+    result = gradients.measure({"tiny, 1": step}, 1)
+    assert result["tiny, 1"]["times"].keys() == {"float32", "bfloat16"}
+    page = gradients.markdown(result, "hpnet bench gradients", "Loaded.")
+    assert "| tiny | 6, 8, 2, 4 | 3 × 2 | 1 | " in page
+    assert page.endswith("Loaded.\n")
+    with pytest.raises(RuntimeError, match="odd: its process ended early"):
+        run(replace(step, base_channels=3), 1, [Variant("odd")])

@@ -253,7 +253,7 @@ def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_p
 
     kept = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "1 validation and test clips equal a training clip" in kept.output
-    assert "a01_s01_e00_v03 those of a01_s01_e00_v02" in kept.output
+    assert "a01_s01_e00_v03 and a01_s01_e00_v02" in kept.output
     assert "--drop-repeats leaves them" in kept.output
     assert (tmp_path / "out/repeats.csv").read_text().splitlines() == [
         "clip_id,split,same_as",

@@ -69,6 +69,7 @@ def test_utd_mhad_becomes_features_and_clips(tmp_path: Path) -> None:
         "swipe left", "squat", "draw circle clockwise",
     ]  # fmt: skip
     assert (features.meta.kind, features.meta.skeleton, features.array.shape) == ("pose3d", UCLA20, (6, 4, 20, 3))
+    assert not features.meta.own_axes
     first = features.array[0, :, UCLA20.joints.index("hip_centre")].astype(np.float32)
     # turned square to the camera: who walks to it walks along their own front, z
     np.testing.assert_allclose(first[:, :2], 0, atol=1e-3)
@@ -194,6 +195,7 @@ def test_sbu_becomes_features_clips_and_folds(tmp_path: Path) -> None:
     assert "6 clips, 12 people" in done.output
     clips, features = Clips.load(tmp_path / "out"), Features.load(tmp_path / "out")
     assert (features.meta.skeleton, features.array.shape) == (OPENNI15, (12, 4, 15, 3))
+    assert features.meta.own_axes
     assert {clips.class_names[label] for label in clips.table.label} == {"kick"}
     table = clips.table.set_index("clip_id")
     assert table.split["s01s02_03_001"] == table.split["s03s04_03_001"] == "test"

@@ -27,6 +27,7 @@ from hpnet.estimate.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_
 from hpnet.estimate.specs import SPECS
 from hpnet.estimate.step import EstimateWork, boxes_by_clip, clip_items, collect_shards, estimate_key, named_paths
 from hpnet.pretrain.pose import save_weights
+from hpnet.work.processes import Workers
 from hpnet.work.shards import MANIFEST, ShardItem, run_shards
 
 
@@ -404,7 +405,7 @@ def test_workers_and_engines_write_the_same_bytes(weights, folder):
     digests = []
     for engine, workers in ways:
         stage = folder / f"{engine}{workers}"
-        parts = run_shards(items, work, stage_dir=stage, key={}, shard_size=1, workers=workers, engine=engine)
+        parts = run_shards(items, work, stage_dir=stage, key={}, shard_size=1, workers=Workers(workers), engine=engine)
         digests.append({part.name: (part / MANIFEST).read_text() for part in parts})
     assert all(other == digests[0] for other in digests[1:])
 

@@ -36,10 +36,10 @@ def step(name: str, frames: int, dtype: torch.dtype = torch.float64, **sizes: An
 
 @pytest.mark.parametrize("name", ["ctrgcn", "tdgcn"])
 @pytest.mark.parametrize("frames", [1, 2, 7, 8])
-def test_a_training_step_is_that_of_plain_operations(name: str, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_step_is_that_of_plain_operations(name: str, frames: int) -> None:
     own = step(name, frames)
-    monkeypatch.setattr(fused, "_own_gradients", lambda x: False)
-    plain = step(name, frames)
+    with fused.plain_operations():
+        plain = step(name, frames)
     assert own.keys() == plain.keys()
     for key, value in plain.items():
         torch.testing.assert_close(own[key], value, atol=1e-9, rtol=1e-6, msg=lambda text, key=key: f"{key}: {text}")
@@ -52,14 +52,16 @@ def test_few_people_at_a_time_are_all_people(monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(value, together[key])
 
 
-def test_few() -> None:
-    assert fused._few(0, torch.zeros(0, 3)) == []
-    people = torch.zeros(5, 3 << 20)  # 12 MB each
-    assert fused._few(5, people) == [slice(n, n + 1) for n in range(5)]
-    assert fused._few(5, torch.zeros(5, 3)) == [slice(0, max(1, fused.CACHE_BYTES * torch.get_num_threads() // 12))]
+def test_nobody_is_a_batch_too() -> None:
+    sizes = [(0, 3, 4, 6), (10, 3), (10,), (0, 2, 1, 16), (2, 5, 1), (2, 5, 1), (2, 16)]
+    given = [torch.randn(size, requires_grad=True) for size in sizes]
+    z = fused.graph_convolution(*given)
+    assert z.shape == (0, 5, 4, 6)
+    z.sum().backward()
+    assert all(array.grad is not None and not array.grad.any() for array in given)
 
 
-def test_bfloat16_gradients_point_where_float32s_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_gradients_point_where_float32s_do() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         narrow = step("ctrgcn", 8, torch.float32, base_channels=16)
     exact = step("ctrgcn", 8, torch.float32, base_channels=16)

@@ -317,7 +317,7 @@ def test_mix_attention_rows_are_weights_over_joints() -> None:
     torch.manual_seed(4)
     spatial = SpatialMixFormer(8, 8, torch.rand(3, 5, 5))
     with torch.no_grad():
-        attention = spatial._mix_attention(torch.randn(2, 3, 4, 2, 5))
+        attention = spatial.mix_attention(torch.randn(2, 3, 4, 2, 5))
     assert attention.shape == (2, 3, 4, 5, 5)
     # a half of one's own, a quarter with each neighbour: the outer groups have one
     torch.testing.assert_close(attention.sum(4), torch.tensor([0.75, 1, 1, 0.75])[:, None].expand(2, 3, 4, 5))

@@ -9,6 +9,7 @@ import pytest
 
 from hpnet.predict import files as files_module
 from hpnet.predict.files import HANDED_OVER, Task, recognise_files
+from hpnet.predict.windows import Cutting
 
 
 def deadly(task: Any, files: Sequence[Path]) -> tuple[list[tuple[str, bool]], list[str]]:
@@ -25,7 +26,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     advanced: list[int] = []
 
     def answer(names: list[str]) -> tuple[list[str], list[str], list[str], int]:
-        task: Task = None  # type: ignore[assignment]
+        task = Task(Path(), None, None, True, "cpu", "float32", Cutting(1.0, 1.0), 3, False, {})
         failed = recognise_files([Path(n) for n in names], task, None, 2, lambda: advanced.append(1))  # type: ignore[arg-type]
         told = capsys.readouterr()
         return failed, told.out.splitlines(), told.err.splitlines(), len(advanced)

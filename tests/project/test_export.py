@@ -19,7 +19,7 @@ from hpnet.project import export as onnx_export
 from hpnet.stages.export import command
 from hpnet.train.datasets import ChannelStatistics
 from hpnet.train.params import GraphParams, TopologyParams
-from hpnet.train.topology import _assemble, load_topology
+from hpnet.train.topology import assemble, load_topology
 
 SIZES = {"in_channels": 6, "num_classes": 4, "num_joints": 17, "num_persons": 2}
 
@@ -66,7 +66,7 @@ def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     graph = GraphParams(base_channels=8, blocks=2)
     params = TopologyParams(graph=graph, crop=0.5, places="random", test_draws=request.param)
     statistics = ChannelStatistics(torch.full((6,), 4.0), torch.full((6,), 2.0))
-    model = _assemble("hpb", params, SIZES, COCO17, statistics)
+    model = assemble("hpb", params, SIZES, COCO17, statistics)
     save_file(model.state_dict(), folder / "model.safetensors")
     card = {"stream": "hpb", "params": params.model_dump(mode="json"), "sizes": SIZES, "frames": 8,
             "skeleton": COCO17.to_json()}  # fmt: skip

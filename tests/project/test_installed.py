@@ -1,7 +1,7 @@
 """An installed wheel, used as a user uses it: away from the checkout, which nothing may read.
 
 The environment is made of the built wheel alone; what hpnet depends on is lent to it by the environment of the tests,
-so that it takes seconds. `dvc repro` of a whole small project takes minutes: set HPNET_LONG_TESTS=1, as .ci/run does.
+so that making it takes seconds.
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 from tests.project.test_package import ROOT, build, copy_of_the_sources
 from tests.trained import shared_project, shrink
 
-LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
+pytestmark = pytest.mark.long
 SMALLEST = {
     "data": {"subjects": 6, "cameras": 1, "setups": 1, "repetitions": 1, "frames": 8, "width": 160, "height": 120},
     "detect": {"image_size": 160, "frames": 4},
@@ -98,7 +98,6 @@ def test_an_installed_hpnet_makes_a_project_and_predicts(
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(not LONG, reason="minutes: set HPNET_LONG_TESTS=1")
 def test_an_installed_hpnet_runs_a_whole_project(installed: Installed) -> None:
     installed.run("hpnet", "init", "small", "--preset", "mannequin")
     project = installed.work / "small"

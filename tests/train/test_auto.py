@@ -66,7 +66,9 @@ def test_a_graph_network_that_is_better_is_trained_on_everything(
 ) -> None:
     rank = linear.Candidate
     monkeypatch.setattr(
-        linear, "Candidate", lambda components, strength, accuracy, loss: rank(components, strength, 0.0, loss)
+        linear,
+        "Candidate",
+        lambda people, components, strength, accuracy, loss: rank(people, components, strength, 0.0, loss),
     )
     monkeypatch.setattr(auto, "Candidate", rank)
     metrics = train(tmp_path)

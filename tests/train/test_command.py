@@ -86,7 +86,7 @@ def start_all(project: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGTERM])
 def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> None:
     running = start_all(project)
     assert until(lambda: len({f.parent for f in project.glob(".work/train/*/last.*.pt")}) == 2, 60)

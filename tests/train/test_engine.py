@@ -70,7 +70,8 @@ train(folder, make_accelerator(torch.device("cpu")))
 @pytest.mark.parametrize(
     ("where", "number"),
     [
-        ("replace", 4),  # epoch 1's weights are written, its checkpoint is not
+        # epoch 1's weights are written, its checkpoint is not
+        pytest.param("replace", 4, marks=pytest.mark.long),
         ("loss", 11),  # 25 clips in batches of 8: in the middle of epoch 3
     ],
 )

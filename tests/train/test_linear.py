@@ -138,7 +138,7 @@ def fit_without(clips: Clips, features: Any, fold: Any) -> Linear:
     sample = linear.Sample(
         values.numpy(), known.numpy(), network.own, table.labels[indices], linear.even_weights(network, ())
     )
-    linear.fit_all(network, sample, linear.Candidate(16, 1.0, 0.0, 0.0))
+    linear.fit_all(network, sample, linear.Candidate("all", 16, 1.0, 0.0, 0.0))
     return network
 
 
@@ -187,6 +187,24 @@ def test_people_who_stand_to_each_other_are_seen_in_positions(tmp_path: Path) ->
     assert isinstance(network, Linear)
     assert network.positions == (0, 1)
     assert len(network.mean) == 2 * 3 * 3 * 17 + 4 * 17 * 17
+
+
+def test_whose_statistics_is_chosen_out_of_fold(tmp_path: Path) -> None:
+    """The second people here show nothing of the action."""
+    clips = sourced()
+    features = make_features(clips)
+    others = features.index.row[features.index.person == 1].to_numpy()
+    features.array[others] = 9 * np.random.default_rng(0).standard_normal(features.array[others].shape)
+    both = PARAMS.model_copy(update={"linear": PARAMS.linear.model_copy(update={"people": ("all", "first")})})
+    metrics = train(tmp_path, clips, features=features, params=both)
+    assert metrics["people"] == "first"
+    model = load_topology(tmp_path / "out")
+    x, valid = inputs_of(clips, features, np.arange(10))
+    moved = x.clone()
+    moved[..., 1] = 0
+    torch.testing.assert_close(model(moved, valid), model(x, valid))
+    again = train(tmp_path, clips, features=features, params=both)
+    assert again == metrics
 
 
 def test_a_finished_fit_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +313,7 @@ def test_beside_a_held_out_stream_fusion_is_fitted_on_the_validation_clips(tmp_p
 def test_what_it_cannot_do_is_said() -> None:
     with pytest.raises(ValueError, match="'linear' is for the topology streams; expected ctrgcn, gcn"):
         MultimodalParams.model_validate({"graph": {"model": "linear"}})
-    with pytest.raises(ValueError, match="expected at least one number"):
+    with pytest.raises(ValueError, match="expected at least one value"):
         TopologyParams.model_validate({"linear": {"components": []}})
 
 

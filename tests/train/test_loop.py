@@ -371,7 +371,7 @@ def test_people_stand_in_their_slots_whether_resident_or_mapped(
     features, table = Features.load(tmp_path), labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))
     mapped = PersonFeatures(features.array, rows, table.labels, torch.device("cpu")).batch(np.array([3, 1, 42]))
-    monkeypatch.setattr("hpnet.train.datasets._room", lambda device: 1 << 30)
+    monkeypatch.setattr("hpnet.train.datasets.resident_bytes", lambda device: 1 << 30)
     resident = PersonFeatures(features.array, rows, table.labels, torch.device("cpu")).batch(np.array([3, 1, 42]))
     torch.testing.assert_close(resident.features, mapped.features)
     assert resident.features.shape == (3, 5, 4, 17, 2)

@@ -1,7 +1,7 @@
 """Weights of strangers: nothing is called, asked or written while they are read, and the file named is the file read.
 
-Hostile files are read in a process of their own, whose audit hook (PEP 578) notes every file that is opened for
-writing, every socket, program and removed file.
+Hostile files are read in a process of their own, one for all, whose audit hook (PEP 578) notes every file that is
+opened for writing, every socket, program and removed file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from hpnet.weights import places
 from hpnet.weights.files import where
 
 AUDITED = """
-import os, sys
+import json, os, sys
 EVENTS, armed = [], False
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTS = ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto", "subprocess.", "os.system", "os.exec",
@@ -58,32 +59,55 @@ import transformers
 from transformers import RTDetrForObjectDetection, XCLIPModel
 from hpnet.weights.checkpoint import load_state
 ultralytics()
-armed = True
-try:
-    ACTION
-    print("done")
-except (ValueError, OSError) as error:
-    print("refused:", error)
-armed = False
-print("events:", EVENTS)
+found = {}
+for name, action in json.load(sys.stdin).items():
+    os.chdir(os.path.join(sys.argv[1], name))
+    EVENTS.clear()
+    said = []
+    armed = True
+    try:
+        exec(action, {**globals(), "print": lambda word: said.append(str(word))})
+        said.append("done")
+    except (ValueError, OSError) as error:
+        said.append(f"refused: {error}")
+    armed = False
+    found[name] = " ".join(said), list(EVENTS)
+print(json.dumps(found))
 """
+CASES: dict[str, Callable[[Path], str]] = {}
+"""Name -> writes what is read into an empty folder; returns what the process does there."""
 
 
-def audited(action: str, cwd: Path) -> tuple[str, str]:
-    """What ``action`` printed, and what it did besides reading, in a process with an empty home folder."""
-    home = cwd / "home"
-    home.mkdir(exist_ok=True)
-    before = set(cwd.rglob("*"))
+def case(write: Callable[[Path], str]) -> Callable[[Path], str]:
+    """An entry of :data:`CASES`, by the function's name."""
+    CASES[write.__name__] = write
+    return write
+
+
+Told = dict[str, tuple[str, list[str]]]
+"""Name of a case -> what was printed, and what was done besides reading."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """What became of every case, in one process with an empty home folder."""
+    folder = tmp_path_factory.mktemp("cases")
+    actions = {}
+    for name, write in CASES.items():
+        (folder / name).mkdir()
+        actions[name] = write(folder / name)
+    home = folder / "home"
+    home.mkdir()
+    before = set(folder.rglob("*"))
     hidden = ("YOLO_", "HF_", "TRANSFORMERS_", "HPNET_", "XDG_", "ULTRALYTICS_")
     env = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     env |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    done = subprocess.run([sys.executable, "-c", AUDITED.replace("ACTION", action)], cwd=cwd, env=env, check=False,
-                          capture_output=True, text=True, timeout=200)  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", AUDITED, folder], cwd=folder, env=env, check=False,
+                          input=json.dumps(actions), capture_output=True, text=True, timeout=230)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    said, _, events = done.stdout.strip().rpartition("events: ")
-    assert set(cwd.rglob("*")) == before, "something was written"
-    return said.strip(), events
+    assert set(folder.rglob("*")) == before, "something was written"
+    return {name: (said, events) for name, (said, events) in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 # --- ultralytics' checkpoints -----------------------------------------------------------------------------------------
@@ -114,34 +138,47 @@ class Calls:
         return self.call
 
 
-def test_a_checkpoint_calls_no_constructor_asks_nothing_and_writes_nothing(tmp_path: Path) -> None:
+@case
+def a_checkpoint_full_of_calls(folder: Path) -> str:
     network = yolo()
     network.teacher = Calls("ultralytics.nn.distill_model", "DistillationModel", "http://127.0.0.1:9/mannequin-yolo.pt")  # type: ignore[assignment]
     network.other = Calls("ultralytics.nn.modules.block", "TorchVision", "resnet18", "DEFAULT")  # type: ignore[assignment]
-    network.file = Calls("torch", "load", str(tmp_path / "weights.pt"))  # type: ignore[assignment]
-    network.hub = Calls("torch.hub", "download_url_to_file", "http://127.0.0.1:9/x", str(tmp_path / "x"))  # type: ignore[assignment]
-    torch.save({"model": network, "extra": Calls("numpy", "save", str(tmp_path / "saved.npy"), np.zeros(1))},
-               tmp_path / "kind.pt")  # fmt: skip
-    said, events = audited("build_detector('kind.pt').detect(np.zeros((1, 64, 64, 3), np.uint8))", tmp_path)
-    assert (said, events) == ("done", "[]")
+    network.file = Calls("torch", "load", str(folder / "weights.pt"))  # type: ignore[assignment]
+    network.hub = Calls("torch.hub", "download_url_to_file", "http://127.0.0.1:9/x", str(folder / "x"))  # type: ignore[assignment]
+    torch.save({"model": network, "extra": Calls("numpy", "save", str(folder / "saved.npy"), np.zeros(1))},
+               folder / "kind.pt")  # fmt: skip
+    return "build_detector('kind.pt').detect(np.zeros((1, 64, 64, 3), np.uint8))"
 
 
-def test_a_layer_that_is_a_call_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_calls_no_constructor_asks_nothing_and_writes_nothing(told: Told) -> None:
+    assert told["a_checkpoint_full_of_calls"] == ("done", [])
+
+
+@case
+def a_layer_that_is_a_call(folder: Path) -> str:
     network = yolo()
     network.model._modules["3"] = Calls("ultralytics.nn.modules.block", "TorchVision", "resnet18", "DEFAULT")  # type: ignore[union-attr, assignment]
-    torch.save({"model": network}, tmp_path / "kind.pt")
-    said, events = audited("build_detector('kind.pt')", tmp_path)
+    torch.save({"model": network}, folder / "kind.pt")
+    return "build_detector('kind.pt')"
+
+
+def test_a_layer_that_is_a_call_is_refused(told: Told) -> None:
+    said, events = told["a_layer_that_is_a_call"]
     assert said.startswith("refused: detect.model: kind.pt is of a network that hpnet does not know")
-    assert events == "[]"
+    assert events == []
 
 
-def test_a_description_in_the_file_is_not_used(tmp_path: Path) -> None:
+@case
+def a_description_in_the_file(folder: Path) -> str:
     network = yolo("yolo11n")
     network.yaml["activation"] = "open('evaluated', 'w')"  # type: ignore[index, operator]
     network.yaml["backbone"] = [[-1, 1, "TorchVision", ["resnet18"]]]  # type: ignore[index, operator]
-    torch.save({"ema": network.half(), "model": None}, tmp_path / "kind.pt")
-    said, events = audited("build_detector('kind.pt')", tmp_path)
-    assert (said, events) == ("done", "[]")
+    torch.save({"ema": network.half(), "model": None}, folder / "kind.pt")
+    return "build_detector('kind.pt')"
+
+
+def test_a_description_in_the_file_is_not_used(told: Told) -> None:
+    assert told["a_description_in_the_file"] == ("done", [])
 
 
 @pytest.mark.parametrize(
@@ -242,17 +279,22 @@ def test_layers_inside_each_other_end(tmp_path: Path) -> None:
 # --- which file -------------------------------------------------------------------------------------------------------
 
 
-def test_the_file_of_a_name_is_digested_and_read_and_none_is_fetched(tmp_path: Path) -> None:
-    """ultralytics renames yolov5n to yolov5nu and fetches that."""
-    (tmp_path / "weights").mkdir()
-    torch.save({"model": yolo("yolov5nu")}, tmp_path / "weights/yolov5n.pt")
-    digest = places.digest(tmp_path / "weights/yolov5n.pt")
-    said, events = audited(
-        "from hpnet.detect.detector import weights_digest; build_detector('yolov5n'); print(weights_digest('yolov5n'))",
-        tmp_path,
+@case
+def a_name_that_ultralytics_renames(folder: Path) -> str:
+    """It renames yolov5n to yolov5nu and fetches that. Prints the file's own digest, too."""
+    (folder / "weights").mkdir()
+    torch.save({"model": yolo("yolov5nu")}, folder / "weights/yolov5n.pt")
+    return (
+        f"print('{places.digest(folder / 'weights/yolov5n.pt')}'); build_detector('yolov5n')\n"
+        "from hpnet.detect.detector import weights_digest; print(weights_digest('yolov5n'))"
     )
-    assert said.split() == [digest, "done"]
-    assert events == "[]"
+
+
+def test_the_file_of_a_name_is_digested_and_read_and_none_is_fetched(told: Told) -> None:
+    said, events = told["a_name_that_ultralytics_renames"]
+    own, digest, end = said.split()
+    assert (digest, end) == (own, "done")
+    assert events == []
 
 
 @pytest.mark.parametrize("folder", ["weights", "HPNET_WEIGHTS"])
@@ -309,7 +351,19 @@ def test_a_detector_of_ones_own_is_given_by_its_path(tmp_path: Path) -> None:
         weights_digest(str(tmp_path / "no.safetensors"))
 
 
-def test_names_of_the_hub_are_fetched_by_hpnet_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@case
+def an_xclip_of_the_hub(folder: Path) -> str:
+    return "load_xclip('someone/nowhere')"
+
+
+@case
+def an_rtdetr_of_the_hub(folder: Path) -> str:
+    return "build_detector('rtdetr:someone/nowhere')"
+
+
+def test_names_of_the_hub_are_fetched_by_hpnet_weights_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
     entry = lookup("rtdetr:PekingU/rtdetr_r18vd")
     assert entry.files[1].path == "rtdetr_r18vd/model.safetensors"
     assert entry.files[1].url == "https://huggingface.co/PekingU/rtdetr_r18vd/resolve/main/model.safetensors"
@@ -319,12 +373,12 @@ def test_names_of_the_hub_are_fetched_by_hpnet_weights_alone(tmp_path: Path, mon
     (tmp_path / "params.yaml").write_text("detect: {model: 'rtdetr:PekingU/nowhere'}\n")
     monkeypatch.chdir(tmp_path)
     assert "rtdetr:PekingU/nowhere" in [e.name for e in needed(load_params(Path("params.yaml")))]
-    said, events = audited("load_xclip('someone/nowhere')", tmp_path)
+    said, events = told["an_xclip_of_the_hub"]
     assert said.startswith("refused: X-CLIP 'someone/nowhere' is not here: `hpnet weights fetch someone/nowhere`")
-    assert events == "[]"
-    said, events = audited("build_detector('rtdetr:someone/nowhere')", tmp_path)
+    assert events == []
+    said, events = told["an_rtdetr_of_the_hub"]
     assert said.startswith("refused: detect.model: RT-DETR 'someone/nowhere' is not here")
-    assert events == "[]"
+    assert events == []
 
 
 # --- transformers' folders --------------------------------------------------------------------------------------------
@@ -373,13 +427,18 @@ ASKS = [
 ]
 
 
-def test_an_rtdetr_folder_is_read_and_nothing_else(tmp_path: Path) -> None:
-    rtdetr(tmp_path / "net")
+@case
+def an_rtdetr_folder(folder: Path) -> str:
+    rtdetr(folder / "net")
     harmless = {"_name_or_path": "someone/elsewhere", "attn_implementation": "someone/kernel", "use_kernels": True}
-    edit(tmp_path / "net", **harmless, _attn_implementation="someone/kernel", transformers_weights="../x.safetensors")
+    edit(folder / "net", **harmless, _attn_implementation="someone/kernel", transformers_weights="../x.safetensors")
     adapter = {"base_model_name_or_path": "someone/base", "peft_type": "LORA"}
-    (tmp_path / "net/adapter_config.json").write_text(json.dumps(adapter))
-    assert audited(DETECT, tmp_path) == ("done", "[]")
+    (folder / "net/adapter_config.json").write_text(json.dumps(adapter))
+    return DETECT
+
+
+def test_an_rtdetr_folder_is_read_and_nothing_else(told: Told) -> None:
+    assert told["an_rtdetr_folder"] == ("done", [])
 
 
 @pytest.mark.parametrize("changes", ASKS, ids=lambda c: "+".join(c))
@@ -389,11 +448,16 @@ def test_a_config_that_names_something_elsewhere_is_refused(tmp_path: Path, chan
         build_detector(f"rtdetr:{tmp_path / 'net'}")
 
 
-def test_a_config_that_names_a_backbone_asks_nothing(tmp_path: Path) -> None:
-    edit(rtdetr(tmp_path / "net"), **ASKS[1])
-    said, events = audited(DETECT, tmp_path)
+@case
+def a_config_that_names_a_backbone(folder: Path) -> str:
+    edit(rtdetr(folder / "net"), **ASKS[1])
+    return DETECT
+
+
+def test_a_config_that_names_a_backbone_asks_nothing(told: Told) -> None:
+    said, events = told["a_config_that_names_a_backbone"]
     assert said.startswith("refused: net/config.json: backbone 'resnet50'") or "use_pretrained_backbone" in said
-    assert events == "[]"
+    assert events == []
 
 
 @pytest.mark.parametrize(
@@ -448,10 +512,19 @@ def xclip(folder: Path) -> Path:
     return folder
 
 
-def test_an_xclip_folder_is_read_and_nothing_else(tmp_path: Path) -> None:
+KERNELS = {"_name_or_path": "someone/x", "attn_implementation": "someone/kernel", "text_config__use_kernels": True}
+
+
+@case
+def an_xclip_folder(folder: Path) -> str:
+    edit(xclip(folder / "net"), **KERNELS)
+    return "load_xclip('net', frames=2); load_xclip('mannequin-xclip')"
+
+
+def test_an_xclip_folder_is_read_and_nothing_else(tmp_path: Path, told: Told) -> None:
+    assert told["an_xclip_folder"] == ("done", [])
     folder = xclip(tmp_path / "net")
-    edit(folder, _name_or_path="someone/x", attn_implementation="someone/kernel", text_config__use_kernels=True)
-    assert audited("load_xclip('net', frames=2); load_xclip('mannequin-xclip')", tmp_path) == ("done", "[]")
+    edit(folder, **KERNELS)
     # weights as torch writes them, by the same reader
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

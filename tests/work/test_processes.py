@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hpnet.work.processes import Died, Workers, WorkerTraceback, run, run_here, tell
+from hpnet.work.processes import Died, Workers, WorkerTraceback, device_workers, gpus_in_turn, run, run_here, tell
 
 
 class Odd(Exception):
@@ -123,6 +123,35 @@ def test_each_process_has_its_threads_and_gpu() -> None:
 
     assert environment("OMP_NUM_THREADS", threads=3) == {"3"}
     assert environment("CUDA_VISIBLE_DEVICES", gpus=("4", "7")) == {"4", "7"}
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "expected"),
+    [
+        ("auto", ["0", "1", "2"], ("0", "1", "2")),
+        ("cuda", ["2", "5"], ("2", "5")),  # as CUDA_VISIBLE_DEVICES names them
+        ("cuda:1", ["2", "5"], ()),  # all stay visible: a worker that saw one alone would have no cuda:1
+        ("cuda:0", ["0", "1"], ()),
+        ("cpu", ["0", "1"], ()),
+        ("auto", [], ()),
+    ],
+)
+def test_workers_take_gpus_in_turn_or_find_the_one_that_is_named(
+    device: str, visible: list[str], expected: tuple[str, ...]
+) -> None:
+    assert gpus_in_turn(device, visible) == expected
+
+
+def test_workers_of_a_device_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert device_workers("cpu") == Workers(8, threads=2)
+    assert device_workers("cpu", 3) == Workers(3, threads=5)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert device_workers("auto") == Workers(4, threads=4, gpus=("4", "7"))
+    assert device_workers("cuda:1") == Workers(4, threads=4), "four processes keep one GPU busy"
+    assert device_workers("cuda:1", 32) == Workers(32, threads=1)
 
 
 def test_forks_of_one_parent_that_has_imported_everything() -> None:

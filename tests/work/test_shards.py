@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpnet.work import shards as shards_module
+from hpnet.work.processes import Workers
 from hpnet.work.shards import MANIFEST, ShardItem, deal, link_tree, run_shards
 
 
@@ -95,7 +96,9 @@ def test_what_kills_left_half_done_goes_unless_another_run_is_at_work(tmp_path: 
 
 def test_processes_give_the_same_folders(tmp_path: Path) -> None:
     one = run_shards(items(20), Count(tmp_path / "l1"), stage_dir=tmp_path / "a", key={}, shard_size=4)
-    two = run_shards(items(20), Count(tmp_path / "l2"), stage_dir=tmp_path / "b", key={}, shard_size=4, workers=2)
+    two = run_shards(
+        items(20), Count(tmp_path / "l2"), stage_dir=tmp_path / "b", key={}, shard_size=4, workers=Workers(2)
+    )
     assert [f.name for f in one] == [f.name for f in two]
     assert names(one) == names(two)
 
@@ -104,7 +107,7 @@ KILLED = "ended the process that worked on it (SIGKILL: out of memory?)"
 
 
 def test_a_clip_that_kills_its_process_costs_that_clip_alone(tmp_path: Path) -> None:
-    options = {"stage_dir": tmp_path / "w", "key": {}, "shard_size": 4, "workers": 2}
+    options = {"stage_dir": tmp_path / "w", "key": {}, "shard_size": 4, "workers": Workers(2)}
     seen: list[int] = []
     deadly = Count(tmp_path / "log", die_on={"clip0006", "clip0019"})
     folders = run_shards(items(20), deadly, on_progress=seen.append, **options)
@@ -136,7 +139,9 @@ def test_memory_that_one_clip_is_refused_costs_that_clip_alone_in_one_process_to
 
 
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
-    folders = run_shards(items(20), Once(tmp_path / "log"), stage_dir=tmp_path / "w", key={}, shard_size=4, workers=2)
+    folders = run_shards(
+        items(20), Once(tmp_path / "log"), stage_dir=tmp_path / "w", key={}, shard_size=4, workers=Workers(2)
+    )
     assert (names(folders), faults(folders)) == ([i.clip_id for i in items(20)], [])
     assert len(folders) == len(deal(items(20), 4))
 
@@ -156,7 +161,7 @@ def test_processes_that_die_whatever_they_do_end_the_run(tmp_path: Path, monkeyp
     monkeypatch.setattr(shards_module, "MOST_DEAD", 3)
     work = Count(tmp_path / "log", die_on=[i.clip_id for i in items(20)][4:])
     with pytest.raises(RuntimeError, match="the last 3 clips.*fewer --workers"):
-        run_shards(items(20), work, stage_dir=tmp_path / "w", key={}, shard_size=4, workers=2)
+        run_shards(items(20), work, stage_dir=tmp_path / "w", key={}, shard_size=4, workers=Workers(2))
 
 
 def test_sigkill_half_way_loses_the_shards_in_flight_only(tmp_path: Path) -> None:
@@ -197,7 +202,7 @@ def test_ten_new_videos_among_a_thousand_redo_only_their_shards(tmp_path: Path) 
 def test_ray_writes_the_same_folders_and_names_a_clip_that_kills_its_process(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     local = run_shards(items(20), Count(tmp_path / "l1"), stage_dir=tmp_path / "a", key={}, shard_size=4)
-    options = {"key": {}, "shard_size": 4, "workers": 2, "engine": "ray"}
+    options = {"key": {}, "shard_size": 4, "workers": Workers(2), "engine": "ray"}
     seen: list[int] = []
     spread = run_shards(items(20), Count(tmp_path / "l2"), stage_dir=tmp_path / "b", on_progress=seen.append, **options)
     assert sum(seen) == 20

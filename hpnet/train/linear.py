@@ -296,9 +296,9 @@ def prepare(
 
 
 def _positions(stream: str, features: Features) -> list[int]:
-    """The channels that are positions; bones and motions have none."""
+    """The channels that are positions; bones, motions and people with axes of their own have none."""
     kind = features.meta.kind
-    if stream != "hpj" or kind not in POSITIONS:
+    if stream != "hpj" or kind not in POSITIONS or features.meta.own_axes:
         return []
     first = int(features.array.shape[3]) - POSE_CHANNELS[kind]
     return list(range(first, first + POSITIONS[kind]))

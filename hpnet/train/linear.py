@@ -319,7 +319,7 @@ def prepare(
 
 
 def _positions(stream: str, features: Features) -> list[int]:
-    """The channels that are positions of all people alike; bones, motions and poses in axes of their own have none."""
+    """The channels that are positions; bones, motions and people with axes of their own have none."""
     kind = features.meta.kind
     if stream != "hpj" or kind not in POSITIONS or features.meta.own_axes:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ def test_more_clips_than_statistics_give_the_same_components() -> None:
 def test_positions_are_where_the_kind_of_features_has_them(kind: str, stream: str, positions: list[int]) -> None:
     features = make_features(sourced(), channels=3 if kind.startswith("pose") else 5, kind=kind)
     assert linear._positions(stream, features) == positions
+    assert linear._positions(stream, replace(features, meta=replace(features.meta, own_axes=True))) == []
 
 
 def test_people_who_stand_to_each_other_are_seen_in_positions(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_a_heavy_file_does_not_end_the_run(project: Path, tmp_path: Path, monkey
     answered = [Path(json.loads(line)["video"]).name for line in done.stdout.splitlines()]
     assert list(dict.fromkeys(answered)) == ["a.mp4", "z.mp4"]
     (said,) = [line for line in done.stderr.splitlines() if "heavy.mp4: " in line]
-    assert "frames of 640 x 360 takes" in said
+    assert "frames of 640 x 360 needs" in said
     assert "1 of 3 videos" in done.stderr
 
 

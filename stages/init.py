@@ -39,14 +39,17 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
 
     Existing files are not overwritten.
     """
-    from hpnet.project.make import label_videos, make_project, missing_weights
+    from hpnet.project.make import label_videos, make_project, missing_weights, networks
     from hpnet.project.weights import real_video_networks
     from hpnet.weights.suitability import mannequins_alone
 
     for line in mannequins_alone(real_video_networks(preset)):
         click.echo(line, err=True)
+    chosen = networks(folder).lines if preset == "folder" else ()
     make_project(folder, preset, videos, table, poses)
     click.echo(f"{folder}: a project of preset {preset}")
+    for line in chosen:
+        click.echo(line)
     if videos is not None:
         try:
             show_splits(label_videos(preset, videos, table))

@@ -71,6 +71,27 @@ SMALL: Values = {
 """The packaged networks at a size that two CPU cores finish in minutes."""
 
 
+REAL: Values = {
+    "detect": {
+        "model": "movenet-multipose",
+        "image_size": 384,
+        "confidence": 0.3,
+        "stride": 4,
+        "frames": 4,
+    },
+    "estimate": {
+        "model": "movenet-thunder",
+        "taps": ["blocks.9", "blocks.12", "blocks.12@1.5"],
+        "window": 3,
+        "frames": 24,
+    },
+    "pool": {"kind": "both", "tap": "blocks.9+blocks.12+blocks.12@1.5", "region": 3, "frames": 16},
+    "train": {"topology": {"graph": {"model": "linear"}, "linear": {"people": ["all", "first"]}}},
+    "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
+}
+"""The packaged networks for real people, and a classifier for few clips; chosen by `benchmarks/real.md`."""
+
+
 def merged(*parts: Values) -> Values:
     """Nested values, where a later part wins."""
     result: Values = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.index import Labelled, label_folder
 from ..data.params import DataParams
@@ -12,6 +13,9 @@ from ..data.table import refuse_copies
 from ..data.walk import find_videos
 from ..params import validate
 from . import dvc_yaml, presets, render
+
+if TYPE_CHECKING:
+    from .networks import Chosen
 
 
 def make_project(
@@ -90,6 +94,8 @@ def _values(
     find_videos(videos)
     if name == "folder":
         _refuse_leaks_and_one_class(videos, table)
+        values = {key: dict(section) for key, section in networks(folder).values.items()}
+        data = values["data"]
     data["videos"] = _reach(videos, folder)
     if table is not None:
         data["table"] = _reach(table, folder)
@@ -104,16 +110,24 @@ def label_videos(name: str, videos: Path, table: Path | None) -> Labelled:
 
 def missing_weights(folder: Path, name: str) -> list[str]:
     """Networks that a project of a preset needs and whose weights are missing."""
-    from ..weights.places import search_folders
-    from .weights import of_preset
+    from .weights import here, of_preset
 
-    places = [folder / place for place in search_folders()]
-    return [
-        entry.name
-        for entry in of_preset(name)
-        if not entry.packaged
-        and not all(any((place / file.path).is_file() for place in places) for file in entry.files)
-    ]
+    places = weights_folders(folder)
+    return [entry.name for entry in of_preset(name) if not entry.packaged and not here(entry, places)]
+
+
+def weights_folders(folder: Path) -> list[Path]:
+    """Where a project in ``folder`` looks for weights."""
+    from ..weights.places import search_folders
+
+    return [folder / place for place in search_folders()]
+
+
+def networks(folder: Path) -> Chosen:
+    """The networks of a project of preset ``folder``: the best that are here, with a line about each."""
+    from .networks import choose
+
+    return choose(presets.get("folder").values, weights_folders(folder))
 
 
 def _refuse_leaks_and_one_class(videos: Path, table: Path | None) -> None:

@@ -28,6 +28,15 @@ def get(name: str) -> Preset:
     return PRESETS[name]
 
 
+MANNEQUIN_VIDEO = "mannequin-xclip"
+
+
+def _reads_video(values: Values) -> bool:
+    """Whether the multimodal stream is trained: not on real people with the packaged X-CLIP, which knows mannequins."""
+    video = values.get("train", {}).get("multimodal", {}).get("video", MANNEQUIN_VIDEO)
+    return values["data"].get("source") != "folder" or video != MANNEQUIN_VIDEO
+
+
 def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
     """What the graph of a preset's project depends on; RGB and text, and their stream, need videos.
 
@@ -43,6 +52,6 @@ def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
         videos=data.get("source") == "folder",
         table=bool(data.get("table")),
         weights=bool(values.get("estimate", {}).get("model")),
-        streams=STREAMS,
+        streams=STREAMS if _reads_video(values) else TOPOLOGY_STREAMS,
         variants=tuple(values.get("compare", {}).get("variants", {})),
     )

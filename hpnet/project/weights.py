@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ..estimate import specs
 from ..estimate.families import NetworkSpec
@@ -88,6 +89,11 @@ def of_preset(name: str) -> list[Weights]:
     """
     preset = presets.get(name)
     return [] if preset.poses else needed(validate(dict(preset.values), f"preset {name}"))
+
+
+def here(entry: Weights, folders: list[Path]) -> bool:
+    """Whether every file of a network's weights is in one of the folders."""
+    return all(any((folder / file.path).is_file() for folder in folders) for file in entry.files)
 
 
 def real_video_networks(name: str) -> dict[str, str]:

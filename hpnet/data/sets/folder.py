@@ -12,7 +12,7 @@ from ...core.clip_ids import EXPECTED_ID, clip_id_fault, normal_form
 from ..folders import Layout, read_layout
 from ..grammar import COLUMNS, Splitting, refuse_twins
 from ..holdout import by_action
-from ..preset import SMALL, Preset, merged
+from ..preset import REAL, SMALL, Preset, merged
 
 _EXTENSION = re.compile(
     r"\.(?:mp4|m4v|mov|qt|3gp|3g2|mkv|webm|avi|divx|xvid|wmv|asf|flv|f4v|ogv|ogg|ogm|gif|apng|ts|mts|m2ts|m2t|mpg|mpeg|mpe"
@@ -97,7 +97,8 @@ PRESETS: dict[str, Preset] = {
     "folder": Preset(
         "my videos",
         merged(
-            SMALL,
+            {name: section for name, section in SMALL.items() if name != "compare"},
+            REAL,
             {"data": {"source": "folder", "protocol": "folder", "max_failed": 0.1}, "report": {"title": "my videos"}},
         ),
         "videos, one sub-folder per action, or anywhere below a folder with a CSV that names them",

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hpnet.core.streams import STREAMS
 from hpnet.data.params import DataParams
 from hpnet.mannequin.actions import ACTIONS
 from hpnet.mannequin.benchmark import ClipSpec, write_clip
+from hpnet.project import dvc_yaml, presets
 from hpnet.stages.cli import cli
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -33,6 +35,16 @@ TINY: dict[str, Any] = {
         "multimodal": {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "frames": 2, "warmup_epochs": 0},
     },
 }
+
+
+RENDERED: dict[str, Any] = {
+    "detect": {"model": "mannequin-yolo", "confidence": 0.25},
+    "estimate": {"model": "mannequin-simcc", "taps": ["h2s3"], "frames": 0},
+    "pool": {"kind": "pooled", "tap": "h2s3", "region": 1},
+    "train": {"topology": {"graph": {"model": "ctrgcn"}}},
+    "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "region3": {"region": 3}}},
+}
+"""The people of the videos are rendered: with the networks that know them every stream can be trained."""
 
 
 def five_folders(folder: Path, subjects: int = 10) -> Path:
@@ -53,6 +65,16 @@ def shrink(project: Path, changes: dict[str, Any] = TINY) -> None:
     """Set parameters of a project's params.yaml."""
     file = project / "params.yaml"
     file.write_text(yaml.safe_dump(merged(yaml.safe_load(file.read_text()), changes), sort_keys=False))
+
+
+def know_mannequins(project: Path) -> None:
+    """Give a project of preset ``folder`` the packaged networks for rendered people, and all five streams."""
+    file = project / "params.yaml"
+    values = yaml.safe_load(file.read_text())
+    del values["compare"]
+    file.write_text(yaml.safe_dump(merged(values, RENDERED), sort_keys=False))
+    kind = replace(presets.kind(presets.get("folder"), merged(values, RENDERED)), streams=STREAMS)
+    (project / "dvc.yaml").write_text(dvc_yaml.render(kind))
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +140,7 @@ def trained_project(folder: Path) -> Path:
     with inside(folder):
         hpnet(*init)
     project = folder / "actions"
+    know_mannequins(project)
     shrink(project)
     run_graph(project)
     assert all((project / "artifacts" / "train" / s / "model.safetensors").is_file() for s in STREAMS)

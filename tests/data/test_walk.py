@@ -390,7 +390,7 @@ def test_init_shows_a_table_and_what_was_passed_over(tmp_path: Path) -> None:
     files(tmp_path / "videos", ".Trash-1000/old.mp4", "wave/notes.txt")
     with inside(tmp_path):
         done = CliRunner().invoke(cli, ["init", "my project", "--videos", "videos"], catch_exceptions=False)
-    assert done.stdout.splitlines()[1:] == [
+    assert done.stdout.splitlines()[4:] == [
         "action  train  val  test",
         "clap        3    1     1",
         "kick        1    0     0",
@@ -416,7 +416,7 @@ def test_init_counts_sources(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(lines))
     with inside(tmp_path):
         done = CliRunner().invoke(cli, ["init", "p", "--videos", "videos", "--table", "t.csv"], catch_exceptions=False)
-    assert done.stdout.splitlines()[1:6] == [
+    assert done.stdout.splitlines()[4:9] == [
         "action  train    val   test",
         "clap    2 (1)  2 (1)  2 (1)",
         "wave    2 (1)  2 (1)  2 (1)",

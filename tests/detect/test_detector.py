@@ -234,7 +234,9 @@ def test_names_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert parse_model("ultralytics:yolo11n") == (f"{family}.ultralytics", "yolo11n")
     assert parse_model("rtdetr:PekingU/rtdetr_r18vd") == (f"{family}.rtdetr", "PekingU/rtdetr_r18vd")
     for unknown in ("resnet", "rtdetr:", "ultralytics:", ""):
-        with pytest.raises(ValueError, match=r"choose mannequin-yolo, an ultralytics name .*rtdetr:\*"):
+        with pytest.raises(
+            ValueError, match=r"choose movenet-multipose, mannequin-yolo, an ultralytics name .*rtdetr:\*"
+        ):
             parse_model(unknown)
     with pytest.raises(FileNotFoundError, match=r"yolo11n\.pt.*github\.com/ultralytics/assets.*weights/"):
         weights_files("yolo11n")

@@ -188,8 +188,8 @@ def test_weights_that_are_not_whole_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "name", "said"),
     [
-        ("model: mannequin-yolo", "model: yolov9t.pt", "detect.model", "yolov9t.pt are missing"),
-        ("model: mannequin-yolo", "model: yollo", "detect.model", "'yollo' is unknown"),
+        ("model: movenet-multipose", "model: yolov9t.pt", "detect.model", "yolov9t.pt are missing"),
+        ("model: movenet-multipose", "model: yollo", "detect.model", "'yollo' is unknown"),
         ("weights: null", "weights: mine.pth", "estimate.weights", "mine.pth is missing"),
         ("table: ''", "table: gone.csv", "table", "gone.csv is missing"),
     ],

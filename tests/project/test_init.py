@@ -23,12 +23,12 @@ from hpnet.core.skeleton import UCLA20
 from hpnet.core.video import write_video
 from hpnet.data.sets import SETS
 from hpnet.data.table import read_table, split_table
-from hpnet.params import Params, load_params
+from hpnet.params import Params, load_params, validate
 from hpnet.project import presets
 from hpnet.project.folder import Project
 from hpnet.project.make import make_project
+from hpnet.project.weights import lookup, of_preset
 from hpnet.project.weights import needed as needed_weights
-from hpnet.project.weights import of_preset
 from hpnet.stages.cli import cli
 from hpnet.stages.import_ import PROTOCOLS
 from tests.trained import inside, run_graph, shrink
@@ -174,7 +174,8 @@ def test_dvc_takes_the_project(tmp_path: Path) -> None:
     assert "Running stage 'data'" not in again
     assert "Running stage 'detect'" in dvc(folder, "repro", "--dry", "detect")
     listed = dvc(folder, "stage", "list", "--name-only").split()
-    assert {"estimate", "pool", "train@hpj", "train@multimodal", "compare@region3", "fuse", "report"} <= set(listed)
+    assert "train@multimodal" not in listed  # the packaged X-CLIP knows mannequins alone
+    assert {"estimate", "pool", "train@hpj", "train@hpbm", "compare@pooled", "fuse", "report"} <= set(listed)
     videos(tmp_path / "videos", ("clap/c.mp4", "clap/new.mp4"))
     assert "Running stage 'data'" in dvc(folder, "repro", "--dry", "data")
 
@@ -241,15 +242,46 @@ def test_init_says_what_it_found(tmp_path: Path) -> None:
         assert "1 clips have no class" in CliRunner().invoke(cli, ["data"]).stderr
 
 
-def test_networks_that_know_mannequins_alone_are_told_before_any_work(tmp_path: Path) -> None:
+def test_networks_that_know_mannequins_alone_are_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     init = ["init", str(tmp_path / "p"), "--preset"]
+    for preset in ("folder", "mannequin", "ntu60-xsub"):
+        done = CliRunner().invoke(cli, [*init, preset, "--videos", str(tmp_path / "none")])
+        assert "know rendered mannequins alone" not in done.stderr
+    rendered = {"detect": "mannequin-yolo", "estimate": "mannequin-simcc"}
+    monkeypatch.setattr("hpnet.project.weights.real_video_networks", lambda preset: rendered)
     done = CliRunner().invoke(cli, [*init, "folder", "--videos", str(tmp_path / "none")])
     assert done.exit_code == 1  # there are no videos; it was said before they were looked for
     assert "mannequin-yolo and mannequin-simcc know rendered mannequins alone" in done.stderr
     assert not (tmp_path / "p").exists()
-    for preset in ("mannequin", "ntu60-xsub"):
-        done = CliRunner().invoke(cli, [*init, preset, "--videos", str(tmp_path / "none")])
-        assert "know rendered mannequins alone" not in done.stderr
+
+
+def test_the_best_networks_that_are_here_are_chosen_once_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HPNET_WEIGHTS", raising=False)
+    clips = videos(tmp_path / "videos")
+    init = ["init", "--preset", "folder", "--videos", str(clips)]
+    done = CliRunner().invoke(cli, [*init, str(tmp_path / "plain")], catch_exceptions=False)
+    assert "pose network: movenet-thunder, which ships with hpnet" in done.stdout
+    assert "multimodal stream: off" in done.stdout
+    weights = tmp_path / "weights"
+    monkeypatch.setenv("HPNET_WEIGHTS", str(weights))
+    names = ("yolo11s", "rtmpose-m", "rtmpose-s", "microsoft/xclip-base-patch16")
+    for file in (file for name in names for file in lookup(name).files):
+        (weights / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (weights / file.path).touch()
+    done = CliRunner().invoke(cli, [*init, str(tmp_path / "better")], catch_exceptions=False)
+    assert "detector: yolo11s, the best whose weights are here" in done.stdout
+    assert "pose network: rtmpose-m, the best whose weights are here" in done.stdout
+    params = yaml.safe_load((tmp_path / "better" / "params.yaml").read_text())
+    assert params["detect"]["model"] == "yolo11s"
+    assert params["estimate"]["taps"] == ["c4", "c4@1.5"]
+    assert params["pool"]["tap"] == "c4+c4@1.5"
+    assert params["train"]["multimodal"]["video"] == "microsoft/xclip-base-patch16"
+    assert "multimodal" in (tmp_path / "better" / "dvc.yaml").read_text()
+    validate(params, "params.yaml")
 
 
 def test_one_action_is_no_project(tmp_path: Path) -> None:

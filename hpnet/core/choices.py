@@ -68,12 +68,14 @@ class OneOf:
         """The value, unchanged.
 
         Raises:
-            ValueError: it is not one of the choices; lists them.
+            ValueError: it is not one of the choices; lists them, and names the nearest.
         """
         names = self.names
         if value not in names:
             listed = [repr(name) for name in names]
-            raise ValueError(f"expected {', '.join(listed[:-1])} or {listed[-1]}")
+            near = difflib.get_close_matches(str(value), names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"expected {', '.join(listed[:-1])} or {listed[-1]}{hint}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

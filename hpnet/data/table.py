@@ -69,9 +69,9 @@ def split_table(
 ) -> pd.DataFrame:
     """Label and split the rows of :func:`read_table`.
 
-    A given split is kept. If no split is given, whole sources are held out, so that every action with two sources has
-    test clips; without sources, videos are held out for each class. The order is a hash of seed and name, so a new
-    video moves others only if an action needs it.
+    A given split is kept; if none is val, whole sources of train become val. If no split is given, whole sources are held
+    out, so that every action with two sources has test clips; without sources, videos are held out for each class. The
+    order is a hash of seed and name, so a new video moves others only if an action needs it.
 
     Returns:
         The columns of :func:`hpnet.data.protocols.label_and_split`, one row per video in the same order.
@@ -81,11 +81,12 @@ def split_table(
     """
     classes = sorted(set(rows.action))
     videos, actions = rows.video.tolist(), rows.action.tolist()
-    if (rows.split != "").any():
-        splits = rows.split.tolist()
+    given = rows.split.tolist()
+    # a video of unknown source is its own source; no real source can have this name
+    sources = [source or f"\n{video}" for source, video in zip(rows.source, videos, strict=True)]
+    if any(given):
+        splits = given if "val" in given else _with_validation(given, sources, actions, val_fraction, seed)
     elif (rows.source != "").any():
-        # a video of unknown source is its own source; no real source can have this name
-        sources = [source or f"\n{video}" for source, video in zip(rows.source, videos, strict=True)]
         splits = by_source(sources, actions, val_fraction, test_fraction, seed)
     else:
         splits = by_action(videos, actions, val_fraction, test_fraction, seed)
@@ -98,6 +99,16 @@ def split_table(
         for i, a, split, subject, source in zip(ids, rows.action, splits, subjects, rows.source, strict=True)
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def _with_validation(
+    given: list[str], sources: list[str], actions: list[str], val_fraction: float, seed: int
+) -> list[str]:
+    """The given splits with validation sources cut from the training ones."""
+    training = [n for n, split in enumerate(given) if split == "train"]
+    found = by_source([sources[n] for n in training], [actions[n] for n in training], val_fraction, 0.0, seed)
+    cut = dict(zip(training, found, strict=True))
+    return [cut.get(n, split) for n, split in enumerate(given)]
 
 
 def refuse_leaks(sources: list[str], splits: list[str]) -> None:

@@ -446,3 +446,20 @@ def test_predict_and_estimate_walk_the_same_way(tmp_path: Path) -> None:
     columns = ["clip_id", "frame", "track", "x1", "y1", "x2", "y2", "score"]
     pd.DataFrame([("a", 0, 0, 0, 0, 1, 1, 1)], columns=columns).to_csv(tmp_path / "boxes.csv", index=False)
     assert set(named_paths(find_videos(folder).files, tmp_path / "boxes.csv")) == {"a", "b"}
+
+
+def test_a_table_of_train_and_test_gets_its_validation_clips_from_train_by_source() -> None:
+    rows = pd.DataFrame(
+        [(f"{a}/{s}{n}.mp4", a, s, "test" if s == "zoe" else "train") for a in ("wave", "clap") for s in
+         ("anna", "ben", "cleo", "dan", "zoe") for n in range(2)],
+        columns=["video", "action", "source", "split"],
+    )  # fmt: skip
+    found = split_table(rows.assign(subject=""))
+    assert set(found.split) == {"train", "val", "test"}
+    assert (found.split[rows.source == "zoe"] == "test").all()
+    assert found[rows.source != "zoe"].groupby("source").split.nunique().eq(1).all()
+    assert found.groupby("class_name").split.nunique().eq(3).all()
+    untouched = split_table(rows.assign(subject=""), val_fraction=0)
+    assert untouched.split.tolist() == rows.split.tolist()
+    named = rows.assign(subject="", split=rows.split.where(rows.source != "dan", "val"))
+    assert split_table(named).split.tolist() == named.split.tolist()

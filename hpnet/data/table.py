@@ -69,7 +69,7 @@ def split_table(
 ) -> pd.DataFrame:
     """Label and split the rows of :func:`read_table`.
 
-    A given split is kept; if none is val, whole sources of train become val. If no split is given, whole sources are held
+    A given split is kept; if none is val, whole sources of train become val. Without splits, whole sources are held
     out, so that every action with two sources has test clips; without sources, videos are held out for each class. The
     order is a hash of seed and name, so a new video moves others only if an action needs it.
 

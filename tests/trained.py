@@ -38,8 +38,8 @@ TINY: dict[str, Any] = {
 
 
 RENDERED: dict[str, Any] = {
-    "detect": {"model": "mannequin-yolo", "confidence": 0.25},
-    "estimate": {"model": "mannequin-simcc", "taps": ["h2s3"], "frames": 0},
+    "detect": {"model": "mannequin-yolo", "image_size": 256, "confidence": 0.25, "stride": 2},
+    "estimate": {"model": "mannequin-simcc", "taps": ["h2s3"], "window": 5, "frames": 0},
     "pool": {"kind": "pooled", "tap": "h2s3", "region": 1},
     "train": {"topology": {"graph": {"model": "ctrgcn"}}},
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "region3": {"region": 3}}},

@@ -270,7 +270,7 @@ def test_a_row_of_one_seed_is_compared_with_the_same_seed_of_the_other() -> None
     assert verdict(0.51, 2).p_value == pytest.approx(0.5)  # two clips, both won
     found = verdict(0.8, 1)
     assert found.p_value == pytest.approx(0, abs=1e-6)
-    assert "of seed 1 alone, p < 0.001" in found.numbers
+    assert "of seed 1 only, p < 0.001" in found.numbers
 
     def apart(setting: Any, seed: int) -> dict[str, Scores]:
         return {"hpj": scored(0.5)} if seed == (1 if setting else 2) else {}

@@ -25,7 +25,7 @@ from hpnet.project.folder import Project
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from tests.project.test_init import needed, videos
-from tests.trained import five_folders, hpnet, inside, shrink
+from tests.trained import five_folders, hpnet, inside, know_mannequins, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
@@ -56,6 +56,8 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(name: str) -> Setup:
         root = tmp_path_factory.mktemp(name)
         make_project(root / "p", name, **needed(name, root))
+        if name == "folder":
+            know_mannequins(root / "p")
         return read_project(root / "p")
 
     return make
@@ -286,6 +288,7 @@ def test_the_command_plans_all_and_says_why_rows_are_left_out(preset: str, tmp_p
 def test_an_experiment_in_a_folder_project_keeps_the_folders_actions(tmp_path: Path) -> None:
     names = tuple(f"{action}/{n}.mp4" for action in ("clap", "wave") for n in range(4))
     make_project(tmp_path / "p", "folder", videos=videos(tmp_path / "p" / "videos", names))
+    know_mannequins(tmp_path / "p")
     with inside(tmp_path / "p"):
         study = running.open_study(Project())
         project = read_project(Path())
@@ -343,6 +346,7 @@ def test_table_4_of_imported_poses(tmp_path: Path) -> None:
 def test_table_5_of_a_folder_of_videos(tmp_path: Path) -> None:
     clips = five_folders(tmp_path / "videos", subjects=5)
     make_project(tmp_path / "p", "folder", videos=clips)
+    know_mannequins(tmp_path / "p")
     shrink(tmp_path / "p")
     with inside(tmp_path / "p"):
         done = CliRunner().invoke(cli, ["ablate", "table5", "--bootstrap", "50"], catch_exceptions=False)

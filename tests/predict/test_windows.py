@@ -176,7 +176,7 @@ def test_what_is_too_large_even_so_is_refused_by_its_size_and_the_others_are_rea
     windows = list(every_window(files, Cutting(2.0, 2.0), lambda video, reason: told.update({video: reason})))
     assert {Path(w.video).name for w in windows} == {"a.mp4", "c.mp4"}
     assert [Path(video).name for video in told] == ["b.mp4"]
-    with pytest.raises(VideoError, match=r"1000000 frames of 640 x 480 takes 921\.6 GB"):
+    with pytest.raises(VideoError, match=r"1000000 frames of 640 x 480 needs 921\.6 GB"):
         frame_scale((640, 480), 1_000_000)
     assert frame_scale((640, 480), 60) == 1
 

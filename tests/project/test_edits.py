@@ -71,7 +71,7 @@ EDITS = [
          "persons: int = Field(3,"),
     Edit("a default of estimate", of("estimate"), "scale: float = Field(1.25,", "scale: float = Field(1.5,"),
     Edit("a default of pool", of("pool compare"), "region: int = Field(1,", "region: int = Field(3,"),
-    Edit("a default of train, read by others", TRAINED, 'Field(1, description="a list', 'Field(2, description="a list'),
+    Edit("a default of train, read by others", TRAINED, '1, description="a list t', '2, description="a list t'),
     Edit("a default of train.topology", of("train-topology compare"), "lr: float = Field(0.1,", "lr: float = Field(1,"),
     Edit("a default of train.multimodal", of("train-multimodal"), "lr: float = Field(8e-6,", "lr: float = Field(9e-6,"),
     Edit("a default of fuse", of("fuse"), "tau: float = Field(1.0,", "tau: float = Field(2.0,"),

@@ -469,7 +469,8 @@ def test_in_every_data_set_a_class_with_a_side_has_a_partner_and_mirroring_twice
     assert partners[partners].tolist() == list(range(len(names)))
     sided = {names[k] for k in range(len(names)) if partners[k] != k}
     uav = {"move left", "move right", "rear right turn", "rear left turn", "turn left", "turn right"}
-    assert sided == (uav if protocol.startswith("uav-human") else set())
+    expected = uav if protocol.startswith("uav-human") else {"swipe left", "swipe right"}
+    assert sided == (expected if protocol.startswith(("uav-human", "utd-mhad")) else set())
 
 
 def test_a_mirrored_training_clip_shows_its_partners_action() -> None:

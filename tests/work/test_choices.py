@@ -68,7 +68,7 @@ EDITS: list[tuple[str, str, str, set[str]]] = [
     ("detect/families/mannequin.py", "torch.float16", "torch.bfloat16", {"detect packaged"}),
     ("detect/families/rtdetr.py", "MOST_SHARED_HEADS = 2", "MOST_SHARED_HEADS = 3", {"detect fetched"}),
     ("detect/yolo_checkpoint.py", "MOST_DEPTH = 50", "MOST_DEPTH = 60", set()),
-    ("detect/yolo.py", "_GREY = 114", "_GREY = 0", {"detect packaged"}),
+    ("detect/yolo.py", "max_time_img=3600.0", "max_time_img=3601.0", {"detect packaged"}),
     ("detect/bytetrack.py", "rate_fps / 30", "rate_fps / 25", DETECT),
     ("models/gcn.py", "\nimport torch\n", "\nimport math\nimport torch\n", {"train fetched"}),
     ("models/mixformer.py", "\nimport torch\n", "\nimport math\nimport torch\n", set()),
@@ -134,7 +134,12 @@ def test_packaged_weights_are_code_and_are_those_that_are_read() -> None:
         assert DetectParams(model=model).code().packaged == patterns
         assert set(weights_files(model)) <= set(packaged_files(*patterns))
     files = {name: packaged_files(*EstimateParams(model=name).code().packaged) for name in SPECS}
-    assert {name for name, found in files.items() if found} == {"mannequin-simcc", "mannequin-heatmap"}
+    assert {name for name, found in files.items() if found} == {
+        "mannequin-simcc",
+        "mannequin-heatmap",
+        "movenet-lightning",
+        "movenet-thunder",
+    }
     assert DetectParams(model="yolo11n").code().packaged == ()
 
 

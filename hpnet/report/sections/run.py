@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ...core.streams import MULTIMODAL, STREAMS
+from ...models import FITTED_NETWORKS
 from ..collect import Collected, Run, flatten
 from ..naming import run_title
 from ..section import Given
@@ -152,7 +153,13 @@ def trained_graphs(collected: Collected) -> str:
         if isinstance(graph, Mapping) and run.name != MULTIMODAL and graph not in graphs:
             graphs.append(graph)
     graphs = graphs or [collected.params.train.topology.graph.model_dump()]
-    return "; ".join(f"{graph['model']}, {graph['blocks']} blocks × {graph['base_channels']}" for graph in graphs)
+    return "; ".join(_graph_text(graph) for graph in graphs)
+
+
+def _graph_text(graph: Mapping[str, Any]) -> str:
+    """'ctrgcn, 4 blocks × 16'; a network that is fitted as a whole has no blocks."""
+    size = "" if graph["model"] in FITTED_NETWORKS else f", {graph['blocks']} blocks × {graph['base_channels']}"
+    return f"{graph['model']}{size}"
 
 
 def training_seeds(runs: Sequence[Run]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...models import FITTED_NETWORKS
 from ..collect import Run
 from ..figures import curve_plot
 from ..naming import run_title
@@ -37,9 +39,15 @@ class Training:
 def build(given: Given) -> Training:
     """Training curves: a grid per metric, a panel per network."""
     collected = given.collected
-    runs = [run for run in (*collected.runs.values(), *collected.variants.values()) if run.history]
+    every = [run for run in (*collected.runs.values(), *collected.variants.values()) if run.history]
+    runs = [run for run in every if not _is_fitted(run)]
     if not runs:
-        return Training(notes=("There are no training curves (artifacts/train/*/history).",))
+        why = (
+            "There are no training curves: the networks are fitted as a whole, without epochs."
+            if every
+            else "There are no training curves (artifacts/train/*/history)."
+        )
+        return Training(notes=(why,))
     grouped = {run.name: _grouped_curves(run) for run in runs}
     metrics = sorted({m for curves in grouped.values() for m in curves}, key=lambda m: (_is_accuracy(m), m))
     points: list[dict[str, Any]] = []
@@ -84,6 +92,13 @@ def build(given: Given) -> Training:
         groups=tuple(groups),
         any_chosen=any(run.chosen_epoch is not None for run in runs),
     )
+
+
+def _is_fitted(run: Run) -> bool:
+    """Whether the network was fitted as a whole."""
+    params = run.config.get("params")
+    graph = params.get("graph") if isinstance(params, Mapping) else None
+    return isinstance(graph, Mapping) and graph.get("model") in FITTED_NETWORKS
 
 
 def _grouped_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]]]:

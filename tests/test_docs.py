@@ -149,6 +149,7 @@ def test_examples_of_extending_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_the_four_commands_of_the_readme(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """50 videos in 5 folders; the first three commands made the project that the tests share, this is the fourth."""
     project = shared_project(tmp_path_factory)

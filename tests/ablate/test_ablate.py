@@ -440,6 +440,7 @@ def calls(folder: Path) -> list[str]:
     return file.read_text().split("\n")[:-1] if file.is_file() else []
 
 
+@pytest.mark.long
 def test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice(tmp_path: Path) -> None:
     make_graph(tmp_path)
     dvc(tmp_path, "repro", "-q")

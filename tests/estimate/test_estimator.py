@@ -396,6 +396,7 @@ def test_a_few_frames_uniform_in_time(weights, folder):
     assert compare_with_truth([store.load("walk")], truth, frames=2)["found"] == 1, "frames left out are no misses"
 
 
+@pytest.mark.long
 def test_workers_and_engines_write_the_same_bytes(weights, folder):
     params = EstimateParams(weights=weights, window=1)
     paths = named_paths(find_videos(folder / "videos").files, folder / "detect")

@@ -196,6 +196,7 @@ def test_garbage_is_refused_in_words(impatient: float) -> None:
 
 
 @pytest.mark.parametrize("serve", [jpegs(0.4), broadcast(0.4)], ids=["jpegs", "mpegts"])
+@pytest.mark.long
 def test_a_camera_slower_than_its_windows_is_answered_and_ends(serve: Callable[[Send], None]) -> None:
     """Below one picture a window: what a camera of less than a frame a second is to windows of two seconds."""
     cutting = Cutting(0.3, 0.3, 0.5, max_fps=15)

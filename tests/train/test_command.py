@@ -86,7 +86,8 @@ def start_all(project: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGTERM])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> None:
     running = start_all(project)
     assert until(lambda: len({f.parent for f in project.glob(".work/train/*/last.*.pt")}) == 2, 60)
@@ -107,6 +108,7 @@ def test_workers_end_with_the_command(project: Path, number: signal.Signals) -> 
         ]
 
 
+@pytest.mark.long
 def test_ctrl_c_while_the_workers_are_prepared_leaves_no_traceback(project: Path) -> None:
     running = start_all(project)
 

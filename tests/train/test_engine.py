@@ -276,6 +276,7 @@ def project(folder: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_several_processes_on_a_cpu_are_refused_with_the_reason(tmp_path: Path) -> None:
     project(tmp_path)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]

@@ -628,6 +628,7 @@ def test_the_command_refuses_an_unknown_stream() -> None:
     assert "'hpx' is unknown; choose from hpj, hpb, hpjm, hpbm, multimodal" in result.output
 
 
+@pytest.mark.long
 def test_all_streams_side_by_side_are_the_single_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpnet.stages.train import command
 

@@ -91,7 +91,7 @@ class LiveReader:
 
     def silence(self, seconds: float) -> str:
         """The error of a source without a picture for ``seconds``."""
-        return f"{self._name()}: no picture for {seconds:.3g} s"
+        return f"{self._name()}: no picture for {round(seconds, 1):g} s"
 
     def _read(self) -> None:
         try:

@@ -28,11 +28,12 @@ LAST = 1280
 BIAS_CELLS = 1.8
 """Added to distances that divide a score: the centre's own cell is not infinitely better than its neighbours."""
 SPREAD = 0.300049
-"""Sd of the joints' window around its guess, times sqrt(2), as a share of the map's lesser side; MultiPose alone."""
+"""MultiPose: what a squared distance from the guess is divided by, in cells, as a share of the map's lesser side."""
 JOINT_SEEN = 0.126953
 """MultiPose: joints above this score count in a person's score."""
 SINGLE_HEADS = {"heatmap": JOINTS, "centre": 1, "regress": 2 * JOINTS, "offset": 2 * JOINTS}
-MULTI_HEADS = {**SINGLE_HEADS, "box_scale": 2, "box_offset": 2}
+BOX_HEADS = {"centre": 1, "box_scale": 2, "box_offset": 2}
+MULTI_HEADS = {**SINGLE_HEADS, **BOX_HEADS}
 
 Heads = dict[str, Tensor]
 """Head -> (N, channels, h, w) float; ``heatmap`` and ``centre`` in 0..1, the others in cells."""
@@ -45,12 +46,13 @@ class _Conv(nn.Module):
         self, channels: int, out: int, size: int = 1, *, stride: int = 1, groups: int = 1, bias: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, size, stride, groups=groups, bias=bias)
-        # SAME of even sides at stride 2: nothing above and left, one below and right
-        self.padding = ((0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1)) if size == 3 else None
+        even = size == 3 and stride == 1
+        self.conv = nn.Conv2d(channels, out, size, stride, padding=1 if even else 0, groups=groups, bias=bias)
+        self.uneven = size == 3 and not even
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x if self.padding is None else F.pad(x, self.padding))
+        # SAME of even sides at stride 2: nothing above and left, one below and right
+        y: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.uneven else x)
         return y
 
 
@@ -134,7 +136,7 @@ class MoveNet(nn.Module):
 
     Args:
         width: of MobileNetV2.
-        heads: head -> channels, :data:`SINGLE_HEADS` or :data:`MULTI_HEADS`.
+        heads: head -> channels: :data:`SINGLE_HEADS`, :data:`MULTI_HEADS`, or :data:`BOX_HEADS` of the latter.
     """
 
     def __init__(self, width: float, heads: Mapping[str, int]) -> None:
@@ -198,11 +200,14 @@ class People:
     scores: Tensor
 
 
-def decode_people(heads: Heads, most: int) -> People:
-    """The people of one image (N = 1) from :data:`MULTI_HEADS`: ``most`` at most, unlikely ones among them."""
-    heatmap, centre = heads["heatmap"][0].float(), heads["centre"][0].float()
+def decode_boxes(heads: Heads, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The boxes of one image (N = 1) from :data:`BOX_HEADS`, best centre first: ``most`` at most, unlikely ones too.
+
+    Returns:
+        boxes (P, 4) xyxy in pixels of the input, the centres' scores (P,), and their flat cells (P,) int64.
+    """
+    centre = heads["centre"][0].float()
     height, width = centre.shape[1:]
-    rows, columns = _cells(height, width, centre.device)
     peaks = torch.where(F.max_pool2d(centre, 5, 1, 2) == centre, centre, 0.0).flatten()
     found = peaks.topk(min(most, len(peaks)))
     values, best = found.values[found.values > 0], found.indices[found.values > 0]  # (P,)
@@ -211,15 +216,22 @@ def decode_people(heads: Heads, most: int) -> People:
     half = _at(heads["box_scale"], best[None])[0].clamp(min=0) / 2
     limit = torch.tensor([height, width], device=centre.device, dtype=torch.float32)
     top_left, bottom_right = (middle - half).clamp(min=0).minimum(limit), (middle + half).clamp(min=0).minimum(limit)
+    boxes = torch.cat([top_left.flip(-1), bottom_right.flip(-1)], -1) * STRIDE_PX  # y, x pairs -> x1, y1, x2, y2
+    return boxes, values, best
+
+
+def decode_people(heads: Heads, most: int) -> People:
+    """The people of one image (N = 1) from :data:`MULTI_HEADS`, in the order of :func:`decode_boxes`."""
+    boxes, centres, best = decode_boxes(heads, most)
+    heatmap = heads["heatmap"][0].float()
+    height, width = heatmap.shape[1:]
+    rows, columns = _cells(height, width, heatmap.device)
+    at = torch.stack([best // width, best % width], -1)  # (P, 2) y, x
+    left, top, right, bottom = (boxes / STRIDE_PX).T[..., None, None]  # (P, 4) -> four of (P, 1, 1)
     guesses = at[:, None] + torch.unflatten(_at(heads["regress"], best[None])[0], -1, (-1, 2))  # (P, 2 V) -> (P, V, 2)
     squared = (rows - guesses[..., 0, None, None]) ** 2 + (columns - guesses[..., 1, None, None]) ** 2  # (P, V, h, w)
     weighted = heatmap * torch.exp(-squared / (SPREAD * min(height, width)))
-    inside = (
-        (rows >= top_left[:, 0, None, None])
-        & (rows <= bottom_right[:, 0, None, None])
-        & (columns >= top_left[:, 1, None, None])
-        & (columns <= bottom_right[:, 1, None, None])
-    )  # (P, h, w)
+    inside = (rows >= top) & (rows <= bottom) & (columns >= left) & (columns <= right)  # (P, h, w)
     cells = torch.where(inside[:, None], weighted, -1.0).flatten(2).argmax(2)  # (P, V)
     greatest = weighted.amax(0).flatten(1) if len(best) else heatmap.flatten(1)  # (V, h w), over all people
     scores = greatest.gather(1, cells.T).T  # (V, P) -> (P, V)
@@ -227,9 +239,8 @@ def decode_people(heads: Heads, most: int) -> People:
         heads["offset"].expand(len(best), -1, -1, -1), cells
     )
     seen = scores > JOINT_SEEN
-    people = values * (scores * seen).sum(1) / seen.sum(1).clamp(min=1)
-    boxes = torch.cat([top_left.flip(-1), bottom_right.flip(-1)], -1) * STRIDE_PX  # y, x pairs -> x1, y1, x2, y2
-    return People(boxes, _pixels(points), scores, values, people)
+    people = centres * (scores * seen).sum(1) / seen.sum(1).clamp(min=1)
+    return People(boxes, _pixels(points), scores, centres, people)
 
 
 def _cells(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torchvision.ops import nms
 
 from ...core.device import resolve_device, resolve_precision
-from ...models.movenet import MULTI_HEADS, MoveNet, decode_people
+from ...models.movenet import BOX_HEADS, MULTI_HEADS, MoveNet, decode_boxes
 from ...weights.checkpoint import in_float32, load_into, load_state
 from ...weights.places import packaged
 from ..detector import LOW_SCORE, STRIDE_PX, Detection, check_frames, in_frame, letterbox
@@ -46,9 +46,11 @@ class MoveNetDetector:
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        network = MoveNet(WIDTH, MULTI_HEADS)
+        network = MoveNet(WIDTH, BOX_HEADS)
         path = packaged(WEIGHTS)
-        load_into(network, in_float32(load_state(path)), str(path))
+        of_joints = tuple(f"{head}." for head in MULTI_HEADS if head not in BOX_HEADS)
+        state = {name: value for name, value in load_state(path).items() if not name.startswith(of_joints)}
+        load_into(network, in_float32(state), str(path))
         self._device, self._dtype = resolve_device(device), resolve_precision(precision)
         self._network = network.eval().to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sizes = tuple(max(STRIDE_PX, round(image_size * scale)) for scale in SCALES)
@@ -84,9 +86,7 @@ class MoveNetDetector:
         people = []
         for index in range(len(frames)):
             one = {name: values[index : index + 1] for name, values in heads.items()}
-            centres = decode_people(one, MOST_PEOPLE)
-            scores = centres.centres.cpu()
-            boxes = centres.boxes_xyxy_px.cpu()
+            boxes, scores = (found.cpu() for found in decode_boxes(one, MOST_PEOPLE)[:2])
             seen = scores > self._confidence
             if not large:
                 seen &= (boxes[:, 2:] - boxes[:, :2]).amax(1) <= LARGEST_PX

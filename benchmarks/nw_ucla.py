@@ -1,4 +1,4 @@
-"""Figures of benchmarks/nw-ucla.md that no command prints.
+"""Figures of benchmarks/nw-ucla.md and its log of trials that no command prints.
 
     python benchmarks/nw_ucla.py scores all/repeats.csv fused-1 fused-2 fused-3
     python benchmarks/nw_ucla.py walking nw_ucla.npz

@@ -14,6 +14,8 @@ from hpnet.stages.cli import COMMANDS, cli
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "commands.md"
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+OTHER_PAGES = sorted([*(ROOT / "benchmarks").glob("*.md"), ROOT / "CONTRIBUTING.md"])
+"""Their commands must parse and their links lead somewhere; most run for hours or need data that nobody may pass on."""
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -19,13 +19,13 @@ from hpnet.data import sets
 from hpnet.detect import families
 from hpnet.estimate import specs
 from hpnet.stages.cli import cli
-from tests.documents import PAGES, REFERENCE, ROOT, calls, console_lines, fences
+from tests.documents import OTHER_PAGES, PAGES, REFERENCE, ROOT, calls, console_lines, fences
 from tests.trained import hpnet, inside, shared_project, walk
 
 COMMANDS = sorted(
     {
         tuple(call)
-        for page in PAGES
+        for page in [*PAGES, *OTHER_PAGES]
         for info, text in fences(page)
         if info.startswith("console")
         for line in console_lines(text)
@@ -99,7 +99,7 @@ def test_commands_marked_to_run_do(tmp_path: Path) -> None:
     assert count >= 3
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda p: p.name)
 def test_links_and_named_files_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http|#)([^)#]+)", text):

@@ -276,6 +276,19 @@ def test_test_clips_that_are_training_clips_are_listed_and_can_be_left_out(tmp_p
     assert "--drop-repeats is for poses and features" in refused.output
 
 
+@pytest.mark.skipif(not (SHARED / "data/nw_ucla.npz").is_file(), reason="needs ../shared")
+def test_the_lists_of_n_ucla_are_what_the_import_finds(tmp_path: Path) -> None:
+    lists = Path(__file__).resolve().parents[2] / "benchmarks"
+    source, relabel = str(SHARED / "data/nw_ucla.npz"), str(lists / "nw-ucla-relabel.csv")
+    arguments = ["nw-ucla", source, "--out", str(tmp_path), "--frames", "2", "--val-fraction", "0"]
+    done = CliRunner().invoke(command, [*arguments, "--relabel", relabel], catch_exceptions=False)
+    assert "24 clips have the action from" in done.output
+    assert "95 validation and test clips equal a training clip" in done.output
+    found = pd.read_csv(tmp_path / "repeats.csv")
+    assert (found.split == "test").all()
+    pd.testing.assert_frame_equal(found[["clip_id", "same_as"]], pd.read_csv(lists / "nw-ucla-repeats.csv"))
+
+
 def test_training_clips_under_the_wrong_name_are_relabelled_and_test_clips_are_not(tmp_path: Path) -> None:
     person = body(UCLA20, "hip_centre", "shoulder_centre")
     names = np.array(["a05_s01_e00_v01", "a06_s01_e00_v01", "a05_s04_e00_v02", "a05_s04_e00_v03"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpnet.project.presets import PRESETS
+from hpnet.project.recipes import DEFAULT, RECIPES
 
 if TYPE_CHECKING:
     from hpnet.data.index import Labelled
@@ -23,6 +24,13 @@ SPLITS = ("train", "val", "test")
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="folder", show_default=True, help="Kind of project."
 )
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=DEFAULT,
+    show_default=True,
+    help="Presets of the paper's data sets: as hpnet does it, as the paper prints it, or as the released code did it.",
+)
 @click.option("--videos", type=click.Path(file_okay=False, path_type=Path), help="Folder of the videos.")
 @click.option(
     "--table",
@@ -34,7 +42,9 @@ SPLITS = ("train", "val", "test")
     type=click.Path(path_type=Path),
     help="Presets nw-ucla, utd-mhad and sbu: the 3-D poses, an .npz or a folder.",
 )
-def command(folder: Path, preset: str, videos: Path | None, table: Path | None, poses: Path | None) -> None:
+def command(
+    folder: Path, preset: str, recipe: str, videos: Path | None, table: Path | None, poses: Path | None
+) -> None:
     """Make a project in DIR: params.yaml with comments, dvc.yaml, DVC's settings, .gitignore and README.md.
 
     Existing files are not overwritten.
@@ -46,8 +56,8 @@ def command(folder: Path, preset: str, videos: Path | None, table: Path | None, 
     for line in mannequins_alone(real_video_networks(preset)):
         click.echo(line, err=True)
     chosen = networks(folder).lines if preset == "folder" else ()
-    make_project(folder, preset, videos, table, poses)
-    click.echo(f"{folder}: a project of preset {preset}")
+    make_project(folder, preset, videos, table, poses, recipe)
+    click.echo(f"{folder}: a project of preset {preset}" + ("" if recipe == DEFAULT else f", recipe {recipe}"))
     for line in chosen:
         click.echo(line)
     if videos is not None:

@@ -12,14 +12,19 @@ from ..data.preset import Preset, Values
 from ..data.table import refuse_copies
 from ..data.walk import find_videos
 from ..params import validate
-from . import dvc_yaml, presets, render
+from . import dvc_yaml, presets, recipes, render
 
 if TYPE_CHECKING:
     from .networks import Chosen
 
 
 def make_project(
-    folder: Path, name: str, videos: Path | None = None, table: Path | None = None, poses: Path | None = None
+    folder: Path,
+    name: str,
+    videos: Path | None = None,
+    table: Path | None = None,
+    poses: Path | None = None,
+    recipe: str = recipes.DEFAULT,
 ) -> dict[str, str]:
     """Write the files of a new project and return them by name.
 
@@ -29,20 +34,23 @@ def make_project(
         videos: folder of videos, for presets that read videos.
         table: CSV of their actions, for preset ``folder``.
         poses: file or folder of 3-D poses, for presets of poses.
+        recipe: of :data:`hpnet.project.recipes.RECIPES`.
 
     Raises:
-        ValueError: unknown preset, an input that the preset does not read, or a table that does not match.
+        ValueError: unknown preset or recipe, a recipe that is not for the preset, an input that the preset does not
+            read, or a table that does not match.
         FileNotFoundError: a required input is missing.
         FileExistsError: a file of the project already exists.
     """
-    preset = presets.get(name)
+    preset = recipes.under(presets.get(name), recipe)
     values = _values(folder, name, preset, videos, table, poses)
     validate(values, f"preset {name}")
     given = "" if poses is None else _reach(poses, folder)
+    made_by = name if recipe == recipes.DEFAULT else f"{name} --recipe {recipe}"
     files = {
         "params.yaml": render.render_params(preset, values),
         "dvc.yaml": dvc_yaml.render(presets.kind(preset, values, given)),
-        "README.md": render.render_readme(name, preset, values, in_git(folder)),
+        "README.md": render.render_readme(made_by, preset, values, in_git(folder)),
         ".gitignore": render.GITIGNORE,
         ".dvcignore": render.DVCIGNORE,
         ".dvc/config": render.DVC_CONFIG.format(scm="" if in_git(folder) else "    no_scm = true\n"),

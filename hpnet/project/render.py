@@ -53,8 +53,11 @@ DVC_GITIGNORE = """/config.local
 def render_params(preset: Preset, values: Values) -> str:
     """params.yaml: every parameter of the used sections with its value (``values`` or default) and description."""
     params = Params.model_validate(values)
-    lines = [f"# Parameters of this project ({preset.title}). Every value is also an option of its command, such as"]
-    lines += ["# `hpnet pool --region 3`; unknown names are errors. After a change run `dvc repro`.", ""]
+    lines = [f"# Parameters of this project ({preset.title})."]
+    lines += [
+        "# Every value is also an option of its command, such as `hpnet pool --region 3`; unknown names are errors."
+    ]
+    lines += ["# After a change run `dvc repro`.", ""]
     for section in ("train", "fuse", "report") if preset.poses else tuple(Params.model_fields):
         lines += [*_section(section, getattr(params, section), 0, params.data.source == "mannequin"), ""]
     if preset.poses:
@@ -104,7 +107,7 @@ def _without_block(lines: list[str], start: str) -> list[str]:
 
 _README = """# {title}
 
-Made by `hpnet init --preset {name}`. Data: {data}.
+Made by `hpnet init --preset {made_by}`. Data: {data}.
 
 ```console
 $ dvc repro                           # {graph}
@@ -147,12 +150,12 @@ $ git add -A
 $ git commit -m "A new project\""""
 
 
-def render_readme(name: str, preset: Preset, values: Values, under_git: bool) -> str:
-    """README.md of the project."""
+def render_readme(made_by: str, preset: Preset, values: Values, under_git: bool) -> str:
+    """README.md of the project; ``made_by``: the preset, and the recipe if one was chosen."""
     fetched = bool(values.get("estimate", {}).get("model"))
     return _README.format(
         title=preset.title,
-        name=name,
+        made_by=made_by,
         data=preset.data,
         git="$ git add -A && git commit" if under_git else _GIT,
         graph="import, train, fuse" if preset.poses else "data, detect, estimate, pool, train, fuse, report",

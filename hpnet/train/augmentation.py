@@ -94,21 +94,23 @@ def resample_time(features: Tensor, places: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How the clips of a batch are mixed; the same for all modalities and the targets.
+    """How the clips of a batch are mixed; the same for all that is mixed, and for the targets.
 
     Mixup (Zhang et al., ICLR 2018) takes ``share`` of a clip and the rest of the other. CutMix (Yun et al., ICCV 2019)
-    is applied to time here: the span ``cut`` of the clip is replaced by the other clip's. So frames and joints of one
-        moment stay together.
+    replaces a part by the other clip's: the span ``cut`` of time, so that frames and joints of one moment stay
+    together, or the rectangle ``box_px`` of every frame, which joints have no part in.
 
     Attributes:
         order: (N,), the other clip of each clip.
         share: the clip's own part of the target, 0..1.
-        cut: (start, stop) in 0..1 of the clip's length, or None for mixup.
+        cut: (start, stop) in 0..1 of the clip's length, or None.
+        box_px: (top, left, bottom, right) in pixels of the frames, or None. Neither: mixup.
     """
 
     order: Tensor
     share: float
     cut: tuple[float, float] | None = None
+    box_px: tuple[int, int, int, int] | None = None
 
     def values(self, x: Tensor, time_axis: int | None = None) -> Tensor:
         """Mix anything dense, batch first; ``time_axis`` is None for targets, which are mixed by ``share``."""
@@ -116,6 +118,15 @@ class Mixture:
         if self.cut is None or time_axis is None:
             return self.share * x + (1 - self.share) * other
         return torch.where(self._in_cut(x, time_axis), other, x)
+
+    def frames(self, frames: Tensor) -> Tensor:
+        """Mix frames (N, F, 3, S, S) of a floating type."""
+        if self.box_px is None:
+            return self.values(frames, time_axis=1)
+        top, left, bottom, right = self.box_px
+        mixed = frames.clone()
+        mixed[..., top:bottom, left:right] = frames[self.order][..., top:bottom, left:right]
+        return mixed
 
     def people(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Mix (N, C, T, V, M) and mask (N, M), which may be on the host. With mixup a person that only one of the clips
@@ -136,12 +147,15 @@ class Mixture:
         return inside.view([-1 if n == axis else 1 for n in range(x.ndim)])
 
 
-def draw_mixture(draw: np.random.Generator, clips: int, mixup: float, cutmix: float, steps: int) -> Mixture | None:
+def draw_mixture(
+    draw: np.random.Generator, clips: int, mixup: float, cutmix: float, steps: int, size_px: int | None = None
+) -> Mixture | None:
     """A mixture for ``clips`` clips; None if both alphas are 0. With both, each has probability 1/2.
 
     Args:
         mixup, cutmix: alpha of the Beta distribution of the share; 0: off.
         steps: a cut is a whole number of ``steps``-ths of the clip, so that it is the same for few and many frames.
+        size_px: side of the frames, if CutMix replaces a rectangle of them; None: a span of time.
     """
     if not (mixup or cutmix) or clips < 2:
         return None
@@ -151,9 +165,25 @@ def draw_mixture(draw: np.random.Generator, clips: int, mixup: float, cutmix: fl
     order = torch.from_numpy(draw.permutation(clips))
     if not cutting:
         return Mixture(order, share)
+    if size_px is not None:
+        top, left, bottom, right = box = draw_box(draw, share, size_px)
+        return Mixture(order, 1 - (bottom - top) * (right - left) / size_px**2, box_px=box)
     length = round((1 - share) * steps)
     start = int(draw.integers(0, steps - length + 1))
     return Mixture(order, 1 - length / steps, (start / steps, (start + length) / steps))
+
+
+def draw_box(draw: np.random.Generator, share: float, size_px: int) -> tuple[int, int, int, int]:
+    """CutMix's rectangle (top, left, bottom, right): of the frame's shape and 1 - ``share`` of its area, around a
+    random pixel; the part outside the frame is cut off."""
+    half = int(size_px * (1 - share) ** 0.5) // 2
+    middle_y, middle_x = (int(value) for value in draw.integers(0, size_px, 2))
+    return (
+        max(0, middle_y - half),
+        max(0, middle_x - half),
+        min(size_px, middle_y + half),
+        min(size_px, middle_x + half),
+    )
 
 
 def one_hot_targets(labels: Tensor, num_classes: int) -> Tensor:

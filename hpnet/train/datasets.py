@@ -131,6 +131,10 @@ class ChannelStatistics:
     sd: Tensor
     components: Tensor | None = None
 
+    def unscaled(self) -> ChannelStatistics:
+        """The same components, of channels that are not standardised: mean 0, sd 1."""
+        return ChannelStatistics(torch.zeros_like(self.mean), torch.ones_like(self.sd), self.components)
+
 
 def measure(
     array: NDArray[np.float16],

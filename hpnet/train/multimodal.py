@@ -32,6 +32,7 @@ from . import refit
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
 from .batches import batch_count, ordered_batches, shuffled_batches
 from .clips import Indices, LabelledClips, labelled_clips
+from .colours import recolour
 from .datasets import (
     MIRRORED_KINDS,
     ChannelStatistics,
@@ -51,7 +52,6 @@ from .xclip import XCLIPCheckpoint, load_xclip, xclip_digest, xclip_image_size
 BETAS = (0.9, 0.98)
 MESSAGE_PARTS = ("message_", "mit.", "prompts_")
 RESIDENT_BYTES = 1 << 30
-CLIP_NORM = 5.0
 
 
 # --- person frames ----------------------------------------------------------------------------------------------------
@@ -180,19 +180,20 @@ class MultimodalBatch:
     targets: Tensor
 
 
-def mix(batch: MultimodalBatch, mixture: Mixture) -> MultimodalBatch:
-    """Mix frames, pooled features and targets in the same way."""
-    pooled, valid = mixture.people(batch.pooled, batch.valid)
-    return MultimodalBatch(
-        pooled, valid, mixture.values(batch.frames.float(), time_axis=1), mixture.values(batch.targets)
-    )
+def mix(batch: MultimodalBatch, mixture: Mixture, *, pooled: bool = True) -> MultimodalBatch:
+    """Mix frames, pooled features and targets in the same way; ``pooled`` false: frames and targets alone."""
+    features, valid = batch.pooled, batch.valid
+    if pooled:
+        features, valid = mixture.people(features, valid)
+    return MultimodalBatch(features, valid, mixture.frames(batch.frames.float()), mixture.values(batch.targets))
 
 
 class MultimodalTask:
     """Batches and loss of the multimodal stream; see :class:`hpnet.train.loop.Task`.
 
-    Training: segment-wise jitter of the frames, one flip of frames and joints together, crop and colour jitter, mixup.
-    Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend on the number of processes.
+    Training: segment-wise jitter of the frames, one flip of frames and joints together (or of frames alone), crop and
+    colour jitter, mixup and CutMix. Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend
+    on the number of processes; those of mixup and CutMix per batch.
     """
 
     def __init__(
@@ -207,7 +208,7 @@ class MultimodalTask:
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        if params.flip and params.pooled and meta.kind not in MIRRORED_KINDS:
+        if params.flip and params.pooled and params.augmented == "all" and meta.kind not in MIRRORED_KINDS:
             raise ValueError(
                 f"train.multimodal.flip is {params.flip}, but features of kind {meta.kind!r} cannot be mirrored: "
                 "set it to 0"
@@ -273,17 +274,25 @@ class MultimodalTask:
         jittered = torch.stack(
             [augment_clip(clip, draw, self.params.jitter) for clip, draw in zip(frames, draws, strict=True)]
         )
+        if self.params.colour or self.params.grey:
+            recoloured = (
+                recolour(clip, draw, self.params.colour, self.params.grey)
+                for clip, draw in zip(jittered, draws, strict=True)
+            )
+            jittered = torch.stack(list(recoloured))
         labels = self.features.labels[torch.from_numpy(indices)]
         flipped, shown = mirrored_labels(labels, flipped, self.clips.mirror_partners())
         flipped = flipped.to(device)
         jittered = torch.where(flipped[:, None, None, None, None], jittered.flip(-1), jittered)
         batch = self._batch(indices, jittered)
-        pooled = mirror(batch.pooled, flipped, self.meta) if flipped.any() else batch.pooled
+        together = self.params.augmented == "all"
+        pooled = mirror(batch.pooled, flipped, self.meta) if together and flipped.any() else batch.pooled
         targets = one_hot_targets(shown, self.clips.num_classes).to(device)
         batch = MultimodalBatch(pooled, batch.valid, batch.frames, targets)
         draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])
-        mixture = draw_mixture(draw, len(indices), self.params.mixup, self.params.cutmix, self.params.frames)
-        return batch if mixture is None else mix(batch, mixture)
+        alphas, size_px = (self.params.mixup, self.params.cutmix), None if together else self.frames.image_size
+        mixture = draw_mixture(draw, len(indices), *alphas, self.params.frames, size_px)
+        return batch if mixture is None else mix(batch, mixture, pooled=together)
 
 
 # --- the network and its optimiser ------------------------------------------------------------------------------------
@@ -392,6 +401,7 @@ def make(
     table.require_training()
     rows = person_rows(features, table, {str(c) for c in inputs.clips.table.clip_id})
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
+    statistics = measure(features.array, rows, table, stream="hpj", parents=skeleton.parents)
     torch.manual_seed(run.seed)
     model = build_model(
         checkpoint,
@@ -400,7 +410,7 @@ def make(
         features.meta,
         in_channels=int(features.array.shape[3]),
         num_persons=int(rows.shape[1]),
-        statistics=measure(features.array, rows, table, stream="hpj", parents=skeleton.parents),
+        statistics=statistics if params.standardise else statistics.unscaled(),
     )
     bank = FrameBank(inputs.person_frames(), table.clip_ids, frames=params.frames, image_size=model.video.image_size)
     training = [table.clip_ids[i] for i in table.of("train", labelled=True)]
@@ -414,7 +424,7 @@ def make(
     course = Course(
         warmup_schedule("cosine", params.epochs, params.warmup_epochs),
         params.epochs,
-        clip_norm=CLIP_NORM,
+        clip_norm=params.clip_norm,
         accumulate=params.accumulate,
         ema=params.ema,
     )

@@ -133,14 +133,24 @@ class MultimodalParams(Section):
     )
     warmup_epochs: int = Field(5, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    mixup: float = Field(
-        0.0, ge=0, description="alpha of mixup's Beta distribution, the same for all modalities; 0: off"
+    clip_norm: float | None = Field(5.0, gt=0, description="largest norm of the gradient of a step; empty: any")
+    standardise: bool = Field(
+        True, description="pooled features: subtract mean and divide by sd per channel, measured on training"
     )
-    cutmix: float = Field(
-        0.0, ge=0, description="alpha of CutMix's Beta distribution, over time, the same for all modalities; 0: off"
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0: off; see augmented")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution; 0: off; see augmented")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training sample; see augmented")
+    augmented: Literal["all", "frames"] = Field(
+        "all",
+        description="what flip, mixup and cutmix change: all, CutMix over time; frames alone, CutMix by rectangles",
     )
-    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring frames and joints of a training sample")
-    jitter: float = Field(0.2, ge=0, lt=1, description="strength of crop and colour jitter of training frames")
+    jitter: float = Field(
+        0.2, ge=0, lt=1, description="strength of the change of crop, brightness and contrast of training frames"
+    )
+    colour: float = Field(
+        0.0, ge=0, le=1, description="probability of X-CLIP's stronger colour jitter, each frame by itself"
+    )
+    grey: float = Field(0.0, ge=0, le=1, description="probability that a training clip is shown in grey")
     frozen_layers: int = Field(0, ge=0, description="number of first layers of the vision network that are not trained")
     drop_path: float = Field(0.0, ge=0, lt=1, description="probability of skipping the message path of a vision layer")
     checkpointing: bool = Field(

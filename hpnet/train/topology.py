@@ -287,8 +287,7 @@ def prepare(
         features.array, rows, table, stream=stream, parents=skeleton.parents, components=bottleneck(params)
     )
     if not params.standardise or drawn:
-        plain = torch.zeros_like(statistics.mean), torch.ones_like(statistics.sd)
-        statistics = ChannelStatistics(*plain, statistics.components)
+        statistics = statistics.unscaled()
     torch.manual_seed(run.seed)
     model = assemble(stream, params, sizes_of(inputs, people), skeleton, statistics)
     return model, TopologyTask(table, people, params, features.meta, seed=run.seed, **run.share)

@@ -6,6 +6,8 @@ import torch
 
 from hpnet.core.skeleton import COCO17
 from hpnet.train.augmentation import (
+    Mixture,
+    draw_box,
     draw_mixture,
     even_places,
     from_behind,
@@ -96,6 +98,45 @@ def test_targets_of_mixtures_are_the_shares_of_the_values(mixup: float, cutmix: 
         torch.testing.assert_close(features.mean((1, 2, 3, 4)), targets @ torch.arange(6.0))
         cut.add(mixture.cut is not None)
     assert cut == {kind for kind, alpha in ((False, mixup), (True, cutmix)) if alpha > 0}
+
+
+def test_the_targets_share_of_a_rectangle_is_the_area_that_is_pasted() -> None:
+    sizes = set()
+    for seed in range(40):
+        mixture = draw_mixture(np.random.default_rng(seed), 5, 0.0, 1.0, steps=8, size_px=20)
+        assert mixture is not None
+        assert mixture.cut is None
+        assert mixture.box_px is not None
+        frames = torch.arange(5.0).view(5, 1, 1, 1, 1).expand(5, 3, 3, 20, 20)
+        mixed, own = mixture.frames(frames), torch.arange(5)
+        kept = (mixed == frames).float().mean((1, 2, 3, 4))
+        targets = mixture.values(one_hot_targets(own, 5))
+        torch.testing.assert_close(targets[own, own], kept)
+        torch.testing.assert_close(mixed.mean((1, 2, 3, 4)), targets @ torch.arange(5.0))
+        sizes.add(mixture.share)
+        again = draw_mixture(np.random.default_rng(seed), 5, 0.0, 1.0, steps=8, size_px=20)
+        assert again is not None
+        assert (again.box_px, again.share, again.order.tolist()) == (
+            mixture.box_px,
+            mixture.share,
+            mixture.order.tolist(),
+        )
+    assert len(sizes) > 20
+
+
+def test_the_rectangle_has_the_area_that_was_drawn_where_it_is_inside_the_frame() -> None:
+    whole = [draw_box(np.random.default_rng(seed), 0.75, 100) for seed in range(30)]
+    inside = [box for box in whole if min(box) > 0 and max(box) < 100]
+    assert inside
+    assert {(bottom - top) * (right - left) for top, left, bottom, right in inside} == {2500}
+    assert all(0 <= top < bottom <= 100 and 0 <= left < right <= 100 for top, left, bottom, right in whole)
+
+
+def test_the_rectangle_is_at_the_same_place_in_every_frame_and_channel() -> None:
+    frames = torch.rand(2, 3, 3, 6, 6)
+    mixed = Mixture(torch.tensor([1, 0]), 1 - 6 / 36, box_px=(1, 2, 4, 4)).frames(frames)
+    torch.testing.assert_close(mixed[0, :, :, 1:4, 2:4], frames[1, :, :, 1:4, 2:4])
+    assert ((mixed != frames).sum((1, 2, 3, 4)) == 6 * 9).all()
 
 
 def test_no_mixture_of_one_clip_or_without_an_alpha() -> None:

@@ -238,6 +238,63 @@ def test_flip_mirrors_frames_and_joints_together(clips: Clips, features: Feature
         assert torch.equal(b.pooled, a.pooled[:, :, :, list(COCO17.mirror)])
 
 
+def test_frames_alone_are_mirrored_and_mixed_where_the_released_way_is_asked_for(
+    clips: Clips, features: Features, frames: PersonFrames
+) -> None:
+    still = {"jitter": 0.0, "flip": 0.0}
+    plain = task(clips, features, frames, params("unused", **still))
+    flipped = task(clips, features, frames, params("unused", jitter=0.0, flip=1.0, augmented="frames"))
+    for (_, a), (_, b) in zip(plain.train_batches(0), flipped.train_batches(0), strict=True):
+        torch.testing.assert_close(b.frames, a.frames.flip(-1))
+        assert torch.equal(b.pooled, a.pooled)
+    mixed = task(clips, features, frames, params("unused", **still, augmented="frames", mixup=0.8, cutmix=1.0))
+    kinds = set()
+    for epoch in range(4):
+        for (_, a), (_, b) in zip(plain.train_batches(epoch), mixed.train_batches(epoch), strict=True):
+            assert torch.equal(b.pooled, a.pooled)
+            assert torch.equal(b.valid, a.valid)
+            torch.testing.assert_close(b.targets.sum(1), torch.ones(len(b.targets)))
+            same = (b.frames == a.frames.float()).float().mean().item()
+            kinds.add("rectangle" if 0 < same < 1 else "other")
+    assert "rectangle" in kinds
+
+
+def test_colours_change_by_seed_and_off_is_as_before(clips: Clips, features: Features, frames: PersonFrames) -> None:
+    def seen(**changes: Any) -> torch.Tensor:
+        batches = task(clips, features, frames, params("unused", **changes)).train_batches(1)
+        return torch.cat([batch.frames for _, batch in batches])
+
+    plain, coloured = seen(), seen(colour=1.0, grey=0.0)
+    assert torch.equal(plain, seen(colour=0.0, grey=0.0))
+    assert torch.equal(coloured, seen(colour=1.0, grey=0.0))
+    assert not torch.allclose(coloured, plain, atol=2)
+    grey = seen(grey=1.0)
+    torch.testing.assert_close(grey[:, :, 0], grey[:, :, 2])
+
+
+def test_gradients_are_limited_and_channels_standardised_only_where_asked(
+    clips: Clips, features: Features, frames: PersonFrames, video: str
+) -> None:
+    from hpnet.train.clips import labelled_clips
+    from hpnet.train.multimodal import make
+    from hpnet.train.xclip import load_xclip
+
+    def ready(**changes: Any) -> Any:
+        run = Run(1, Path("unused"), Accelerator(cpu=True))
+        inputs = Inputs(clips, features, frames)
+        return make(
+            inputs, params(video, **changes), run, load_xclip(video, 2), torch.zeros(3, 32), labelled_clips(clips)
+        )
+
+    ours, released = ready(), ready(clip_norm=None, standardise=False)
+    assert ours.course.clip_norm == 5.0
+    assert released.course.clip_norm is None
+    assert (ours.model.pooled_mean[0] - 1).abs() < 0.3
+    assert not released.model.pooled_mean.any()
+    assert (released.model.pooled_sd == 1).all()
+    assert torch.equal(ours.model.video.visual_projection.weight, released.model.video.visual_projection.weight)
+
+
 def test_evaluation_covers_every_clip_of_a_split(clips: Clips, features: Features, frames: PersonFrames) -> None:
     seen = [i for indices, _ in task(clips, features, frames, params("unused")).eval_batches("test") for i in indices]
     assert seen == list(range(12, 18))

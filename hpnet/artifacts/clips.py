@@ -6,16 +6,21 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
 from ..core.csv_text import write_csv
+from ..core.sides import mirror_partners
 from .files import delete_old, require_columns
 from .labelling import Labelling
 from .videos import UNKNOWN, VIDEO_COLUMNS, Videos
 
 CLIP_COLUMNS = ("clip_id", "label", "subject", "source", "camera", "setup", "repetition", "split")
 SPLITS = ("train", "val", "test", "")
+OPTIONAL = ("pair", "mirror")
+"""Columns that classes.csv has only where they say something."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ class Clips:
 
     Classes may have a column ``pair`` for look-alike actions: the kind of similarity and a number, such as ``object
     1``. The two classes of a pair have the same value; other classes have none.
+
+    Classes may have a column ``mirror``: the class that the mirror image of a clip shows ("turn right" of "turn left"),
+    ``-`` if none of the classes, nothing if names and prompts say it (:func:`hpnet.core.sides.mirror_partners`).
     """
 
     table: pd.DataFrame
@@ -48,6 +56,7 @@ class Clips:
         if unknown:
             raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is not train, val, test or empty")
         _pairs(self.classes)
+        self.mirror_partners()
         if list(self.classes.label) != list(range(len(self.classes))):
             raise ValueError("classes.csv: labels must be 0, 1, ... in order")
         outside = self.table[(self.table.label < -1) | (self.table.label >= len(self.classes))]
@@ -66,6 +75,11 @@ class Clips:
     def class_names(self) -> list[str]:
         """K names in label order."""
         return [str(n) for n in self.classes["name"]]
+
+    def mirror_partners(self) -> NDArray[np.int64]:
+        """(K,) the class of each class's mirror image, -1 for none."""
+        declared = [str(entry) for entry in self.classes["mirror"]] if "mirror" in self.classes.columns else []
+        return mirror_partners(self.class_names, [str(prompt) for prompt in self.classes["prompt"]], declared)
 
     def pairs(self) -> dict[str, list[tuple[int, int]]]:
         """Pairs of labels of look-alike actions, by kind of similarity, from the class table."""
@@ -96,8 +110,8 @@ class Clips:
             unknown = {name: value for name, value in UNKNOWN.items() if name not in self.table.columns}
             Videos(self.table.assign(**unknown)).save(folder)
         write_csv(self.table[list(CLIP_COLUMNS)], delete_old(folder / "clips.csv"))
-        pair = ["pair"] if "pair" in self.classes.columns and (self.classes.pair != "").any() else []
-        write_csv(self.classes[["label", "name", "prompt", *pair]], delete_old(folder / "classes.csv"))
+        more = [name for name in OPTIONAL if name in self.classes.columns and (self.classes[name] != "").any()]
+        write_csv(self.classes[["label", "name", "prompt", *more]], delete_old(folder / "classes.csv"))
 
     @classmethod
     def load(cls, folder: Path) -> Clips:
@@ -117,7 +131,7 @@ class Clips:
         if "source" not in table.columns and "path" in table.columns:
             raise ValueError(f"{folder / 'clips.csv'} is of an earlier hpnet (no videos.csv): run `hpnet data` again")
         # a class may be named 01, which is not 1
-        text = dict.fromkeys(("name", "prompt", "pair"), str)
+        text = dict.fromkeys(("name", "prompt", *OPTIONAL), str)
         classes = pd.read_csv(folder / "classes.csv", dtype=text, keep_default_na=False)
         require_columns(table, CLIP_COLUMNS, "clips.csv")
         return cls(_joined(table[list(CLIP_COLUMNS)], folder), classes)

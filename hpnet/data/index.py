@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from ..work.shards import file_digest
 from .folders import read_layout
 from .params import DataParams
 from .protocols import class_table, label_and_split
-from .table import copies, read_table, refuse_copies, split_table
+from .table import copies, mirrors, read_table, refuse_copies, split_table
 from .walk import find_videos
 
 SHOWN = 5
@@ -35,11 +35,13 @@ class Labelled:
         files: the videos.
         table: the columns of :func:`hpnet.data.protocols.label_and_split`, in the same order.
         notes: lines for the reader: skipped files, actions without test clips.
+        mirrors: action -> the action that its mirror image shows, where a table says so.
     """
 
     files: list[Path]
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
 
 def make(params: DataParams, out: Path, workers: int) -> Clips:
@@ -96,7 +98,10 @@ def probe_videos(
                 on_progress(1)
     columns = pd.DataFrame(facts, columns=list(UNKNOWN))
     rows = labelled.table.assign(**{name: columns[name].to_numpy() for name in columns})
-    return Clips(rows, class_table(params.protocol, rows))
+    classes = class_table(params.protocol, rows)
+    if labelled.mirrors:
+        classes = classes.assign(mirror=[labelled.mirrors.get(str(name), "") for name in classes.name])
+    return Clips(rows, classes)
 
 
 def video_facts(file: Path) -> dict[str, object]:
@@ -123,7 +128,7 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
         rows = read_table(Path(params.table))
         table = split_table(rows, params.val_fraction, params.seed)
         notes = _unserved(table, params.val_fraction)
-        return Labelled(_on_disk(folder, rows.video.tolist()), table, notes)
+        return Labelled(_on_disk(folder, rows.video.tolist()), table, notes, mirrors(rows))
     found = find_videos(folder)
     found.refuse_unusable()
     names = [f.relative_to(folder).as_posix() for f in found.files]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..core.clip_ids import clip_id_fault, normal_form, text_fault
 from ..core.csv_text import read_csv_text
+from ..core.sides import NO_MIRROR_IMAGE
 from .grammar import COLUMNS, refuse_twins
 from .holdout import by_action, by_source
 
@@ -20,12 +21,15 @@ BEGINNING = 1 << 16
 """First bytes that are compared for videos of equal size, before the whole files."""
 
 REQUIRED = ("video", "action")
-OPTIONAL = ("source", "split", "subject")
-EXPECTED = "columns video and action, and optionally source (subject, camera or recording) and split (train, val, test)"
+OPTIONAL = ("source", "split", "subject", "mirror")
+EXPECTED = (
+    "columns video and action, and optionally source (subject, camera or recording), split (train, val, test) and "
+    "mirror (the action that the mirror image shows)"
+)
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """The rows of the CSV as text: video (path below the folder of videos), action, source, split and subject.
+    """The rows of the CSV as text: video (path below the folder of videos), action, source, split, subject and mirror.
 
     The source is the person or recording of a video; without such a column it is the subject. Backslashes in a path are
     read as slashes.
@@ -61,7 +65,28 @@ def read_table(file: Path) -> pd.DataFrame:
     strange = sorted(set(rows.split) - {"train", "val", "test", ""})
     if strange:
         raise ValueError(f"data.table: {file}: split {strange[0]!r} is not train, val, test or empty")
+    actions = set(rows.action)
+    for number, action, other in zip(rows.index, rows.action, rows.mirror, strict=True):
+        if other not in ("", NO_MIRROR_IMAGE, *actions):
+            raise ValueError(
+                f"data.table: {file}, line {number + 2}: mirror of {action!r} is {other!r}, which is no action; "
+                f"expected one, {NO_MIRROR_IMAGE!r} for none, or nothing"
+            )
+    mirrors(rows)
     return rows
+
+
+def mirrors(rows: pd.DataFrame) -> dict[str, str]:
+    """Action -> what the column ``mirror`` of its videos says; one row of an action is enough.
+
+    Raises:
+        ValueError: videos of one action say different things; names it.
+    """
+    found: dict[str, str] = {}
+    for action, other in zip(rows.action, rows.mirror, strict=True):
+        if other and found.setdefault(action, other) != other:
+            raise ValueError(f"data.table: the mirror of {action!r} is {found[action]!r} and {other!r}; keep one")
+    return found
 
 
 def split_table(

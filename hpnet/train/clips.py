@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,11 +14,6 @@ from ..artifacts.clips import Clips
 from ..artifacts.labelling import Labelling
 
 Indices: TypeAlias = NDArray[np.int64]
-
-_SIDE = re.compile(
-    r"(?<![^\W\d_])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<![^\W\d_])(?:LEFT|RIGHT)(?![A-Za-z])|(?<=[a-z])(?:Left|Right)(?![a-z])"
-)
-"""A side in a class name: a separate word, also in snake_case and CamelCase; not the "right" of "upright"."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ def labelled_clips(clips: Clips) -> LabelledClips:
         tuple(str(s) for s in table.split),
         table.label.to_numpy(dtype=np.int64, copy=True),
         clips.num_classes,
-        mirror_partners(clips.class_names),
+        clips.mirror_partners(),
         groups,
         grouped_by,
     )
@@ -106,24 +100,3 @@ def _groups(table: pd.DataFrame) -> tuple[tuple[str, ...], str]:
         if any(named) and len({group for group, own in zip(groups, learnt, strict=True) if own}) > 1:
             return groups, column
     return tuple(ids), "clip"
-
-
-def mirror_partners(names: Sequence[str]) -> Indices:
-    """The class (K,) of each class's mirror image; -1 if there is no such class.
-
-    A class without a side in its name is its own mirror image. The mirror image of a class with a side is the class
-    with the other side ("turn left", "turn right"). If there is no such class, its clips have no mirror image.
-    """
-    exact = {name: label for label, name in enumerate(names)}
-    folded = {name.casefold(): label for name, label in exact.items()}
-    found = []
-    for label, name in enumerate(names):
-        other = _SIDE.sub(_other_side, name)
-        found.append(label if other == name else exact.get(other, folded.get(other.casefold(), -1)))
-    return np.array(found, dtype=np.int64)
-
-
-def _other_side(match: re.Match[str]) -> str:
-    word = match[0]
-    other = {"left": "right", "right": "left"}[word.lower()]
-    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other

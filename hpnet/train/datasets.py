@@ -14,7 +14,11 @@ from ..models.streams import joints_at, transform
 from .clips import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
-MIRRORED_KINDS = ("pooled", "pose2d", "pose3d", "both")
+POSES = frozenset({"pose2d", "pose3d"})
+"""Kinds of features with a mirror image."""
+SWAPPED = frozenset({"pooled", "both"})
+"""Kinds whose left and right joints can be swapped, although their channels have no mirror image: what a channel says
+of the left of a joint, another may say of the right."""
 POSE_CHANNELS = {"pose2d": 3, "pose3d": 3, "both": 3}
 """Kind -> how many of the last channels are a pose, x first."""
 
@@ -212,7 +216,7 @@ def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[
     Args:
         labels: (N,), -1 where unknown.
         chosen: (N,) bool, random; a clip whose class has no mirror image is not mirrored.
-        partners: (K,), of :func:`hpnet.train.clips.mirror_partners`.
+        partners: (K,), of :meth:`hpnet.train.clips.LabelledClips.mirror_partners`.
 
     Returns:
         (N,) bool and (N,) labels.
@@ -223,6 +227,11 @@ def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[
     return chosen, torch.where(chosen, other, labels)
 
 
+def are_mirrored(kind: str, mirror_pooled: bool) -> bool:
+    """Whether features of a kind are mirrored: poses are, pooled channels only if asked for, others never."""
+    return kind in POSES or (mirror_pooled and kind in SWAPPED)
+
+
 def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
 
@@ -230,10 +239,11 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     changes too.
 
     Raises:
-        ValueError: features of this kind have no mirror image.
+        ValueError: features of this kind are of no joints that could be swapped.
     """
-    if meta.kind not in MIRRORED_KINDS:
-        raise ValueError(f"train.topology.flip: features of kind {meta.kind!r} cannot be mirrored; set it to 0")
+    if meta.kind not in POSES | SWAPPED:
+        kinds = ", ".join(sorted(POSES | SWAPPED))
+        raise ValueError(f"features of kind {meta.kind!r} cannot be mirrored; expected {kinds}")
     mirrored = features[:, :, :, joints_at(meta.skeleton.mirror, features)]
     if meta.kind in POSE_CHANNELS:
         x = features.shape[1] - POSE_CHANNELS[meta.kind]

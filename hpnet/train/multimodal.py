@@ -34,9 +34,9 @@ from .batches import batch_count, ordered_batches, shuffled_batches
 from .clips import Indices, LabelledClips, labelled_clips
 from .colours import recolour
 from .datasets import (
-    MIRRORED_KINDS,
     ChannelStatistics,
     PersonFeatures,
+    are_mirrored,
     measure,
     mirror,
     mirrored_labels,
@@ -192,8 +192,10 @@ class MultimodalTask:
     """Batches and loss of the multimodal stream; see :class:`hpnet.train.loop.Task`.
 
     Training: segment-wise jitter of the frames, one flip of frames and joints together (or of frames alone), crop and
-    colour jitter, mixup and CutMix. Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend
-    on the number of processes; those of mixup and CutMix per batch.
+    colour jitter, mixup and CutMix. Where the features are not mirrored, only the frames of classes that are their own
+    mirror image are: a mirrored clip of any other would show one side to the eye and the other to the graph networks.
+    Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend on the number of processes; those
+    of mixup and CutMix per batch.
     """
 
     def __init__(
@@ -208,11 +210,6 @@ class MultimodalTask:
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        if params.flip and params.pooled and params.augmented == "all" and meta.kind not in MIRRORED_KINDS:
-            raise ValueError(
-                f"train.multimodal.flip is {params.flip}, but features of kind {meta.kind!r} cannot be mirrored: "
-                "set it to 0"
-            )
         self.clips = clips
         self.features = features
         self.frames = frames
@@ -220,6 +217,11 @@ class MultimodalTask:
         self.meta = meta
         self.seed = seed
         self.process, self.processes = process, processes
+        mirrored = params.augmented == "all" and are_mirrored(meta.kind, params.mirror_pooled)
+        self.mirrors_features = params.pooled and mirrored
+        self.partners = clips.mirror_partners()
+        if params.pooled and not self.mirrors_features:
+            self.partners = np.where(self.partners == np.arange(clips.num_classes), self.partners, -1)
         self._train = clips.of("train", labelled=True)
 
     @property
@@ -281,12 +283,13 @@ class MultimodalTask:
             )
             jittered = torch.stack(list(recoloured))
         labels = self.features.labels[torch.from_numpy(indices)]
-        flipped, shown = mirrored_labels(labels, flipped, self.clips.mirror_partners())
+        flipped, shown = mirrored_labels(labels, flipped, self.partners)
         flipped = flipped.to(device)
         jittered = torch.where(flipped[:, None, None, None, None], jittered.flip(-1), jittered)
         batch = self._batch(indices, jittered)
         together = self.params.augmented == "all"
-        pooled = mirror(batch.pooled, flipped, self.meta) if together and flipped.any() else batch.pooled
+        moved = self.mirrors_features and bool(flipped.any())
+        pooled = mirror(batch.pooled, flipped, self.meta) if moved else batch.pooled
         targets = one_hot_targets(shown, self.clips.num_classes).to(device)
         batch = MultimodalBatch(pooled, batch.valid, batch.frames, targets)
         draw = np.random.default_rng([self.seed, epoch, int(indices[0]), 3])

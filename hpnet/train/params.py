@@ -70,7 +70,10 @@ class TopologyParams(Section):
     schedule: Literal["step", "cosine"] = "step"
     steps: tuple[int, ...] = (35, 55)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the joints of a training sample")
+    flip: float = Field(0.0, ge=0, le=1, description="probability of mirroring the pose of a training sample")
+    mirror_pooled: bool = Field(
+        False, description="flip also swaps left and right joints of pooled features, whose channels are not mirrored"
+    )
     noise: float = Field(0.0, ge=0, description="sd of Gaussian noise on normalised training features")
     standardise: bool = Field(True, description="subtract mean and divide by sd per channel, measured on training")
     rotation: float = Field(
@@ -143,6 +146,9 @@ class MultimodalParams(Section):
     augmented: Literal["all", "frames"] = Field(
         "all",
         description="what flip, mixup and cutmix change: all, CutMix over time; frames alone, CutMix by rectangles",
+    )
+    mirror_pooled: bool = Field(
+        False, description="flip also swaps left and right joints of pooled features, whose channels are not mirrored"
     )
     jitter: float = Field(
         0.2, ge=0, lt=1, description="strength of the change of crop, brightness and contrast of training frames"

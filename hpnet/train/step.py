@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from ..work.console import note
 from ..work.locks import locked
 from . import FITTERS
 from .clips import labelled_clips
+from .datasets import SWAPPED, are_mirrored
 from .histories import Report, epoch_log
 from .loop import Clock, Run, make_accelerator
-from .params import MultimodalParams, TrainParams
+from .params import MultimodalParams, TopologyParams, TrainParams
 from .run import Folders, Inputs, Machine, is_first_process, model_card, run_name, seed_folder, threads
 
 KINDS = {"topology": "hpnet.train.topology", "multimodal": "hpnet.train.multimodal"}
@@ -151,6 +153,7 @@ def _train_seed(
     work, first = place.work / "train" / name, accelerator.is_main_process
     if first:
         warn_of_untrained(inputs)
+        tell_of_mirroring(inputs, section)
     history, clock = place.out / "history" if first else None, Clock()
     with (
         hold_checkpoints(work) if first else nullcontext(),
@@ -214,5 +217,29 @@ def warn_of_untrained(inputs: Inputs) -> None:
     clips = inputs.clips
     untrained = [clips.class_names[k] for k in labelled_clips(clips).untrained_classes()]
     if untrained:
-        listed = ", ".join(untrained[:5]) + (f" and {len(untrained) - 5} more" if len(untrained) > 5 else "")
+        listed = _listed(untrained)
         note(f"{len(untrained)} of {clips.num_classes} classes have no training clip and cannot be learnt: {listed}")
+
+
+def tell_of_mirroring(inputs: Inputs, section: TopologyParams | MultimodalParams) -> None:
+    """Say which labels change places in mirrored training clips, and which clips are not mirrored."""
+    if not section.flip or section.graph.model in FITTERS:
+        return
+    kind, with_frames = inputs.features.meta.kind, isinstance(section, MultimodalParams)
+    if not with_frames and not are_mirrored(kind, section.mirror_pooled):
+        swaps = "; mirror_pooled swaps their left and right joints all the same" if kind in SWAPPED else ""
+        note(
+            f"flip is {section.flip:g}, but features of kind {kind!r} have no mirror image: nothing is mirrored{swaps}"
+        )
+        return
+    names, partners = inputs.clips.class_names, inputs.clips.mirror_partners().tolist()
+    swapped = [f"{names[k]} <-> {names[other]}" for k, other in enumerate(partners) if other > k]
+    still = [names[k] for k, other in enumerate(partners) if other < 0]
+    found = [f"labels change places: {_listed(swapped)}"] if swapped else []
+    found += [f"not mirrored, because no class is the other side: {_listed(still)}"] if still else []
+    if found:
+        note(f"mirrored training clips, by the classes' names and prompts (column mirror): {'; '.join(found)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

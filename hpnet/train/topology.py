@@ -41,6 +41,7 @@ from .datasets import (
     ChannelStatistics,
     PersonBatch,
     PersonFeatures,
+    are_mirrored,
     measure,
     mirror,
     mirrored_labels,
@@ -190,6 +191,7 @@ class TopologyTask:
         self.meta = meta
         self.seed = seed
         self.process, self.processes = process, processes
+        self.flip = params.flip if are_mirrored(meta.kind, params.mirror_pooled) else 0.0
         self._train = clips.of("train", labelled=True)
 
     @property
@@ -211,9 +213,9 @@ class TopologyTask:
         )
         for everyone, indices in zip(whole, own, strict=True):
             batch = self.features.batch(indices)
-            if self.params.flip:
+            if self.flip:
                 flips = np.resize(draw.random(len(everyone)), max(len(everyone), self.processes))
-                chosen = torch.from_numpy(flips[self.process :: self.processes] < self.params.flip)
+                chosen = torch.from_numpy(flips[self.process :: self.processes] < self.flip)
                 chosen = chosen.to(batch.features.device, non_blocking=True)
                 chosen, labels = mirrored_labels(batch.labels, chosen, self.clips.mirror_partners())
                 batch = replace(batch, features=mirror(batch.features, chosen, self.meta), labels=labels)

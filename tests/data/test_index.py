@@ -42,6 +42,17 @@ def test_a_class_per_sub_folder_and_every_split(folder: Path) -> None:
     assert all(Path(p).is_file() for p in clips.table.path)
 
 
+def test_a_table_says_what_mirror_images_show(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        f"{action}/{n}.mp4,{action},{'-' if action == 'wave' else ''}" for action in ("wave", "clap") for n in (0, 1)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["video,action,mirror", *rows]))
+    clips = index_folder(folder, params(table=str(tmp_path / "t.csv")))
+    clips.save(tmp_path / "data")
+    assert Clips.load(tmp_path / "data").mirror_partners().tolist() == [0, -1]
+    assert "mirror" not in index_folder(folder, params()).classes.columns
+
+
 def test_a_flat_folder_is_one_class_and_strays_have_no_label(folder: Path, tmp_path: Path) -> None:
     video(tmp_path / "flat" / "a.mp4")
     video(tmp_path / "flat" / "b.mp4")

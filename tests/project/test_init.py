@@ -222,6 +222,8 @@ def test_a_source_is_never_on_two_sides(pairs: list[tuple[str, str]], seed: int)
         ("video,action,split\na.mp4,x,trian\n", "split 'trian' is not"),
         ("video,action,source,split\na.mp4,x,p,train\nb.mp4,x,p,test\n", "source 'p' is in train and in test"),
         ("", "cannot be read as CSV"),
+        ("video,action,mirror\na.mp4,x,y\n", "line 2: mirror of 'x' is 'y', which is no action"),
+        ("video,action,mirror\na.mp4,x,x\nb.mp4,x,-\n", "the mirror of 'x' is 'x' and '-'"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:

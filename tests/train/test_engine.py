@@ -265,7 +265,8 @@ def test_the_clock_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatch) -
 
 SMALL = [
     *("--topology-graph-base-channels", "4", "--topology-graph-blocks", "1", "--topology-epochs", "2"),
-    *("--topology-batch-size", "9", "--topology-flip", "0.5", "--topology-warmup-epochs", "0", "--topology-lr", "0.02"),
+    *("--topology-batch-size", "9", "--topology-flip", "0.5", "--topology-mirror-pooled"),
+    *("--topology-warmup-epochs", "0", "--topology-lr", "0.02"),
 ]  # fmt: skip
 
 

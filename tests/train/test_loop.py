@@ -25,12 +25,13 @@ from hpnet.data.sets import SETS
 from hpnet.train import loop as training
 from hpnet.train.batches import batch_count, ordered_batches, shuffled_batches
 from hpnet.train.checkpoints import Epoch
-from hpnet.train.clips import LabelledClips, labelled_clips, mirror_partners
+from hpnet.train.clips import LabelledClips, labelled_clips
 from hpnet.train.datasets import PersonFeatures, measure, mirror, person_rows
 from hpnet.train.loop import Course, Run, diverged, fit, make_accelerator, predict
 from hpnet.train.params import TopologyParams
 from hpnet.train.run import Inputs
 from hpnet.train.schedules import warmup_schedule
+from hpnet.train.step import tell_of_mirroring
 from hpnet.train.topology import TopologyModel, TopologyTask, load_topology
 from hpnet.train.topology import train as train_topology
 
@@ -44,6 +45,7 @@ PARAMS = TopologyParams.model_validate(
         "warmup_epochs": 1,
         "schedule": "cosine",
         "flip": 0.3,
+        "mirror_pooled": True,
         "noise": 0.1,
     }
 )
@@ -439,38 +441,49 @@ def test_mirror_twice_is_the_clip_itself() -> None:
         sign = -1 if kind == "pose2d" else 1
         torch.testing.assert_close(flipped[0, 0, :, 9], sign * x[0, 0, :, 10])  # left wrist, x
         torch.testing.assert_close(flipped[0, 1, :, 9], x[0, 1, :, 10])
-    with pytest.raises(ValueError, match=r"kind 'simcc' cannot be mirrored; set it to 0"):
+    with pytest.raises(ValueError, match=r"kind 'simcc' cannot be mirrored"):
         mirror(x, chosen, FeatureMeta("simcc", "h2s3", 1, "mean", COCO17))
 
 
-@pytest.mark.parametrize(
-    ("name", "other"),
-    [
-        ("turn left", "turn right"), ("Rear Right Turn", "Rear Left Turn"), ("wave_left", "wave_right"),
-        ("turnLeft", "turnRight"), ("LEFT-hand wave", "RIGHT-hand wave"), ("kick(right)", "kick(left)"),
-        ("left over right", "right over left"),
-    ],
-)  # fmt: skip
-def test_classes_that_name_a_side_are_partners(name: str, other: str) -> None:
-    assert mirror_partners(["walk", name, other]).tolist() == [0, 2, 1]
-    assert mirror_partners(["walk", name]).tolist() == [0, -1]
-
-
-@pytest.mark.parametrize("name", ["stand upright", "leftover meal", "copyright", "brighten", "LEFTOVERS", "righteous"])
-def test_other_words_are_no_sides(name: str) -> None:
-    assert mirror_partners([name]).tolist() == [0]
+SIDED = {
+    "uav-human": {"move left": "move right", "rear left turn": "rear right turn", "turn left": "turn right"},
+    "utd-mhad": {"swipe left": "swipe right", "draw circle clockwise": "draw circle counter-clockwise"},
+}
+"""Data set -> its classes that are each other's mirror image."""
+ONE_HANDED = {
+    "wave", "throw", "draw x", "draw triangle", "bowling", "baseball swing", "knock", "catch", "lunge",
+}  # fmt: skip
+"""Classes of UTD-MHAD whose prompt names a hand or a foot: no class is of the other one."""
 
 
 @pytest.mark.parametrize("protocol", sorted(SETS.keys() - {"folder"}))
 def test_in_every_data_set_a_class_with_a_side_has_a_partner_and_mirroring_twice_is_nothing(protocol: str) -> None:
-    names = [str(name) for name in class_table(protocol).name]
-    partners = mirror_partners(names)
-    assert (partners >= 0).all()
-    assert partners[partners].tolist() == list(range(len(names)))
-    sided = {names[k] for k in range(len(names)) if partners[k] != k}
-    uav = {"move left", "move right", "rear right turn", "rear left turn", "turn left", "turn right"}
-    expected = uav if protocol.startswith("uav-human") else {"swipe left", "swipe right"}
-    assert sided == (expected if protocol.startswith(("uav-human", "utd-mhad")) else set())
+    classes = class_table(protocol)
+    names = [str(name) for name in classes.name]
+    partners = Clips(make_clips([]).table, classes).mirror_partners()
+    there = np.flatnonzero(partners >= 0)
+    assert partners[partners[there]].tolist() == there.tolist()
+    data_set = protocol if protocol in SIDED else protocol.rpartition("-")[0]
+    assert {names[k]: names[int(p)] for k, p in enumerate(partners) if p > k} == {
+        min(pair, key=names.index): max(pair, key=names.index) for pair in SIDED.get(data_set, {}).items()
+    }
+    assert {names[k] for k in np.flatnonzero(partners < 0)} == (ONE_HANDED if protocol == "utd-mhad" else set())
+
+
+@pytest.mark.parametrize("kind", ["pooled", "both", "pose2d"])
+@pytest.mark.parametrize("mirror_pooled", [False, True])
+def test_pooled_channels_are_mirrored_only_if_asked_for(kind: str, mirror_pooled: bool) -> None:
+    clips = make_clips(["train"] * 8, classes=4)
+    made = make_features(clips)
+    features = Features(made.array, made.index, FeatureMeta(kind, "h2s3", 1, "mean", COCO17))
+    table = labelled_clips(clips)
+    rows = person_rows(features, table, set(table.clip_ids))
+    people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
+    params = TopologyParams.model_validate({"flip": 1.0, "mirror_pooled": mirror_pooled, "batch_size": 8})
+    ((indices, batch),) = TopologyTask(table, people, params, features.meta, seed=0).train_batches(0)
+    plain = people.batch(indices).features
+    shown = mirror(plain, torch.ones(8, dtype=torch.bool), features.meta)
+    torch.testing.assert_close(batch.features, shown if kind == "pose2d" or mirror_pooled else plain)
 
 
 def test_a_mirrored_training_clip_shows_its_partners_action() -> None:
@@ -481,7 +494,7 @@ def test_a_mirrored_training_clip_shows_its_partners_action() -> None:
     table = labelled_clips(clips)
     rows = person_rows(features, table, set(table.clip_ids))
     people = PersonFeatures(features.array, rows, table.labels, torch.device("cpu"))
-    params = TopologyParams.model_validate({"flip": 1.0, "batch_size": 8})
+    params = TopologyParams.model_validate({"flip": 1.0, "mirror_pooled": True, "batch_size": 8})
     ((indices, batch),) = TopologyTask(table, people, params, features.meta, seed=0).train_batches(0)
     plain = people.batch(indices)
     shown = mirror(plain.features, torch.ones(8, dtype=torch.bool), features.meta)
@@ -489,6 +502,21 @@ def test_a_mirrored_training_clip_shows_its_partners_action() -> None:
         expected = plain.features[n] if names[label] == "point left" else shown[n]
         torch.testing.assert_close(batch.features[n], expected)
         assert batch.labels[n] == {1: 2, 2: 1}.get(label, label)
+
+
+def test_training_says_which_labels_change_places(capsys: pytest.CaptureFixture[str]) -> None:
+    clips = make_clips(["train"] * 4, classes=4)
+    clips = Clips(clips.table, clips.classes.assign(name=["wave", "turn left", "turn right", "point left"]))
+    inputs = Inputs(clips, make_features(clips, kind="pose2d"))
+    tell_of_mirroring(inputs, TopologyParams(flip=0.0))
+    tell_of_mirroring(inputs, TopologyParams.model_validate({"flip": 0.5, "graph": {"model": "linear"}}))
+    assert not capsys.readouterr().err
+    tell_of_mirroring(inputs, TopologyParams(flip=0.5))
+    said = capsys.readouterr().err
+    assert "labels change places: turn left <-> turn right; not mirrored" in said
+    assert said.endswith("the other side: point left\n")
+    tell_of_mirroring(Inputs(clips, make_features(clips)), TopologyParams(flip=0.5))
+    assert "features of kind 'pooled' have no mirror image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

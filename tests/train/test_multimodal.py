@@ -219,10 +219,17 @@ def test_augmentation_does_not_depend_on_the_number_of_processes(
     assert seen == set(alone)
 
 
-def test_a_mirrored_clip_shows_its_partners_action(clips: Clips, features: Features, frames: PersonFrames) -> None:
-    sided = Clips(clips.table, clips.classes.assign(name=["turn left", "turn right", "bow to the left"]))
-    plain = task(sided, features, frames, params("unused", flip=0.0, jitter=0.0))
-    flipped = task(sided, features, frames, params("unused", flip=1.0, jitter=0.0))
+SIDED = ["turn left", "turn right", "bow to the left"]
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["with features", "without"])
+def test_a_mirrored_clip_shows_its_partners_action(
+    clips: Clips, features: Features, frames: PersonFrames, pooled: bool
+) -> None:
+    sided = Clips(clips.table, clips.classes.assign(name=SIDED))
+    still, moving = ({"flip": flip, "jitter": 0.0, "mirror_pooled": True, "pooled": pooled} for flip in (0.0, 1.0))
+    plain = task(sided, features, frames, params("unused", **still))
+    flipped = task(sided, features, frames, params("unused", **moving))
     for (_, a), (_, b) in zip(plain.train_batches(0), flipped.train_batches(0), strict=True):
         for n, label in enumerate(a.targets.argmax(1).tolist()):
             moved = label != 2  # nobody bows to the right: such a clip stays as it is
@@ -232,7 +239,7 @@ def test_a_mirrored_clip_shows_its_partners_action(clips: Clips, features: Featu
 
 def test_flip_mirrors_frames_and_joints_together(clips: Clips, features: Features, frames: PersonFrames) -> None:
     plain = task(clips, features, frames, params("unused", flip=0.0, jitter=0.0))
-    flipped = task(clips, features, frames, params("unused", flip=1.0, jitter=0.0))
+    flipped = task(clips, features, frames, params("unused", flip=1.0, jitter=0.0, mirror_pooled=True))
     for (_, a), (_, b) in zip(plain.train_batches(0), flipped.train_batches(0), strict=True):
         torch.testing.assert_close(b.frames, a.frames.flip(-1))
         assert torch.equal(b.pooled, a.pooled[:, :, :, list(COCO17.mirror)])
@@ -295,15 +302,24 @@ def test_gradients_are_limited_and_channels_standardised_only_where_asked(
     assert torch.equal(ours.model.video.visual_projection.weight, released.model.video.visual_projection.weight)
 
 
+@pytest.mark.parametrize("kind", ["pooled", "simcc"])
+def test_beside_features_that_are_not_mirrored_only_frames_without_a_side_are(
+    clips: Clips, features: Features, frames: PersonFrames, kind: str
+) -> None:
+    sided = Clips(clips.table, clips.classes.assign(name=["turn left", "turn right", "bow"]))
+    features = Features(features.array, features.index, FeatureMeta(kind, "", 1, "mean", COCO17))
+    plain = task(sided, features, frames, params("unused", flip=0.0, jitter=0.0))
+    flipped = task(sided, features, frames, params("unused", flip=1.0, jitter=0.0))
+    for (_, a), (_, b) in zip(plain.train_batches(0), flipped.train_batches(0), strict=True):
+        assert torch.equal(b.pooled, a.pooled)
+        assert torch.equal(b.targets, a.targets)
+        for n, label in enumerate(a.targets.argmax(1).tolist()):
+            torch.testing.assert_close(b.frames[n], a.frames[n].flip(-1) if label == 2 else a.frames[n])
+
+
 def test_evaluation_covers_every_clip_of_a_split(clips: Clips, features: Features, frames: PersonFrames) -> None:
     seen = [i for indices, _ in task(clips, features, frames, params("unused")).eval_batches("test") for i in indices]
     assert seen == list(range(12, 18))
-
-
-def test_vectors_cannot_be_mirrored(clips: Clips, features: Features, frames: PersonFrames) -> None:
-    vectors = Features(features.array, features.index, FeatureMeta("simcc", "", 1, "mean", COCO17))
-    with pytest.raises(ValueError, match=r"train\.multimodal\.flip is 0\.5"):
-        task(clips, vectors, frames, params("unused"))
 
 
 def test_training_learns_scores_every_clip_and_loads_again(

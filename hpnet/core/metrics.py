@@ -5,7 +5,7 @@ Accuracies are fractions in [0, 1]. N clips or images, K classes, V joints, P pe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,13 @@ def per_class_accuracy(scores: ArrayLike, labels: ArrayLike, num_classes: int | 
 def mean_class_accuracy(scores: ArrayLike, labels: ArrayLike, num_classes: int | None = None) -> float:
     """Mean class accuracy over the classes that occur in ``labels``."""
     return float(np.nanmean(per_class_accuracy(scores, labels, num_classes)))
+
+
+MEASURES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "top1": top_k,
+    "mean_class_accuracy": mean_class_accuracy,
+}
+"""Accuracies by which data sets are judged: scores (N, K), labels (N,) -> 0..1."""
 
 
 def most_confused(matrix: ArrayLike, count: int = 10) -> list[tuple[int, int, int, float]]:

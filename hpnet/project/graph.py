@@ -154,6 +154,8 @@ RENDERED = ("artifacts/data/videos", "artifacts/data/truth.parquet")
 """Their further input if the clips are rendered."""
 LABELS = ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
 """Input of training and later stages."""
+TRAINING = ("train.seed", "train.refit", "train.validation_folds", "train.measure")
+"""Parameters of every training, beside the section of its stream."""
 PAGE = "The page is not an output of DVC, because its git revisions, bytes and seconds change with every run."
 
 
@@ -190,7 +192,7 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
             "hpnet train ${key}",
             deps=(*LABELS, "artifacts/pool", "${item.input}", *weights),
             outs=("artifacts/train/${key}",),
-            params=("train.seed", "train.refit", "train.validation_folds", "train.${item.section}"),
+            params=(*TRAINING, "train.${item.section}"),
             metrics=("metrics/train/${key}.json",),
             each={stream: _stream(stream) for stream in kind.streams},
             code="train-${item.section}",
@@ -221,7 +223,7 @@ def _from_poses(kind: Kind) -> tuple[Stage, ...]:
             f"hpnet train ${{item}} --input {DATA}",
             deps=(DATA,),
             outs=("artifacts/train/${item}",),
-            params=("train.seed", "train.refit", "train.validation_folds", "train.topology"),
+            params=(*TRAINING, "train.topology"),
             metrics=("metrics/train/${item}.json",),
             each=kind.streams,
             code="train-topology",
@@ -245,9 +247,7 @@ def _compare(variants: tuple[str, ...]) -> Stage:
         outs=("artifacts/compare/${item}",),
         params=(
             *pooling,
-            "train.seed",
-            "train.refit",
-            "train.validation_folds",
+            *TRAINING,
             "train.topology",
             "compare.variants.${item}",
         ),

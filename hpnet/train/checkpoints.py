@@ -19,7 +19,8 @@ from ..work.shards import seal, sealed
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch (0-based). Validation values are None without validation clips."""
+    """One finished epoch (0-based). Validation values are None without validation clips; the accuracy is the one of
+    ``train.measure``."""
 
     epoch: int
     lr: float

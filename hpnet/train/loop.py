@@ -29,7 +29,7 @@ from ..artifacts.files import write_json, writing
 from ..artifacts.labelling import LABELLING
 from ..artifacts.scores import Scores
 from ..artifacts.trained_features import TrainedFeatures
-from ..core.metrics import mean_class_accuracy, top_k
+from ..core.metrics import MEASURES, mean_class_accuracy, top_k
 from .averaging import lent, moving_average, warming_up
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
 from .clips import Indices, LabelledClips
@@ -180,6 +180,7 @@ class Run:
         refit: train on folds, then on all clips of train and val (:mod:`hpnet.train.refit`).
         on_fold: called with every epoch of every fold.
         keep_validation: keep the logits of the validation clips after every epoch (:func:`validation_file`).
+        measure: the accuracy by which epochs are chosen, of :data:`hpnet.core.metrics.MEASURES`.
     """
 
     seed: int
@@ -192,6 +193,7 @@ class Run:
     refit: bool = False
     on_fold: Callable[[Epoch], None] | None = None
     keep_validation: bool = False
+    measure: str = "top1"
 
     @property
     def share(self) -> dict[str, int]:
@@ -234,7 +236,7 @@ def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: 
         lr = float(wrapped_optimizer.param_groups[0]["lr"])
         with lent(model, average) if average else nullcontext():
             kept = validation_file(folder, epoch) if run.keep_validation and accelerator.is_main_process else None
-            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, accelerator, kept)))
+            history.append(Epoch(epoch, lr, train_loss, *_validate(task, model, run, kept)))
             if accelerator.is_main_process:
                 save_best(folder, model, history)
         if accelerator.is_main_process:
@@ -244,7 +246,7 @@ def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: 
 
     chosen = best_epoch(history)
     model.load_state_dict(load_file(whole_best(folder, chosen)))
-    return FitResult(chosen, chosen_by(chosen), tuple(history), start)
+    return FitResult(chosen, chosen_by(chosen, run.measure), tuple(history), start)
 
 
 def predict(task: Task, model: nn.Module, split: str, accelerator: Accelerator) -> tuple[Indices, NDArray[np.float32]]:
@@ -508,31 +510,38 @@ def validation_file(folder: Path, epoch: int) -> Path:
     return folder / f"validation-{epoch:04d}.npy"
 
 
-def _validate(
-    task: Task, model: nn.Module, accelerator: Accelerator, kept: Path | None
-) -> tuple[float | None, float | None]:
+def _validate(task: Task, model: nn.Module, run: Run, kept: Path | None) -> tuple[float | None, float | None]:
     """Cross-entropy and accuracy on the validation clips; (None, None) without any. Their logits go to ``kept``."""
     if not len(task.clips.of("val", labelled=True)):
         return None, None
-    indices, logits = predict(task, model, "val", accelerator)
+    indices, logits = predict(task, model, "val", run.accelerator)
     labels = task.clips.labels[indices]
     if kept is not None:
         with writing(kept) as file:
             np.save(file, logits[labels >= 0])
-    return validation(logits, labels)
+    return validation(logits, labels, run.measure)
 
 
-def validation(logits: NDArray[np.float32], labels: Indices) -> tuple[float, float]:
-    """Cross-entropy and accuracy of scores (n, K) and labels (n,), for clips with a known class."""
+def validation(logits: NDArray[np.float32], labels: Indices, measure: str = "top1") -> tuple[float, float]:
+    """Cross-entropy and accuracy of scores (n, K) and labels (n,), for clips with a known class.
+
+    Args:
+        measure: which accuracy, of :data:`hpnet.core.metrics.MEASURES`.
+    """
     known = labels >= 0
-    targets, scores = torch.from_numpy(labels[known]), torch.from_numpy(logits[known])
-    loss = float(F.cross_entropy(scores, targets))
-    accuracy = float((scores.argmax(1) == targets).float().mean())
-    # A diverging network may give NaN on validation clips only: such an epoch is the worst.
-    return (loss, accuracy) if np.isfinite(loss) else (float("inf"), 0.0)
+    loss = float(F.cross_entropy(torch.from_numpy(logits[known]), torch.from_numpy(labels[known])))
+    if not np.isfinite(loss):  # a diverging network may give NaN on validation clips only: such an epoch is the worst
+        return float("inf"), 0.0
+    return loss, MEASURES[measure](logits[known], labels[known])
 
 
-def chosen_by(chosen: Epoch) -> str:
+def chosen_by(chosen: Epoch, measure: str) -> str:
     """Why this epoch was chosen, as text."""
-    validated = chosen.val_accuracy is not None
-    return "validation accuracy, then loss" if validated else "last epoch: there are no validation clips"
+    if chosen.val_accuracy is None:
+        return "last epoch: there are no validation clips"
+    return f"validation {spoken(measure)}, then loss"
+
+
+def spoken(measure: str) -> str:
+    """The name of an accuracy, for a reader."""
+    return {"top1": "accuracy"}.get(measure, measure.replace("_", " "))

@@ -196,6 +196,9 @@ class TrainParams(Section):
     validation_folds: int = Field(
         5, ge=1, description="folds by source, for refit, linear and auto; 1: the validation split is the only fold"
     )
+    measure: Literal["top1", "mean_class_accuracy"] = Field(
+        "top1", description="accuracy by which epochs are chosen, and by which auto compares"
+    )
     topology: TopologyParams = TopologyParams()
     multimodal: MultimodalParams = MultimodalParams()
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from .checkpoints import Epoch
 from .clips import Indices, LabelledClips
-from .loop import Course, FitResult, Run, Task, fit, validation, validation_file
+from .loop import Course, FitResult, Run, Task, fit, spoken, validation, validation_file
 from .out_of_fold import OutOfFold, make_folds, whole
 
 
@@ -68,7 +68,7 @@ def train(make: Callable[[LabelledClips], Ready], clips: LabelledClips, run: Run
     )
     ready.task.clips = clips
     history = tuple(_validated(epoch, curve) for epoch in result.history)
-    why = f"accuracy, then cross-entropy, {unseen.folds.text}"
+    why = f"{spoken(run.measure)}, then cross-entropy, {unseen.folds.text}"
     return Trained(ready, replace(result, chosen=history[-1], chosen_by=why, history=history), unseen)
 
 
@@ -88,7 +88,7 @@ def out_of_fold(
     order = np.argsort(indices)
     curve = []
     for epochs in zip(*histories, strict=True):
-        loss, accuracy = validation(_logits(places, epochs[0].epoch), clips.labels[indices])
+        loss, accuracy = validation(_logits(places, epochs[0].epoch), clips.labels[indices], run.measure)
         train_loss = float(np.mean([epoch.train_loss for epoch in epochs]))
         curve.append(Epoch(epochs[0].epoch, epochs[0].lr, train_loss, loss, accuracy))
     chosen = max(curve, key=lambda epoch: epoch.rank)

@@ -71,7 +71,8 @@ class Trained:
         else:
             how = f"{found['components']} components, strength {found['strength']:g}"
         if "auto" in found:
-            compared = ", ".join(f"{model} {of['top1']:.1%}" for model, of in found["auto"].items())
+            best = ((model, next(of[name] for name in of if name != "loss")) for model, of in found["auto"].items())
+            compared = ", ".join(f"{model} {accuracy:.1%}" for model, accuracy in best)
             how += f"; of {compared} out of fold, {found['chosen']} was chosen"
         line = f"{self.stream}: {', '.join(parts) or 'no labelled clip to score'}; {how}"
         spread = found.get("seeds", {}).get("test", {}).get("top1")
@@ -146,6 +147,7 @@ def _train_seed(
             torch.set_num_threads(count)
     accelerator = make_accelerator(device, machine.precision, machine.deterministic)
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
+    card["measure"] = params.measure
     weights, processes = trainer.started_from(section), accelerator.num_processes
     if params.refit or section.graph.model in FITTERS:
         card["folds"] = params.validation_folds
@@ -169,6 +171,7 @@ def _train_seed(
             params.validation_folds,
             params.refit,
             on_fold=log.fold,
+            measure=params.measure,
         )
         found: dict[str, Any] = trainer.train(
             stream, inputs, section, training, out=place.out, card=card, machine=machine

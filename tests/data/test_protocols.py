@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hpnet.data import protocols
 from hpnet.data.grammar import COLUMNS, Protocol
 from hpnet.data.protocols import class_table, label_and_split
-from hpnet.data.sets import SETS, uav_human
+from hpnet.data.sets import SETS, smarthome, uav_human
 from hpnet.data.sets import ntu as ntu_set
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -155,6 +155,11 @@ def test_smarthome_cross_subject() -> None:
     assert list(table.split) == ["train", "val", "val", "test", "test", ""]
     assert set(table.label) == {2}
     assert table.loc[0, ["subject", "repetition", "setup", "camera"]].tolist() == ["3", 0, 4, 3]
+
+
+def test_smarthome_chooses_epochs_by_its_own_measure() -> None:
+    for preset in smarthome.PRESETS.values():
+        assert preset.values["train"]["measure"] == "mean_class_accuracy"
 
 
 def test_smarthome_cross_view() -> None:

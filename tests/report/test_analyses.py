@@ -24,6 +24,20 @@ def test_like_neighbours_are_counted_on_what_is_given() -> None:
     assert np.isfinite(embedding.standardised(np.ones((4, 2)))).all()
 
 
+@pytest.mark.parametrize(
+    ("clips_of_each", "actions", "each"),
+    [([18] * 18, 18, 16), ([200, 3, 40], 3, None), ([100] * 120, 25, 12), ([2] * 120, 25, 2)],
+)
+def test_the_figure_shows_enough_clips_of_each_action(clips_of_each: list[int], actions: int, each: int | None) -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(clips_of_each)), clips_of_each))
+    rows = embedding.even_sample(labels)
+    assert len(set(rows.tolist())) == len(rows) <= embedding.MOST_CLIPS
+    assert (np.diff(rows) > 0).all()
+    shown, counts = np.unique(labels[rows], return_counts=True)
+    assert len(shown) == actions
+    assert counts.tolist() == ([100, 3, 40] if each is None else [each] * actions)
+
+
 def test_an_embedding_is_the_same_twice_and_keeps_groups_together() -> None:
     features, labels = clusters(1.0)
     once = embedding.embed(features)

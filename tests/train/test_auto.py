@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +65,26 @@ def test_the_better_of_both_is_kept_with_both_figures(tmp_path: Path) -> None:
 def test_a_graph_network_that_is_better_is_trained_on_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rank = linear.Candidate
-    monkeypatch.setattr(
-        linear,
-        "Candidate",
-        lambda people, components, strength, accuracy, loss: rank(people, components, strength, 0.0, loss),
-    )
-    monkeypatch.setattr(auto, "Candidate", rank)
+    fit = linear.fit
+
+    def badly(*arguments: Any) -> Any:
+        result, unseen = fit(*arguments)
+        return result, replace(unseen, logits=-unseen.logits)
+
+    monkeypatch.setattr(auto.linear, "fit", badly)
     metrics = train(tmp_path)
     assert metrics["chosen"] == "ctrgcn"
     assert metrics["val"]["top1"] == pytest.approx(metrics["auto"]["ctrgcn"]["top1"])
     assert metrics["out_of_fold"]["clips"] == 30
     assert isinstance(load_topology(tmp_path / "out").network, CTRGCN)
+
+
+def test_networks_are_compared_by_the_measure(tmp_path: Path) -> None:
+    metrics = train(tmp_path, measure="mean_class_accuracy")
+    kept = metrics["auto"][metrics["chosen"]]
+    assert set(kept) == {"mean_class_accuracy", "loss"}
+    assert metrics["val"]["mean_class_accuracy"] == pytest.approx(kept["mean_class_accuracy"])
+    assert f"{metrics['chosen']} {kept['mean_class_accuracy']:.1%}" in Trained("hpj", metrics).summary
 
 
 def test_its_code_is_that_of_both() -> None:

@@ -606,6 +606,34 @@ def test_the_epoch_is_chosen_on_validation(
     assert logits[0, 1] == scores[chosen]
 
 
+class Unbalanced(Counting):
+    """Three validation clips of class 0 and one of class 1. After the first epoch all are taken for class 0, after the
+    second two of class 0 for class 1."""
+
+    clips = LabelledClips(
+        ("a", "b", "c", "d", "e"), ("train", "val", "val", "val", "val"), np.array([0, 0, 0, 0, 1]), 2
+    )
+
+    def logits(self, model: torch.nn.Module, batch: None) -> torch.Tensor:
+        first = torch.tensor([[1.0, 0.0]] * 4)
+        second = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+        return (first, second)[round(-model.weight.item()) - 1]
+
+
+@pytest.mark.parametrize(("measure", "chosen", "accuracy"), [("top1", 0, 3 / 4), ("mean_class_accuracy", 1, 2 / 3)])
+def test_the_epoch_is_chosen_by_the_data_sets_own_measure(
+    tmp_path: Path, accelerator: Accelerator, measure: str, chosen: int, accuracy: float
+) -> None:
+    task, model = Unbalanced(), torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    run = Run(0, tmp_path, accelerator, measure=measure)
+    result = fit(task, model, optimizer, Course(lambda _: 1.0, epochs=2), run)
+    assert result.chosen.epoch == chosen
+    assert result.chosen.val_accuracy == pytest.approx(accuracy)
+    assert ("mean class accuracy" in result.chosen_by) == (measure == "mean_class_accuracy")
+
+
 def test_a_process_that_has_nothing_to_give_still_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[list[Any]] = []
     monkeypatch.setattr(training, "gather_object", lambda found: met.append(found) or found)

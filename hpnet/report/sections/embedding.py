@@ -17,7 +17,9 @@ from ..results import baseline_name, common, evaluated, feature_kind, feature_ru
 from ..section import Given, Panel
 
 MOST_CLIPS = 300
+"""The exact t-SNE takes seconds for so many; its time grows with their square."""
 FEWEST_CLIPS = 12
+"""Of the whole figure; and of each action, where there are so many: more than twice :data:`NEIGHBOURS`."""
 NEIGHBOURS = 5
 Floats = NDArray[np.float64]
 
@@ -46,8 +48,10 @@ def build(given: Given) -> Embedding | None:
     joined = common(list(scored.values()))
     if len(joined[0].clip_ids) < FEWEST_CLIPS:
         return None
-    rows = np.unique(np.linspace(0, len(joined[0].clip_ids) - 1, MOST_CLIPS).round().astype(int))
-    labels, names = joined[0].labels[rows], collected.clips.class_names
+    rows, names = even_sample(joined[0].labels), collected.clips.class_names
+    labels = joined[0].labels[rows]
+    counts, there = np.unique(labels, return_counts=True)[1], len(np.unique(joined[0].labels))
+    actions = len(counts) if len(counts) == there else f"{len(counts)} of the {there}"
     panels = []
     for name, scores in zip(scored, joined, strict=True):
         trained = wanted[name].features
@@ -63,13 +67,31 @@ def build(given: Given) -> Embedding | None:
         panels.append(Panel(kind, text, given.files.figure(f"tsne_{name}", svg)))
     return Embedding(
         lead=(
-            f"{len(rows)} test clips in the networks' feature spaces: the input of the classifier (or, where named, "
-            "the scores), standardised, in two dimensions (t-SNE, fixed seed). Numbers are the actions as in "
-            "the confusion matrix. Distances between distant groups have no meaning in such a picture. The share of "
+            f"{len(rows)} test clips, up to {counts.max()} of each of {actions} actions, in the networks' feature "
+            "spaces: the input of the classifier (or, where named, the scores), standardised, in two dimensions "
+            "(t-SNE, fixed seed). Numbers are the actions as in the confusion matrix. Distances between distant groups "
+            "have no meaning in such a picture. The share of "
             "neighbours with the same action is computed before t-SNE."
         ),
         panels=tuple(panels),
     )
+
+
+def even_sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of at most :data:`MOST_CLIPS` clips (N,), ascending: equally many of each action, evenly spaced.
+
+    Where that would be fewer than :data:`FEWEST_CLIPS` of each, some actions are shown, at equal steps of the list.
+    """
+    actions = np.unique(labels)
+    most = MOST_CLIPS // FEWEST_CLIPS
+    if len(actions) > most:
+        actions = actions[np.linspace(0, len(actions) - 1, most).round().astype(int)]
+    each = MOST_CLIPS // len(actions)
+    found = []
+    for action in actions:
+        own = np.flatnonzero(labels == action)
+        found.append(own[np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)])
+    return np.sort(np.concatenate(found))
 
 
 def standardised(values: NDArray[np.floating]) -> Floats:

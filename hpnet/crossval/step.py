@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from ..artifacts.poses import PoseStore
 from ..artifacts.scores import Scores
 from ..core.streams import STREAMS as KNOWN_STREAMS
 from ..core.streams import TOPOLOGY_STREAMS, refuse_former_name
-from ..core.units import independent_units
+from ..core.units import UnitName, Units, independent_units
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import FusionResult, Options, fuse
 from ..fuse.params import FuseParams
@@ -233,7 +233,7 @@ def metrics_file(project: Project, name: str) -> Path:
 def fuse_folds(
     streams: Mapping[str, FoldScores], summary: CrossvalSummary, params: FuseParams, protocol: str
 ) -> tuple[FoldScores, str]:
-    """Fuse every fold and seed by itself, weights fitted on the fold's validation clips; and how, in a few words.
+    """Fuse every fold and seed by itself, weights fitted on its clips that no network saw; and how, in a few words.
 
     One stream is left as it is.
     """
@@ -241,20 +241,29 @@ def fuse_folds(
         return next(iter(streams.values())), ""
     each = {stream: scores.parts() for stream, scores in streams.items()}
     names, frequencies = tuple(streams), {fold.name: fold.frequencies for fold in summary.folds}
+    units = _units(next(iter(streams.values())), summary)
     given = None if params.weights == "validation" else subset_weights(params.weights, names, names)
     found: dict[tuple[str, int], Scores] = {}
     results: list[FusionResult] = []
     for fold, seed in next(iter(each.values())):
         parts = {stream: scores[fold, seed] for stream, scores in each.items()}
         counts = np.array(frequencies[fold])
+        options = Options(units=units)
         results.append(
-            fuse(parts, params.rule, given or "validation", params.tau, counts, protocol=protocol, options=Options())
+            fuse(parts, params.rule, given or "validation", params.tau, counts, protocol=protocol, options=options)
         )
         found[fold, seed] = results[-1].scores
     for text in dict.fromkeys(text for result in results for text in result.notes):
         note(f"note: {text}")
     origins = " or ".join(dict.fromkeys(result.origin for result in results))
     return FoldScores.join(found, next(iter(streams.values())).units), f"{params.rule}, {origins} weights"
+
+
+def _units(scores: FoldScores, summary: CrossvalSummary) -> Units:
+    """What is independent, as the scores of a result say it."""
+    numbers = np.unique(scores.table.unit.astype(str), return_inverse=True)[1].tolist()
+    number_of = dict(zip(scores.table.clip_id, numbers, strict=True))
+    return Units(cast(UnitName, summary.unit), "the unit of the result's intervals", number_of)
 
 
 def features_folder(project: Project, params: Params) -> Path:

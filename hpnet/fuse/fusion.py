@@ -1,14 +1,15 @@
 """Late fusion: the scores of several streams -> one score per clip, by one of :data:`hpnet.fuse.RULES`.
 
 Weights are fitted on the validation split, and on training clips that every stream scored out of fold, by
-class-balanced cross-entropy. Without such clips the constants of a rule are used, and the result says so. Scores are
+class-balanced cross-entropy; where these clips are few, they are mixed with the fits of single streams
+(:mod:`hpnet.fuse.mixing`). Without such clips the constants of a rule are used, and the result says so. Scores are
 joined by clip_id, never by position. Axes: N clips, S streams, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +18,10 @@ from scipy.special import softmax
 
 from ..artifacts.scores import Scores
 from ..core.streams import refuse_former_name
+from ..core.units import UNKNOWN, Units
 from .alignment import Aligned, Floats, Kind, align, score_kind
 from .fitting import fit_temperature, fit_weights
+from .mixing import MOST_CLIPS, mix
 from .rules import Constants, Origin, Rule, find_rule
 
 Weights = Mapping[str, float] | Literal["validation"]
@@ -28,8 +31,18 @@ MIN_VALIDATION_CLIPS = 10
 
 @dataclass(frozen=True)
 class Fit:
-    """Origin of fitted weights: split (val, or out of fold if there are training clips among them), clips, seed,
-    standard error per stream (bootstrap by clip), loss."""
+    """Origin of fitted weights.
+
+    Attributes:
+        split: val, or out of fold if there are training clips among them.
+        clips: how many.
+        seed, resamples: of the bootstrap by clip.
+        standard_error: per stream, at the shares below.
+        loss: of the fit of all streams together, on the clips that it was fitted on.
+        together: the share of that fit in the weights; 1 where it was not mixed.
+        alone: per stream, the share of the fit of the stream alone; empty where it was not mixed.
+        units: what held-out loss was measured over, such as '9 sources'; empty where it was not mixed.
+    """
 
     split: str
     clips: int
@@ -37,6 +50,9 @@ class Fit:
     resamples: int
     standard_error: dict[str, float]
     loss: float
+    together: float = 1.0
+    alone: dict[str, float] = field(default_factory=dict)
+    units: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,12 +64,14 @@ class Options:
         allow_missing: also fuse clips that some streams do not have.
         seed: of the bootstrap for the standard errors of fitted weights.
         resamples: of the bootstrap; 0: no standard errors.
+        units: what clips are not independent; weights for few clips are compared on units that they were not fitted on.
     """
 
     kinds: Mapping[str, Kind] | None = None
     allow_missing: bool = False
     seed: int = 0
     resamples: int = 0
+    units: Units = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -197,7 +215,9 @@ def fuse(
     constants = Constants({}, "validation")
     if fitting:
         at_one_scale = np.stack([values[s][held_out] / temperatures[s] for s in names])  # (S, N, K)
-        fit, used = _fitted(at_one_scale, aligned.labels[held_out], adjustment, names, settings)
+        clips = [clip for clip, chosen_to_fit in zip(aligned.clip_ids, held_out, strict=True) if chosen_to_fit]
+        given = Given(at_one_scale, aligned.labels[held_out], adjustment, settings.units.numbers(clips))
+        fit, used = _fitted(given, names, settings)
         if "train" in {split for split, chosen in zip(aligned.splits, held_out, strict=True) if chosen}:
             fit = replace(fit, split="out of fold")
         if not chosen.tempered:  # the temperature becomes part of the weight
@@ -235,13 +255,28 @@ def fuse(
     )
 
 
-def _fitted(
-    scores: Floats, labels: NDArray[np.int64], adjustment: Floats, names: Sequence[str], settings: Options
-) -> tuple[Fit, dict[str, float]]:
-    """Weights of (S, N, K) scores on validation labels (N,), and their origin."""
-    found, errors, loss = fit_weights(scores, labels, adjustment, settings.seed, settings.resamples)
-    by_stream = dict(zip(names, errors.tolist(), strict=True)) if settings.resamples >= 2 else {}
-    fit = Fit("val", len(labels), settings.seed, settings.resamples, by_stream, loss)
+@dataclass(frozen=True)
+class Given:
+    """What weights are fitted on: scores (S, N, K), labels (N,), adjustment (K,) and units (N,)."""
+
+    scores: Floats
+    labels: NDArray[np.int64]
+    adjustment: Floats
+    units: NDArray[np.int64]
+
+
+def _fitted(given: Given, names: Sequence[str], settings: Options) -> tuple[Fit, dict[str, float]]:
+    """Weights, and their origin."""
+    found, errors, loss = fit_weights(given.scores, given.labels, given.adjustment, settings.seed, settings.resamples)
+    fit = Fit("val", len(given.labels), settings.seed, settings.resamples, {}, loss)
+    count = len(np.unique(given.units))
+    if len(names) > 1 and count > 1 and len(given.labels) <= MOST_CLIPS:
+        mixture = mix(found, given.scores, given.labels, given.adjustment, given.units)
+        found, errors = mixture.weights, errors * mixture.together
+        alone = dict(zip(names, mixture.alone.tolist(), strict=True))
+        fit = replace(fit, together=mixture.together, alone=alone, units=settings.units.counted(count))
+    if settings.resamples >= 2:
+        fit = replace(fit, standard_error=dict(zip(names, errors.tolist(), strict=True)))
     return fit, dict(zip(names, found.tolist(), strict=True))
 
 

@@ -121,12 +121,13 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
             "and import them again"
         )
     protocol = protocol if inputs.source is None else load_protocol(inputs.source)
+    units = resampled_units(inputs)
 
     def fuse_with(parts: Mapping[str, Scores], rule: str, resamples: int = 0) -> FusionResult:
         weights: Weights = "validation"
         if rule == params.rule and params.weights != "validation":
             weights = subset_weights(params.weights, tuple(streams), tuple(parts))
-        options = Options(allow_missing=inputs.allow_missing, seed=SEED, resamples=resamples)
+        options = Options(allow_missing=inputs.allow_missing, seed=SEED, resamples=resamples, units=units)
         return fuse(parts, rule, weights, params.tau, counts, protocol=protocol, options=options)
 
     results = {rule: fuse_with(streams, rule, RESAMPLES_OF_WEIGHTS) for rule in RULES}
@@ -144,7 +145,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
     table_file, combinations_file = delete_old(out / "table.csv"), delete_old(out / "combinations.parquet")
     if (chosen.scores.split("test").labels >= 0).any():
         ensembles = all_ensembles(streams, fuse_with)
-        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED, resampled_units(inputs))
+        table = ensemble_table(ensembles, RESAMPLES_OF_ACCURACY, SEED, units)
         table.to_csv(table_file, index=False)
         predicted_actions(ensembles).save(combinations_file)
         measured = _accuracies(table)
@@ -186,7 +187,7 @@ def _accuracies(table: pd.DataFrame) -> dict[str, Accuracy]:
 
 
 def resampled_units(inputs: Inputs) -> Units:
-    """What intervals resample; single clips where no table says which clips belong together."""
+    """What intervals resample and weights are compared on; single clips where no table says what belongs together."""
     folder = inputs.tables if inputs.source is None else _tables_beside(inputs.folder)
     return UNKNOWN if folder is None else independent_units(Clips.load(folder).usable())
 

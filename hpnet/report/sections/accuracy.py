@@ -183,13 +183,14 @@ def _weights_table(collected: Collected) -> Table | None:
     if not made.get("weights"):
         return None
     temperatures, fit = made.get("temperatures", {}), made.get("fit")
-    errors = fit.get("standard_error", {}) if fit else {}
+    errors, alone = ((fit or {}).get(name, {}) for name in ("standard_error", "alone"))
     rows = [
         {
             "stream": STREAM_TITLES.get(name, name),
             "weight": float(weight),
             "error": errors.get(name),
             "temperature": float(temperatures.get(name, 1.0)),
+            "alone": alone.get(name),
         }
         for name, weight in made["weights"].items()
     ]
@@ -200,6 +201,8 @@ def _weights_table(collected: Collected) -> Table | None:
         origin = f"fitted on {fit['clips']} clips" + (
             ", out of fold" if out_of_fold else f" of the {fit['split']} split"
         )
+        if alone:
+            origin += f"; {fit['together']:.0%} of it all streams together, by the loss on held-out {fit['units']}"
     notes = " ".join(f"{str(note)[:1].upper()}{str(note)[1:]}." for note in made.get("notes", []))
     return Table(
         "fusion_weights",
@@ -209,6 +212,7 @@ def _weights_table(collected: Collected) -> Table | None:
             Column("weight", "Weight", "number"),
             Column("error", "± s.e.", "number", "standard error, resampling validation clips"),
             Column("temperature", "Temperature", "number", "scores are divided by it before the softmax"),
+            Column("alone", "Alone", "percent", "share of the stream by itself in the weights, where clips are few"),
         ),
         rows,
     )

@@ -43,7 +43,8 @@ PAPER: Values = {
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}}},
 }
 """The paper's networks at the paper's size, and our choices where they differ: the recipe ``default``. ``window: 1``
-keeps NTU RGB+D 120 at 40 GB instead of a terabyte."""
+keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``; on the
+mannequins 300 times ``lr`` ran away. ``fusion_scale: 750`` is the tame value (``benchmarks/fusion-rate.md``)."""
 SMALL: Values = {
     "detect": {"image_size": 256, "stride": 2},
     "pool": {"frames": 16},
@@ -92,7 +93,8 @@ REAL: Values = {
     "train": {"topology": {"graph": {"model": "linear"}, "linear": {"people": ["all", "first"]}}},
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
 }
-"""The packaged networks for real people, and a classifier for few clips; chosen by `benchmarks/real.md`."""
+"""The packaged networks for real people, and a classifier for few clips. ``benchmarks/real.md`` compared such maps, regions
+and classifiers; it read more frames (20), larger pictures (512, every fourth frame) and blocks.5 too."""
 
 
 def merged(*parts: Values) -> Values:

@@ -93,8 +93,8 @@ REAL: Values = {
     "train": {"topology": {"graph": {"model": "linear"}, "linear": {"people": ["all", "first"]}}},
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
 }
-"""The packaged networks for real people, and a classifier for few clips. ``benchmarks/real.md`` compared such maps, regions
-and classifiers; it read more frames (20), larger pictures (512, every fourth frame) and blocks.5 too."""
+"""The packaged networks for real people, and a classifier for few clips. ``benchmarks/real.md`` compared such maps and
+regions; it read 20 frames, pictures of 512 (every fourth) and blocks.5 too, so its figures are not this preset's."""
 
 
 def merged(*parts: Values) -> Values:

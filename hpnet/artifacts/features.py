@@ -25,6 +25,8 @@ class FeatureMeta:
 
     Attributes:
         parts: how many channels each map, and a pose beside them, has, one after another; empty: all are one part.
+        mirrored: how many of the first parts were read in the mirrored crop too. These readings follow in the same
+            order, at the joints that have the same names in the mirrored picture.
         own_axes: of poses: each person of a clip has an origin and axes of their own, so that coordinates of two people
             cannot be subtracted.
     """
@@ -35,11 +37,22 @@ class FeatureMeta:
     operator: str
     skeleton: Skeleton
     parts: tuple[int, ...] = ()
+    mirrored: int = 0
     own_axes: bool = False
 
+    @property
+    def twice(self) -> int:
+        """How many of the first channels were read in the mirrored crop too; as many channels after them are these."""
+        return sum(self.parts[: self.mirrored])
+
+    @property
+    def own_parts(self) -> tuple[int, ...]:
+        """``parts`` without the second readings."""
+        return (*self.parts[: self.mirrored], *self.parts[2 * self.mirrored :])
+
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; ``own_axes`` only where it is true."""
-        values = {name: value for name, value in self.__dict__.items() if name != "own_axes" or value}
+        """As plain JSON values; ``own_axes`` and ``mirrored`` only where they are not false."""
+        values = {name: v for name, v in self.__dict__.items() if v or name not in ("own_axes", "mirrored")}
         return {**values, "skeleton": self.skeleton.to_json(), "parts": list(self.parts)}
 
     @classmethod

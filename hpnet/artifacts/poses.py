@@ -21,6 +21,11 @@ from ..core.skeleton import Skeleton
 from .files import delete_old, load_meta, read_table, readable, write_json, writing
 
 
+def mirrored_tap(tap: str) -> str:
+    """The name of a tap's windows in the mirrored crop: of joint v, they are at the joint that has v's name there."""
+    return f"{tap}~"
+
+
 @dataclass(frozen=True)
 class ClipPoses:
     """Results of the pose network for one clip.
@@ -30,8 +35,8 @@ class ClipPoses:
         scores: (T, M, V) float32 in 0..1.
         frame_to_crop: (T, M, 2, 3) float32, the affine from frame pixels to crop pixels.
         valid: (T, M) bool, false where the person has no box in that frame.
-        windows: tap -> (T, M, V, W, W, C) float16, bilinear samples of the tapped map at the joint and its neighbours
-            one map cell apart (first W vertical, second horizontal).
+        windows: tap, or its :func:`mirrored_tap` -> (T, M, V, W, W, C) float16, bilinear samples of the tapped map at
+            the joint and its neighbours one map cell apart (first W vertical, second horizontal).
         vectors: (T, M, V, Lx + Ly) float16 SimCC coordinate vectors, or None.
     """
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ..artifacts.poses import ClipPoses, PoseMeta
+from ..artifacts.poses import ClipPoses, PoseMeta, mirrored_tap
 from ..core import video
 from ..core.cuda_graphs import Replay
 from ..core.device import resolve_device, resolve_precision, tune_allocator
@@ -137,6 +137,10 @@ class PoseEstimator:
         wide = sorted({split_tap(tap)[1] for tap in params.taps} - {1.0})
         if wide and self.released:
             raise ValueError(f"estimate.parity {params.parity!r} reads no wider crops: leave the taps with @ out")
+        if params.mirrored and self.released:
+            raise ValueError(
+                f"estimate.parity {params.parity!r} reads no mirrored crops: set estimate.mirrored to false"
+            )
         self.widths = (1.0, *wide)
         tune_allocator()  # decoded frames are large blocks too
         network, weights_digest = networks.load(self.spec, params.weights)
@@ -162,7 +166,11 @@ class PoseEstimator:
             weights_digest=weights_digest,
             skeleton=self.spec.skeleton,
             input_size_px=self.spec.input_size_px,
-            taps={tap: (shapes[tap][0], shapes[tap][1], shapes[tap][2]) for tap in self.params.taps},
+            taps={
+                name: (shapes[tap][0], shapes[tap][1], shapes[tap][2])
+                for naming in self._namings
+                for tap, name in zip(self.params.taps, map(naming, self.params.taps), strict=True)
+            },
             window=self.params.window,
             parity=self.params.parity,
             vectors=bins,
@@ -208,7 +216,13 @@ class PoseEstimator:
         for index, times in enumerate(self.widths[1:], 1):
             _, maps = self._seen(raw[:, index])
             windows |= self._windows(maps, points, times)
-        windows = {tap: windows[tap] for tap in self.params.taps}
+        if self.params.mirrored:
+            other = self._mirrored_points(points)
+            for index, times in enumerate(self.widths):
+                _, maps = self._seen(raw[:, index].flip(2))  # (N, h, w, 3), columns in the opposite order
+                found = self._windows(maps, other, times)
+                windows |= {mirrored_tap(tap): value for tap, value in found.items()}
+        windows = {naming(tap): windows[naming(tap)] for naming in self._namings for tap in self.params.taps}
         # results of a GPU go to pinned memory, so that the copy does not block
         on_host = [
             value.to("cpu", non_blocking=True)
@@ -252,6 +266,17 @@ class PoseEstimator:
             for tap in self.params.taps
             if split_tap(tap)[1] == times
         }
+
+    @property
+    def _namings(self) -> tuple[Callable[[str], str], ...]:
+        """From a tap to the names of its windows: as it is, and of the mirrored crop."""
+        return (str, mirrored_tap) if self.params.mirrored else (str,)
+
+    def _mirrored_points(self, points_crop_px: Tensor) -> Tensor:
+        """Joints (N, V, 2) of crops -> the joints that have these names in the mirrored crops, (N, V, 2)."""
+        other = points_crop_px[:, list(self.spec.skeleton.mirror)]
+        width = self.spec.input_size_px[0]
+        return torch.stack([width - 1 - other[..., 0], other[..., 1]], -1)
 
     def forward(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """The network's output and its tapped maps for normalised crops (N, 3, height, width) on the device.

@@ -22,6 +22,9 @@ class EstimateParams(Section):
         ("h2s3",),
         description="maps to cache: the network's aliases, rgb, module paths; MAP@1.5: in a crop 1.5 times as wide",
     )
+    mirrored: bool = Field(
+        False, description="also read the maps in the mirrored crop, for pool.mirrored; the network runs twice"
+    )
     window: int = Field(5, ge=1, description="odd; the largest pool.region possible later")
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
     box_scale: float = Field(1.25, gt=0, description="size of the crop relative to the box")

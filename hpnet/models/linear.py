@@ -3,13 +3,15 @@
 What it sees of a clip: the mean, the standard deviation and the mean absolute change from frame to frame of every
 channel of every joint. Of several people it takes the mean over them and the range (largest minus smallest), and where
 channels are positions also how far the joints of two people are from each other, how near they come and how they
-approach. Nothing depends on the order of people. Everything is standardised, and one matrix gives the logits.
+approach. Nothing depends on the order of people. Where the mirror image of a clip is known, everything is the mean over
+the clip and its mirror image. Everything is standardised, and one matrix gives the logits.
 
 Axes: N clips, C channels, T frames, V joints, M person slots, D statistics, K classes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
@@ -19,6 +21,22 @@ OVER_TIME = 3
 """Statistics of a channel of a joint: mean, standard deviation, mean absolute change."""
 OF_DISTANCES = 4
 """Statistics of the distance of two joints: mean, standard deviation, smallest, change along a straight line."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How the mirror image of a clip follows from its features.
+
+    Attributes:
+        twice: channels 0 to ``twice`` were read in the crop, and the ``twice`` channels after them in the mirrored
+            crop, at the joints that have the same names in the mirrored picture.
+        joints: for each joint its counterpart on the other side; empty: the mirror image is not looked at.
+        negated: channels that change their sign (x of a pose); not among the first ``2 * twice``.
+    """
+
+    twice: int = 0
+    joints: tuple[int, ...] = ()
+    negated: tuple[int, ...] = ()
 
 
 class Linear(nn.Module):
@@ -32,6 +50,7 @@ class Linear(nn.Module):
         positions: the channels that are coordinates, in one unit and with one origin for all people of a clip; none:
             nothing is known of how people stand to each other, beyond the range of every channel.
         people: how many of the M are read, from the first slot on; 0: all.
+        mirror: the mirror image of a clip; the second reading of its channels is not read for itself.
     """
 
     mean: Tensor
@@ -46,12 +65,15 @@ class Linear(nn.Module):
         num_persons: int,
         positions: tuple[int, ...] = (),
         people: int = 0,
+        mirror: Mirror = Mirror(),
     ) -> None:
         super().__init__()
         self.sizes = (in_channels, num_joints, num_persons)
-        self.positions = tuple(positions)
+        self.mirror = mirror
+        self.channels = in_channels - mirror.twice
+        self.positions = tuple(channel - mirror.twice for channel in positions)
         self.people = people or num_persons
-        self.own = OVER_TIME * in_channels * num_joints
+        self.own = OVER_TIME * self.channels * num_joints
         between = OF_DISTANCES * num_joints**2 if self.positions else 0
         self.shared = 0 if self.people == 1 else self.own + between
         size = self.own + self.shared
@@ -62,7 +84,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_classes), requires_grad=False)
 
     def statistics(self, x: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What is known of clips, not standardised.
+        """What is known of clips and their mirror images, not standardised.
 
         Args:
             x: (N, C, T, V, M) float.
@@ -77,8 +99,28 @@ class Linear(nn.Module):
             raise ValueError(f"input is {tuple(x.shape)}, expected (N, {channels}, T, {joints}, {persons})")
         valid = torch.ones(x.shape[0], persons) if valid is None else valid
         there = valid[:, : self.people].to(x.device, x.dtype)  # (N, M')
+        x = x[..., : self.people]
+        twice = self.mirror.twice
+        values = self._of_one(torch.cat([x[:, :twice], x[:, 2 * twice :]], 1), there)
+        if self.mirror.joints:
+            values = (values + self._of_one(self._mirrored(x), there)) / 2
         people = there.sum(1)  # (N,)
-        x = self._centred(x[..., : self.people], there)
+        return values, torch.stack([people > 0, people > 1], 1)
+
+    def _mirrored(self, x: Tensor) -> Tensor:
+        """The channels of the mirror images of clips, (N, C, T, V, M) -> (N, C - twice, T, V, M)."""
+        twice = self.mirror.twice
+        rest = x[:, 2 * twice :, :, list(self.mirror.joints)]
+        if self.mirror.negated:
+            signs = torch.ones(rest.shape[1], device=x.device, dtype=x.dtype)
+            signs[[channel - 2 * twice for channel in self.mirror.negated]] = -1
+            rest = rest * signs.view(1, -1, 1, 1, 1)
+        return torch.cat([x[:, twice : 2 * twice], rest], 1)
+
+    def _of_one(self, x: Tensor, there: Tensor) -> Tensor:
+        """Statistics (N, D) of channels (N, C', T, V, M') and the people who are there (N, M')."""
+        people = there.sum(1)  # (N,)
+        x = self._centred(x, there)
         # (N, 3, C, V, M) -> (N, D', M)
         each = over_time(x).flatten(1, 3)
         found = [(each * there[:, None]).sum(2) / people.clamp(min=1)[:, None]]  # (N, D')
@@ -89,7 +131,7 @@ class Linear(nn.Module):
             found.append(torch.where(several > 0, high - low, 0))
             if self.positions:
                 found.append(self._between(x, there) * several)
-        return torch.cat(found, 1), torch.stack([people > 0, people > 1], 1)
+        return torch.cat(found, 1)
 
     def _centred(self, x: Tensor, there: Tensor) -> Tensor:
         """Positions about the mean of all people, joints and frames of the clip, wherever their origin is."""

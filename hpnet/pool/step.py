@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import read_json, write_json, writing
-from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore, mirrored_tap
 from ..core.poses import people_seen, pose2d
 from ..core.resampling import person_features
 from ..work import shards
@@ -46,6 +46,11 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
                 f"pool.tap: {tap!r} was not cached (cached: {', '.join(poses.taps)}): add it to estimate.taps "
                 "and run `hpnet estimate` again"
             )
+        if params.mirrored and mirrored_tap(tap) not in poses.taps:
+            raise ValueError(
+                f"pool.mirrored: {tap!r} was not cached of mirrored crops: set estimate.mirrored to true and run "
+                "`hpnet estimate` again, or pool.mirrored to false"
+            )
         empty = np.zeros((0, 1, 1, poses.window, poses.window, poses.taps[tap][0]), np.float16)
         pooling.pool_windows(empty, params.region, params.operator)
     if params.kind == "simcc" and not poses.vectors:
@@ -58,13 +63,14 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
         region=params.region if params.maps else 1,
         operator=params.operator,
         skeleton=poses.skeleton,
-        parts=(*(poses.taps[tap][0] for tap in params.maps), *([POSE_CHANNELS] if params.kind == "both" else [])),
+        parts=(*(poses.taps[tap][0] for tap in params.readings), *([POSE_CHANNELS] if params.kind == "both" else [])),
+        mirrored=len(params.readings) - len(params.maps),
     )
 
 
 def num_channels(params: PoolParams, poses: PoseMeta) -> int:
     """C of the features."""
-    pooled = sum(poses.taps[tap][0] for tap in params.maps)
+    pooled = sum(poses.taps[tap][0] for tap in params.readings)
     return pooled + {"pooled": 0, "both": POSE_CHANNELS, "pose2d": POSE_CHANNELS, "simcc": poses.vectors}[params.kind]
 
 
@@ -75,7 +81,7 @@ def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
 
 def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
     """Features (M, frames, V, C) of one clip; a person who was never found is zeros."""
-    parts = [pooling.pool_windows(clip.windows[tap], params.region, params.operator) for tap in params.maps]
+    parts = [pooling.pool_windows(clip.windows[tap], params.region, params.operator) for tap in params.readings]
     if params.kind in ("pose2d", "both"):
         parts.append(pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton))
     if params.kind == "simcc":
@@ -97,7 +103,7 @@ class PoolWork:
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write the shard."""
         store = PoseStore(self.estimate)
-        taps = list(self.params.maps)
+        taps = list(self.params.readings)
         arrays: list[NDArray[np.float16]] = []
         rows: list[tuple[str, int, bool]] = []
         for item in items:

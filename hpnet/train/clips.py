@@ -60,6 +60,11 @@ class LabelledClips:
         """(K,) :attr:`partners`, or every class itself."""
         return np.arange(self.num_classes) if self.partners is None else self.partners
 
+    @property
+    def sided(self) -> bool:
+        """Whether the mirror image of some action is another action, or none."""
+        return bool((self.mirror_partners() != np.arange(self.num_classes)).any())
+
     def labelling(self, class_names: Sequence[str]) -> Labelling:
         """The clips that a run uses: labelled training clips, and validation and test clips."""
         used = {

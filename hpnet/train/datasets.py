@@ -227,16 +227,17 @@ def mirrored_labels(labels: Tensor, chosen: Tensor, partners: Indices) -> tuple[
     return chosen, torch.where(chosen, other, labels)
 
 
-def are_mirrored(kind: str, mirror_pooled: bool) -> bool:
-    """Whether features of a kind are mirrored: poses are, pooled channels only if asked for, others never."""
-    return kind in POSES or (mirror_pooled and kind in SWAPPED)
+def are_mirrored(meta: FeatureMeta, mirror_pooled: bool) -> bool:
+    """Whether features are mirrored: poses are, and maps that were read in the mirrored crop too; other pooled channels
+    only if asked for, others never."""
+    return meta.kind in POSES or bool(meta.mirrored) or (mirror_pooled and meta.kind in SWAPPED)
 
 
 def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
     """Swap left and right of the clips where ``chosen`` (N,) is true: (N, C, T, V, M) -> the same shape.
 
-    Left and right joints are swapped. For 2-D and 3-D poses, which have their origin at the person, the sign of x
-    changes too.
+    Left and right joints are swapped. Maps that were read in the mirrored crop too change places with that reading.
+    For 2-D and 3-D poses, which have their origin at the person, the sign of x changes too.
 
     Raises:
         ValueError: features of this kind are of no joints that could be swapped.
@@ -245,6 +246,9 @@ def mirror(features: Tensor, chosen: Tensor, meta: FeatureMeta) -> Tensor:
         kinds = ", ".join(sorted(POSES | SWAPPED))
         raise ValueError(f"features of kind {meta.kind!r} cannot be mirrored; expected {kinds}")
     mirrored = features[:, :, :, joints_at(meta.skeleton.mirror, features)]
+    if meta.mirrored:  # two readings, which change places; each has the joints' names of its own picture
+        mirrored[:, : meta.twice] = features[:, meta.twice : 2 * meta.twice]
+        mirrored[:, meta.twice : 2 * meta.twice] = features[:, : meta.twice]
     if meta.kind in POSE_CHANNELS:
         x = features.shape[1] - POSE_CHANNELS[meta.kind]
         mirrored[:, x] = -mirrored[:, x]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from ..artifacts.features import Features
+from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import writing
 from ..core.skeleton import Skeleton
-from ..models.linear import OVER_TIME, Linear
+from ..models.linear import OVER_TIME, Linear, Mirror
 from ..models.skeletons import graph_skeleton
 from ..work.shards import seal, sealed
 from .batches import ordered_batches
@@ -52,14 +52,28 @@ PEOPLE = {"all": 0, "first": 1}
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Whose statistics, how many components, the inverse strength of regularisation, and the result out of fold."""
+class Reading:
+    """Whose statistics, and whether they are the mean over a clip and its mirror image."""
 
     people: str
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Which statistics, how many components, the inverse strength of regularisation, and the result out of fold."""
+
+    people: str
+    mirrored: bool
     components: int
     strength: float
     accuracy: float
     loss: float
+
+    @property
+    def reading(self) -> Reading:
+        """Which statistics."""
+        return Reading(self.people, self.mirrored)
 
     @property
     def rank(self) -> tuple[float, float, int, float]:
@@ -118,9 +132,9 @@ def even_weights(network: Linear, parts: tuple[int, ...]) -> NDArray[np.float32]
     between people.
 
     Args:
-        parts: channels of each part, one after another; empty: one part.
+        parts: channels of each part, one after another, without second readings; empty: one part.
     """
-    channels, joints, _ = network.sizes
+    channels, joints = network.channels, network.sizes[1]
     sizes = parts or (channels,)
     if sum(sizes) != channels:
         raise ValueError(f"features have {channels} channels, but parts of {sizes}: run `hpnet pool` again")
@@ -188,14 +202,14 @@ def regression(scores: Floats, labels: Indices, classes: int, strength: float) -
 
 
 def cross_validate(
-    sample: Sample, fold_of: Indices, classes: int, params: LinearParams, people: str
+    sample: Sample, fold_of: Indices, classes: int, params: LinearParams, reading: Reading
 ) -> tuple[list[Candidate], NDArray[np.float32]]:
     """Every candidate, and the logits of the best one.
 
     Args:
         fold_of: (n,) fold of each clip; -1: in every fit.
         params: its components and strengths.
-        people: whose statistics these are.
+        reading: which statistics these are.
 
     Returns:
         Candidates in order, and (n, K) out-of-fold logits of the one with the highest rank; rows of clips in no fold
@@ -214,7 +228,7 @@ def cross_validate(
     for (count, strength), values in zip(grid, logits, strict=True):
         loss = -log_softmax(values[rows], axis=1)[np.arange(len(rows)), truth].mean()
         accuracy = (values[rows].argmax(1) == truth).mean()
-        candidates.append(Candidate(people, count, strength, float(accuracy), float(loss)))
+        candidates.append(Candidate(reading.people, reading.mirrored, count, strength, float(accuracy), float(loss)))
     best = max(range(len(grid)), key=lambda number: candidates[number].rank)
     return candidates, logits[best].astype(np.float32)
 
@@ -254,7 +268,9 @@ def blank(
     stream: str, params: TopologyParams, sizes: dict[str, Any], skeleton: Skeleton, statistics: ChannelStatistics
 ) -> TopologyModel:
     """The network of a card, to load weights into. It reads a clip once, as it is."""
-    network = Linear(**{**sizes, "positions": tuple(sizes["positions"])})
+    known = sizes["mirror"]
+    mirror = Mirror(int(known["twice"]), tuple(known["joints"]), tuple(known["negated"]))
+    network = Linear(**{**sizes, "positions": tuple(sizes["positions"]), "mirror": mirror})
     return TopologyModel(network, stream, skeleton, statistics, params.model_copy(update={"test_draws": 1}))
 
 
@@ -278,20 +294,22 @@ def train(
     model, task, sizes = prepare(stream, inputs, params, run)
     result, unseen = fit(model, task, params, run)
     chosen = result.chosen
+    network = model.network
     assert isinstance(chosen, Candidate)
+    assert isinstance(network, Linear)
     card = {
         **card,
         "classes": clips.class_names,
         "stream": stream,
         "params": params.model_dump(mode="json"),
         "seed": run.seed,
-        "sizes": {**sizes, "people": PEOPLE[chosen.people]},
+        "sizes": {**sizes, "people": PEOPLE[chosen.people], "mirror": asdict(network.mirror)},
         "frames": task.features.frames,
         "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
         "features": inputs.features.meta.to_json(),
     }
     found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
-    return {**found, "people": chosen.people, "components": chosen.components, "strength": chosen.strength}
+    return {**found, **asdict(chosen.reading), "components": chosen.components, "strength": chosen.strength}
 
 
 def prepare(
@@ -312,6 +330,7 @@ def prepare(
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
     sizes = {**sizes_of(inputs, people), "positions": _positions(stream, features)}
+    sizes["mirror"] = {"twice": features.meta.twice, "joints": [], "negated": []}
     channels = torch.zeros(features.array.shape[3])
     model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
@@ -339,19 +358,19 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
     if done is None:
         with threadpool_limits(torch.get_num_threads()), torch.no_grad():
             tried = []
-            for people in dict.fromkeys(params.linear.people):
-                sample = _measure(_reading(model, people), task, indices)
+            for reading in readings(params.linear, task):
+                sample = _measure(_reading(model, reading, task.meta), task, indices)
                 if not sample.known.any():
                     raise ValueError("no training clip has a person in it: check detect.confidence and the videos")
-                found = cross_validate(sample, folds.of[indices], task.clips.num_classes, params.linear, people)
+                found = cross_validate(sample, folds.of[indices], task.clips.num_classes, params.linear, reading)
                 tried.append((*found, sample))
             candidates = [candidate for each, _, _ in tried for candidate in each]
             chosen = max(candidates, key=lambda candidate: candidate.rank)
             _, logits, sample = next(each for each in tried if chosen in each[0])
-            network = _reading(model, chosen.people).network
+            network = _reading(model, chosen.reading, task.meta).network
             assert isinstance(network, Linear)
             loss = fit_all(network, sample, chosen)
-        rows = [[PEOPLE[c.people], c.components, c.strength, c.accuracy, c.loss] for c in candidates]
+        rows = [[PEOPLE[c.people], c.mirrored, c.components, c.strength, c.accuracy, c.loss] for c in candidates]
         table = torch.tensor(rows, dtype=torch.float64)
         state = {f"model.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with writing(run.work / "fitted.safetensors.part") as part:
@@ -360,10 +379,12 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
         done = seal(part, "fitted")
     state = load_file(done)
     names = {count: name for name, count in PEOPLE.items()}
-    candidates = [Candidate(names[int(p)], int(c), s, a, v) for p, c, s, a, v in state["candidates"].tolist()]
+    candidates = [
+        Candidate(names[int(p)], bool(m), int(c), s, a, v) for p, m, c, s, a, v in state["candidates"].tolist()
+    ]
     chosen = max(candidates, key=lambda candidate: candidate.rank)
     weights = {name[6:]: value for name, value in state.items() if name.startswith("model.")}
-    _reading(model, chosen.people).network.load_state_dict(weights)
+    _reading(model, chosen.reading, task.meta).network.load_state_dict(weights)
     if run.on_epoch is not None:
         run.on_epoch(Epoch(0, 0.0, float(state["loss"]), chosen.loss, chosen.accuracy))
     own = folds.of[indices] >= 0
@@ -371,8 +392,34 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
     return FitResult(chosen, f"cross-entropy {folds.text}", tuple(candidates), 0), unseen
 
 
-def _reading(model: TopologyModel, people: str) -> TopologyModel:
-    """The same model with a network without weights that reads these people."""
+def readings(params: LinearParams, task: TopologyTask) -> list[Reading]:
+    """Which statistics are tried.
+
+    Raises:
+        ValueError: mirror images alone are asked for, and the features or the actions have none.
+    """
+    meta, clips = task.meta, task.clips
+    why = ""
+    if meta.kind not in POSE_CHANNELS and not meta.mirrored:
+        why = f"features of kind {meta.kind!r} have none: set estimate.mirrored and pool.mirrored to true"
+    elif meta.kind == "both" and not meta.mirrored:
+        why = "the maps have none: set estimate.mirrored and pool.mirrored to true"
+    if clips.sided:
+        why = "an action names a side"
+    mirrored = [value for value in dict.fromkeys(params.mirrored) if not (value and why)]
+    if not mirrored:
+        raise ValueError(f"train.topology.linear.mirrored is only true, but there are no mirror images: {why}")
+    return [Reading(people, value) for people in dict.fromkeys(params.people) for value in mirrored]
+
+
+def mirror_of(meta: FeatureMeta, channels: int) -> Mirror:
+    """How clips of these features are mirrored; any stream of them is mirrored alike."""
+    pose = POSE_CHANNELS.get(meta.kind, 0)
+    return Mirror(meta.twice, meta.skeleton.mirror, (channels - pose,) if pose else ())
+
+
+def _reading(model: TopologyModel, reading: Reading, meta: FeatureMeta) -> TopologyModel:
+    """The same model with a network without weights that reads these people, and mirror images or not."""
     network = model.network
     assert isinstance(network, Linear)
     channels, joints, persons = network.sizes
@@ -381,8 +428,9 @@ def _reading(model: TopologyModel, people: str) -> TopologyModel:
         num_classes=network.feature_dim,
         num_joints=joints,
         num_persons=persons,
-        positions=network.positions,
-        people=PEOPLE[people],
+        positions=tuple(channel + network.mirror.twice for channel in network.positions),
+        people=PEOPLE[reading.people],
+        mirror=mirror_of(meta, channels) if reading.mirrored else Mirror(meta.twice),
     )
     return model
 
@@ -410,5 +458,5 @@ def _measure(model: TopologyModel, task: TopologyTask, indices: Indices) -> Samp
         values[start : start + len(part)] = found.cpu().numpy()
         known[start : start + len(part)] = there.cpu().numpy()
         start += len(part)
-    weights = even_weights(network, task.meta.parts)
+    weights = even_weights(network, task.meta.own_parts)
     return Sample(values, known, network.own, task.clips.labels[indices], weights)

@@ -217,7 +217,7 @@ class MultimodalTask:
         self.meta = meta
         self.seed = seed
         self.process, self.processes = process, processes
-        mirrored = params.augmented == "all" and are_mirrored(meta.kind, params.mirror_pooled)
+        mirrored = params.augmented == "all" and are_mirrored(meta, params.mirror_pooled)
         self.mirrors_features = params.pooled and mirrored
         self.partners = clips.mirror_partners()
         if params.pooled and not self.mirrors_features:

@@ -46,7 +46,13 @@ class LinearParams(Section):
         description="whose statistics: all people, in any order; first: only the one that tracking ranks first",
     )
 
-    @field_validator("components", "strengths", "people")
+    mirrored: tuple[bool, ...] = Field(
+        (False,),
+        description="whether statistics are the mean over a clip and its mirror image; maps need pool.mirrored. Not "
+        "tried where an action names a side",
+    )
+
+    @field_validator("components", "strengths", "people", "mirrored")
     @classmethod
     def _some(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:

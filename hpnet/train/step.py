@@ -226,10 +226,18 @@ def warn_of_untrained(inputs: Inputs) -> None:
 
 def tell_of_mirroring(inputs: Inputs, section: TopologyParams | MultimodalParams) -> None:
     """Say which labels change places in mirrored training clips, and which clips are not mirrored."""
-    if not section.flip or section.graph.model in FITTERS:
+    if section.graph.model in FITTERS:
+        if (
+            isinstance(section, TopologyParams)
+            and True in section.linear.mirrored
+            and labelled_clips(inputs.clips).sided
+        ):
+            note("linear.mirrored: mirror images are not tried, because an action names a side (column mirror)")
+        return
+    if not section.flip:
         return
     kind, with_frames = inputs.features.meta.kind, isinstance(section, MultimodalParams)
-    if not with_frames and not are_mirrored(kind, section.mirror_pooled):
+    if not with_frames and not are_mirrored(inputs.features.meta, section.mirror_pooled):
         swaps = "; mirror_pooled swaps their left and right joints all the same" if kind in SWAPPED else ""
         note(
             f"flip is {section.flip:g}, but features of kind {kind!r} have no mirror image: nothing is mirrored{swaps}"

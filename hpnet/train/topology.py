@@ -191,7 +191,7 @@ class TopologyTask:
         self.meta = meta
         self.seed = seed
         self.process, self.processes = process, processes
-        self.flip = params.flip if are_mirrored(meta.kind, params.mirror_pooled) else 0.0
+        self.flip = params.flip if are_mirrored(meta, params.mirror_pooled) else 0.0
         self._train = clips.of("train", labelled=True)
 
     @property

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hpnet.artifacts.poses import ClipPoses
+from hpnet.artifacts.features import FeatureMeta
+from hpnet.artifacts.poses import ClipPoses, PoseMeta
 from hpnet.core.geometry import apply_affine, crop_affine, widen
 from hpnet.core.skeleton import COCO17
 from hpnet.core.video import read_frames
@@ -12,7 +13,7 @@ from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.taps import split_tap
 from hpnet.pool.params import PoolParams
-from hpnet.pool.step import clip_features, num_channels
+from hpnet.pool.step import clip_features, feature_meta, num_channels
 from hpnet.weights.places import ASSETS
 
 LEFT, RIGHT = COCO17.joints.index("left_shoulder"), COCO17.joints.index("right_shoulder")
@@ -93,6 +94,35 @@ def test_tap_names_say_how_wide_their_crop_is() -> None:
     for wrong in ("rgb@", "rgb@x", "rgb@0.5", "rgb@9", "rgb@nan"):
         with pytest.raises(ValueError, match="expected MAP or MAP@TIMES"):
             split_tap(wrong)
+
+
+def test_the_mirrored_crop_is_read_at_the_joints_that_have_the_same_names_there(frame: np.ndarray) -> None:
+    """A colour does not care about the mirror: the left wrist of the mirrored picture is the right wrist."""
+    params = EstimateParams(model="movenet-lightning", taps=("rgb", "rgb@2", "blocks.9"), window=3, mirrored=True)
+    estimator = PoseEstimator(params, device="cpu", batch_size=2)
+    given = ClipBoxes(np.array([0]), np.array([0]), np.array([[40.0, 10.0, 140.0, 200.0]]))
+    (clip,) = estimator.estimate_clips([ClipSource("clip", lambda: iter([frame]), given)])
+    assert isinstance(clip, ClipPoses)
+    assert (
+        list(clip.windows) == ["rgb", "rgb@2", "blocks.9", "rgb~", "rgb@2~", "blocks.9~"] == list(estimator.meta.taps)
+    )
+    for tap in ("rgb", "rgb@2"):
+        swapped = clip.windows[tap][:, :, list(COCO17.mirror), :, ::-1]  # columns of the window too
+        np.testing.assert_allclose(clip.windows[f"{tap}~"], swapped, atol=2e-3)
+    assert np.abs(clip.windows["blocks.9~"].astype(np.float32) - clip.windows["blocks.9"]).max() > 0.1
+    both = PoolParams(kind="both", tap="rgb+blocks.9", region=3, frames=4, mirrored=True)
+    meta = feature_meta(both, estimator.meta)
+    assert (meta.parts, meta.mirrored, meta.twice, meta.own_parts) == ((3, 64, 3, 64, 3), 2, 67, (3, 64, 3))
+    assert FeatureMeta.from_json(meta.to_json()) == meta
+    features = clip_features(clip, both, estimator.meta)
+    assert features.shape[-1] == num_channels(both, estimator.meta) == 137
+    np.testing.assert_allclose(features[..., 67:70], features[:, :, list(COCO17.mirror), :3], atol=2e-3)
+    with pytest.raises(ValueError, match=r"pool.mirrored: 'h3s2' was not cached of mirrored crops.*estimate.mirrored"):
+        feature_meta(PoolParams(tap="h3s2", region=3, mirrored=True), _meta_without_mirrored())
+
+
+def _meta_without_mirrored() -> PoseMeta:
+    return PoseMeta("x", "", COCO17, (192, 256), {"h3s2": (96, 16, 12)}, 3)
 
 
 def test_crops_of_too_few_widths_are_refused(estimator: PoseEstimator) -> None:

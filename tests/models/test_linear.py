@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpnet.models.linear import Linear, of_distances, over_time
+from hpnet.models.linear import Linear, Mirror, of_distances, over_time
 
 
 def network(persons: int = 3, positions: tuple[int, ...] = (0, 1), joints: int = 5, channels: int = 4) -> Linear:
@@ -92,3 +92,30 @@ def test_it_can_be_exported() -> None:
     number = torch.export.Dim("clips", min=2)
     program = torch.export.export(model, (x, valid), dynamic_shapes=({0: number}, {0: number}))
     torch.testing.assert_close(program.module()(x[:3], valid[:3]), model(x[:3], valid[:3]))
+
+
+def test_a_clip_and_its_mirror_image_get_the_same_logits() -> None:
+    """Channels 0 and 1 have a second reading in 2 and 3; 4 and 5 are x and y."""
+    torch.manual_seed(0)
+    mirror = Mirror(twice=2, joints=(0, 2, 1, 4, 3), negated=(4,))
+    model = Linear(in_channels=6, num_classes=3, num_joints=5, num_persons=2, positions=(4, 5), mirror=mirror)
+    for value in (model.mean, model.scale, model.weight, model.bias):
+        value.copy_(torch.randn_like(value))
+    assert model.own == 3 * 4 * 5
+    x, valid = torch.randn(3, 6, 7, 5, 2), torch.tensor([[1, 1], [1, 0], [0, 0]], dtype=torch.bool)
+    x = x * valid[:, None, None, None]
+    seen = torch.cat([x[:, 2:4], x[:, :2], x[:, 4:, :, [0, 2, 1, 4, 3]] * torch.tensor([-1, 1]).view(1, 2, 1, 1, 1)], 1)
+    torch.testing.assert_close(model(seen, valid), model(x, valid), rtol=1e-4, atol=1e-4)
+    turned = x.clone()
+    turned[:, 4] *= -1
+    assert not torch.allclose(model(turned, valid)[0], model(x, valid)[0])
+
+
+def test_a_second_reading_is_not_read_for_itself() -> None:
+    model = Linear(in_channels=5, num_classes=3, num_joints=5, num_persons=1, mirror=Mirror(twice=2))
+    x = torch.randn(2, 5, 7, 5, 1)
+    values, _ = model.statistics(x)
+    other = x.clone()
+    other[:, 2:4] = torch.randn(2, 2, 7, 5, 1)
+    torch.testing.assert_close(model.statistics(other)[0], values)
+    torch.testing.assert_close(values, over_time(x[:, [0, 1, 4]])[..., 0].flatten(1))

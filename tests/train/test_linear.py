@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
 from hpnet.artifacts.scores import Scores
 from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.skeleton import COCO17
@@ -22,7 +23,7 @@ from hpnet.stages.cli import cli
 from hpnet.train import linear
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.clips import LabelledClips, labelled_clips
-from hpnet.train.datasets import PersonFeatures, person_rows
+from hpnet.train.datasets import PersonFeatures, mirror, person_rows
 from hpnet.train.loop import Run, make_accelerator
 from hpnet.train.out_of_fold import make_folds, whole
 from hpnet.train.params import MultimodalParams, TopologyParams
@@ -139,7 +140,7 @@ def fit_without(clips: Clips, features: Any, fold: Any) -> Linear:
     sample = linear.Sample(
         values.numpy(), known.numpy(), network.own, table.labels[indices], linear.even_weights(network, ())
     )
-    linear.fit_all(network, sample, linear.Candidate("all", 16, 1.0, 0.0, 0.0))
+    linear.fit_all(network, sample, linear.Candidate("all", False, 16, 1.0, 0.0, 0.0))
     return network
 
 
@@ -207,6 +208,45 @@ def test_whose_statistics_is_chosen_out_of_fold(tmp_path: Path) -> None:
     torch.testing.assert_close(model(moved, valid), model(x, valid))
     again = train(tmp_path, clips, features=features, params=both)
     assert again == metrics
+
+
+def mirrored(values: tuple[bool, ...]) -> TopologyParams:
+    return PARAMS.model_copy(update={"linear": PARAMS.linear.model_copy(update={"mirrored": values})})
+
+
+def with_poses(clips: Clips) -> Features:
+    """Random 2-D poses; the last action is shown by the left side in training clips, by the right in others."""
+    made = make_features(clips)
+    array = np.random.default_rng(1).standard_normal((*made.array.shape[:3], 3)).astype(np.float16)
+    labels = dict(zip(clips.table.clip_id, clips.table.label, strict=True))
+    splits = dict(zip(clips.table.clip_id, clips.table.split, strict=True))
+    for clip_id, row in zip(made.index.clip_id, made.index.row, strict=True):
+        side = 9 if splits[clip_id] == "train" else 10
+        array[row, :, side, :2] += 4 * int(labels[clip_id]) * np.array([1 if side == 9 else -1, 1])
+    return Features(array, made.index, FeatureMeta("pose2d", "", 1, "mean", COCO17))
+
+
+def test_mirror_images_are_chosen_out_of_fold_and_help_the_other_side(tmp_path: Path) -> None:
+    clips = sourced()
+    plain = train(tmp_path / "plain", clips, features=with_poses(clips), params=mirrored((False,)))
+    both = train(tmp_path / "both", clips, features=with_poses(clips), params=mirrored((False, True)))
+    assert not plain["mirrored"]
+    assert both["mirrored"]
+    assert both["test"]["top1"] > plain["test"]["top1"] + 0.2
+    model = load_topology(tmp_path / "both/out")
+    x, valid = inputs_of(clips, with_poses(clips), np.arange(10))
+    seen = mirror(x, torch.ones(10, dtype=torch.bool), with_poses(clips).meta)
+    torch.testing.assert_close(model(seen, valid), model(x, valid), rtol=1e-3, atol=1e-3)
+
+
+def test_mirror_images_are_not_tried_where_there_are_none(tmp_path: Path) -> None:
+    clips = sourced()
+    with pytest.raises(ValueError, match="features of kind 'pooled' have none: set estimate.mirrored"):
+        train(tmp_path, clips, params=mirrored((True,)))
+    clips.classes["mirror"] = [*reversed(clips.class_names)]
+    with pytest.raises(ValueError, match="an action names a side"):
+        train(tmp_path, clips, features=with_poses(clips), params=mirrored((True,)))
+    assert not train(tmp_path, clips, features=with_poses(clips), params=mirrored((True, False)))["mirrored"]
 
 
 def test_a_finished_fit_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

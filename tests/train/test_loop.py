@@ -26,7 +26,7 @@ from hpnet.train import loop as training
 from hpnet.train.batches import batch_count, ordered_batches, shuffled_batches
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.clips import LabelledClips, labelled_clips
-from hpnet.train.datasets import PersonFeatures, measure, mirror, person_rows
+from hpnet.train.datasets import PersonFeatures, are_mirrored, measure, mirror, person_rows
 from hpnet.train.loop import Course, Run, diverged, fit, make_accelerator, predict
 from hpnet.train.params import TopologyParams
 from hpnet.train.run import Inputs
@@ -484,6 +484,19 @@ def test_pooled_channels_are_mirrored_only_if_asked_for(kind: str, mirror_pooled
     plain = people.batch(indices).features
     shown = mirror(plain, torch.ones(8, dtype=torch.bool), features.meta)
     torch.testing.assert_close(batch.features, shown if kind == "pose2d" or mirror_pooled else plain)
+
+
+def test_maps_that_were_read_in_the_mirrored_crop_change_places_with_that_reading() -> None:
+    meta = FeatureMeta("both", "a+b", 1, "mean", COCO17, (2, 1, 2, 1, 3), 2)
+    assert are_mirrored(meta, mirror_pooled=False)
+    x = torch.randn(2, 9, 4, 17, 1)
+    seen = mirror(x, torch.tensor([True, False]), meta)
+    torch.testing.assert_close(seen[1], x[1])
+    torch.testing.assert_close(seen[0, :3], x[0, 3:6])
+    torch.testing.assert_close(seen[0, 3:6], x[0, :3])
+    torch.testing.assert_close(seen[0, 6], -x[0, 6][:, list(COCO17.mirror)])
+    torch.testing.assert_close(seen[0, 7:], x[0, 7:][:, :, list(COCO17.mirror)])
+    torch.testing.assert_close(mirror(seen, torch.tensor([True, False]), meta), x)
 
 
 def test_a_mirrored_training_clip_shows_its_partners_action() -> None:

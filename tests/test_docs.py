@@ -108,6 +108,25 @@ def test_links_and_named_files_are_there(page: Path) -> None:
         assert (ROOT / name).exists() or "NAME" in name, f"{page.name}: {name}"
 
 
+PAPER = ROOT.parent / "shared" / "paper" / "hpnet_paper.txt"
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="needs ../shared")
+def test_published_figures_are_the_papers() -> None:
+    ours = {"HP-Net, one stream": "HP-Net (1s) Ours", "HP-Net, five streams": "HP-Net Ours"}
+    paper, page = PAPER.read_text(encoding="utf-8").splitlines(), (ROOT / "docs" / "published.md").read_text("utf-8")
+    count = 0
+    for line in page.splitlines():
+        name, *cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [""]
+        reference = re.search(r"\[\d+\]", name)
+        if reference or name in ours:
+            row = " ".join(cell or "-" for cell in cells[2:])
+            begin = reference[0] if reference else ours[name]
+            assert any(begin in found and found.endswith(f" {row}") for found in paper), line
+            count += 1
+    assert count == 20 + 19
+
+
 def test_the_front_page_fits_a_screen_or_two() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
 

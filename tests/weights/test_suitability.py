@@ -23,6 +23,15 @@ def test_a_card_says_whom_its_network_knows_and_how_that_was_measured(model: str
     assert card["own_people"]["median_score"] == own.median_score == usual_score(model)
 
 
+@pytest.mark.parametrize(("model", "stage"), [("movenet-multipose", "detect"), ("movenet-thunder", "estimate")])
+def test_movenets_cards_name_the_command_behind_their_figure(model: str, stage: str) -> None:
+    own = own_people(model)
+    assert own is not None
+    assert own.what != RENDERED
+    assert f"`hpnet {stage}`" in own.measured
+    assert f"metrics/{stage}.json" in own.measured
+
+
 @pytest.mark.parametrize("model", ["", "yolo11m", "hrnet-w48-simcc", "mannequin-xclip", "weights/own.pt", "../x"])
 def test_nothing_is_expected_of_networks_whose_card_says_nothing(model: str) -> None:
     assert own_people(model) is None

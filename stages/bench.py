@@ -115,7 +115,7 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
     click.echo("\n".join(lines))
 
 
-@command.command("train")
+@command.group("train", invoke_without_command=True)
 @click.option("--clips", type=click.IntRange(1), help="Clips per batch.  [default: 16 on CPU, 64 on a GPU]")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
 @click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
@@ -128,7 +128,9 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--note", default="", help="A sentence for the page.")
 @click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/train-DEVICE]")
+@click.pass_context
 def train_command(
+    context: click.Context,
     clips: int | None,
     rounds: int,
     compiled: bool,
@@ -141,6 +143,8 @@ def train_command(
 
     Prints clips/s, the ratio, memory and the share of a matrix product's FLOP/s. Also writes JSON and markdown.
     """
+    if context.invoked_subcommand:
+        return
     from hpnet.bench import train
     from hpnet.core.device import resolve_device
 
@@ -152,6 +156,57 @@ def train_command(
     shown += f" --threads {step.threads}" if step.threads else ""
     page = train.markdown(result, f"hpnet bench train {shown}{' --compile' if compiled else ''}", note)
     _write(out or Path("benchmarks") / f"train-{kind}", result, page)
+
+
+@train_command.command("multimodal")
+@click.option("--clips", type=click.IntRange(1), default=16, show_default=True, help="Clips per batch.")
+@click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
+@click.option("--frames", type=click.IntRange(1), default=64, show_default=True, help="T of the pooled features.")
+@click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--classes", type=click.IntRange(2), default=120, show_default=True)
+@click.option("--video-frames", type=click.IntRange(1), default=8, show_default=True, help="RGB frames per clip.")
+@click.option("--image-size", type=click.IntRange(16), default=224, show_default=True, help="Side of a frame, pixels.")
+@click.option("--width", type=click.IntRange(192), default=768, show_default=True,
+              help="Channels of the vision transformer, a multiple of 192.")  # fmt: skip
+@click.option("--layers", type=click.IntRange(1), default=12, show_default=True, help="Of the vision transformer.")
+@click.option("--base-channels", type=click.IntRange(4), default=64, show_default=True, help="Of the graph networks.")
+@click.option("--blocks", type=click.IntRange(1, 10), default=10, show_default=True, help="Of the graph networks.")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16"]),
+              help="Only this precision.  [default: both]")  # fmt: skip
+@click.option("--checkpointing", is_flag=True, help="Also measure with train.multimodal.checkpointing.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: torch's own number]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/train-multimodal-DEVICE]"
+)
+def train_multimodal_command(
+    precisions: tuple[str, ...],
+    checkpointing: bool,
+    rounds: int,
+    note: str,
+    out: Path | None,
+    **size: Any,
+) -> None:
+    """Measure a training step of the multimodal stream: time, memory, and FLOPs and activations of a clip.
+
+    By default at the paper's size, with new weights and random numbers. Writes JSON and markdown.
+    """
+    from hpnet.bench import multimodal
+    from hpnet.core.device import resolve_device
+
+    kind = resolve_device(size["device"]).type
+    shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in size.items() if value is not None)
+    shown += f" --rounds {rounds}" + "".join(f" --precision {name}" for name in precisions)
+    shown += " --checkpointing" if checkpointing else ""
+    size["device"] = kind if size["device"] == "auto" else size["device"]
+    chosen = multimodal.ways(precisions or ("float32", "bfloat16"), checkpointing)
+    result = multimodal.run(multimodal.Size(**size), rounds, chosen)
+    page = multimodal.markdown(result, f"hpnet bench train multimodal {shown}", note)
+    _write(out or Path("benchmarks") / f"train-multimodal-{kind}", result, page)
 
 
 @command.command("gradients")

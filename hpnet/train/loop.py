@@ -7,6 +7,7 @@ and the choice of the epoch. The test split is not used before that: :func:`pred
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from .averaging import lent, moving_average, warming_up
 from .checkpoints import Epoch, best_epoch, resume, save_best, save_last, whole_best
 from .clips import Indices, LabelledClips
 from .out_of_fold import OutOfFold, whole
+from .parts import Parts, has_batch_norm
 from .schedules import Schedule
 
 CHECK_EVERY_STEPS = 50
@@ -43,8 +45,9 @@ class Task(Protocol):
     """The interface of a stream for :func:`fit` and :func:`predict`.
 
     ``train_batches`` and ``eval_batches`` give (clip indices (n,), batch) of *this process's* share, on the device: use
-    :mod:`hpnet.train.batches`. Batches are opaque here. Randomness of an epoch comes from
-    the seed and the epoch alone, so that a resumed run repeats it.
+    :mod:`hpnet.train.batches`. A batch is a tensor, or a dataclass of tensors, with clips on the first axis
+    (:func:`hpnet.train.parts.part_of`). Its loss is a mean over clips, so that parts of a batch can be added up.
+    Randomness of an epoch comes from the seed and the epoch alone, so that a resumed run repeats it.
     """
 
     clips: LabelledClips
@@ -210,8 +213,13 @@ def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: 
     With several processes, batch norm sees the batches of all, and the loss is the mean over all their clips: without
     dropout, noise and mixing the result is that of one process, up to rounding.
 
+    Where the GPU's memory is out, a batch is computed in halves whose gradients are added, and the step begins again.
+    It is then the same step up to rounding, except in what depends on the clips that are computed at once: batch norm
+    takes its statistics from each half, and dropout draws other numbers. Several processes cannot do this.
+
     Raises:
         ValueError: no training clip.
+        RuntimeError: the memory is out for the smallest part of a batch, or in one of several processes.
         FloatingPointError: the loss was not finite; names the step and its clips. The last checkpoint is kept.
     """
     task.clips.require_training()
@@ -224,7 +232,8 @@ def fit(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, course: 
     average = moving_average(model, warming_up(course.ema)) if course.ema else None
     history = resume(folder, accelerator, model, wrapped_optimizer, average)
     start = len(history)
-    loop = _Loop(task, model, network, wrapped_optimizer, rates, course, accelerator, average)
+    parts = Parts(fewest=2 if has_batch_norm(model) else 1)
+    loop = _Loop(task, model, network, wrapped_optimizer, rates, course, accelerator, average, parts)
     on_epoch = run.on_epoch or (lambda epoch: None)
     for finished in history:
         on_epoch(finished)
@@ -277,10 +286,11 @@ def _evaluate(
     """Results of ``look`` for a split in evaluation mode, clips in ascending order; None if it gives none."""
     model.to(accelerator.device).eval()
     found: list[tuple[Indices, NDArray[np.float32]]] = []
+    parts, seen = Parts(), functools.partial(look, model)
     with torch.inference_mode():
         for indices, batch in task.eval_batches(split):
             with accelerator.autocast():
-                values = look(model, batch)
+                values = parts.looked(seen, batch, len(indices))
             if values is None:
                 break  # no return here: a process without batches must wait for the others below
             found.append((indices, values.float().cpu().numpy()))
@@ -403,7 +413,8 @@ def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
 
 @dataclass(frozen=True)
 class _Loop:
-    """Objects that are the same in every epoch. ``network`` is ``model`` wrapped by accelerate."""
+    """Objects that are the same in every epoch. ``network`` is ``model`` wrapped by accelerate; ``parts`` remembers
+    what fitted into the memory."""
 
     task: Task
     model: nn.Module
@@ -413,6 +424,7 @@ class _Loop:
     course: Course
     accelerator: Accelerator
     average: AveragedModel | None
+    parts: Parts
 
 
 def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
@@ -420,19 +432,20 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
     task, accelerator, count = loop.task, loop.accelerator, loop.task.steps_per_epoch
     losses: list[Tensor] = []
     unchecked: list[tuple[int, Indices]] = []
+    held: list[tuple[Indices, Any]] = []
+    before = _state(loop)
     for step, (indices, batch) in enumerate(clock.timed(task.train_batches(epoch))):
         first = step - step % loop.course.accumulate
         together = min(loop.course.accumulate, count - first)
         stepping = step == first + together - 1
         if step == first:
             loop.optimizer.zero_grad()
+            held = []
+        held.append((indices, batch))
         with nullcontext() if stepping else accelerator.no_sync(loop.network):
-            with accelerator.autocast():
-                loss = task.loss(loop.network, batch) * _share(indices, accelerator)
-            accelerator.backward(loss / together)
+            losses.append(_accumulate(loop, held, together, before if first == 0 else None))
         if stepping:
             _step(loop, epoch + (first + together / 2) / count)
-        losses.append(loss.detach().float())
         unchecked.append((step, indices))
         # Reading a loss waits for the device, so losses of several steps are read together.
         if len(unchecked) == CHECK_EVERY_STEPS:
@@ -441,6 +454,67 @@ def _train_epoch(loop: _Loop, epoch: int, clock: Clock) -> float:
     _require_finite(losses[len(losses) - len(unchecked) :], unchecked, epoch, loop)
     _require_finite_weights(loop, epoch, count - 1, indices)
     return float(accelerator.gather(torch.stack(losses)).mean())
+
+
+def _accumulate(
+    loop: _Loop, held: Sequence[tuple[Indices, Any]], together: int, before: Callable[[], None] | None
+) -> Tensor:
+    """Add the gradients of the last of the batches ``held`` of a step, and return its loss.
+
+    Where the memory is out, the gradients of all of them are computed again, in smaller parts.
+
+    Args:
+        together: batches of the step.
+        before: brings back random numbers and buffers, so that a resumed run, which finds out anew what does not fit,
+            takes the same steps; None: they go on from where they are.
+    """
+    pending = held[-1:]
+    while True:
+        try:
+            for indices, batch in pending:
+                loss = _backward(loop, indices, batch, together)
+            return loss
+        except torch.OutOfMemoryError:
+            if loop.accelerator.num_processes > 1:
+                raise RuntimeError(
+                    "one of several GPUs is out of memory, and they cannot halve a batch together: divide batch_size "
+                    "and multiply accumulate by the same number"
+                ) from None
+        # the error is gone here, and with it what it kept in the memory
+        apart = "; batch norm takes its statistics from so many" if loop.parts.fewest > 1 else ""
+        loop.parts.halve(len(indices), "training", f" and adds their gradients{apart}")
+        loop.optimizer.zero_grad()
+        if before is not None:
+            before()
+        pending = held
+
+
+def _backward(loop: _Loop, indices: Indices, batch: Any, together: int) -> Tensor:
+    """Add the gradients of a batch to those of its step, part by part; the loss."""
+    total = torch.zeros((), device=loop.accelerator.device)
+    for part, share in loop.parts.of(batch, len(indices)):
+        with loop.accelerator.autocast():
+            loss = loop.task.loss(loop.network, part) * (share * _share(indices, loop.accelerator))
+        loop.accelerator.backward(loss / together)
+        total = total + loss.detach().float()
+    return total
+
+
+def _state(loop: _Loop) -> Callable[[], None]:
+    """What brings back the random numbers and the network's buffers (running statistics) of now."""
+    device = loop.accelerator.device
+    drawn, on_gpu = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    kept = [buffer.clone() for buffer in loop.model.buffers()]
+
+    def bring_back() -> None:
+        torch.set_rng_state(drawn)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu, device)
+        with torch.no_grad():
+            for buffer, value in zip(loop.model.buffers(), kept, strict=True):
+                buffer.copy_(value)
+
+    return bring_back
 
 
 def _step(loop: _Loop, progress: float) -> None:

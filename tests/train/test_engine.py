@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from hpnet.core.skeleton import COCO17
 from hpnet.params import validate
 from hpnet.train.averaging import lent, moving_average, warming_up
 from hpnet.train.clips import LabelledClips
+from hpnet.train.datasets import PersonBatch
 from hpnet.train.loop import Clock, Course, Run, fit, make_accelerator
 from hpnet.train.params import TopologyParams
+from hpnet.train.parts import Parts, part_of
 from hpnet.train.schedules import lr_scale, parameter_groups
-from hpnet.train.topology import load_topology
+from hpnet.train.topology import TopologyModel, load_topology
 from tests.train.test_loop import PARAMS, SPLITS, make_clips, make_features, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +176,125 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path, accelerator: Ac
     rates: list[float] = []
     fitted(tmp_path / "c", accelerator, 3, accumulate=3, schedule=lambda at: rates.append(at) or 1.0)
     assert rates[:4] == pytest.approx([1.5 / 4, 3.5 / 4, 1 + 1.5 / 4, 1 + 3.5 / 4])
+
+
+class Small(torch.nn.Linear):
+    """A GPU whose memory holds four clips (or ``room``), in training and in scoring."""
+
+    room = 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(12, 1), (6, 1), (6, 2), (4, 3), (3, 2)])
+def test_what_does_not_fit_is_computed_in_halves_and_the_step_is_the_same(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, batch_size: int, accumulate: int
+) -> None:
+    losses: dict[str, list[float]] = {"a": [], "b": []}
+
+    def fitted_in(folder: str) -> torch.Tensor:
+        keep = losses[folder].append
+        return fitted(
+            tmp_path / folder,
+            accelerator,
+            batch_size,
+            accumulate=accumulate,
+            on_epoch=lambda epoch: keep(epoch.train_loss),
+        )
+
+    whole = fitted_in("a")
+    monkeypatch.setattr(torch.nn, "Linear", Small)
+    halved = {12: 3, 6: 3}.get(batch_size)
+    warned = pytest.warns(UserWarning, match=f"training takes {halved} clips at a time and adds their gradients$")
+    with warned if halved else nullcontext():
+        found = fitted_in("b")
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-6)
+    assert losses["b"] == pytest.approx(losses["a"], abs=1e-6)
+
+
+def test_memory_that_is_out_late_in_a_step_does_not_lose_the_batches_before(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = fitted(tmp_path / "a", accelerator, 4, accumulate=3), []
+    backward = type(accelerator).backward
+
+    def once(self: Accelerator, loss: torch.Tensor, **given: Any) -> None:
+        backward(self, loss, **given)
+        calls.append(loss)
+        if len(calls) == 5:  # epoch 1, the second of three batches; its gradients have been added
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(accelerator), "backward", once)
+    with pytest.warns(UserWarning, match="training takes 2 clips at a time"):
+        found = fitted(tmp_path / "b", accelerator, 4, accumulate=3)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-6)
+
+
+def test_one_clip_that_does_not_fit_is_an_error(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn, "Linear", Small)
+    monkeypatch.setattr(Small, "room", 0)
+    refused = pytest.raises(RuntimeError, match=r"no memory for training of 1 clip at once: use")
+    with pytest.warns(UserWarning, match="training takes 1 clip at a time"), refused:
+        fitted(tmp_path, accelerator, 12)
+
+
+def test_a_stream_trains_and_scores_in_what_memory_there_is(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, forward, seen = train(tmp_path / "a", accelerator), TopologyModel.forward, []
+
+    def small(self: TopologyModel, features: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        if len(features) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seen.append(len(features))
+        return forward(self, features, valid)
+
+    monkeypatch.setattr(TopologyModel, "forward", small)
+    with pytest.warns(UserWarning, match="clips at a time") as warned:
+        metrics = train(tmp_path / "b", accelerator)
+    said = [str(w.message) for w in warned if "out of memory" in str(w.message)]
+    assert any("training takes 2 clips at a time and adds their gradients; batch norm takes" in text for text in said)
+    assert any("scoring takes 2 clips at a time" in text for text in said)
+    assert max(seen) <= 3
+    assert metrics.keys() == whole.keys()
+    scores = [Scores.load(tmp_path / folder / "out" / "scores.parquet") for folder in ("a", "b")]
+    assert scores[0].clip_ids == scores[1].clip_ids
+    assert np.isfinite(scores[1].logits).all()
+
+
+@pytest.mark.parametrize(
+    ("fewest", "largest", "clips", "sizes"),
+    [
+        (1, None, 17, [17]),
+        (1, 8, 17, [5, 6, 6]),
+        (2, 2, 3, [3]),
+        (2, 2, 5, [2, 3]),
+        (1, 1, 3, [1, 1, 1]),
+        (2, 4, 4, [4]),
+    ],
+)
+def test_parts_are_about_equal_and_leave_no_clip_out(
+    fewest: int, largest: int | None, clips: int, sizes: list[int]
+) -> None:
+    parts = Parts(fewest)
+    parts.largest = largest
+    found = parts.of(torch.arange(clips), clips)
+    assert [len(part) for part, _ in found] == sizes
+    assert torch.cat([part for part, _ in found]).tolist() == list(range(clips))
+    assert sum(share for _, share in found) == pytest.approx(1)
+
+
+def test_a_part_of_a_batch_has_the_same_clips_of_everything() -> None:
+    batch = PersonBatch(torch.arange(4.0), torch.ones(4, 2, dtype=torch.bool), torch.arange(4))
+    part = part_of(batch, 1, 3)
+    assert part.features.tolist() == part.labels.tolist() == [1, 2]
+    assert part.valid.shape == (2, 2)
+    assert part.targets is None
 
 
 def test_the_learning_rate_scales_with_the_clips_of_a_step() -> None:

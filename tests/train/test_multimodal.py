@@ -21,6 +21,7 @@ from hpnet.core.skeleton import COCO17
 from hpnet.core.streams import MULTIMODAL
 from hpnet.models.xclip import reduced_config
 from hpnet.train.augmentation import Mixture
+from hpnet.train.datasets import ChannelStatistics
 from hpnet.train.loop import Run
 from hpnet.train.multimodal import (
     FrameBank,
@@ -34,6 +35,7 @@ from hpnet.train.multimodal import (
 )
 from hpnet.train.multimodal import train as train_multimodal
 from hpnet.train.params import MultimodalParams
+from hpnet.train.parts import Parts, has_batch_norm
 from hpnet.train.run import Inputs
 from hpnet.train.text import train_tokenizer
 from hpnet.train.xclip import save_xclip
@@ -300,6 +302,36 @@ def test_gradients_are_limited_and_channels_standardised_only_where_asked(
     assert not released.model.pooled_mean.any()
     assert (released.model.pooled_sd == 1).all()
     assert torch.equal(ours.model.video.visual_projection.weight, released.model.video.visual_projection.weight)
+
+
+def test_halves_of_a_batch_have_its_gradients_where_there_is_no_batch_norm(
+    clips: Clips, features: Features, frames: PersonFrames, video: str
+) -> None:
+    from hpnet.train.multimodal import build_model
+    from hpnet.train.xclip import load_xclip
+
+    settings = params(video, pooled=False, batch_size=8, mixup=0.5)
+    statistics = ChannelStatistics(torch.zeros(4), torch.ones(4))
+    sizes = {"in_channels": 4, "num_persons": 2, "statistics": statistics}
+    model = build_model(load_xclip(video, 2), torch.randn(3, 32), settings, META, **sizes).train()
+    made = task(clips, features, frames, settings)
+    _, batch = next(made.train_batches(0))
+    gradients = []
+    for largest in (None, 3):
+        parts, found = Parts(), 0.0
+        parts.largest = largest
+        model.zero_grad()
+        for part, share in parts.of(batch, len(batch.targets)):
+            loss = share * made.loss(model, part)
+            loss.backward()
+            found += loss.item()
+        gradients.append(([p.grad.clone() for p in model.parameters() if p.grad is not None], found))
+    (whole, loss), (halved, same) = gradients
+    assert len(whole) > 20
+    assert same == pytest.approx(loss, abs=1e-6)
+    torch.testing.assert_close(halved, whole, rtol=1e-5, atol=1e-6)
+    assert not has_batch_norm(model)
+    assert has_batch_norm(build_model(load_xclip(video, 2), torch.randn(3, 32), params(video), META, **sizes))
 
 
 @pytest.mark.parametrize("kind", ["pooled", "simcc"])

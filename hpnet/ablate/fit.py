@@ -236,7 +236,7 @@ def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
         return setting.get(name, setup.value(name))
 
     spec, kind, tap = network_spec(wanted("estimate.model")), wanted("pool.kind"), wanted("pool.tap")
-    if kind == "pose2d":
+    if kind in ("pose2d", "xy"):
         return {}
     if kind == "simcc":
         if spec.head != "simcc":

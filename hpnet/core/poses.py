@@ -18,7 +18,7 @@ def people_seen(scores: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArr
 def pose2d(
     keypoints_px: NDArray[np.floating], scores: NDArray[np.floating], valid: NDArray[np.bool_], skeleton: Skeleton
 ) -> Floats:
-    """2-D poses as features (x, y, score), the baseline of Table III.
+    """2-D poses as features (x, y, score), our baseline of Table III; the paper's is :func:`raw_pose`.
 
     The whole clip has one origin and one scale, so motion through the frame and the distance between people are kept.
     The origin is the first person's median hip centre (or the mean of all joints, if the skeleton has no hips or they
@@ -60,6 +60,19 @@ def pose2d(
     features[..., 2] = np.where(seen, scores, 0)
     features[~present] = 0
     return features
+
+
+def raw_pose(keypoints_px: NDArray[np.floating], scores: NDArray[np.floating], valid: NDArray[np.bool_]) -> Floats:
+    """2-D poses as features (x, y), the baseline of the paper's Tables III to V: "the human skeleton data directly
+    obtained from videos using pose estimation" (section IV-C).
+
+    Nothing is centred or scaled, and there is no score: a network sees where in the frame a person is, how large, and
+    every joint as sure as any other. The arguments are those of :func:`pose2d`.
+
+    Returns:
+        (T, M, V, 2) float32, frame pixels; zeros where not valid, and where no joint of a person was seen.
+    """
+    return np.where(people_seen(scores, valid)[..., None, None], keypoints_px, 0).astype(np.float32)
 
 
 def _mean_of_seen(joints: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.floating]:

@@ -16,8 +16,10 @@ from . import OPERATORS
 class PoolParams(Section):
     """Windows -> features of fixed length."""
 
-    kind: Literal["pooled", "pose2d", "simcc", "both"] = Field(
-        "pooled", description="pooled: Eq. (3); pose2d: x, y, score; simcc: coordinate vectors; both: pooled and pose2d"
+    kind: Literal["pooled", "pose2d", "xy", "simcc", "both"] = Field(
+        "pooled",
+        description="pooled: Eq. (3); pose2d: x, y, score, centred and scaled; xy: the paper's 2-D pose, frame pixels; "
+        "simcc: coordinate vectors; both: pooled and pose2d",
     )
     tap: str = Field("h2s3", description="a cached map, or several joined by +: their channels one after another")
     region: int = Field(1, ge=1, description="odd; R of Eq. (3), in cells of the tapped map")

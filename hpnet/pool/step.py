@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import read_json, write_json, writing
 from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore, mirrored_tap
-from ..core.poses import people_seen, pose2d
+from ..core.poses import people_seen, pose2d, raw_pose
 from ..core.resampling import person_features
 from ..work import shards
 from ..work.console import progress
@@ -27,8 +27,8 @@ from .params import PoolParams
 
 INDEX = "index.parquet"
 ARRAY = "features.npy"
-POSE_CHANNELS = 3
-"""x, y, score; the last channels of kind both."""
+POSE_CHANNELS = {"pose2d": 3, "both": 3, "xy": 2}
+"""Kind -> how many of the last channels are a pose: x, y, score, or x, y."""
 FAULTS = "faults.json"
 """File of a shard: clip -> why it could not be pooled, without clips that failed in ``estimate``."""
 
@@ -63,7 +63,10 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
         region=params.region if params.maps else 1,
         operator=params.operator,
         skeleton=poses.skeleton,
-        parts=(*(poses.taps[tap][0] for tap in params.readings), *([POSE_CHANNELS] if params.kind == "both" else [])),
+        parts=(
+            *(poses.taps[tap][0] for tap in params.readings),
+            *([POSE_CHANNELS["both"]] if params.kind == "both" else []),
+        ),
         mirrored=len(params.readings) - len(params.maps),
     )
 
@@ -71,12 +74,12 @@ def feature_meta(params: PoolParams, poses: PoseMeta) -> FeatureMeta:
 def num_channels(params: PoolParams, poses: PoseMeta) -> int:
     """C of the features."""
     pooled = sum(poses.taps[tap][0] for tap in params.readings)
-    return pooled + {"pooled": 0, "both": POSE_CHANNELS, "pose2d": POSE_CHANNELS, "simcc": poses.vectors}[params.kind]
+    return pooled + {"pooled": 0, "simcc": poses.vectors, **POSE_CHANNELS}[params.kind]
 
 
 def people_valid(clip: ClipPoses, params: PoolParams) -> NDArray[np.bool_]:
     """Mask (T, M) of people with features of this kind: a 2-D pose needs a joint that was seen."""
-    return people_seen(clip.scores, clip.valid) if params.kind == "pose2d" else clip.valid
+    return people_seen(clip.scores, clip.valid) if params.kind in ("pose2d", "xy") else clip.valid
 
 
 def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArray[np.float32]:
@@ -84,6 +87,8 @@ def clip_features(clip: ClipPoses, params: PoolParams, poses: PoseMeta) -> NDArr
     parts = [pooling.pool_windows(clip.windows[tap], params.region, params.operator) for tap in params.readings]
     if params.kind in ("pose2d", "both"):
         parts.append(pose2d(clip.keypoints_px, clip.scores, clip.valid, poses.skeleton))
+    if params.kind == "xy":
+        parts.append(raw_pose(clip.keypoints_px, clip.scores, clip.valid))
     if params.kind == "simcc":
         assert clip.vectors is not None
         parts.append(clip.vectors.astype(np.float32))

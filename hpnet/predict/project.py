@@ -33,7 +33,7 @@ from ..train.topology import TopologyModel, load_topology
 
 FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0
-VIDEO_KINDS = ("pooled", "pose2d", "simcc", "both")
+VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 BATCH = 16
 
 

@@ -15,11 +15,11 @@ from .clips import Indices, LabelledClips
 
 GPU_RESIDENT_SHARE = 0.5
 POSES = frozenset({"pose2d", "pose3d"})
-"""Kinds of features with a mirror image."""
+"""Kinds of features with a mirror image; that of frame pixels (``xy``) depends on the width of the frame."""
 SWAPPED = frozenset({"pooled", "both"})
 """Kinds whose left and right joints can be swapped, although their channels have no mirror image: what a channel says
 of the left of a joint, another may say of the right."""
-POSE_CHANNELS = {"pose2d": 3, "pose3d": 3, "both": 3}
+POSE_CHANNELS = {"pose2d": 3, "pose3d": 3, "both": 3, "xy": 2}
 """Kind -> how many of the last channels are a pose, x first."""
 
 

@@ -40,7 +40,7 @@ from .run import Inputs, Machine
 from .topology import TopologyModel, TopologyTask, sizes_of
 
 Floats = NDArray[np.float64]
-POSITIONS = {"pose2d": 2, "pose3d": 3, "both": 2}
+POSITIONS = {"pose2d": 2, "pose3d": 3, "both": 2, "xy": 2}
 """Kind of features -> how many of its pose's channels are positions, with one origin for all people of a clip."""
 LARGEST_GRAM = 20_000
 """Clips or statistics, whichever are fewer: the matrix of their products has so many rows (3 GB)."""
@@ -400,7 +400,9 @@ def readings(params: LinearParams, task: TopologyTask) -> list[Reading]:
     """
     meta, clips = task.meta, task.clips
     why = ""
-    if meta.kind not in POSE_CHANNELS and not meta.mirrored:
+    if meta.kind == "xy":
+        why = "that of frame pixels depends on the width of the frame"
+    elif meta.kind not in POSE_CHANNELS and not meta.mirrored:
         why = f"features of kind {meta.kind!r} have none: set estimate.mirrored and pool.mirrored to true"
     elif meta.kind == "both" and not meta.mirrored:
         why = "the maps have none: set estimate.mirrored and pool.mirrored to true"

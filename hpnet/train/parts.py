@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Batch = TypeVar("Batch", bound=Any)
 
-
-def part_of(batch: Batch, start: int, stop: int) -> Batch:
+def part_of(batch: Any, start: int, stop: int) -> Any:
     """The clips start..stop of a batch: a tensor, or a dataclass of tensors (or None), with clips on the first axis."""
     if isinstance(batch, Tensor):
         return batch[start:stop]
@@ -40,7 +38,7 @@ class Parts:
         self.fewest = fewest
         self.largest: int | None = None
 
-    def of(self, batch: Batch, clips: int) -> list[tuple[Batch, float]]:
+    def of(self, batch: Any, clips: int) -> list[tuple[Any, float]]:
         """The parts of a batch, and each one's share of its clips. Parts are as equal as possible."""
         if self.largest is None or clips <= self.largest:
             return [(batch, 1.0)]

@@ -300,6 +300,16 @@ def test_extremes_and_classes() -> None:
     assert classes is not None
     row = next(row for row in classes.table.rows if row["name"] == "eat")
     assert (row["paper_first"], row["paper_second"]) == pytest.approx((0.807, 0.829))
+    forms = {"xy": 0.5, "pose2d": 0.7, "pooled": 0.9}
+    by_kind = {kind: {name: scored(share, seed) for seed, name in enumerate(STREAMS)} for kind, share in forms.items()}
+    both = writing.classes_table(TABLES[5], lambda setting, seed: by_kind[setting["pool.kind"]], [1], names)
+    assert both is not None
+    for row in both.table.rows:
+        assert row["first"] <= row["with_score"] <= row["second"]
+        assert row["change"] == pytest.approx(row["second"] - row["first"])
+    assert [verdict.claim for verdict in both.verdicts] == [
+        "most actions gain from pooling", "most actions gain from pooling, over 2-D pose with score",
+    ]  # fmt: skip
 
 
 def test_costs_are_counted() -> None:

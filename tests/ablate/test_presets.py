@@ -261,7 +261,7 @@ def test_rows_of_a_larger_region_or_another_map_cache_it(project_of: Any) -> Non
 def test_imported_poses_are_the_row_of_3d_poses(project_of: Any) -> None:
     project = project_of("nw-ucla")
     table = fit(TABLES[4], project)
-    assert [bool(row.unavailable) for row in table.rows] == [True, False, True, True]
+    assert [bool(row.unavailable) for row in table.rows] == [True, True, False, True, True]
     assert "imports its features (`hpnet import nw-ucla`) and has no stage pool" in table.rows[0].unavailable
     ensembles = fit(TABLES[17], project)
     assert [row.labels[0] for row in ensembles.rows if not row.unavailable] == [
@@ -293,7 +293,7 @@ def test_an_experiment_in_a_folder_project_keeps_the_folders_actions(tmp_path: P
         study = running.open_study(Project())
         project = read_project(Path())
         wanted = plan.experiments([fit(TABLES[5], project)], project.params, [1])
-        assert [one.text for one in wanted] == ["pool.kind=pose2d", "as in params.yaml"]
+        assert [one.text for one in wanted] == ["pool.kind=xy", "pool.kind=pose2d", "as in params.yaml"]
         place = running.prepare(study, wanted[0])
     with inside(place):
         hpnet("data", "--workers", "1")

@@ -226,6 +226,18 @@ def test_a_frame_in_which_no_joint_was_seen_is_bridged_and_a_person_never_seen_i
     assert people_valid(clip, PoolParams(kind="simcc")).all()
 
 
+def test_the_papers_2d_pose_is_what_the_network_gave():
+    keypoints, scores = _walk()
+    valid = np.ones(keypoints.shape[:2], bool)
+    valid[:2, 0] = False
+    scores = scores.copy()
+    scores[3, 0, 5] = 0  # a joint that was not seen keeps its place
+    found = poses.raw_pose(keypoints, scores, valid)
+    assert found.shape == (*keypoints.shape[:3], 2)
+    assert not found[:2, 0].any()
+    np.testing.assert_array_equal(found[valid], keypoints[valid])
+
+
 def test_only_the_second_person_seen():
     keypoints, scores = _walk()
     valid = np.zeros((6, 2), bool)
@@ -355,7 +367,7 @@ def test_a_clip_of_paper_size_takes_a_quarter_of_the_released_file_and_keeps_its
     np.testing.assert_allclose(features.array[0], exact, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("pose2d", 3), ("simcc", 6)])
+@pytest.mark.parametrize(("kind", "channels"), [("pose2d", 3), ("xy", 2), ("simcc", 6)])
 def test_other_kinds(store, tmp_path, kind, channels):
     features, _ = _run(store, tmp_path, kind=kind)
     assert features.array.shape == (6, 8, 17, channels)

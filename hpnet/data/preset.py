@@ -85,12 +85,24 @@ REAL: Values = {
     },
     "estimate": {
         "model": "movenet-thunder",
-        "taps": ["blocks.9", "blocks.12", "blocks.12@1.5"],
+        "taps": ["blocks.9", "blocks.12", "blocks.9@1.5", "blocks.12@1.5"],
+        "mirrored": True,
         "window": 3,
-        "frames": 16,
+        "frames": 10,
     },
-    "pool": {"kind": "both", "tap": "blocks.9+blocks.12+blocks.12@1.5", "region": 3, "frames": 16},
-    "train": {"topology": {"graph": {"model": "linear"}, "linear": {"people": ["all", "first"]}}},
+    "pool": {
+        "kind": "both",
+        "tap": "blocks.9+blocks.12+blocks.9@1.5+blocks.12@1.5",
+        "region": 3,
+        "mirrored": True,
+        "frames": 10,
+    },
+    "train": {
+        "topology": {
+            "graph": {"model": "linear"},
+            "linear": {"people": ["all", "first"], "mirrored": [False, True]},
+        }
+    },
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
 }
 """The packaged networks for real people, and a classifier for few clips. ``benchmarks/real.md`` compared such maps and

@@ -83,7 +83,8 @@ class Looker:
     def __init__(self, params: Params, *, device: str = "auto", precision: str = "float32") -> None:
         self.params = params
         self.cutting = Cutting(WINDOW_S, WHOLE_S, OVERLAP, MOST_FPS, params.detect.stride)
-        estimate = params.estimate.model_copy(update={"taps": (), "window": 1, "vectors": False, "frames": 0})
+        nothing = {"taps": (), "mirrored": False, "window": 1, "vectors": False, "frames": 0}
+        estimate = params.estimate.model_copy(update=nothing)
         self.eyes = Eyes(params.detect, estimate, device=device, precision=precision)
 
     @property

@@ -398,9 +398,11 @@ def needed_bytes(project: Project, params: Params) -> int:
         stored = json.loads(meta.read_text(encoding="utf-8"))
         joints = len(stored["skeleton"]["joints"])
         channels = {tap: stored["taps"].get(tap, [96])[0] for tap in params.estimate.taps}
-    samples = frames * joints * params.estimate.window**2
-    windows = samples * sum(channels.values()) * 2
-    pooled = params.pool.frames * joints * max(channels.values(), default=3) * 2
+    seen = min(frames, params.estimate.frames or frames)
+    readings = 2 if params.estimate.mirrored else 1
+    windows = seen * joints * params.estimate.window**2 * sum(channels.values()) * readings * 2
+    maps = sum(channels.get(tap, 96) for tap in params.pool.maps) * (2 if params.pool.mirrored else 1)
+    pooled = params.pool.frames * joints * max(maps, 3) * 2
     jpegs = (params.detect.frames or frames) * 20_000
     return round(clips * (windows + pooled + jpegs) * PEOPLE_PER_CLIP) + BASE_BYTES
 

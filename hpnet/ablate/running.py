@@ -26,11 +26,13 @@ from ..artifacts.clips import Clips
 from ..artifacts.features import Features
 from ..artifacts.files import read_json, write_json
 from ..artifacts.scores import Scores
+from ..core.streams import MULTIMODAL
 from ..params import validate
 from ..project.code import codes
 from ..project.folder import Project
 from ..project.graph import Stage, needed
 from ..report.results import total_fisher
+from ..train import TEXTS
 from .plan import Experiment, Planned, apply, file_digests, locked, signatures
 
 SHARED_WORK = ("data", "detect", "estimate", "pool", "train")
@@ -91,6 +93,12 @@ def open_study(project: Project) -> Study:
 
 def _videos(params: Mapping[str, Any]) -> str:
     return str((params.get("data") or {}).get("videos", "videos"))
+
+
+def _descriptions(params: Mapping[str, Any]) -> list[str]:
+    """The user's file of descriptions, if there is one."""
+    text = str(((params.get("train") or {}).get(MULTIMODAL) or {}).get("text", TEXTS[0]))
+    return [] if text in TEXTS else [text]
 
 
 def known_signatures(study: Study) -> set[str]:
@@ -176,7 +184,8 @@ def prepare(study: Study, experiment: Experiment) -> Path:
     root, place = study.project.root.resolve(), study.folder.resolve() / experiment.key
     place.mkdir(parents=True, exist_ok=True)
     outs = {out.split("/")[0] for stage in study.stages.values() for out in stage.written}
-    read = [Path(dep) for stage in study.stages.values() for dep in stage.deps] + [Path(_videos(study.params))]
+    named = (_videos(study.params), *_descriptions(study.params))
+    read = [Path(dep) for stage in study.stages.values() for dep in stage.deps] + list(map(Path, named))
     away = next((path for path in read if path.parts[:1] == ("..",)), None)
     if away is not None:
         raise ValueError(f"{away} leads out of the project {root}: give it as an absolute path")

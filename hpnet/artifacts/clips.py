@@ -18,8 +18,10 @@ from .labelling import Labelling
 from .videos import UNKNOWN, VIDEO_COLUMNS, Videos
 
 CLIP_COLUMNS = ("clip_id", "label", "subject", "source", "camera", "setup", "repetition", "split")
+SEPARATOR = " | "
+"""Between the descriptions of a class in ``classes.csv``."""
 SPLITS = ("train", "val", "test", "")
-OPTIONAL = ("pair", "mirror")
+OPTIONAL = ("pair", "mirror", "descriptions")
 """Columns that classes.csv has only where they say something."""
 
 
@@ -39,6 +41,8 @@ class Clips:
 
     Classes may have a column ``mirror``: the class that the mirror image of a clip shows ("turn right" of "turn left"),
     ``-`` if none of the classes, nothing if names and prompts say it (:func:`hpnet.core.sides.mirror_partners`).
+
+    Classes may have a column ``descriptions``: one or more sentences, separated by :data:`SEPARATOR`.
     """
 
     table: pd.DataFrame
@@ -87,6 +91,12 @@ class Clips:
         for pair, first, second in _pairs(self.classes):
             found.setdefault(pair.rpartition(" ")[0], []).append((first, second))
         return found
+
+    def descriptions(self) -> list[tuple[str, ...]]:
+        """The descriptions of each class, from the class table; empty for classes without any."""
+        if "descriptions" not in self.classes.columns:
+            return [()] * self.num_classes
+        return [tuple(filter(None, str(texts).split(SEPARATOR))) for texts in self.classes.descriptions]
 
     def labelling(self) -> Labelling:
         """Classes, labels and splits of the whole table."""

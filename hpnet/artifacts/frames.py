@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pyarrow.parquet as pq
 
 
 class PersonFrames:
-    """Person frames for the RGB stream: Parquet shards of clip_id, frame, jpeg (bytes, square, RGB)."""
+    """Person frames for the RGB stream: Parquet shards of clip_id, frame, jpeg (bytes, square, RGB).
+
+    A clip has ``detect.frames`` segments with ``detect.candidates`` frames each, or as many as it is long. Training
+    draws from them; validation, test and prediction take the middle of each of the network's segments.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -18,6 +23,7 @@ class PersonFrames:
         if not self._files:
             raise FileNotFoundError(f"{folder} holds no person frames: run `hpnet detect` first")
         self._where: dict[str, tuple[Path, int]] = {}
+        self._counts: Counter[str] = Counter()
         for file in self._files:
             shard = pq.ParquetFile(file)
             missing = {"clip_id", "frame", "jpeg"} - set(shard.schema_arrow.names)
@@ -26,6 +32,7 @@ class PersonFrames:
             for group in range(shard.num_row_groups):
                 ids = shard.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
                 self._where.update(dict.fromkeys(ids, (file, group)))
+                self._counts.update(ids)
 
     @staticmethod
     def write(file: Path, clips: Iterable[tuple[str, Sequence[tuple[int, bytes]]]]) -> None:
@@ -39,6 +46,10 @@ class PersonFrames:
 
     def __contains__(self, clip_id: str) -> bool:
         return clip_id in self._where
+
+    def count(self, clip_id: str) -> int:
+        """Number of frames of one clip; 0 when it has none."""
+        return self._counts[clip_id]
 
     def load(self, clip_id: str) -> list[tuple[int, bytes]]:
         """(frame, jpeg) of one clip in frame order; empty when it has none."""

@@ -12,6 +12,7 @@ from importlib import resources
 
 import pandas as pd
 
+from ..artifacts.clips import SEPARATOR
 from .holdout import by_share
 
 COLUMNS = ("clip_id", "label", "class_name", "split", "subject", "source", "camera", "setup", "repetition")
@@ -53,7 +54,7 @@ class Labels(typing.Protocol):
         """Name of its data set; empty if it is not a published one."""
 
     def class_table(self, clips: pd.DataFrame | Iterable[str] | None = None) -> pd.DataFrame:
-        """Classes: label (0..K-1), name, prompt."""
+        """Classes: label (0..K-1), name, prompt, and descriptions if the data set has them."""
 
     def label_and_split(self, names: Sequence[str], how: Splitting) -> pd.DataFrame:
         """The columns :data:`COLUMNS`, one row for each name, in the same order."""
@@ -68,7 +69,7 @@ class Protocol:
 
     Attributes:
         data_set: name of the data set; protocols of one data set can use the same videos.
-        classes: gives label, name, prompt of the whole data set, in label order.
+        classes: gives label, name, prompt and descriptions of the whole data set, in label order.
         pattern: the grammar as text, for error messages.
         parse: file name -> ClipName; None if the name does not match.
         split: ClipName -> train, val, test, or empty for a clip that the protocol does not use.
@@ -87,7 +88,7 @@ class Protocol:
     only: tuple[str, ...] = ()
 
     def class_table(self, clips: pd.DataFrame | Iterable[str] | None = None) -> pd.DataFrame:
-        """Classes of the protocol, independent of the clips: label (0..K-1), name, prompt."""
+        """Classes of the protocol, independent of the clips: label (0..K-1), name, prompt, descriptions."""
         table = self.classes()
         if self.only:
             table = table[table.name.isin(self.only)]
@@ -143,9 +144,29 @@ def basename(name: str) -> str:
 
 @cache
 def shipped_classes(file: str) -> pd.DataFrame:
-    """A list of classes in a file of this package: label, name, prompt."""
+    """The classes of a data set, from the file ``SET_classes.csv`` of this package.
+
+    Returns:
+        label, name, prompt and, if there is a file ``SET_descriptions.csv``, descriptions.
+    """
     with resources.files(f"{__package__}.sets").joinpath(file).open(encoding="utf-8") as opened:
-        return pd.read_csv(opened, keep_default_na=False)
+        table = pd.read_csv(opened, keep_default_na=False)
+    return described(table, file.replace("_classes.csv", "_descriptions.csv"))
+
+
+def described(classes: pd.DataFrame, file: str) -> pd.DataFrame:
+    """A list of classes with their descriptions, from a file of this package (name, description; a row for each).
+
+    Returns:
+        The list with the column ``descriptions`` (:class:`hpnet.artifacts.clips.Clips`), or as it is without that file.
+    """
+    source = resources.files(f"{__package__}.sets").joinpath(file)
+    if not source.is_file():
+        return classes
+    with source.open(encoding="utf-8") as opened:
+        table = pd.read_csv(opened, keep_default_na=False, dtype=str)
+    texts = table.groupby("name", sort=False).description.agg(SEPARATOR.join)
+    return classes.assign(descriptions=[str(texts.get(str(name), "")) for name in classes.name])
 
 
 @cache

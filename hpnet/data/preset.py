@@ -46,7 +46,7 @@ PAPER: Values = {
 keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``; on the
 mannequins 300 times ``lr`` ran away. ``fusion_scale: 750`` is the tame value (``benchmarks/fusion-rate.md``)."""
 SMALL: Values = {
-    "detect": {"image_size": 256, "stride": 2},
+    "detect": {"image_size": 256, "stride": 2, "frames": 4},
     "pool": {"frames": 16},
     "train": {
         "topology": {

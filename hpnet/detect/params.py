@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from ..core.section import Section
 from ..work.identity import Code
@@ -28,8 +30,24 @@ class DetectParams(Section):
     iou: float = Field(0.45, ge=0, le=1)
     stride: int = Field(1, ge=1, description="detect every n-th frame and interpolate the tracks between")
     persons: int = Field(2, ge=1, le=8, description="people kept per clip, best-ranked first")
-    frames: int = Field(8, ge=0, description="person frames kept per clip for the RGB stream; 0: all of them")
+    frames: int = Field(
+        8, ge=0, description="segments of a clip of which person frames are kept for the RGB stream; 0: every frame"
+    )
+    candidates: int = Field(
+        3, ge=1, description="person frames kept per segment: training draws one, other uses take the middle one; odd"
+    )
+    crop: Literal["square", "box"] = Field(
+        "square",
+        description="person frames show one square per clip around its people, or each frame's own box, stretched",
+    )
     frame_size: int = Field(224, ge=32, description="side of a person frame, pixels")
+
+    @field_validator("candidates")
+    @classmethod
+    def _has_a_middle(cls, candidates: int) -> int:
+        if candidates % 2 == 0:
+            raise ValueError("expected an odd number, so that one of them is in the middle of the segment")
+        return candidates
 
     @property
     def rated_model(self) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,9 +17,7 @@ from ..artifacts.files import read_json, write_json
 from ..artifacts.frames import PersonFrames
 from ..artifacts.videos import Videos
 from ..core.device import tune_allocator
-from ..core.geometry import square_around, union_box
 from ..core.metrics import average_precision, count_accuracy
-from ..core.sampling import uniform_indices
 from ..core.suitability import score_figures
 from ..core.video import VideoError, probe, read_frames
 from ..weights.cards import usual_score
@@ -33,10 +30,10 @@ from ..work.shards import ShardItem, content_digest, link_tree, run_shards
 from .bytetrack import track
 from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
 from .params import DetectParams
+from .person_frames import cut_out, encode_jpeg, person_cuts
 from .tracking import Track, interpolate, rank_tracks
 
 NO_PERSON = "nobody was found"
-JPEG_QUALITY = 90
 KEEP_BYTES = 256 << 20
 """Clips up to this total size stay decoded until their person frames are cut; others are decoded again."""
 BATCH_BYTES = 256 << 20
@@ -44,42 +41,6 @@ BATCH_BYTES = 256 << 20
 
 _CORNERS = ["x1", "y1", "x2", "y2"]
 _UNKNOWN_FPS = 30.0  # for containers without a rate; only the tracker's memory depends on it
-
-
-# --- person frames ----------------------------------------------------------------------------------------------------
-
-
-def cut_square(frame: NDArray[np.uint8], square_px: tuple[float, float, float], size: int) -> NDArray[np.uint8]:
-    """Cut the square (x, y, side; frame pixels) out of an RGB frame (H, W, 3) and scale it to (size, size, 3).
-
-    Pixels outside the frame are black; the picture is not distorted.
-    """
-    height, width = frame.shape[:2]
-    side = max(1, round(square_px[2]))
-    left, top = round(square_px[0]), round(square_px[1])
-    cut = np.zeros((side, side, 3), dtype=np.uint8)
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    if x2 > x1 and y2 > y1:
-        cut[y1 - top : y2 - top, x1 - left : x2 - left] = frame[y1:y2, x1:x2]
-    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    scaled: NDArray[np.uint8] = cv2.resize(cut, (size, size), interpolation=method).astype(np.uint8, copy=False)
-    return scaled
-
-
-def person_square(tracks: Sequence[Track], frame_size_px: tuple[int, int]) -> tuple[float, float, float]:
-    """The square (x, y, side) that shows the given people in the whole clip; the whole frame without people.
-
-    One square per clip, not one per frame, so that the person moves in the picture and not the camera.
-    """
-    if not tracks:
-        return square_around(np.array([0, 0, *frame_size_px], dtype=np.float32), padding=1.0)
-    return square_around(union_box(np.concatenate([t.boxes_xyxy_px for t in tracks])))
-
-
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """RGB (H, W, 3) uint8 -> JPEG bytes."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
 
 
 # --- one shard --------------------------------------------------------------------------------------------------------
@@ -240,14 +201,13 @@ class DetectWork:
 
     def _person_frames(self, clip: _Clip) -> list[tuple[int, bytes]]:
         """(frame, jpeg) of the chosen frames."""
-        people = clip.people[: self.params.persons] if self.params.enabled else []
-        square = person_square(people, clip.size_px)
-        chosen = set(uniform_indices(clip.frames, self.params.frames).tolist())
-        source = clip.kept if clip.kept is not None else read_frames(clip.path, max(chosen) + 1)
+        people = clip.people[: self.params.persons]
+        areas = person_cuts(people, clip.frames, clip.size_px, self.params).by_frame()
+        source = clip.kept if clip.kept is not None else read_frames(clip.path, max(areas) + 1)
         return [
-            (index, encode_jpeg(cut_square(frame, square, self.params.frame_size)))
+            (index, encode_jpeg(cut_out(frame, areas[index], self.params.frame_size)))
             for index, frame in enumerate(source)
-            if index in chosen
+            if index in areas
         ]
 
 

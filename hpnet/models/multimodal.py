@@ -39,6 +39,7 @@ class HPNetConfig:
         smclm: False: M1(F_p) alone.
         pooled: False: RGB and text alone, the baseline of Table XII; no graph network, no fusion.
         fusion, refine: see :mod:`hpnet.models.trmm`.
+        prompts: fit the label texts to each clip by X-CLIP's video-specific prompts; HP-Net's equations have none.
         mean, sd: of the frames' RGB channels.
     """
 
@@ -52,6 +53,7 @@ class HPNetConfig:
     pooled: bool = True
     fusion: str = "trmm"
     refine: str = "pooled"
+    prompts: bool = True
     mean: tuple[float, float, float] = field(default=IMAGE_MEAN)
     sd: tuple[float, float, float] = field(default=IMAGE_SD)
 
@@ -89,6 +91,8 @@ class HPNet(nn.Module):
         self.register_buffer("label_text", torch.zeros(config.num_classes, self.video.text_dim))
         self.register_buffer("pooled_mean", torch.zeros(config.in_channels))
         self.register_buffer("pooled_sd", torch.ones(config.in_channels))
+        if not config.prompts:
+            self.video.freeze_prompts()
         self.smclm: SMCLM | None = None
         self.fusion: nn.Module | None = None
         if config.pooled:
@@ -117,8 +121,9 @@ class HPNet(nn.Module):
     def forward(self, pooled: Tensor, valid: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Eq. (10) to (12).
 
-        Label texts get X-CLIP's video-specific prompts, are brought to unit variance (the cosine of Eq. 12 does not
-        depend on their length, the size of TRMM's change relative to them does) and are then refined by F_c.
+        Label texts get X-CLIP's video-specific prompts if the configuration says so. They are brought to unit variance
+        (the cosine of Eq. 12 does not depend on their length, the size of TRMM's change relative to them does) and are
+        then refined by F_c.
 
         Args:
             pooled: F_p as on disk, (N, C, T, V, M), standardised here by channel; not looked at where the configuration
@@ -130,7 +135,10 @@ class HPNet(nn.Module):
             ``logits`` (N, K), and the auxiliary logits of the graph networks: ``p``, ``s`` and ``m``.
         """
         video, patches = self.video(frames)  # (N, D), (N, L, D)
-        text = self.video.prompt(self.label_text, patches)  # (N, K, D)
+        if self.config.prompts:
+            text = self.video.prompt(self.label_text, patches)  # (N, K, D)
+        else:
+            text = self.label_text.expand(len(video), -1, -1)  # (K, D) -> (N, K, D)
         text = F.normalize(text, dim=-1) * text.shape[-1] ** 0.5
         auxiliary: dict[str, Tensor] = {}
         if self.smclm is not None:

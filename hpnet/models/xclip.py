@@ -199,6 +199,12 @@ class VideoEncoder(nn.Module):
             scores: Tensor = scale * torch.einsum("nd,nkd->nk", video, text)
         return scores
 
+    def freeze_prompts(self) -> None:
+        """Keep the parts that :meth:`prompt` needs as they are during training, where no text is prompted."""
+        self.prompts_visual_projection.requires_grad_(False)
+        for module in (self.prompts_visual_layernorm, self.prompts_generator):
+            module.requires_grad_(False)
+
     def freeze_layers(self, count: int) -> None:
         """Keep the first ``count`` vision layers, and with them the patch embedding, as they are during training.
 

@@ -21,6 +21,7 @@ from ..artifacts.files import read_json
 from ..artifacts.labelling import LABELLING, check_trained
 from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
+from ..core.sampling import sample_frames
 from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
@@ -28,7 +29,7 @@ from ..models.multimodal import HPNet
 from ..params import Params
 from ..pool.step import feature_meta
 from ..project.folder import Project
-from ..train.multimodal import decode_jpeg, load_multimodal, sample_frames
+from ..train.multimodal import decode_jpeg, load_multimodal
 from ..train.topology import TopologyModel, load_topology
 
 FALLBACK_WINDOW_S = 2.0
@@ -100,6 +101,11 @@ class TrainedProject:
     def needs_frames(self) -> bool:
         """Whether a stream reads person frames."""
         return "multimodal" in self.models
+
+    @property
+    def frames_wanted(self) -> int:
+        """Person frames that a sample of the multimodal stream has."""
+        return int(self.cards["multimodal"]["params"]["frames"])
 
     def check_poses(self, poses: PoseMeta) -> None:
         """Refuse another pose network than the one whose features the streams were trained on.
@@ -199,12 +205,11 @@ class TrainedProject:
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""
         size = model.video.image_size
-        wanted = int(self.cards["multimodal"]["params"]["frames"])
         clips = []
         for sample in samples:
             images = [decode_jpeg(jpeg, size, "window") for jpeg in sample.jpegs]
             stacked = np.stack(images) if images else np.zeros((1, size, size, 3), np.uint8)
-            clips.append(stacked[sample_frames(len(stacked), wanted)])
+            clips.append(stacked[sample_frames(len(stacked), self.frames_wanted)])
         # (N, F, S, S, 3) -> (N, F, 3, S, S)
         return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).to(self.device)
 

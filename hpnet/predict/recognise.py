@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses, PoseMeta
-from ..core.sampling import uniform_indices
-from ..detect.step import cut_square, encode_jpeg, person_square
-from ..detect.tracking import Track
+from ..detect.person_frames import PersonCuts, cut_out, encode_jpeg, person_cuts
 from ..pool.step import clip_features, people_valid
 from .people import Person, SeenWindow
 from .project import Sample, TrainedProject
@@ -109,8 +107,12 @@ class Recogniser:
     def _ask(self, seen: SeenWindow) -> _Asked:
         """Cut the person frames that the RGB stream reads, while the window's frames are there."""
         groups = self._groups(seen)
-        images = self._chosen_frames(seen) if groups else []
-        return _Asked(groups, [self._jpegs(seen, people, images) for people in groups])
+        if not groups or not self.project.needs_frames:
+            return _Asked(groups, [[] for _ in groups])
+        cuts = [self._cuts(seen, people) for people in groups]
+        wanted = {frame for one in cuts for frame in one.frames.tolist()}
+        images = {index: image for index, (_, image) in enumerate(seen.window.frames) if index in wanted}
+        return _Asked(groups, [self._jpegs(one, images) for one in cuts])
 
     def _answer(self, held: list[Seen[_Asked]]) -> list[Prediction]:
         samples = [
@@ -146,17 +148,15 @@ class Recogniser:
         features = clip_features(chosen, pool, self.pose_meta).astype(np.float16)
         return Sample(features, np.asarray(people_valid(chosen, pool).any(0)), jpegs)
 
-    def _jpegs(self, seen: SeenWindow, people: list[int], images: list[Image]) -> list[bytes]:
-        tracks: list[Track] = [seen.people[m].track for m in people] if self.project.params.detect.enabled else []
-        square = person_square(tracks, seen.size_px)
-        size = self.project.params.detect.frame_size
-        return [encode_jpeg(cut_square(image, square, size)) for image in images]
+    def _cuts(self, seen: SeenWindow, people: list[int]) -> PersonCuts:
+        """What the RGB stream sees of these people: of the frames that detect would keep, the middle ones."""
+        tracks = [seen.people[m].track for m in people]
+        kept = person_cuts(tracks, seen.count, seen.size_px, self.project.params.detect)
+        return kept.middle(self.project.frames_wanted)
 
-    def _chosen_frames(self, seen: SeenWindow) -> list[Image]:
-        if not self.project.needs_frames:
-            return []
-        chosen = set(uniform_indices(seen.count, self.project.params.detect.frames).tolist())
-        return [image for index, (_, image) in enumerate(seen.window.frames) if index in chosen]
+    def _jpegs(self, cuts: PersonCuts, images: dict[int, Image]) -> list[bytes]:
+        size = self.project.params.detect.frame_size
+        return [encode_jpeg(cut_out(images[frame], area, size)) for frame, area in cuts.by_frame().items()]
 
 
 def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:

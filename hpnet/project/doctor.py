@@ -26,6 +26,8 @@ BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
 PEOPLE_PER_CLIP = 1.2
 USUAL_FRAMES = 90.0
+JPEG_BYTES = 20_000
+"""Of a large person frame."""
 BUNDLED_CLIP = (8, 120, 160, 3)
 """Frames (T, H, W, 3) of the packaged clip, one second of a rendered person."""
 
@@ -403,7 +405,8 @@ def needed_bytes(project: Project, params: Params) -> int:
     windows = seen * joints * params.estimate.window**2 * sum(channels.values()) * readings * 2
     maps = sum(channels.get(tap, 96) for tap in params.pool.maps) * (2 if params.pool.mirrored else 1)
     pooled = params.pool.frames * joints * max(maps, 3) * 2
-    jpegs = (params.detect.frames or frames) * 20_000
+    kept = params.detect.frames * params.detect.candidates
+    jpegs = (min(kept, frames) if kept else frames) * JPEG_BYTES
     return round(clips * (windows + pooled + jpegs) * PEOPLE_PER_CLIP) + BASE_BYTES
 
 

@@ -142,8 +142,9 @@ class Graph:
 CHOOSING = (
     "data.source", "data.protocol", "detect.model", "estimate.model", "pool.operator", "train.topology.graph.model",
     f"train.{MULTIMODAL}.graph.model", f"train.{MULTIMODAL}.video", f"train.{MULTIMODAL}.fusion",
+    f"train.{MULTIMODAL}.text",
 )  # fmt: skip
-"""The parameters that choose a module or packaged weights: the code of a stage depends on them."""
+"""The parameters that choose a module, packaged weights or a file: the code of a stage depends on them."""
 CHOOSING_OF_POSES = ("train.topology.graph.model",)
 """The same for a project of 3-D poses."""
 DATA = "artifacts/data"

@@ -20,14 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import XCLIPConfig
 
+from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
 from ..artifacts.frames import PersonFrames
+from ..core.sampling import sample_frames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.skeletons import graph_skeleton
 from ..models.xclip import video_state, with_drop_path
 from ..weights.checkpoint import load_into, load_tensors
 from ..weights.hub_folder import offline, plain_config
+from ..work.console import note
 from . import refit
 from .augmentation import Mixture, clip_draws, draw_mixture, one_hot_targets
 from .batches import batch_count, ordered_batches, shuffled_batches
@@ -46,7 +49,7 @@ from .loop import Course, Run, finish
 from .params import MultimodalParams
 from .run import Inputs, Machine
 from .schedules import lr_scale, parameter_groups, warmup_schedule
-from .text import label_features, prompts
+from .text import averaged, class_texts, label_features
 from .xclip import XCLIPCheckpoint, load_xclip, xclip_digest, xclip_image_size
 
 BETAS = (0.9, 0.98)
@@ -57,29 +60,15 @@ RESIDENT_BYTES = 1 << 30
 # --- person frames ----------------------------------------------------------------------------------------------------
 
 
-def sample_frames(count: int, wanted: int, draw: np.random.Generator | None = None) -> NDArray[np.int64]:
-    """Choose from ``count`` frames: one from each of ``wanted`` equal segments, ascending.
-
-    Args:
-        draw: random numbers for a random frame of each segment (training); None: the middle frame.
-
-    Returns:
-        (wanted,) indices in 0..count - 1; frames repeat if count < wanted.
-    """
-    if count < 1 or wanted < 1:
-        raise ValueError(f"cannot take {wanted} of {count} frames")
-    within = np.full(wanted, 0.5) if draw is None else draw.random(wanted)
-    chosen = ((np.arange(wanted) + within) * count / wanted).astype(np.int64)
-    return np.minimum(chosen, count - 1)
-
-
 class FrameBank:
     """Person frames of many clips at the network's image size, RGB uint8.
 
-    They are decoded once and kept if all of them fit into ``resident_bytes``; otherwise they are decoded on demand.
+    All of them are decoded once and kept if they fit into ``resident_bytes``; otherwise those that are needed are
+    decoded every time.
 
     Args:
         store: the JPEG files; a clip without frames (no person was found, or the clip failed) gives black frames.
+        frames: F, frames per clip.
         image_size: S; frames of another size are scaled.
     """
 
@@ -97,34 +86,36 @@ class FrameBank:
         self.frames = frames
         self.image_size = image_size
         self.missing = tuple(clip_id for clip_id in clip_ids if clip_id not in store)
+        self._counts = [max(1, store.count(clip_id)) for clip_id in self.clip_ids]
         self._pool = ThreadPoolExecutor(2)
-        self._resident: list[NDArray[np.uint8]] | None = None
-        kept: list[NDArray[np.uint8]] = []
-        for clip in self._pool.map(self._decode, range(len(self.clip_ids))):
-            resident_bytes -= clip.nbytes
-            if resident_bytes < 0:
-                break
-            kept.append(clip)
-        else:
-            self._resident = kept
+        self._resident: list[NDArray[np.uint8]] = []
+        if sum(self._counts) * image_size**2 * 3 <= resident_bytes:
+            everything = map(np.arange, self._counts)
+            self._resident = list(self._pool.map(self._decode, range(len(self.clip_ids)), everything))
 
     def __call__(self, clips: Indices, draws: Sequence[np.random.Generator] | None = None) -> Tensor:
-        """(n, F, 3, S, S) uint8 of clips (n,); ``draws`` (one per clip) jitters the choice of frames."""
-        found = [self._resident[i] for i in clips] if self._resident else list(self._pool.map(self._decode, clips))
-        rows = [
-            clip[sample_frames(len(clip), self.frames, None if draws is None else draws[n])]
-            for n, clip in enumerate(found)
-        ]
+        """(n, F, 3, S, S) uint8 of clips (n,): with ``draws`` (one per clip) a random frame of each segment of a clip,
+        otherwise the middle one."""
+        given = [None] * len(clips) if draws is None else draws
+        chosen = [sample_frames(self._counts[i], self.frames, draw) for i, draw in zip(clips, given, strict=True)]
+        if self._resident:
+            rows = [self._resident[i][frames] for i, frames in zip(clips, chosen, strict=True)]
+        else:
+            rows = list(self._pool.map(self._decode, clips, chosen))
         # (n, F, S, S, 3) -> (n, F, 3, S, S)
         return torch.from_numpy(np.stack(rows)).permute(0, 1, 4, 2, 3)
 
-    def _decode(self, index: int) -> NDArray[np.uint8]:
-        """All frames of a clip, (frames, S, S, 3); one black frame for a clip that has none."""
+    def _decode(self, index: int, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Chosen frames of a clip, (frames, S, S, 3); black ones for a clip that has none."""
         clip_id = self.clip_ids[index]
         stored = self.store.load(clip_id)
         if not stored:
-            return np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
-        return np.stack([decode_jpeg(data, self.image_size, f"{clip_id}, frame {frame}") for frame, data in stored])
+            return np.zeros((len(chosen), self.image_size, self.image_size, 3), np.uint8)
+        pictures: dict[int, NDArray[np.uint8]] = {}
+        for i in set(chosen.tolist()):
+            frame, data = stored[i]
+            pictures[i] = decode_jpeg(data, self.image_size, f"{clip_id}, frame {frame}")
+        return np.stack([pictures[i] for i in chosen.tolist()])
 
 
 def decode_jpeg(data: bytes, size: int, what: str) -> NDArray[np.uint8]:
@@ -191,7 +182,7 @@ def mix(batch: MultimodalBatch, mixture: Mixture, *, pooled: bool = True) -> Mul
 class MultimodalTask:
     """Batches and loss of the multimodal stream; see :class:`hpnet.train.loop.Task`.
 
-    Training: segment-wise jitter of the frames, one flip of frames and joints together (or of frames alone), crop and
+    Training: a random frame of each segment, one flip of frames and joints together (or of frames alone), crop and
     colour jitter, mixup and CutMix. Where the features are not mirrored, only the frames of classes that are their own
     mirror image are: a mirrored clip of any other would show one side to the eye and the other to the graph networks.
     Random numbers are drawn per clip from (seed, epoch, clip), so they do not depend on the number of processes; those
@@ -324,6 +315,7 @@ def build_model(
         pooled=params.pooled,
         fusion=params.fusion,
         refine=params.refine,
+        prompts=params.prompts,
         mean=checkpoint.mean,
         sd=checkpoint.sd,
     )
@@ -395,7 +387,7 @@ def make(
     """The network with X-CLIP's weights and new ones, ready to be trained on the split train of ``table``.
 
     Args:
-        label_text: (K, D), what X-CLIP makes of the prompts.
+        label_text: (K, D), what X-CLIP makes of the texts.
 
     Raises:
         ValueError: as :func:`train`.
@@ -465,9 +457,13 @@ def train(
     clips, features = inputs.clips, inputs.features
     table = labelled_clips(clips)
     table.require_training()
+    if run.accelerator.is_main_process:
+        warn_of_constant_frames(clips, inputs.person_frames(), params.frames)
     checkpoint = load_xclip(params.video, params.frames)
-    texts = prompts(clips.class_names, [str(p) for p in clips.classes["prompt"]])
-    label_text = label_features(checkpoint.model, checkpoint.tokenizer, texts, run.cache)
+    texts = class_texts(clips, params.text)
+    every = [text for of_class in texts for text in of_class]
+    encoded = label_features(checkpoint.model, checkpoint.tokenizer, every, run.cache)
+    label_text = averaged(encoded, [len(of_class) for of_class in texts])
     found = refit.train(functools.partial(make, inputs, params, run, checkpoint, label_text), table, run)
     model, task = found.ready.model, found.ready.task
     assert isinstance(model, HPNet)
@@ -481,11 +477,22 @@ def train(
         "frames": int(features.array.shape[1]),
         "features": features.meta.to_json(),
         "classes": clips.class_names,
-        "prompts": texts,
+        "texts": [list(of_class) for of_class in texts],
         "video_digest": checkpoint.digest,
     }
     metrics = finish(task, model, found.result, out=out, accelerator=run.accelerator, card=card, unseen=found.unseen)
     return {**metrics, "clips_without_frames": len(task.frames.missing)}
+
+
+def warn_of_constant_frames(clips: Clips, store: PersonFrames, frames: int) -> None:
+    """Say so if every epoch sees the same frames, because of no training clip more than ``frames`` were kept."""
+    training = clips.table[(clips.table.split == "train") & (clips.table.label >= 0)]
+    counts = [store.count(str(clip_id)) for clip_id in training.clip_id]
+    if max(counts, default=0) <= frames and (training.frames > counts).any():
+        note(
+            f"every epoch sees the same person frames: train.multimodal.frames is {frames}, and at most "
+            f"{max(counts)} of a clip were kept\nraise detect.candidates (by default 3) and run `hpnet detect` again"
+        )
 
 
 def load_multimodal(folder: Path) -> HPNet:

@@ -11,7 +11,7 @@ from ..core.section import LARGEST_SEED, Section, Seed
 from ..core.streams import MULTIMODAL
 from ..models import AUTO, FITTED_NETWORKS, FUSIONS, HEATMAP_NETWORKS, TOPOLOGY_NETWORKS
 from ..work.identity import Code
-from . import FITTERS
+from . import FITTERS, TEXT_FILES, TEXTS
 
 
 class GraphParams(Section):
@@ -125,6 +125,12 @@ class MultimodalParams(Section):
     pooled: bool = Field(True, description="false: RGB and text only, the baseline of Table XII")
     fusion: Annotated[str, OneOf("hpnet.models:FUSIONS")] = "trmm"
     refine: Literal["pooled", "text"] = Field("pooled", description="Eq. (9) as printed, or as released")
+    text: str = Field(
+        "sentences",
+        description="label texts: names, sentences (one per class), descriptions (several, averaged), or the path of a "
+        ".csv or .json of descriptions",
+    )
+    prompts: bool = Field(True, description="X-CLIP's video-specific prompts of the texts; HP-Net has none")
     lambdas: tuple[float, float, float] = Field(
         (1.0, 1.0, 1.0), description="weights of the auxiliary losses, Eq. (14)"
     )
@@ -176,6 +182,13 @@ class MultimodalParams(Section):
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are validated and kept; 0: off")
 
+    @field_validator("text")
+    @classmethod
+    def _known_text(cls, text: str) -> str:
+        if text not in TEXTS and not text.endswith(TEXT_FILES):
+            raise ValueError(f"expected {', '.join(TEXTS)}, or the path of a file ({' or '.join(TEXT_FILES)})")
+        return text
+
     @field_validator("graph")
     @classmethod
     def _trained_by_steps(cls, graph: GraphParams) -> GraphParams:
@@ -187,7 +200,8 @@ class MultimodalParams(Section):
         """What the multimodal stream runs under these parameters."""
         packaged = ("assets/mannequin-xclip/*",) if self.video == "mannequin-xclip" else ()
         chosen = ("hpnet.train.multimodal", *self.graph.chosen(), FUSIONS[self.fusion])
-        return Code("hpnet.train.step", chosen, packaged, type(self)().model_dump(mode="json"))
+        given = () if self.text in TEXTS else (self.text,)
+        return Code("hpnet.train.step", chosen, packaged, type(self)().model_dump(mode="json"), given)
 
 
 class TrainParams(Section):

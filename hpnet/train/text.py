@@ -1,4 +1,4 @@
-"""Label texts: prompts, tokens and their features from the frozen text encoder of X-CLIP, computed once.
+"""Label texts: texts of classes, tokens and their features from the frozen text encoder of X-CLIP, computed once.
 
 F_text of HP-Net, Eq. (6). Axes: K texts, L tokens, D channels.
 """
@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
+from ..artifacts.clips import Clips
+from ..artifacts.descriptions import read_descriptions
 from ..artifacts.files import writing
 from ..work.shards import seal, sealed
 
@@ -25,21 +28,60 @@ START_TOKEN = "<|startoftext|>"
 END_TOKEN = "<|endoftext|>"
 
 
+def words(name: str) -> str:
+    """A class name as text: only separators and capitals are replaced (``brush_teeth``, ``takeOffHat``)."""
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    plain = " ".join(re.sub(r"[^\w']+|_+", " ", plain).lower().split())
+    if not plain:
+        raise ValueError(f"class name {name!r} has no letter or digit for a prompt")
+    return plain
+
+
 def prompt(name: str) -> str:
     """The caption of an action from its class name, for data sets without prompts in ``classes.csv``.
 
-    Only separators and capitals are replaced (``brush_teeth``, ``takeOffHat``); no word is added.
+    No word is added to the name but ``a person performing the action``.
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    words = " ".join(re.sub(r"[^\w']+|_+", " ", words).lower().split())
-    if not words:
-        raise ValueError(f"class name {name!r} has no letter or digit for a prompt")
-    return f"a person performing the action {words}"
+    return f"a person performing the action {words(name)}"
 
 
-def prompts(names: Sequence[str], given: Sequence[str]) -> list[str]:
-    """One prompt per class: from ``classes.csv`` if it has one, else :func:`prompt` of the name."""
-    return [str(text).strip() or prompt(str(name)) for name, text in zip(names, given, strict=True)]
+def class_texts(clips: Clips, text: str) -> list[tuple[str, ...]]:
+    """One or more texts per class, in label order.
+
+    Args:
+        text: one of :data:`hpnet.train.TEXTS`, or the path of a file (:mod:`hpnet.artifacts.descriptions`).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a class has no text, or the file has another class; names it.
+    """
+    names = clips.class_names
+    if text == "names":
+        return [(words(name),) for name in names]
+    if text == "sentences":
+        given = [str(sentence).strip() for sentence in clips.classes["prompt"]]
+        return [(sentence or prompt(name),) for name, sentence in zip(names, given, strict=True)]
+    if text == "descriptions":
+        found = dict(zip(names, clips.descriptions(), strict=True))
+        source, remedy = (
+            "classes.csv",
+            "use a file of your own, or `sentences`; after an upgrade run `hpnet data` again",
+        )
+    else:
+        found = read_descriptions(Path(text))
+        source, remedy = text, "give every class of classes.csv a description, under its name there"
+    missing = [name for name in names if not found.get(name)]
+    unknown = [name for name in found if name not in names]
+    if missing or unknown:
+        what = [f"has no description of {_some(missing)}"] if missing else []
+        what += [f"describes {_some(unknown)}, which classes.csv does not have"] if unknown else []
+        raise ValueError(f"train.multimodal.text: {source} {' and '.join(what)}\n{remedy}")
+    return [found[name] for name in names]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(repr, names[:3])) + more
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int = 1000) -> Tokenizer:
@@ -90,8 +132,8 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> tup
     width = len(rows[longest])
     if width > max_tokens:
         raise ValueError(
-            f"prompt {texts[longest]!r} has {width} tokens, the text encoder reads {max_tokens}: "
-            f"shorten it in classes.csv"
+            f"text {texts[longest]!r} has {width} tokens, the text encoder reads {max_tokens}: shorten it where "
+            f"train.multimodal.text takes it from"
         )
     end = tokenizer.token_to_id(END_TOKEN)
     if end is None:
@@ -111,7 +153,7 @@ def text_features(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache: Path | None = None) -> Tensor:
-    """F_text (K, D) float32, Eq. (6), from the frozen text encoder.
+    """F_text (K, D) float32, Eq. (6), from the frozen text encoder, of K texts.
 
     Args:
         model: an ``XCLIPModel``.
@@ -136,6 +178,21 @@ def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache
             np.save(out, features)
         seal(part, stem)
     return torch.from_numpy(features)
+
+
+def averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """One feature per class (K, D): the mean of the normalised features of its texts, at the mean length of all.
+
+    If every class has one text, its feature is returned unchanged.
+
+    Args:
+        features: (texts, D), class by class.
+        counts: K, texts of each class.
+    """
+    if all(count == 1 for count in counts):
+        return features
+    means = torch.stack([part.mean(0) for part in F.normalize(features, dim=-1).split(list(counts))])  # (K, D)
+    return F.normalize(means, dim=-1) * features.norm(dim=-1).mean()
 
 
 def _content_hash(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> str:

@@ -42,17 +42,21 @@ class Code:
         chosen: the modules that the parameters name, entries of dicts of modules.
         packaged: files of the package that it reads, as patterns relative to it (``assets/mannequin-yolo*``).
         defaults: the defaults of its parameters, as JSON values.
+        given: files of the user that its parameters name and that are no input of the stage: their content counts as
+            code does. A file that is missing is refused where it is read.
     """
 
     step: str
     chosen: tuple[str, ...] = ()
     packaged: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Its identity, 32 hexadecimal digits; see :func:`digest`."""
-        files = packaged_files(*self.packaged)
-        return digest(self.step, chosen=self.chosen, defaults=self.defaults, packaged=files)
+        given = [path for path in map(Path, self.given) if path.is_file()]
+        files = [*packaged_files(*self.packaged), *given]
+        return digest(self.step, chosen=self.chosen, defaults=self.defaults, files=files)
 
 
 @cache
@@ -133,7 +137,7 @@ def digest(
     *,
     chosen: Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
-    packaged: Iterable[Path] = (),
+    files: Iterable[Path] = (),
 ) -> str:
     """The identity of a step's code, 32 hexadecimal digits.
 
@@ -141,11 +145,11 @@ def digest(
         step: the module that does the work, such as ``hpnet.detect.step``.
         chosen: the modules that the parameters name, from dicts of modules; modules of other packages count by name.
         defaults: the defaults of the step's parameters, as JSON values.
-        packaged: files of the package that the step reads: weights, class tables, templates.
+        files: that the step reads and that are none of its inputs: weights, class tables, templates.
 
     Raises:
         ModuleNotFoundError: ``step`` or one of ``chosen`` is not a module of the package.
-        FileNotFoundError: a packaged file is missing.
+        FileNotFoundError: a file is missing.
     """
     found = hashlib.blake2b(digest_size=16)
     names = {name.partition(":")[0]: name for name in chosen}
@@ -155,7 +159,7 @@ def digest(
     for name in sorted(name for module, name in names.items() if module not in modules):
         found.update(f"{name}\0".encode())
     found.update(json.dumps(defaults or {}, sort_keys=True).encode())
-    for path in sorted(packaged):
+    for path in sorted(files):
         found.update(f"\0{path.name}\0{_file_digest(path)}".encode())
     return found.hexdigest()
 

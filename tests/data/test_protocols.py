@@ -247,7 +247,7 @@ def test_folder_without_actions_and_with_its_own_splits() -> None:
 )
 def test_class_tables(protocol: str, count: int, first: str, last: str) -> None:
     table = class_table(protocol)
-    assert list(table.columns) == ["label", "name", "prompt"]
+    assert list(table.columns) == ["label", "name", "prompt", "descriptions"]
     assert list(table.label) == list(range(count))
     assert (table.name.iloc[0], table.name.iloc[-1]) == (first, last)
     assert table.name.is_unique

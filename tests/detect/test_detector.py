@@ -22,7 +22,7 @@ from hpnet.artifacts.files import read_json
 from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.videos import Videos
 from hpnet.core.metrics import iou_matrix
-from hpnet.core.video import write_video
+from hpnet.core.video import load_clip, write_video
 from hpnet.detect.bytetrack import track, tracker_options
 from hpnet.detect.detector import Detection, build_detector, weights_digest, weights_files
 from hpnet.detect.families import parse_model
@@ -31,7 +31,8 @@ from hpnet.detect.families.rtdetr import RTDetrDetector
 from hpnet.detect.families.ultralytics import load_checkpoint
 from hpnet.detect.library import ultralytics
 from hpnet.detect.params import DetectParams
-from hpnet.detect.step import NO_PERSON, DetectWork, cut_square, detection_metrics, merge, person_square, video_items
+from hpnet.detect.person_frames import cut_out, encode_jpeg, own_boxes, person_cuts
+from hpnet.detect.step import NO_PERSON, DetectWork, detection_metrics, merge, video_items
 from hpnet.detect.tracking import Track
 from hpnet.detect.yolo import UltralyticsDetector, letterbox
 from hpnet.pretrain.detector import SETTINGS, augment, load_images, train_detector
@@ -360,31 +361,71 @@ def test_tracker_settings_follow_the_rate() -> None:
 # --- person frames ----------------------------------------------------------------------------------------------------
 
 
-def test_cut_square_is_undistorted_and_black_outside() -> None:
+def test_a_square_is_undistorted_and_black_outside() -> None:
     frame = np.full((60, 80, 3), 200, np.uint8)
     cv2.circle(frame, (40, 30), 12, (255, 0, 0), -1)
-    cut = cut_square(frame, (20.0, 10.0, 40.0), 120)
+    cut = cut_out(frame, (20.0, 10.0, 40.0, 40.0), 120)
     red = (cut[..., 0] > 220) & (cut[..., 2] < 100)
     assert cut.shape == (120, 120, 3)
     assert abs(int(red.any(0).sum()) - int(red.any(1).sum())) <= 1
     assert red.any(0).sum() == pytest.approx(75, abs=4)
-    corner = cut_square(frame, (-40.0, -40.0, 80.0), 80)
+    corner = cut_out(frame, (-40.0, -40.0, 80.0, 80.0), 80)
     assert (corner[:40, :40] == 0).all()
     assert (corner[41:, 41:] == 200).mean() > 0.7
-    assert (cut_square(frame, (500.0, 500.0, 20.0), 16) == 0).all()
+    assert (cut_out(frame, (500.0, 500.0, 20.0, 20.0), 16) == 0).all()
 
 
-def test_person_square_covers_everybody_all_the_time() -> None:
-    tracks = [
-        Track(np.arange(2), np.array([[0, 10, 20, 60], [30, 10, 50, 60]], np.float32), np.ones(2, np.float32)),
-        Track(np.arange(1), np.array([[60, 0, 70, 20]], np.float32), np.ones(1, np.float32)),
-    ]
-    x, y, side = person_square(tracks, (100, 80))
+def test_a_box_is_stretched_and_each_side_is_scaled_on_its_own() -> None:
+    frame = np.zeros((200, 80, 3), np.uint8)
+    frame[20:180, 30:50] = 200
+    cut = cut_out(frame, (30.0, 20.0, 20.0, 160.0), 40)  # 20 wide grows, 160 high shrinks
+    assert cut.shape == (40, 40, 3)
+    assert (cut == 200).all()
+    stripes = np.tile(np.array([0, 200], np.uint8).repeat(2), 40)[:, None, None].repeat(20, 1).repeat(3, 2)
+    assert np.ptp(cut_out(stripes, (0, 0, 20, 160), 40)) == 0, "lines that vanish are averaged"
+
+
+TRACKS = [
+    Track(np.arange(2, 4), np.array([[0, 10, 20, 60], [30, 10, 50, 60]], np.float32), np.ones(2, np.float32)),
+    Track(np.arange(3, 4), np.array([[60, 0, 70, 20]], np.float32), np.ones(1, np.float32)),
+]
+
+
+def test_one_square_covers_everybody_all_the_time() -> None:
+    cuts = person_cuts(TRACKS, 6, (100, 80), DetectParams(frames=2, candidates=3))
+    assert cuts.frames.tolist() == list(range(6))
+    assert len(np.unique(cuts.areas_xywh_px, axis=0)) == 1
+    x, y, width, height = cuts.areas_xywh_px[0]
+    assert width == height
     assert x <= 0
     assert y <= 0
-    assert x + side >= 70
-    assert y + side >= 60
-    assert person_square([], (100, 80)) == (0.0, -10.0, 100.0)
+    assert x + width >= 70
+    assert y + height >= 60
+    for nobody in (person_cuts([], 6, (100, 80), DetectParams()), person_cuts(TRACKS, 6, (100, 80), OFF)):
+        assert set(map(tuple, nobody.areas_xywh_px.tolist())) == {(0.0, -10.0, 100.0, 100.0)}
+
+
+OFF = DetectParams(enabled=False)
+
+
+def test_own_boxes_follow_the_people_and_leave_out_frames_without_them() -> None:
+    params = DetectParams(crop="box", frames=0)
+    cuts = person_cuts(TRACKS, 6, (100, 80), params)
+    assert cuts.by_frame() == {2: (0, 10, 20, 50), 3: (30, 0, 40, 60)}
+    assert own_boxes([], 2, (100, 80))[1].tolist() == [[0, 0, 100, 80]] * 2
+    whole = person_cuts(TRACKS, 6, (100, 80), params.model_copy(update={"enabled": False}))
+    assert whole.by_frame() == dict.fromkeys(range(6), (0, 0, 100, 80))
+
+
+def test_candidates_are_kept_around_the_middle_of_every_segment() -> None:
+    one, three = (person_cuts([], 60, (9, 9), DetectParams(frames=4, candidates=n)) for n in (1, 3))
+    assert one.frames.tolist() == [7, 22, 37, 52]
+    assert three.frames.tolist() == [2, 7, 12, 17, 22, 27, 32, 37, 42, 47, 52, 57]
+    assert three.middle(4).frames.tolist() == one.frames.tolist()
+    assert person_cuts([], 60, (9, 9), DetectParams(frames=0)).frames.tolist() == list(range(60))
+    assert one.middle(8).frames.tolist() == one.frames.tolist()
+    with pytest.raises(ValueError, match=r"candidates\n.*expected an odd number"):
+        DetectParams(candidates=2)
 
 
 # --- the step ---------------------------------------------------------------------------------------------------------
@@ -443,7 +484,7 @@ def items(tmp_path: Path) -> list[ShardItem]:
 
 def run_step(items: list[ShardItem], tmp_path: Path, **params: object) -> tuple[Boxes, Path, ColourDetector]:
     detector = ColourDetector()
-    work = DetectWork(DetectParams(frame_size=48, frames=4, **params), batch=6, given=detector)  # type: ignore[arg-type]
+    work = DetectWork(DetectParams(frame_size=48, frames=4, **{"candidates": 1, **params}), batch=6, given=detector)  # type: ignore[arg-type]
     parts = run_shards(items, work, stage_dir=tmp_path / "work", key={"params": params}, shard_size=4)
     return merge(parts, tmp_path / "out"), tmp_path / "out", detector
 
@@ -496,6 +537,16 @@ def test_switched_off_the_whole_frame_is_the_box(items: list[ShardItem], tmp_pat
     assert (boxes.table[["x1", "y1", "x2", "y2", "score"]] == [0, 0, 96, 64, 1]).all().all()
     assert set(boxes.table.track) == {0}
     assert len(PersonFrames(out / "frames").load("b-two")) == 4
+
+
+def test_the_step_keeps_each_frames_own_box(items: list[ShardItem], tmp_path: Path) -> None:
+    boxes, out, _ = run_step(items[:1], tmp_path, crop="box", candidates=3)
+    stored = PersonFrames(out / "frames").load("a-one")
+    assert [frame for frame, _ in stored] == list(range(10)), "12 candidates, but the clip has 10 frames"
+    corners = boxes.table.set_index("frame").loc[3, ["x1", "y1", "x2", "y2"]].to_numpy(float)
+    area = (*corners[:2], *(corners[2:] - corners[:2]))
+    video = load_clip(items[0].path)  # type: ignore[arg-type]
+    assert stored[3][1] == encode_jpeg(cut_out(video[3], area, 48))
 
 
 def test_large_clips_are_decoded_again_with_the_same_result(

@@ -70,6 +70,22 @@ def test_another_number_of_frames() -> None:
         with_frames(XCLIP, 0)
 
 
+def test_without_prompts_the_texts_are_the_same_for_every_clip() -> None:
+    pooled, valid, video = inputs()
+    plain, prompted = network(prompts=False, pooled=False), network(pooled=False)
+    prompted.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        expected = plain.video.similarity(plain.video(video)[0], plain.label_text.expand(3, -1, -1))
+        torch.testing.assert_close(plain(pooled, valid, video)["logits"], expected)
+        assert not torch.allclose(prompted(pooled, valid, video)["logits"], expected, atol=1e-4)
+    plain.train()(pooled, valid, video)["logits"].sum().backward()
+    unused = {name for name, p in plain.named_parameters() if p.grad is None}
+    assert unused == {name for name, p in plain.named_parameters() if not p.requires_grad}
+    assert unused == {name for name, _ in plain.named_parameters() if ".prompts_" in name}
+    older = {key: value for key, value in plain.config.to_json().items() if key != "prompts"}
+    assert HPNetConfig.from_json(older).prompts
+
+
 def test_frozen_layers_get_no_gradient() -> None:
     encoder = VideoEncoder(XCLIP)
     encoder.freeze_layers(1)

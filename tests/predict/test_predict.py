@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -94,6 +94,32 @@ def test_frames_are_left_out_as_in_training(project: Path, tmp_path: Path) -> No
     assert found.poses.valid.any(1).sum() == 3
     np.testing.assert_array_equal(found.poses.valid[:, 0], stored.valid[:, 0])
     np.testing.assert_allclose(found.poses.windows["h2s3"], stored.windows["h2s3"], atol=2e-2)
+
+
+@pytest.mark.parametrize("crop", ["square", "box"])
+def test_person_frames_are_the_middle_ones_of_those_that_detect_keeps(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop: Literal["square", "box"]
+) -> None:
+    from hpnet.artifacts.frames import PersonFrames
+    from hpnet.detect.step import DetectWork, merge
+    from hpnet.predict.project import Sample
+    from hpnet.work.shards import ShardItem
+
+    samples: list[Sample] = []
+    with inside(project):
+        trained = TrainedProject(Path(), device="cpu")
+        detect = trained.params.detect.model_copy(update={"crop": crop, "frames": 2})
+        trained.params = trained.params.model_copy(update={"detect": detect})
+        clip = Clips.load(Path("artifacts/data")).usable().iloc[0]
+        logits = trained.logits
+        monkeypatch.setattr(trained, "logits", lambda given: samples.extend(given) or logits(given))
+        windows = every_window([Path(clip.path)], Cutting(1.0, 1.0), refuse)
+        list(Recogniser(trained, device="cpu").predict(windows, refuse))
+        DetectWork(detect, device="cpu")([ShardItem(clip.clip_id, Path(clip.path).absolute(), "")], tmp_path / "part")
+    merge([tmp_path / "part"], tmp_path / "detect")
+    stored = PersonFrames(tmp_path / "detect" / "frames").load(clip.clip_id)
+    assert len(stored) == 6
+    assert samples[0].jpegs == [stored[1][1], stored[4][1]]  # train.multimodal.frames is 2
 
 
 def test_own_clips_get_the_scores_that_the_stages_stored(project: Path, recogniser: Recogniser) -> None:

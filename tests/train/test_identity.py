@@ -150,6 +150,18 @@ def test_other_inputs_make_another_run(
     assert tuple(now != then for now, then in zip(names(), before, strict=True)) == stale
 
 
+def test_another_text_or_an_edit_of_its_file_makes_another_run(folders: Folders, tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text("class,description\nclass0,a\n")
+    texts = ("sentences", "descriptions", str(file), str(file))
+    names = []
+    for text in texts:
+        names.append(name_of(MultimodalParams(text=text), folders, MULTIMODAL))
+        if len(names) == 3:
+            file.write_text("class,description\nclass0,b\n")
+    assert len(set(names)) == 4
+
+
 def test_small_steps_get_one_thread() -> None:
     assert (threads(10, None), threads(10**8, None), threads(10**8, 3), threads(10, 2)) == (1, None, 3, 2)
 

@@ -15,6 +15,7 @@ from transformers import XCLIPModel
 
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.features import FeatureMeta, Features
+from hpnet.artifacts.files import read_json
 from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
@@ -31,7 +32,7 @@ from hpnet.train.multimodal import (
     load_multimodal,
     mix,
     optimizer_for,
-    sample_frames,
+    warn_of_constant_frames,
 )
 from hpnet.train.multimodal import train as train_multimodal
 from hpnet.train.params import MultimodalParams
@@ -124,19 +125,6 @@ def train(
     return train_multimodal(MULTIMODAL, inputs, settings, run, out=tmp_path / name, card={})
 
 
-def test_sample_frames() -> None:
-    assert sample_frames(24, 4).tolist() == [3, 9, 15, 21]
-    assert sample_frames(8, 8).tolist() == list(range(8))
-    assert sample_frames(1, 3).tolist() == [0, 0, 0]
-    assert sample_frames(3, 6).tolist() == [0, 0, 1, 1, 2, 2]
-    draw = np.random.default_rng(0)
-    for _ in range(50):
-        chosen = sample_frames(24, 4, draw)
-        assert ((chosen >= [0, 6, 12, 18]) & (chosen <= [5, 11, 17, 23])).all()
-    with pytest.raises(ValueError, match="cannot take 4 of 0"):
-        sample_frames(0, 4)
-
-
 @pytest.mark.parametrize("resident", [1 << 30, 0])
 def test_frame_bank_decodes_rgb_and_gives_black_for_nobody(frames: PersonFrames, resident: int) -> None:
     names = [f"clip{i:02d}" for i in range(CLIPS)]
@@ -147,6 +135,45 @@ def test_frame_bank_decodes_rgb_and_gives_black_for_nobody(frames: PersonFrames,
     assert found[0].float().mean((0, 2, 3)).numpy() == pytest.approx(COLOURS[1], abs=4)
     assert not found[1].any()
     assert bank.missing == (names[-1],)
+
+
+@pytest.mark.parametrize("resident", [1 << 30, 0])
+def test_training_sees_other_frames_every_epoch_and_validation_the_middle_ones(
+    tmp_path: Path, clips: Clips, features: Features, resident: int
+) -> None:
+    grey = [[(t, jpeg((20 * t, 20 * t, 20 * t))) for t in range(6)] for _ in range(CLIPS)]
+    PersonFrames.write(tmp_path / "frames-00000.parquet", [(f"clip{i:02d}", of) for i, of in enumerate(grey)])
+    store = PersonFrames(tmp_path)
+    made = task(clips, features, store, params("unused", flip=0.0, jitter=0.0))
+    made.frames = FrameBank(store, made.clips.clip_ids, frames=2, image_size=32, resident_bytes=resident)
+
+    def shown(batches: Any) -> dict[int, list[int]]:
+        found = {}
+        for indices, batch in batches:
+            moments = (batch.frames.float().mean((2, 3, 4)) / 20).round().int().tolist()
+            found |= dict(zip(indices.tolist(), moments, strict=True))
+        return found
+
+    epochs = [shown(made.train_batches(epoch)) for epoch in range(8)]
+    assert epochs[3] == shown(made.train_batches(3)), "drawn from seed, epoch and clip"
+    for clip in epochs[0]:
+        assert len({tuple(epoch[clip]) for epoch in epochs}) > 2
+        assert all(epoch[clip][0] in (0, 1, 2) and epoch[clip][1] in (3, 4, 5) for epoch in epochs)
+    assert set(map(tuple, shown(made.eval_batches("val")).values())) == {(1, 4)}
+
+
+def test_frames_that_cannot_vary_are_told(
+    clips: Clips, frames: PersonFrames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = Clips(clips.table.assign(frames=40), clips.classes)
+    warn_of_constant_frames(longer, frames, 2)
+    warn_of_constant_frames(clips, frames, 3)  # a clip is no longer than that
+    warn_of_constant_frames(Clips(clips.table.assign(frames=0), clips.classes), frames, 3)  # nobody knows
+    assert capsys.readouterr().err == ""
+    warn_of_constant_frames(longer, frames, 3)
+    told = capsys.readouterr().err
+    assert "every epoch sees the same person frames: train.multimodal.frames is 3, and at most 3 of a clip" in told
+    assert "raise detect.candidates" in told
 
 
 def test_broken_jpeg_names_the_clip(tmp_path: Path) -> None:
@@ -381,6 +408,22 @@ def test_the_same_seed_gives_the_same_scores(
     np.testing.assert_array_equal(first.logits, second.logits)
 
 
+def test_label_texts_are_those_of_the_parameter(
+    tmp_path: Path, clips: Clips, features: Features, frames: PersonFrames, video: str
+) -> None:
+    file = tmp_path / "own.json"
+    file.write_text('{"nod": ["the head sinks", "the chin goes down"], "bow": "the back bends", "jump": "up"}')
+    for name, text, prompted in (("a", "names", True), ("b", str(file), False)):
+        train(tmp_path, clips, features, frames, params(video, epochs=1, text=text, prompts=prompted), name)
+    cards = [read_json(tmp_path / name / "config.json") for name in "ab"]
+    assert cards[0]["texts"] == [["nod"], ["bow"], ["jump"]]
+    assert cards[1]["texts"][0] == ["the head sinks", "the chin goes down"]
+    assert [card["network"]["prompts"] for card in cards] == [True, False]
+    assert load_multimodal(tmp_path / "b").label_text.shape == (3, 32)
+    with pytest.raises(ValueError, match=r"text\n.*expected names, sentences, descriptions, or the path of a file"):
+        params(video, text="sentence")
+
+
 def test_groups_have_their_rates(clips: Clips, features: Features, video: str) -> None:
     from hpnet.train.datasets import ChannelStatistics
     from hpnet.train.multimodal import build_model
@@ -398,6 +441,7 @@ def test_groups_have_their_rates(clips: Clips, features: Features, video: str) -
     assert rates["smclm.networks.s.classifier.weight"] == pytest.approx(1e-2)
     assert "video.vision_model.embeddings.patch_embedding.weight" not in rates
     assert set(rates) == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert any(".prompts_" in name for name in rates)
     settings = params(video, lr=1e-4, graph_scale=100.0, fusion_scale=10.0, frozen_layers=1)
     rates = {names[id(p)]: g["lr"] for g in optimizer_for(model, settings).param_groups for p in g["params"]}
     assert rates["fusion.scale.0.weight"] == pytest.approx(1e-3)

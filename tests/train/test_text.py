@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import XCLIPModel
 
+from hpnet.artifacts.clips import CLIP_COLUMNS, Clips
 from hpnet.models.xclip import reduced_config
-from hpnet.train.text import END_TOKEN, START_TOKEN, label_features, prompt, prompts, tokenize, train_tokenizer
+from hpnet.train.text import (
+    END_TOKEN,
+    START_TOKEN,
+    averaged,
+    class_texts,
+    label_features,
+    prompt,
+    tokenize,
+    train_tokenizer,
+)
 
 CAPTIONS = ["a person is lifting a red box", "a person is bowing", "two people are dancing together"] * 5
 
@@ -38,10 +49,57 @@ def test_prompt_undoes_separators_and_capitals(name: str, words: str) -> None:
     assert prompt(name) == f"a person performing the action {words}"
 
 
-def test_given_prompts_come_first() -> None:
-    assert prompts(["a1", "wave"], ["a person waves", " "]) == ["a person waves", "a person performing the action wave"]
+def clips(**columns: list[str]) -> Clips:
+    table = pd.DataFrame(columns=list(CLIP_COLUMNS))
+    given = {"name": ["take_off", "wave"], "prompt": ["", "a person waves"], **columns}
+    return Clips(table, pd.DataFrame({"label": range(len(given["name"])), **given}))
+
+
+def test_texts_of_classes(tmp_path: Path) -> None:
+    assert class_texts(clips(), "names") == [("take off",), ("wave",)]
+    assert class_texts(clips(), "sentences") == [("a person performing the action take off",), ("a person waves",)]
+    described = clips(descriptions=["An arm sinks. | It is empty.", "A hand swings."])
+    assert class_texts(described, "descriptions") == [("An arm sinks.", "It is empty."), ("A hand swings.",)]
+    file = tmp_path / "own.csv"
+    file.write_text("class,description\nwave,A hand swings.\ntake_off,An arm sinks.\nwave, The arm  is up. \n")
+    assert class_texts(clips(), str(file)) == [("An arm sinks.",), ("A hand swings.", "The arm is up.")]
     with pytest.raises(ValueError, match="no letter"):
         prompt("--")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("class,description\nwave,A hand swings.\n", r"own\.csv has no description of 'take_off'\ngive every class"),
+        ("class,description\nwave,a\ntake_off,b\nfly,c\n", r"describes 'fly', which classes\.csv does not have\ngive"),
+        ("class,description\nwaves,a\n", r"no description of 'take_off', 'wave' and describes 'waves', which"),
+        ("class,description\nwave,\n", "a description of class 'wave' is empty"),
+        ("class,description\nwave,Up.\ntake_off,up.\n", "'wave' and 'take_off' have the same description 'up.'"),
+        ("name,text\nwave,a\n", "column 'class' is missing"),
+    ],
+)
+def test_a_file_with_other_classes_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "own.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        class_texts(clips(), str(tmp_path / "own.csv"))
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"text: .*own\.json is missing\nexpected a CSV of class,description"):
+        class_texts(clips(), str(tmp_path / "own.json"))
+    for content, message in (("[1]", "is list, expected a CSV"), ('{"wave": 3}', "class 'wave' has 3, expected")):
+        (tmp_path / "own.json").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            class_texts(clips(), str(tmp_path / "own.json"))
+    with pytest.raises(ValueError, match=r"classes\.csv has no description of 'take_off', 'wave'\n.* again"):
+        class_texts(clips(), "descriptions")
+
+
+def test_several_texts_of_a_class_are_averaged() -> None:
+    features = torch.tensor([[3.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    assert averaged(features, [1, 1, 1]) is features
+    found = averaged(features, [2, 1])
+    torch.testing.assert_close(found, 2 * torch.tensor([[0.5**0.5, 0.5**0.5], [0.0, 1.0]]))  # the lengths' mean is 2
 
 
 def test_end_token_has_the_highest_id_and_any_text_can_be_spelled(tokenizer: Tokenizer) -> None:

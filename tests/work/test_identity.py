@@ -79,9 +79,9 @@ def test_a_digest_knows_defaults_packaged_files_and_what_was_chosen(tmp_path: Pa
     assert identity.digest(step) == plain
     assert identity.digest(step, defaults={"a": 1}) != plain
     assert identity.digest(step, chosen=["hpnet.core.skeleton:COCO17"]) != plain
-    with_weights = identity.digest(step, packaged=[weights])
+    with_weights = identity.digest(step, files=[weights])
     weights.write_bytes(b"2")
-    assert len({plain, with_weights, identity.digest(step, packaged=[weights])}) == 3
+    assert len({plain, with_weights, identity.digest(step, files=[weights])}) == 3
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pandas as pd
 
 from ...mannequin.actions import ACTIONS, PAIRS
-from ..grammar import Protocol, train_subjects
+from ..grammar import Protocol, described, train_subjects
 from ..preset import SMALL, Preset, merged
 from .ntu import CROSS_SET, CROSS_VIEW, NTU60_TRAIN_SUBJECTS, PATTERN, parser
 
 
 def _classes() -> pd.DataFrame:
     rows = [(label, action.name, action.prompt, PAIRS.get(label, "")) for label, action in enumerate(ACTIONS.values())]
-    return pd.DataFrame(rows, columns=["label", "name", "prompt", "pair"])
+    return described(pd.DataFrame(rows, columns=["label", "name", "prompt", "pair"]), "mannequin_descriptions.csv")
 
 
 _XSUB = Protocol("the mannequins", _classes, PATTERN, parser(len(ACTIONS)), train_subjects(NTU60_TRAIN_SUBJECTS))

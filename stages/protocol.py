@@ -17,7 +17,7 @@ COLUMNS = ("clip_id", "label", "class_name", "split")
     "--names", type=click.Path(path_type=Path), required=True, help="Text file, one clip name per line; - for stdin."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="CSV to write.  [default: standard output]")
-@click.option("--classes", is_flag=True, help="Write the class list (label, name, prompt) instead.")
+@click.option("--classes", is_flag=True, help="Write the class list (label, name, prompt, descriptions) instead.")
 @click.option("--details", is_flag=True, help="Also write subject, camera, setup and repetition.")
 @click.option("--keep-missing", is_flag=True, help="NTU: split the clips without Kinect skeletons too.")
 @click.option(

@@ -38,10 +38,7 @@ def words(name: str) -> str:
 
 
 def prompt(name: str) -> str:
-    """The caption of an action from its class name, for data sets without prompts in ``classes.csv``.
-
-    No word is added to the name but ``a person performing the action``.
-    """
+    """The caption of an action from its class name, for data sets without prompts in ``classes.csv``."""
     return f"a person performing the action {words(name)}"
 
 

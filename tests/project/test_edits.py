@@ -52,7 +52,7 @@ REGISTERED = '    "gcn": "hpnet.models.gcn:GCN",\n'
 EDITS = [
     Edit("a skeleton", of("data estimate pool report") | TRAINED, ROOT_OF_COCO17,
          "COCO_JOINTS, (0, 0, 0, 1, 2, 0, 5, 5, 6,"),
-    Edit("a prompt", of("train-multimodal"), "a person performing the action {words}", "a person doing {words}"),
+    Edit("a prompt", of("train-multimodal"), "action {words(name)}", "act {words(name)}"),
     Edit("a choreography", of("data"), "shared.uniform(0.085, 0.115)", "shared.uniform(0.075, 0.115)"),
     Edit("a fusion rule", of("fuse"), "RELEASED_TOPOLOGY_WEIGHT = 0.1", "RELEASED_TOPOLOGY_WEIGHT = 1"),
     Edit("a colour of the report", of("report"), new="a{color:red}", file="report/style.css"),

@@ -188,7 +188,8 @@ def averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
     """
     if all(count == 1 for count in counts):
         return features
-    means = torch.stack([part.mean(0) for part in F.normalize(features, dim=-1).split(list(counts))])  # (K, D)
+    parts = torch.tensor_split(F.normalize(features, dim=-1), np.cumsum(counts)[:-1].tolist())
+    means = torch.stack([part.mean(0) for part in parts])  # (K, D)
     return F.normalize(means, dim=-1) * features.norm(dim=-1).mean()
 
 

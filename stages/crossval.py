@@ -24,6 +24,15 @@ from .train import precision_option, threads_option
 @click.option("--streams", help="Streams to train, such as hpj,hpb.  [default: the project's]")
 @click.option("--name", help="Name of the result.  [default: default]")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at a time.")
+@click.option(
+    "--curve",
+    "shares",
+    is_flag=False,
+    flag_value="",
+    metavar="[SHARES]",
+    help="Also train on shares of the clips, such as 0.25,0.5: how many more would help.  [alone: 0.125,0.25,0.5]",
+)
+@click.option("--draws", type=click.IntRange(1), default=3, show_default=True, help="Draws of sources for each share.")
 @click.option("--list", "listing", is_flag=True, help="Show the finished results, and stop.")
 @click.option(
     "--compare", metavar="A,B,...", help="Show finished results and their differences to the first, and stop."
@@ -44,6 +53,8 @@ def command(
     streams: str | None,
     name: str | None,
     jobs: int,
+    shares: str | None,
+    draws: int,
     listing: bool,
     compare: str | None,
     fused: str | None,
@@ -58,14 +69,18 @@ def command(
     alone. Writes artifacts/crossval/NAME and metrics/crossval/NAME.json, which the report shows. Every parameter of
     pool, train and fuse is an option here, with its section in front: windows are pooled again, and the pose network
     never runs. Stopped, the same command resumes; a training that another result has done is not done again.
+
+    --curve tests the same folds with networks that are trained on a half, a quarter and an eighth of the training
+    clips, and says what more clips would bring.
     """
-    from hpnet.crossval import step, tables
+    from hpnet.crossval import curve, step, tables
     from hpnet.crossval.folds import Folding
     from hpnet.train.run import Machine
 
     if listing:
-        found = [step.load(PROJECT, each, params) for each in step.names(PROJECT)]
+        found, unread = step.load_all(PROJECT, params)
         show(tables.result_lines(found) if found else ["no result yet: run `hpnet crossval`"])
+        show([f"{each} is left out: {why}" for each, why in unread.items()])
     elif compare:
         results = [step.load(PROJECT, each, params) for each in _parts(compare)]
         scores = {each.name: step.load_scores(PROJECT, each.name) for each in results}
@@ -79,8 +94,12 @@ def command(
             raise click.UsageError("--folds says which clips are in which fold: leave out --group, --k and --fold-seed")
         folding = Folding(folds, group, k, params.data.seed if fold_seed is None else fold_seed)
         machine = Machine(device=device, precision=precision, threads=threads)
-        how = step.How(_parts(streams or ""), jobs, machine)
-        show(tables.fold_lines(step.run(PROJECT, params, folding, name or step.DEFAULT, how)))
+        wanted = None
+        if shares is not None:
+            wanted = curve.Shares(curve.parse_shares(shares) if shares else curve.SHARES, draws, params.data.seed)
+        how = step.How(_parts(streams or ""), jobs, machine, wanted)
+        result = step.run(PROJECT, params, folding, name or step.DEFAULT, how)
+        show([*tables.fold_lines(result), *tables.curve_lines(result)])
 
 
 def show(lines: list[str]) -> None:

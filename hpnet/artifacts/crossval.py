@@ -24,8 +24,8 @@ CLASSES = b"classes"
 """Where a file of scores keeps the class names."""
 FUSED = "fused"
 """All streams together, in metrics."""
-SCORES, STREAMS, SUMMARY = "scores.parquet", "streams", "summary.json"
-"""The fused scores; the folder of STREAM.parquet; what they were made from."""
+SCORES, STREAMS, SUMMARY, CURVE = "scores.parquet", "streams", "summary.json", "curve.json"
+"""The fused scores; the folder of STREAM.parquet; what they were made from; accuracy against training clips."""
 
 
 def check_name(name: str) -> str:
@@ -182,12 +182,15 @@ class FoldScores:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is something else.
+            ValueError: it is something else, or an older hpnet wrote it.
         """
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: `hpnet crossval --list` shows what there is")
         try:
             read = pq.read_table(file)
+            lacking = [name for name in ROW_COLUMNS if name not in read.column_names]
+            if 0 < len(lacking) < len(ROW_COLUMNS):
+                raise ValueError(f"no column {lacking[0]!r}: an older hpnet wrote it")
             classes = tuple(json.loads((read.schema.metadata or {})[CLASSES]))
             logits = np.array(read["logits"].to_pylist(), dtype=np.float32).reshape(read.num_rows, -1)
             return cls(read.drop_columns(["logits"]).replace_schema_metadata(None).to_pandas(), logits, classes)
@@ -248,6 +251,90 @@ class CrossvalSummary:
     def _of(cls, raw: dict[str, Any]) -> CrossvalSummary:
         folds = tuple(FoldSize(**{**fold, "frequencies": tuple(fold["frequencies"])}) for fold in raw["folds"])
         return cls(**{**raw, "folds": folds, "seeds": tuple(raw["seeds"]), "streams": tuple(raw["streams"])})
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What all clips bring over a share of them: a difference of accuracies and its 95 % interval, None of one unit."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Accuracy with a share of the training clips.
+
+    Attributes:
+        share: of the training clips that was asked for; 1: all of them.
+        clips: that a fold trains and validates on, mean over folds and draws.
+        per_action: the same for each action.
+        draws: trainings of each fold: draws of sources, times seeds.
+        top1: mean over folds and draws.
+        low, high: 95 % interval, resampling the units of the test clips; None of one unit.
+        sd: standard deviation between draws; None of one.
+        gain: of all clips over these, on the same test clips; None of all.
+    """
+
+    share: float
+    clips: float
+    per_action: float
+    draws: int
+    top1: float
+    low: float | None
+    high: float | None
+    sd: float | None
+    gain: Gain | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve (``curve.json``): points by share, all clips last."""
+
+    points: tuple[CurvePoint, ...]
+
+    @property
+    def text(self) -> str:
+        """What the last doubling brought and what may follow; empty where no share is near a half."""
+        whole = self.points[-1]
+        half = min(self.points[:-1], key=lambda point: abs(point.clips / whole.clips - 0.5), default=None)
+        if half is None or half.gain is None or not 0.4 <= half.clips / whole.clips <= 0.6:
+            return ""
+        gain = half.gain
+        ends = (
+            "no interval" if gain.low is None or gain.high is None else f"{_points(gain.low)} to {_points(gain.high)}"
+        )
+        said = (
+            f"From {half.per_action:.0f} to {whole.per_action:.0f} training clips per action accuracy changed by "
+            f"{_points(gain.value)} points ({ends})"
+        )
+        if gain.low is None or gain.low <= 0:
+            return f"{said}, which may be chance: what more clips would bring is not extrapolated."
+        more = f"{2 * whole.per_action:.0f}"
+        return f"{said}. Such curves flatten: with {more} of the same kind it would rise by as much at most."
+
+    def save(self, folder: Path) -> None:
+        """Write curve.json."""
+        write_json(folder / CURVE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Curve | None:
+        """Read curve.json; None where there is none.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        return load_meta(folder / CURVE, cls._of) if (folder / CURVE).is_file() else None
+
+    @classmethod
+    def _of(cls, raw: dict[str, Any]) -> Curve:
+        points = [{**point, "gain": point["gain"] and Gain(**point["gain"])} for point in raw["points"]]
+        return cls(tuple(CurvePoint(**point) for point in points))
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
 
 
 def numbered(folds: pd.Series) -> NDArray[np.int64]:

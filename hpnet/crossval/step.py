@@ -14,10 +14,12 @@ import pandas as pd
 
 from ..artifacts.clips import Clips
 from ..artifacts.crossval import (
+    CURVE,
     FUSED,
     SCORES,
     STREAMS,
     CrossvalSummary,
+    Curve,
     FoldScores,
     FoldSize,
     check_name,
@@ -43,6 +45,7 @@ from ..work.console import note
 from ..work.failures import refuse_many
 from ..work.locks import held, locked
 from . import training
+from .curve import Part, Shares, draws, learning_curve
 from .folds import Fold, Folding, fold_clips
 from .measure import Measured, measure, pooled_confusion
 
@@ -60,11 +63,13 @@ class How:
         streams: to train; empty: the project's own.
         jobs: trainings at a time.
         machine: that they run on.
+        curve: shares of the training clips that are also trained on; None: none.
     """
 
     streams: tuple[str, ...] = ()
     jobs: int = 1
     machine: Machine = field(default_factory=Machine)
+    curve: Shares | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,13 @@ class Result:
 
     Attributes:
         measured: stream -> its accuracies, ``fused`` last where there is more than one stream.
+        curve: accuracy against training clips, where it was asked for.
     """
 
     name: str
     summary: CrossvalSummary
     measured: Mapping[str, Measured]
+    curve: Curve | None = None
 
     @property
     def best(self) -> Measured:
@@ -94,7 +101,8 @@ def run(project: Project, params: Params, folding: Folding, name: str = DEFAULT,
 
     Raises:
         FileNotFoundError: a stage before has not run.
-        ValueError: features are not up to date, folds do not fit the clips or leak, or as training and fusing.
+        ValueError: features are not up to date, folds do not fit the clips or leak, a curve has no sources to draw, or
+            as training and fusing.
         RuntimeError: a process died.
     """
     check_name(name)
@@ -103,26 +111,58 @@ def run(project: Project, params: Params, folding: Folding, name: str = DEFAULT,
     features = features_folder(project, params)
     clips = Clips.load(project.data)
     folds = folding.folds(clips)
-    tables = {fold.name: fold_clips(clips, fold, params.data.val_fraction, params.data.seed) for fold in folds}
+    drawn = [] if how.curve is None else draws(clips, folds, how.curve)
     units = independent_units(_as_tested(clips, folds))
-    work = project.work / "crossval"
+    course = training.Course(
+        tuple(streams),
+        params.train,
+        Folders(project.data, features, project.detect / "frames"),
+        replace(how.machine, threads=how.machine.threads or (1 if how.jobs > 1 else None)),
+        project.work / "crossval",
+    )
+    seeds, changes = params.train.seeds, changed(project, params)
+    summary = CrossvalSummary((), folding.text, units.name, seeds, course.streams, changes)
+    unit_of = dict(zip(clips.table.clip_id, map(str, units.numbers(clips.table.clip_id)), strict=True))
     with held([result_folder(project, name)], project.work / "locks"):
-        trainings = training.plan(
-            {fold: training.write_table(table, work) for fold, table in tables.items()},
-            streams,
-            params.train,
-            Folders(project.data, features, project.detect / "frames"),
-            replace(how.machine, threads=how.machine.threads or (1 if how.jobs > 1 else None)),
-            work,
-        )
+        tables = {fold.name: fold_clips(clips, fold, params.data.val_fraction, params.data.seed) for fold in folds}
+        trainings = course.plan(tables)
         training.run(trainings, how.jobs)
-        parts = {stream: {(t.fold, t.seed): t.scores() for t in trainings if t.stream == stream} for stream in streams}
-        sizes = tuple(_size(fold, table) for fold, table in tables.items())
-        unit_of = dict(zip(clips.table.clip_id, map(str, units.numbers(clips.table.clip_id)), strict=True))
-        found = {stream: FoldScores.join(scores, unit_of) for stream, scores in parts.items()}
-        seeds, changes = params.train.seeds, changed(project, params)
-        summary = CrossvalSummary(sizes, folding.text, units.name, seeds, tuple(streams), changes)
-        return write(project, name, summary, found, params)
+        summary = replace(summary, folds=_sizes(tables))
+        result = write(project, name, summary, _by_stream(trainings, unit_of), params)
+        if not drawn:
+            return result
+        parts = [
+            {
+                fold: fold_clips(clips, part, params.data.val_fraction, params.data.seed)
+                for fold, part in draw.folds.items()
+            }
+            for draw in drawn
+        ]
+        planned = [course.plan(part) for part in parts]
+        training.run([one for each in planned for one in each], how.jobs)
+        shares = [
+            Part(
+                draw.share,
+                _sizes(part),
+                _fused(_by_stream(each, unit_of), replace(summary, folds=_sizes(part)), params),
+            )
+            for draw, part, each in zip(drawn, parts, planned, strict=True)
+        ]
+        curve = learning_curve(shares, Part(1.0, summary.folds, load_scores(project, name)), params.report)
+        curve.save(result_folder(project, name))
+        return replace(result, curve=curve)
+
+
+def _by_stream(trainings: Sequence[training.Training], unit_of: Mapping[str, str]) -> dict[str, FoldScores]:
+    """The scores of finished trainings, by stream."""
+    parts: dict[str, dict[tuple[str, int], Scores]] = {}
+    for one in trainings:
+        parts.setdefault(one.stream, {})[one.fold, one.seed] = one.scores()
+    return {stream: FoldScores.join(scores, unit_of) for stream, scores in parts.items()}
+
+
+def _fused(streams: Mapping[str, FoldScores], summary: CrossvalSummary, params: Params) -> FoldScores:
+    return fuse_folds(streams, summary, params.fuse, params.data.protocol)[0]
 
 
 def fuse_results(project: Project, params: Params, sources: Sequence[str], name: str) -> Result:
@@ -173,6 +213,7 @@ def write(
     for file in old:
         file.unlink()
     fused.save(folder / SCORES)
+    (folder / CURVE).unlink(missing_ok=True)  # of an earlier run
     summary.save(folder)
     resamples, seed = params.report.bootstrap, params.report.seed
     every = dict(streams) if len(streams) == 1 else {**streams, FUSED: fused}
@@ -207,7 +248,20 @@ def load(project: Project, name: str, params: Params) -> Result:
     if len(found) > 1:
         found[FUSED] = FoldScores.load(folder / SCORES)
     resamples, seed = params.report.bootstrap, params.report.seed
-    return Result(name, summary, {stream: measure(scores, resamples, seed) for stream, scores in found.items()})
+    measured = {stream: measure(scores, resamples, seed) for stream, scores in found.items()}
+    return Result(name, summary, measured, Curve.load(folder))
+
+
+def load_all(project: Project, params: Params) -> tuple[list[Result], dict[str, str]]:
+    """The finished results, and those that cannot be read, such as those of an older hpnet: name -> why."""
+    found: list[Result] = []
+    unread: dict[str, str] = {}
+    for name in names(project):
+        try:
+            found.append(load(project, name, params))
+        except (ValueError, FileNotFoundError) as error:
+            unread[name] = str(error)
+    return found, unread
 
 
 def load_scores(project: Project, name: str) -> FoldScores:
@@ -344,6 +398,10 @@ def _as_tested(clips: Clips, folds: Sequence[Fold]) -> pd.DataFrame:
     table = clips.usable()
     tested = frozenset[str]().union(*(fold.test for fold in folds))
     return table.assign(split=np.where(table.clip_id.isin(tested), "test", ""))
+
+
+def _sizes(tables: Mapping[str, Clips]) -> tuple[FoldSize, ...]:
+    return tuple(_size(fold, table) for fold, table in tables.items())
 
 
 def _size(fold: str, clips: Clips) -> FoldSize:

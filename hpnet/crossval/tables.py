@@ -32,6 +32,33 @@ def fold_lines(result: Result) -> list[str]:
     ]
 
 
+def curve_lines(result: Result) -> list[str]:
+    """A line per share of the training clips, and what the last doubling brought; none where there is no curve."""
+    if result.curve is None:
+        return []
+    rows = [["of the clips", "per action", "trainings", "top-1, %", "95 %", "sd of draws", "all clips: points"]]
+    whole = result.curve.points[-1]
+    for point in result.curve.points:
+        gain = point.gain
+        change = "" if gain is None else f"{100 * gain.value:+.1f} ({_range(gain.low, gain.high)})"
+        sd = "" if point.sd is None else _percent(point.sd)
+        rows.append(
+            [
+                f"{point.clips / whole.clips:.0%}",
+                f"{point.per_action:.1f}",
+                str(point.draws),
+                _percent(point.top1),
+                "no interval"
+                if point.low is None or point.high is None
+                else f"{_percent(point.low)}–{_percent(point.high)}",
+                sd,
+                change,
+            ]
+        )
+    head = f"{result.name}: accuracy against training clips per action, on the same test clips"
+    return [head, *_aligned(rows), *([result.curve.text] if result.curve.text else [])]
+
+
 def result_lines(results: Sequence[Result]) -> list[str]:
     """A line per result: its streams, folds, test clips, mean with interval, and what was changed."""
     rows = [["result", "streams", "folds", "clips", "top-1, %", "95 %", "per class", "changed"]]
@@ -82,9 +109,13 @@ def _ends(measured: Measured) -> str:
 
 def _difference(found: Paired, q_value: float | None) -> str:
     change = found.difference
-    ends = "no interval" if math.isnan(change.low) else f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    ends = _range(None if math.isnan(change.low) else change.low, change.high)
     corrected = "" if q_value is None else f", q {_small(q_value)}"
     return f"{100 * change.value:+.1f} points ({ends}), p {_small(found.p_value)}{corrected}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _small(value: float) -> str:

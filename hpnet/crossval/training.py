@@ -89,35 +89,45 @@ def write_table(clips: Clips, work: Path) -> Path:
     return folder
 
 
-def plan(
-    tables: Mapping[str, Path], streams: Sequence[str], params: TrainParams, folders: Folders, machine: Machine,
-    work: Path,
-) -> list[Training]:  # fmt: skip
-    """Every training, fold by fold.
+@dataclass(frozen=True)
+class Course:
+    """What the trainings of a cross-validation have in common.
 
-    Args:
-        tables: fold -> folder of its clip table.
-        folders: features and person frames; the table in it is replaced.
+    Attributes:
+        folders: features and person frames; the clip table in it is replaced by a fold's.
         work: ``.work/crossval`` of the project.
-
-    Raises:
-        FileNotFoundError: features, frames or weights to start from are missing.
     """
-    device = resolve_device(machine.device).type
-    whole = params.model_dump(mode="json", exclude={"seed"})
-    found = []
-    for fold, table in tables.items():
-        own = replace(folders, data=table)
-        digests = {frames: own.digests(frames=frames) for frames in {stream == MULTIMODAL for stream in streams}}
-        for stream in streams:
-            section = params.of(stream)
-            made = (digests[stream == MULTIMODAL], section.code().digest(), kind(stream).started_from(section))
-            for seed in params.seeds:
-                key = _key(stream, whole, *made, seed, device, machine.precision)
-                folder = work / "runs" / f"{stream}-{key}"
-                single = params.model_copy(update={"seed": seed})
-                found.append(Training(fold, stream, seed, folder, own, single, machine))
-    return found
+
+    streams: tuple[str, ...]
+    params: TrainParams
+    folders: Folders
+    machine: Machine
+    work: Path
+
+    def plan(self, tables: Mapping[str, Clips]) -> list[Training]:
+        """Every training, fold by fold.
+
+        Args:
+            tables: fold -> its clip table.
+
+        Raises:
+            FileNotFoundError: features, frames or weights to start from are missing.
+        """
+        device = resolve_device(self.machine.device).type
+        whole = self.params.model_dump(mode="json", exclude={"seed"})
+        found = []
+        for fold, table in tables.items():
+            own = replace(self.folders, data=write_table(table, self.work))
+            digests = {frames: own.digests(frames=frames) for frames in {s == MULTIMODAL for s in self.streams}}
+            for stream in self.streams:
+                section = self.params.of(stream)
+                made = (digests[stream == MULTIMODAL], section.code().digest(), kind(stream).started_from(section))
+                for seed in self.params.seeds:
+                    key = _key(stream, whole, *made, seed, device, self.machine.precision)
+                    folder = self.work / "runs" / f"{stream}-{key}"
+                    single = self.params.model_copy(update={"seed": seed})
+                    found.append(Training(fold, stream, seed, folder, own, single, self.machine))
+        return found
 
 
 def run(trainings: Sequence[Training], jobs: int) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from ..artifacts.boxes import Boxes
 from ..artifacts.clips import Clips
 from ..artifacts.combinations import Combinations
-from ..artifacts.crossval import SCORES, CrossvalSummary, FoldScores, result_names
+from ..artifacts.crossval import SCORES, CrossvalSummary, Curve, FoldScores, result_names
 from ..artifacts.features import Features
 from ..artifacts.files import read_json
 from ..artifacts.frames import PersonFrames
@@ -112,11 +112,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Crossval:
-    """A result of cross-validation: what it was made from, its fused scores, and what its metrics file says."""
+    """A result of cross-validation: what it was made from, its fused scores, what its metrics file says, and accuracy
+    against training clips where that was asked for."""
 
     summary: CrossvalSummary
     scores: FoldScores
     metrics: dict[str, Any]
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ def read_crossval(folder: Path, metrics: Mapping[str, Any], now: Labelling | Non
             scores.require_labels(now, name)
         if name not in metrics:
             raise ValueError(f"metrics/crossval/{name}.json is missing: run `hpnet crossval --name {name}` again")
-        found[name] = Crossval(CrossvalSummary.load(folder / name), scores, metrics[name])
+        summary, curve = CrossvalSummary.load(folder / name), Curve.load(folder / name)
+        found[name] = Crossval(summary, scores, metrics[name], curve)
     return found
 
 

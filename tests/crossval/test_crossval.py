@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from hpnet.artifacts.clips import Clips
-from hpnet.artifacts.crossval import CrossvalSummary, FoldScores
+from hpnet.artifacts.crossval import CrossvalSummary, Curve, FoldScores
 from hpnet.artifacts.files import read_json
 from hpnet.artifacts.labelling import Labelling
 from hpnet.artifacts.scores import Scores
@@ -177,6 +179,20 @@ def test_results_are_listed_and_compared_on_the_same_clips(project: Path) -> Non
     assert f"{change:+.1f} points" in said
 
 
+def test_a_result_of_an_older_hpnet_is_named_and_the_others_are_listed(project: Path) -> None:
+    folder = project / "artifacts/crossval/aged"
+    shutil.copytree(project / "artifacts/crossval/slow", folder)
+    for file in folder.rglob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["left_out"]), file)
+    listed = run("--list").splitlines()
+    shutil.rmtree(folder)
+    assert any(line.startswith("slow ") for line in listed)
+    said = [line for line in listed if line.startswith("aged")]
+    assert len(said) == 1
+    assert said[0].startswith("aged is left out: ")
+    assert "no column 'left_out': an older hpnet wrote it): run it again" in said[0]
+
+
 def test_results_are_fused_fold_by_fold(project: Path) -> None:
     run("--fuse", "default:hpb,slow", "--name", "both")
     summary = CrossvalSummary.load(project / "artifacts/crossval/both")
@@ -203,6 +219,24 @@ def test_scores_out_of_fold_are_kept_and_weights_are_fitted_on_them(project: Pat
     )  # of the second, the validation clips alone were held out
     mixed = FoldScores.load(project / "artifacts/crossval/mixed/scores.parquet")
     assert set(mixed.table.split) == {"val", "test"}
+
+
+def test_a_curve_tests_the_same_clips_with_fewer_to_train_on(project: Path) -> None:
+    linear = ("--train-topology-graph-model", "linear", "--train-topology-linear-components", "5")
+    common = ("--folds", "folds.csv", "--streams", "hpj,hpb", *linear, "--name", "curved", "--jobs", "1")
+    said = run(*common, "--curve", "0.5", "--draws", "2")
+    curve = Curve.load(project / "artifacts/crossval/curved")
+    assert curve is not None
+    assert [(point.share, point.draws) for point in curve.points] == [(0.5, 2), (1.0, 1)]
+    assert curve.points[0].clips == pytest.approx(12, abs=1)
+    whole = read_json(project / "metrics/crossval/curved.json")["streams"]["fused"]["top1"]
+    assert curve.points[1].top1 == whole["mean"]
+    assert any(line.startswith("50%") for line in said.splitlines())
+    assert "clips per action" in said.splitlines()[-1]
+    assert len(FoldScores.load(project / "artifacts/crossval/curved/scores.parquet").tested().table) == 48
+    run(*common)  # without the option there is none
+    assert Curve.load(project / "artifacts/crossval/curved") is None
+    assert "expected shares above 0" in str(invoke(*common, "--curve", "2").exception)
 
 
 @pytest.mark.parametrize(

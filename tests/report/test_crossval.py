@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpnet.artifacts.clips import Clips
-from hpnet.artifacts.crossval import ROW_COLUMNS, CrossvalSummary, FoldScores, FoldSize
+from hpnet.artifacts.crossval import ROW_COLUMNS, CrossvalSummary, Curve, CurvePoint, FoldScores, FoldSize, Gain
 from hpnet.artifacts.files import write_json
 from hpnet.params import Params
 from hpnet.report import page
@@ -62,6 +62,20 @@ def build(collected: Collected) -> tuple[crossval.Section | None, str]:
     given = Given(collected, Judge(collected.params.report, collected.clips), None)
     built = crossval.build(given)
     return built, page.render(given, (crossval,))
+
+
+def test_a_learning_curve_is_drawn_and_said(project: Path) -> None:
+    folder = project / "artifacts/crossval/default"
+    half = CurvePoint(0.5, 12.0, 4.0, 3, 0.6, 0.5, 0.7, 0.02, Gain(0.15, 0.05, 0.25))
+    Curve((half, CurvePoint(1.0, 24.0, 8.0, 1, 0.75, None, None, None, None))).save(folder)
+    built, html = build(collect(project, Params()))
+    assert built is not None
+    assert [panel.title for panel in built.curves] == ["default: accuracy against training clips"]
+    assert "From 4 to 8 training clips per action accuracy changed by +15.0 points (+5.0 to +25.0)" in html
+    assert built.curve_table is not None
+    assert [(row["per_action"], row["draws"]) for row in built.curve_table.rows] == [(4.0, 3), (8.0, 1)]
+    assert built.curve_table.rows[0]["gain"].value == 0.15
+    assert "gain" not in built.curve_table.rows[1]
 
 
 def test_the_section_shows_every_result_and_the_difference_to_the_first(project: Path) -> None:

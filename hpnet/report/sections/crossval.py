@@ -13,8 +13,8 @@ from ...artifacts.crossval import FUSED, counted, numbered
 from ...core.metrics import most_confused
 from ...core.statistics import benjamini_hochberg, paired_difference
 from ..collect import Crossval
-from ..figures import confusion_plot
-from ..section import Given
+from ..figures import Mark, confusion_plot, interval_plot, percent
+from ..section import Given, Panel
 from ..tables import Column, Measured, Table
 
 TITLE = "Cross-validation"
@@ -24,11 +24,13 @@ FIRST = "default"
 
 @dataclass(frozen=True)
 class Section:
-    """What the template shows. ``confusion``: SVG."""
+    """What the template shows. ``confusion``: SVG; ``curves``: accuracy against training clips, where asked for."""
 
     lead: str
     table: Table
     folds: Table
+    curves: list[Panel]
+    curve_table: Table | None
     confusion_title: str
     confusion: str
     confused: Table | None
@@ -47,6 +49,8 @@ def build(given: Given) -> Section | None:
         lead=_lead(results),
         table=given.files.table(_results(given, results, first)),
         folds=given.files.table(_folds(results)),
+        curves=list(_curves(given, results)),
+        curve_table=_curve_table(given, results),
         confusion_title=title,
         confusion=given.files.figure("crossval_confusion", confusion_plot(matrix, names, title)),
         confused=_confused(given, matrix, names),
@@ -155,6 +159,56 @@ def _fold_rows(results: Mapping[str, Crossval]) -> Iterator[dict[str, Any]]:
             counts = {"train": fold.train, "val": fold.val, "test": fold.test}
             yield {"result": name, "fold": fold.name, **counts, "top1": own["top1"],
                    "per_class": own["mean_class_accuracy"]}  # fmt: skip
+
+
+def _curves(given: Given, results: Mapping[str, Crossval]) -> Iterator[Panel]:
+    """Of each result with a curve: what it says, and the accuracies by training clips per action."""
+    for name, result in results.items():
+        if result.curve is None:
+            continue
+        marks = [
+            Mark(
+                f"{point.per_action:.1f} clips per action",
+                point.top1,
+                math.nan if point.low is None else point.low,
+                math.nan if point.high is None else point.high,
+                percent(point.top1),
+                "accent" if point.gain is None else "quiet",
+            )
+            for point in result.curve.points
+        ]
+        title = f"{name}: accuracy against training clips"
+        svg = given.files.figure(f"crossval_curve_{name}", interval_plot(marks, title))
+        yield Panel(title, result.curve.text, svg)
+
+
+def _curve_table(given: Given, results: Mapping[str, Crossval]) -> Table | None:
+    rows: list[dict[str, Any]] = []
+    for name, result in results.items():
+        count, over = sum(fold.test for fold in result.summary.folds), _over(result)
+        for point in result.curve.points if result.curve else ():
+            row = {
+                "result": name,
+                "per_action": point.per_action,
+                "clips": round(point.clips),
+                "draws": point.draws,
+                "top1": _measured({"mean": point.top1, "low": point.low, "high": point.high}, count, over),
+                "sd": point.sd,
+            }
+            if point.gain is not None:
+                ends = {"mean": point.gain.value, "low": point.gain.low, "high": point.gain.high}
+                row["gain"] = _measured(ends, count, over)
+            rows.append(row)
+    columns = (
+        Column("result", "Result"),
+        Column("per_action", "Clips per action", "number", "that a fold trains and validates on, mean"),
+        Column("clips", "Training clips", "count"),
+        Column("top1", "Top-1, %", "interval", "mean over folds and draws"),
+        Column("sd", "± draws", "percent", "standard deviation between draws of sources, points"),
+        Column("gain", "All clips bring", "gain", "on the same test clips"),
+        Column("draws", "Trainings", "count", "of each fold"),
+    )
+    return given.files.table(Table("crossval_curve", "How many clips more would help", columns, rows)) if rows else None
 
 
 def _confused(given: Given, matrix: Any, names: list[str]) -> Table | None:

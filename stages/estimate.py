@@ -30,7 +30,7 @@ from .common import PROJECT, device_option, engine_option, section_options, warn
 @click.option(
     "--batch", type=click.IntRange(1), help="Crops per call of the network.  [default: 16 on CPU, 256 on a GPU]"
 )
-@click.option("--shard-size", type=click.IntRange(1), default=32, show_default=True, help="Clips per shard.")
+@click.option("--shard-size", type=click.IntRange(1), help="Clips per shard.  [default: 1 up to 512 clips, then 32]")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile; takes minutes at the start.")
 @device_option

@@ -26,7 +26,7 @@ from ..work.failures import refuse_many
 from ..work.halving import in_halves
 from ..work.locks import held
 from ..work.processes import device_workers
-from ..work.shards import ShardItem, content_digest, link_tree, run_shards
+from ..work.shards import ShardItem, clips_per_shard, content_digest, link_tree, run_shards
 from .bytetrack import track
 from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
 from .params import DetectParams
@@ -36,6 +36,8 @@ from .tracking import Track, interpolate, rank_tracks
 NO_PERSON = "nobody was found"
 KEEP_BYTES = 256 << 20
 """Clips up to this total size stay decoded until their person frames are cut; others are decoded again."""
+SHARD_SIZE = 32
+"""Clips per shard where clips are many."""
 BATCH_BYTES = 256 << 20
 """Maximum bytes of a batch of frames, for every ``batch``."""
 
@@ -383,6 +385,7 @@ def run(
                 DetectWork(params, options.device, options.precision, options.batch),
                 stage_dir=work / "detect",
                 key=detect_key(params, options.precision),
+                shard_size=clips_per_shard(len(items), SHARD_SIZE),
                 workers=device_workers(options.device, options.workers),
                 engine=options.engine,
                 on_progress=advance,

@@ -33,6 +33,8 @@ from .evaluate import compare_with_truth
 from .params import EstimateParams
 
 SHARD = "poses.safetensors"
+SHARD_SIZE = 32
+"""Clips per shard where clips are many."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,8 @@ class EstimateOptions:
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
         batch, compiled: see :class:`hpnet.estimate.estimator.PoseEstimator`.
-        shard_size, engine: see :func:`hpnet.work.shards.run_shards`.
+        shard_size: clips per shard; None: :func:`hpnet.work.shards.clips_per_shard`.
+        engine: see :func:`hpnet.work.shards.run_shards`.
         workers: processes; None: :func:`hpnet.work.processes.device_workers`.
     """
 
@@ -299,7 +302,7 @@ class EstimateOptions:
     precision: str = "float32"
     batch: int | None = None
     compiled: bool = False
-    shard_size: int = 32
+    shard_size: int | None = None
     workers: int | None = None
     engine: str = "local"
 
@@ -351,7 +354,7 @@ def run(
                 job,
                 stage_dir=work / "estimate",
                 key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled),
-                shard_size=options.shard_size,
+                shard_size=options.shard_size or shards.clips_per_shard(len(items), SHARD_SIZE),
                 workers=device_workers(options.device, options.workers),
                 engine=options.engine,
                 on_progress=advance,

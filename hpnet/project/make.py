@@ -51,6 +51,7 @@ def make_project(
         "params.yaml": render.render_params(preset, values),
         "dvc.yaml": dvc_yaml.render(presets.kind(preset, values, given)),
         "README.md": render.render_readme(made_by, preset, values, in_git(folder)),
+        "weights/README.txt": render.WEIGHTS,
         ".gitignore": render.GITIGNORE,
         ".dvcignore": render.DVCIGNORE,
         ".dvc/config": render.DVC_CONFIG.format(scm="" if in_git(folder) else "    no_scm = true\n"),
@@ -66,7 +67,6 @@ def make_project(
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
-    (folder / "weights").mkdir(exist_ok=True)
     return files
 
 

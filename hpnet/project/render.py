@@ -29,12 +29,17 @@ MANNEQUIN_ONLY = "mannequins: "
 """Prefix of descriptions of parameters that only the rendered benchmark reads."""
 GITIGNORE = """/.work/
 /artifacts/
-/weights/
+/weights/*
+!/weights/README.txt
 /code/
 /report/index.html
 /report/figures/
 /report/run/
 """
+WEIGHTS = """Networks of this project: `hpnet weights fetch` puts them here, and `hpnet weights list` names them.
+Stages of DVC depend on this folder, so a new file here makes them run again.
+"""
+"""A file in the folder of weights: DVC warns of an empty folder at every stage that depends on it."""
 DVCIGNORE = """.work
 __pycache__
 """

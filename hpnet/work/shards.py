@@ -34,6 +34,8 @@ MISSING = "missing"
 """The content digest of a missing or unreadable file."""
 MOST_DEAD = 16
 """If this number of clips in a row kill their own process, the clips are probably not the cause."""
+FEW_CLIPS = 512
+"""Up to so many clips, each has a shard of its own."""
 HERE = Workers(1)
 """This process alone."""
 
@@ -190,6 +192,12 @@ def deal(items: Sequence[ShardItem], shard_size: int) -> list[list[ShardItem]]:
             shards.append([])
         shards[-1].append(item)
     return shards
+
+
+def clips_per_shard(count: int, usual: int) -> int:
+    """How many clips share a shard: one where they are few, so that clips that are added are the only ones done;
+    ``usual`` where so many small files would slow DVC down."""
+    return 1 if count <= FEW_CLIPS else usual
 
 
 def shard_key(items: Sequence[ShardItem], key: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from dvc.repo import Repo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,6 +174,10 @@ def test_dvc_takes_the_project(tmp_path: Path) -> None:
     assert "Running stage 'code'" in again
     assert "Running stage 'data'" not in again
     assert "Running stage 'detect'" in dvc(folder, "repro", "--dry", "detect")
+    weights = [dep for stage in Repo(str(folder)).index.stages for dep in stage.deps if dep.def_path == "weights"]
+    assert len(weights) == 6  # detect, estimate and four streams
+    assert not any(dep.is_empty for dep in weights)  # of an empty one DVC warns after each of these stages
+    assert "!/weights/README.txt" in (folder / ".gitignore").read_text()
     listed = dvc(folder, "stage", "list", "--name-only").split()
     assert "train@multimodal" not in listed  # the packaged X-CLIP knows mannequins alone
     assert {"estimate", "pool", "train@hpj", "train@hpbm", "compare@pooled", "fuse", "report"} <= set(listed)

@@ -26,8 +26,8 @@ BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
 PEOPLE_PER_CLIP = 1.2
 USUAL_FRAMES = 90.0
-JPEG_BYTES = 20_000
-"""Of a large person frame."""
+JPEG_BYTES = 11_000
+"""Of a person frame of 224 x 224 that a person fills."""
 BUNDLED_CLIP = (8, 120, 160, 3)
 """Frames (T, H, W, 3) of the packaged clip, one second of a rendered person."""
 

@@ -12,10 +12,12 @@ from ..data.preset import Preset, Values, merged
 from . import presets
 
 PRINTED: Values = {
-    "detect": {"stride": 1},
+    "detect": {"stride": 1, "frames": 0, "crop": "box"},
     "train": {
         "topology": {"flip": 0.0, "standardise": False},
         "multimodal": {
+            "text": "names",
+            "prompts": False,
             "batch_size": 4,
             "accumulate": 4,
             "lr_batch": 16,
@@ -30,13 +32,15 @@ PRINTED: Values = {
 }
 """The paper's text. What it does not name is off, or, where training needs a value, as released."""
 RELEASED: Values = {
-    "detect": {"stride": 1},
+    "detect": {"stride": 1, "frames": 0, "crop": "box"},
     "estimate": {"parity": "released-trainbn"},
     "train": {
         "topology": {"graph": {"skeleton": "released"}, "flip": 0.0, "standardise": False},
         "multimodal": {
             "graph": {"skeleton": "released"},
             "refine": "text",
+            "text": "names",
+            "prompts": False,
             "batch_size": 4,
             "accumulate": 16,
             "lr_batch": 64,

@@ -21,9 +21,9 @@ PROTOCOLS = {"nw-ucla": "nw-ucla", "utd-mhad": "utd-mhad", "sbu": "sbu-fold1"}
 TAKES = {
     "features-hpnet": (),
     "pyskl": ("frames", "persons", "split"),
-    "kinect": ("frames", "persons", "align"),
-    "nw-ucla": ("frames", "align", "val_view"),
-    "utd-mhad": ("frames", "align"),
+    "kinect": ("frames", "persons", "align", "same_size"),
+    "nw-ucla": ("frames", "align", "same_size", "val_view"),
+    "utd-mhad": ("frames", "align", "same_size"),
     "sbu": ("frames", "align"),
 }
 """Format of poses or features -> the options that are for it alone."""
@@ -48,6 +48,11 @@ TAKES = {
     default=None,
     help="kinect, nw-ucla, utd-mhad: rotate clips so that the body in the first frame is upright and faces the "
     "camera; sbu: so that each person faces the other.  [default: kinect no, the others yes]",
+)
+@click.option(
+    "--same-size/--own-size",
+    default=None,
+    help="kinect, nw-ucla, utd-mhad: scale clips so that the first person's spine is 0.5 m long.  [default: own size]",
 )
 @click.option(
     "--split", help="pyskl: one of the file's splits, such as xsub.  [default: the protocol's, or the only one]"

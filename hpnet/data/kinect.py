@@ -102,6 +102,7 @@ def import_kinect(
     frames: int = 64,
     persons: int = 2,
     align: bool = False,
+    same_size: bool = False,
     val_fraction: float = 0.15,
     seed: int = 7,
     corrections: Corrections = AS_PUBLISHED,
@@ -114,7 +115,7 @@ def import_kinect(
         ".skeleton file",
         lambda file: file.suffix == ".skeleton",
         lambda file: people(*read_skeleton(file), persons),
-        lambda joints, valid: pose3d.normalise(joints, valid, AXES, align),
+        lambda joints, valid: pose3d.normalise(joints, valid, AXES, align, same_size),
         NTU25,
         VIDEO,
     )

@@ -11,6 +11,8 @@ from ..core.skeleton import Skeleton
 
 Floats = NDArray[np.float32]
 MIN_LENGTH_M = 1e-3
+SPINE_M = 0.5
+"""Length of the spine of a body whose size is made that of all others."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,21 @@ class BodyAxes:
         return cls(*places)
 
 
-def normalise(joints_m: NDArray[np.floating], valid: NDArray[np.bool_], axes: BodyAxes, align: bool = False) -> Floats:
+def normalise(
+    joints_m: NDArray[np.floating],
+    valid: NDArray[np.bool_],
+    axes: BodyAxes,
+    align: bool = False,
+    same_size: bool = False,
+) -> Floats:
     """Move, and optionally rotate, a clip's people into the coordinates of one body.
 
     The origin is the root joint of the first person in the first frame that has them, for every frame and person, so
     motion through the room and the distance between people are kept. Units stay metres. With ``align`` everything is
     also rotated. Then, in that frame, y points up along that person's spine, x points from the right to the left
-    shoulder (orthogonal to y), and z = x cross y. This removes the position of the camera.
+    shoulder (orthogonal to y), and z = x cross y. This removes the position of the camera. With ``same_size`` the clip
+    is scaled so that this person's spine is :data:`SPINE_M` long in the median over frames, which removes how tall
+    people are.
 
     Args:
         joints_m: (T, M, V, 3), camera coordinates.
@@ -51,7 +61,8 @@ def normalise(joints_m: NDArray[np.floating], valid: NDArray[np.bool_], axes: Bo
         (T, M, V, 3) float32; zeros where not valid.
 
     Raises:
-        ValueError: with ``align``, spine or shoulders in that frame are shorter than a millimetre, or parallel.
+        ValueError: with ``align``, spine or shoulders in that frame are shorter than a millimetre, or parallel; with
+            ``same_size``, the median spine is.
     """
     result = np.zeros(joints_m.shape, np.float32)
     if not valid.any():
@@ -61,6 +72,12 @@ def normalise(joints_m: NDArray[np.floating], valid: NDArray[np.bool_], axes: Bo
     moved = joints_m - body[axes.root]
     if align:
         moved = moved @ body_rotation(body, axes).T
+    if same_size:
+        seen = joints_m[valid[:, person], person].astype(np.float64)  # (T', V, 3)
+        spine = float(np.median(np.linalg.norm(seen[:, axes.top] - seen[:, axes.root], axis=-1)))
+        if spine <= MIN_LENGTH_M:
+            raise ValueError(f"the spine of the first body is {spine:.3g} m long: import without --same-size")
+        moved = moved * (SPINE_M / spine)
     result[valid] = moved[valid]
     return result
 

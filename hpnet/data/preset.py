@@ -18,6 +18,7 @@ class Preset:
         data: what the user must bring, in one sentence.
         poses: format of ``hpnet import``, where the data are 3-D poses that are imported instead of videos.
         pose_frames: T of the imported poses.
+        pose_options: further options of ``hpnet import``.
         paper: the paper has an experiment on it, so its recipes can be chosen (:mod:`hpnet.project.recipes`).
     """
 
@@ -26,6 +27,7 @@ class Preset:
     data: str
     poses: str = ""
     pose_frames: int = 64
+    pose_options: str = ""
     paper: bool = False
 
 
@@ -130,6 +132,21 @@ def of_paper(title: str, protocol: str, data: str, **more: Values) -> Preset:
     return Preset(title, merged(PAPER, start, more), data, paper=True)
 
 
-def of_poses(title: str, poses: str, data: str, topology: Values, pose_frames: int = 32) -> Preset:
-    """A benchmark of 3-D poses, with the settings of section ``train.topology``."""
-    return Preset(title, {"train": {"topology": topology}, "report": {"title": title}}, data, poses, pose_frames)
+FEW_POSES: Values = {
+    "classifiers": ["discriminant"],
+    "components": [1000],
+    "strengths": [1.0, 3.0, 10.0, 30.0, 100.0, 300.0],
+    "parts": [1, 2, 4],
+}
+"""A linear classifier of a few hundred 3-D poses; chosen by `benchmarks/skeletons.md`. All components are kept."""
+
+
+def of_poses(title: str, poses: str, data: str, topology: Values, frames: int = 32, options: str = "") -> Preset:
+    """A benchmark of 3-D poses, with the settings of section ``train.topology``.
+
+    Args:
+        frames: T of the imported poses.
+        options: further ones of ``hpnet import``.
+    """
+    values: Values = {"train": {"topology": topology}, "report": {"title": title}}
+    return Preset(title, values, data, poses, frames, options)

@@ -24,6 +24,7 @@ def import_ucla(
     *,
     frames: int = 64,
     align: bool = True,
+    same_size: bool = False,
     val_fraction: float = 0.15,
     val_view: int | None = None,
     seed: int = 7,
@@ -76,7 +77,7 @@ def import_ucla(
             if not np.isfinite(body).all():
                 raise ValueError(f"{source}: clip {clip_id!r} has joints that are not finite")
             valid = np.asarray(body.any((2, 3)))  # (T, 1)
-            yield pose_clip(clip_id, pose3d.normalise(body, valid, AXES, align), valid, frames)
+            yield pose_clip(clip_id, pose3d.normalise(body, valid, AXES, align, same_size), valid, frames)
             if on_progress:
                 on_progress(1)
 

@@ -74,6 +74,7 @@ def import_utd_mhad(
     *,
     frames: int = 64,
     align: bool = True,
+    same_size: bool = False,
     val_fraction: float = 0.15,
     seed: int = 7,
     corrections: Corrections = AS_PUBLISHED,
@@ -87,7 +88,7 @@ def import_utd_mhad(
         f"file aA_sS_tT{ENDING}",
         lambda file: file.name.endswith(ENDING),
         read_skeleton,
-        lambda joints, valid: pose3d.normalise(joints, valid, AXES, align),
+        lambda joints, valid: pose3d.normalise(joints, valid, AXES, align, same_size),
         UCLA20,
         VIDEO,
     )

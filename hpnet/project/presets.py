@@ -45,7 +45,8 @@ def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
         poses: the file or folder of a project of 3-D poses.
     """
     if preset.poses:
-        command = f"hpnet import {preset.poses} {poses} --out {DATA} --frames {preset.pose_frames}"
+        options = f"--frames {preset.pose_frames} {preset.pose_options}".strip()
+        command = f"hpnet import {preset.poses} {poses} --out {DATA} {options}"
         return Kind(poses=command, poses_from=poses, streams=TOPOLOGY_STREAMS)
     data = values["data"]
     return Kind(

@@ -1,16 +1,16 @@
-"""Fitting :class:`hpnet.models.linear.Linear`: principal components of standardised statistics, and a regularised
-multinomial logistic regression on them.
+"""Fitting :class:`hpnet.models.linear.Linear`: principal components of standardised statistics, and a linear classifier
+of them (:mod:`hpnet.train.classifiers`).
 
-How many components and how strong the regularisation is chosen by cross-validation over folds of whole sources
-(:mod:`hpnet.train.out_of_fold`); standardisation and components are measured inside every fold. Axes: n clips, D
-statistics, R components, K classes.
+Which classifier, how many components and how strong the regularisation is chosen by cross-validation over folds of
+whole sources (:mod:`hpnet.train.out_of_fold`); standardisation and components are measured inside every fold. Axes: n
+clips, D statistics, R components, K classes.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from scipy.linalg import eigh
-from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import writing
 from ..core.skeleton import Skeleton
-from ..models.linear import OVER_TIME, Linear, Mirror
+from ..models.linear import Linear, Mirror, View
 from ..models.skeletons import graph_skeleton
 from ..work.shards import seal, sealed
 from .batches import ordered_batches
 from .checkpoints import Epoch
+from .classifiers import CLASSIFIERS, Classifier, about_class, best_temperature, cross_entropy
 from .clips import Indices, labelled_clips
 from .datasets import POSE_CHANNELS, ChannelStatistics, PersonFeatures, person_rows, require_finite
 from .loop import FitResult, Run, finish
@@ -40,13 +39,14 @@ from .run import Inputs, Machine
 from .topology import TopologyModel, TopologyTask, sizes_of
 
 Floats = NDArray[np.float64]
+STREAMS_OF_PLACES = ("hpj", "hpb")
+"""Streams whose channels are places, or places from one joint to the next: what moves circles there."""
 POSITIONS = {"pose2d": 2, "pose3d": 3, "both": 2, "xy": 2}
 """Kind of features -> how many of its pose's channels are positions, with one origin for all people of a clip."""
 LARGEST_GRAM = 20_000
 """Clips or statistics, whichever are fewer: the matrix of their products has so many rows (3 GB)."""
 LARGEST_VALUES = 4_000_000_000
 """Bytes of the statistics of all clips that are learnt."""
-ITERATIONS = 300
 PEOPLE = {"all": 0, "first": 1}
 """Whose statistics -> how many people are read; 0: all."""
 
@@ -61,14 +61,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Which statistics, how many components, the inverse strength of regularisation, and the result out of fold."""
+    """Which statistics, what is fitted to how many components, the inverse strength of regularisation, and the result
+    out of fold.
+
+    ``temperature`` is what the logits are divided by.
+    """
 
     people: str
     mirrored: bool
+    classifier: str
     components: int
     strength: float
     accuracy: float
     loss: float
+    temperature: float = 1.0
 
     @property
     def reading(self) -> Reading:
@@ -91,6 +97,7 @@ class Sample:
         own: how many columns the first column of ``known`` is of.
         labels: (n,).
         weights: (D,) float32, by which a standardised statistic is multiplied, see :func:`even_weights`.
+        kinds: (D,) of what kind each statistic is (:data:`hpnet.models.linear.KINDS`).
     """
 
     values: NDArray[np.float32]
@@ -98,19 +105,28 @@ class Sample:
     own: int
     labels: Indices
     weights: NDArray[np.float32]
+    kinds: Indices
 
-    def scaling(self, rows: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def columns(self, classifier: Classifier) -> list[Indices]:
+        """The statistics that are fitted together: those of each kind, or all."""
+        kinds = self.kinds if classifier.apart else np.zeros_like(self.kinds)
+        return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+    def scaling(self, rows: NDArray[np.bool_], within: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and weight / standard deviation (D,) over the clips ``rows`` (n,) of which a statistic is known.
 
-        A statistic that is the same in all of them says nothing, and gets 0.
+        With ``within`` the deviation is from the mean of the clip's own class. A statistic that is the same in all of
+        them says nothing, and gets 0.
         """
         size = self.values.shape[1]
         mean, scale = np.zeros(size, np.float32), np.zeros(size, np.float32)
         for block, who in ((slice(0, self.own), 0), (slice(self.own, size), 1)):
-            seen = self.values[rows & self.known[:, who], block]
+            chosen = rows & self.known[:, who]
+            seen = self.values[chosen, block]
             if len(seen) < 2 or not seen.shape[1]:
                 continue
-            middle, sd = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
+            middle = seen.mean(0, dtype=np.float64)
+            sd = (about_class(seen, self.labels[chosen]) if within else seen).std(0, dtype=np.float64)
             varies = sd > 1e-6 * np.maximum(1e-6, np.abs(middle))
             mean[block] = middle
             scale[block] = np.where(varies, 1 / np.where(varies, sd, 1), 0)
@@ -128,18 +144,23 @@ def even_weights(network: Linear, parts: tuple[int, ...]) -> NDArray[np.float32]
     """Weights (D,) that let every part of the features count alike: the three channels of a pose do not drown in the
     hundreds of a map.
 
-    Of each person's statistics, and of how people differ, a part has a total weight of 1; so have the distances
-    between people.
+    Of each person's statistics, and of how people differ, a part has a total weight of 1; so have the distances within
+    people, and those between them. An area weighs as much as any other statistic of its channels.
 
     Args:
         parts: channels of each part, one after another, without second readings; empty: one part.
     """
     channels, joints = network.channels, network.sizes[1]
-    sizes = parts or (channels,)
+    view, sizes = network.view, parts or (channels,)
     if sum(sizes) != channels:
         raise ValueError(f"features have {channels} channels, but parts of {sizes}: run `hpnet pool` again")
-    of_channels = np.concatenate([np.full(size, (OVER_TIME * joints * size) ** -0.5) for size in sizes])
-    each = np.tile(np.repeat(of_channels, joints), OVER_TIME)  # (3, C, V) -> (3 C V,)
+    of_channels = np.concatenate([np.full(size, (view.per_channel * joints * size) ** -0.5) for size in sizes])
+    of_planes = of_channels[[first for first, _ in network.planes]]
+    # (S, C, V) -> (S C V,), then (P, Q, V) -> (P Q V,)
+    each = np.tile(np.repeat(of_channels, joints), view.per_channel)
+    each = np.concatenate([each, np.tile(np.repeat(of_planes, joints), view.per_plane)])
+    limbs = network.own - len(each)
+    each = np.concatenate([each, np.full(limbs, max(limbs, 1) ** -0.5)])
     between = network.shared - len(each) if network.shared else 0
     shared = [each, np.full(between, max(between, 1) ** -0.5)] if network.shared else []
     return np.concatenate([each, *shared]).astype(np.float32)
@@ -186,21 +207,6 @@ def principal_components(z: NDArray[np.float32], products: NDArray[np.floating] 
     return Components(np.asarray(z @ vectors * unit, dtype=np.float64), vectors * unit, dual)
 
 
-def regression(scores: Floats, labels: Indices, classes: int, strength: float) -> tuple[Floats, Floats]:
-    """Weights (K, R) and biases (K,) of a multinomial logistic regression; a class without a clip is never first."""
-    present = np.unique(labels)
-    weights, biases = np.zeros((classes, scores.shape[1])), np.full(classes, -np.log(len(labels) + classes))
-    if len(present) == 1:
-        biases[present] = 0
-        return weights, biases
-    fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scores, labels)
-    coefficients, intercepts = fitted.coef_, fitted.intercept_
-    if len(present) == 2:  # scikit-learn keeps the difference of the two alone
-        coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercepts / 2
-    weights[present], biases[present] = coefficients, intercepts
-    return weights, biases
-
-
 def cross_validate(
     sample: Sample, fold_of: Indices, classes: int, params: LinearParams, reading: Reading
 ) -> tuple[list[Candidate], NDArray[np.float32]]:
@@ -216,61 +222,73 @@ def cross_validate(
         are zeros.
     """
     grid = list(itertools.product(sorted(set(params.components)), sorted(set(params.strengths))))
-    logits = np.zeros((len(grid), len(sample.labels), classes))
+    rows, names = np.flatnonzero(fold_of >= 0), tuple(dict.fromkeys(params.classifiers))
+    logits = np.zeros((len(names), len(grid), len(sample.labels), classes))
     for fold in range(int(fold_of.max()) + 1):
         out = fold_of == fold
-        found = _fold(sample, ~out, classes, grid)
-        for number, values in enumerate(found):
-            logits[number, out] = values
-    rows = np.flatnonzero(fold_of >= 0)
+        for name, found in zip(names, logits, strict=True):
+            for number, values in enumerate(_fold(sample, ~out, classes, (CLASSIFIERS[name], grid))):
+                found[number, out] = values
     truth = sample.labels[rows]
     candidates = []
-    for (count, strength), values in zip(grid, logits, strict=True):
-        loss = -log_softmax(values[rows], axis=1)[np.arange(len(rows)), truth].mean()
-        accuracy = (values[rows].argmax(1) == truth).mean()
-        candidates.append(Candidate(reading.people, reading.mirrored, count, strength, float(accuracy), float(loss)))
-    best = max(range(len(grid)), key=lambda number: candidates[number].rank)
-    return candidates, logits[best].astype(np.float32)
+    every = logits.reshape(-1, len(sample.labels), classes)
+    for (name, (count, strength)), found in zip(itertools.product(names, grid), every, strict=True):
+        temperature = best_temperature(found[rows], truth) if CLASSIFIERS[name].tempered else 1.0
+        found /= temperature
+        accuracy, loss = (found[rows].argmax(1) == truth).mean(), cross_entropy(found[rows], truth)
+        candidates.append(
+            Candidate(reading.people, reading.mirrored, name, count, strength, float(accuracy), loss, temperature)
+        )
+    best = max(range(len(candidates)), key=lambda number: candidates[number].rank)
+    return candidates, every[best].astype(np.float32)
 
 
 def _fold(
-    sample: Sample, learn: NDArray[np.bool_], classes: int, grid: list[tuple[int, float]]
+    sample: Sample, learn: NDArray[np.bool_], classes: int, tried: tuple[Classifier, list[tuple[int, float]]]
 ) -> Iterator[NDArray[np.float64]]:
-    """Logits (m, K) of the clips that are not learnt, for each candidate."""
-    z = sample.standardised(*sample.scaling(learn))
-    shown, hidden = z[learn], z[~learn]
-    dual = len(shown) < shown.shape[1]
-    products = shown @ shown.T if dual else None
-    found = principal_components(shown, products, max(count for count, _ in grid))
-    other = found.of(hidden @ shown.T if dual else hidden)
+    """Logits (m, K) of the clips that are not learnt, for each number of components and strength."""
+    classifier, grid = tried
+    z = sample.standardised(*sample.scaling(learn, classifier.within))
+    kinds = []
+    for columns in sample.columns(classifier):
+        shown, hidden = z[np.ix_(learn, columns)], z[np.ix_(~learn, columns)]
+        dual = len(shown) < shown.shape[1]
+        products = shown @ shown.T if dual else None
+        found = principal_components(shown, products, max(count for count, _ in grid))
+        kinds.append((found.scores, found.of(hidden @ shown.T if dual else hidden)))
     for count, strength in grid:
-        weights, biases = regression(found.scores[:, :count], sample.labels[learn], classes, strength)
-        yield other[:, :count] @ weights.T + biases
+        logits = np.zeros((int((~learn).sum()), classes))
+        for scores, other in kinds:
+            weights, biases = classifier.fit(scores[:, :count], sample.labels[learn], classes, strength)
+            logits += other[:, :count] @ weights.T + biases
+        yield logits
 
 
 def fit_all(network: Linear, sample: Sample, chosen: Candidate) -> float:
     """Fit ``network`` to all clips as ``chosen`` says; the mean cross-entropy on them."""
-    classes = len(network.bias)
-    mean, scale = sample.scaling(np.ones(len(sample.labels), bool))
+    classes, classifier = len(network.bias), CLASSIFIERS[chosen.classifier]
+    mean, scale = sample.scaling(np.ones(len(sample.labels), bool), classifier.within)
     z = sample.standardised(mean, scale)
-    dual = len(z) < z.shape[1]
-    found = principal_components(z, z @ z.T if dual else None, chosen.components)
-    weights, biases = regression(found.scores, sample.labels, classes, chosen.strength)
-    folded = weights @ found.back.T  # (K, n) or (K, D)
-    matrix = folded.astype(np.float32) @ z if dual else folded  # (K, D)
-    for name, value in (("mean", mean), ("scale", scale), ("weight", matrix), ("bias", biases)):
+    matrix, bias = np.zeros((classes, z.shape[1]), np.float32), np.zeros(classes)
+    for columns in sample.columns(classifier):
+        shown = z[:, columns]
+        dual = len(shown) < shown.shape[1]
+        found = principal_components(shown, shown @ shown.T if dual else None, chosen.components)
+        weights, biases = classifier.fit(found.scores, sample.labels, classes, chosen.strength)
+        folded = weights @ found.back.T / chosen.temperature  # (K, n) or (K, D)
+        matrix[:, columns] = folded.astype(np.float32) @ shown if dual else folded
+        bias += biases / chosen.temperature
+    for name, value in (("mean", mean), ("scale", scale), ("weight", matrix), ("bias", bias)):
         getattr(network, name).copy_(torch.from_numpy(np.asarray(value, dtype=np.float32)))
-    logits = found.scores @ weights.T + biases
-    return float(-log_softmax(logits, axis=1)[np.arange(len(z)), sample.labels].mean())
+    return cross_entropy(z @ matrix.T + bias, sample.labels)
 
 
 def blank(
     stream: str, params: TopologyParams, sizes: dict[str, Any], skeleton: Skeleton, statistics: ChannelStatistics
 ) -> TopologyModel:
     """The network of a card, to load weights into. It reads a clip once, as it is."""
-    known = sizes["mirror"]
-    mirror = Mirror(int(known["twice"]), tuple(known["joints"]), tuple(known["negated"]))
-    network = Linear(**{**sizes, "positions": tuple(sizes["positions"]), "mirror": mirror})
+    plain = {name: sizes[name] for name in ("in_channels", "num_classes", "num_joints", "num_persons")}
+    network = Linear(**plain, view=View.of(sizes))
     return TopologyModel(network, stream, skeleton, statistics, params.model_copy(update={"test_draws": 1}))
 
 
@@ -303,13 +321,19 @@ def train(
         "stream": stream,
         "params": params.model_dump(mode="json"),
         "seed": run.seed,
-        "sizes": {**sizes, "people": PEOPLE[chosen.people], "mirror": asdict(network.mirror)},
+        "sizes": {**sizes, **network.view.to_json()},
         "frames": task.features.frames,
         "skeleton": graph_skeleton(params.graph.skeleton, inputs.features.meta.skeleton).to_json(),
         "features": inputs.features.meta.to_json(),
     }
     found = finish(task, model, result, out=out, accelerator=run.accelerator, card=card, unseen=unseen)
-    return {**found, **asdict(chosen.reading), "components": chosen.components, "strength": chosen.strength}
+    return {
+        **found,
+        **asdict(chosen.reading),
+        "classifier": chosen.classifier,
+        "components": chosen.components,
+        "strength": chosen.strength,
+    }
 
 
 def prepare(
@@ -329,21 +353,33 @@ def prepare(
     require_finite(features.array, rows, table)
     skeleton = graph_skeleton(params.graph.skeleton, features.meta.skeleton)
     people = PersonFeatures(features.array, rows, table.labels, run.accelerator.device)
-    sizes = {**sizes_of(inputs, people), "positions": _positions(stream, features)}
-    sizes["mirror"] = {"twice": features.meta.twice, "joints": [], "negated": []}
+    sizes = {**sizes_of(inputs, people), **view_of(stream, features, params.linear).to_json()}
     channels = torch.zeros(features.array.shape[3])
     model = blank(stream, params, sizes, skeleton, ChannelStatistics(channels, channels + 1))
     settings = model.params.model_copy(update={"rotation": 0.0, "scale": 0.0, "behind": 0.0})
     return model, TopologyTask(table, people, settings, features.meta, seed=run.seed), sizes
 
 
-def _positions(stream: str, features: Features) -> list[int]:
-    """The channels that are positions; bones, motions and people with axes of their own have none."""
-    kind = features.meta.kind
-    if stream != "hpj" or kind not in POSITIONS or features.meta.own_axes:
-        return []
-    first = int(features.array.shape[3]) - POSE_CHANNELS[kind]
-    return list(range(first, first + POSITIONS[kind]))
+def view_of(stream: str, features: Features, params: LinearParams) -> View:
+    """What a stream's network reads of these features.
+
+    Positions are those of joints alone; bones and motions have none. 3-D poses have an origin that means something, of
+    a body or between two. What circles is of joints and of bones.
+    """
+    kind, places = features.meta.kind, []
+    if kind in POSITIONS and stream in STREAMS_OF_PLACES:
+        first = int(features.array.shape[3]) - POSE_CHANNELS[kind]
+        places = list(range(first, first + POSITIONS[kind]))
+    return View(
+        positions=tuple(places) if stream == "hpj" else (),
+        centred=kind != "pose3d",
+        parts=tuple(sorted(set(params.parts))),
+        clocks=tuple(dict.fromkeys(params.clocks)),
+        planes=tuple(itertools.combinations(places, 2)) if params.areas else (),
+        distances=params.distances,
+        facing=features.meta.own_axes,
+        mirror=Mirror(features.meta.twice),
+    )
 
 
 def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: Run) -> tuple[FitResult, OutOfFold]:
@@ -370,18 +406,14 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
             network = _reading(model, chosen.reading, task.meta).network
             assert isinstance(network, Linear)
             loss = fit_all(network, sample, chosen)
-        rows = [[PEOPLE[c.people], c.mirrored, c.components, c.strength, c.accuracy, c.loss] for c in candidates]
-        table = torch.tensor(rows, dtype=torch.float64)
+        table = torch.tensor([_numbers(candidate) for candidate in candidates], dtype=torch.float64)
         state = {f"model.{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with writing(run.work / "fitted.safetensors.part") as part:
             rest = {"candidates": table, "logits": torch.from_numpy(logits), "loss": torch.tensor([loss])}
             save_file({**state, **rest}, part)
         done = seal(part, "fitted")
     state = load_file(done)
-    names = {count: name for name, count in PEOPLE.items()}
-    candidates = [
-        Candidate(names[int(p)], bool(m), int(c), s, a, v) for p, m, c, s, a, v in state["candidates"].tolist()
-    ]
+    candidates = [_candidate(numbers) for numbers in state["candidates"].tolist()]
     chosen = max(candidates, key=lambda candidate: candidate.rank)
     weights = {name[6:]: value for name, value in state.items() if name.startswith("model.")}
     _reading(model, chosen.reading, task.meta).network.load_state_dict(weights)
@@ -390,6 +422,19 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
     own = folds.of[indices] >= 0
     unseen = OutOfFold(indices[own], state["logits"].numpy()[own], folds)
     return FitResult(chosen, f"cross-entropy {folds.text}", tuple(candidates), 0), unseen
+
+
+def _numbers(candidate: Candidate) -> list[float]:
+    """A candidate as a row of the file of fitted weights."""
+    people, mirrored, classifier, *others = astuple(candidate)
+    return [PEOPLE[people], float(mirrored), list(CLASSIFIERS).index(classifier), *others]
+
+
+def _candidate(numbers: list[float]) -> Candidate:
+    """The inverse of :func:`_numbers`."""
+    people, mirrored, classifier, components, *others = numbers
+    names = {count: name for name, count in PEOPLE.items()}
+    return Candidate(names[int(people)], bool(mirrored), list(CLASSIFIERS)[int(classifier)], int(components), *others)
 
 
 def readings(params: LinearParams, task: TopologyTask) -> list[Reading]:
@@ -425,14 +470,13 @@ def _reading(model: TopologyModel, reading: Reading, meta: FeatureMeta) -> Topol
     network = model.network
     assert isinstance(network, Linear)
     channels, joints, persons = network.sizes
+    mirror = mirror_of(meta, channels) if reading.mirrored else Mirror(meta.twice)
     model.network = Linear(
         in_channels=channels,
         num_classes=network.feature_dim,
         num_joints=joints,
         num_persons=persons,
-        positions=tuple(channel + network.mirror.twice for channel in network.positions),
-        people=PEOPLE[reading.people],
-        mirror=mirror_of(meta, channels) if reading.mirrored else Mirror(meta.twice),
+        view=replace(network.view, people=PEOPLE[reading.people], mirror=mirror),
     )
     return model
 
@@ -461,4 +505,4 @@ def _measure(model: TopologyModel, task: TopologyTask, indices: Indices) -> Samp
         known[start : start + len(part)] = there.cpu().numpy()
         start += len(part)
     weights = even_weights(network, task.meta.own_parts)
-    return Sample(values, known, network.own, task.clips.labels[indices], weights)
+    return Sample(values, known, network.own, task.clips.labels[indices], weights, network.kinds.numpy())

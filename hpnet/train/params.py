@@ -31,7 +31,7 @@ class GraphParams(Section):
 
 
 class LinearParams(Section):
-    """Fitting of ``graph.model: linear``: what cross-validation chooses from."""
+    """Fitting of ``graph.model: linear``: what it reads of a clip, and what cross-validation chooses from."""
 
     components: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (50, 100, 200), description="numbers of principal components"
@@ -45,6 +45,18 @@ class LinearParams(Section):
         ("all",),
         description="whose statistics: all people, in any order; first: only the one that tracking ranks first",
     )
+    classifiers: tuple[Literal["logistic", "discriminant"], ...] = Field(
+        ("logistic",), description="of the components: multinomial logistic regression, a shrunk linear discriminant"
+    )
+    parts: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
+        (1,), description="numbers of equal parts of a clip, each with statistics of its own; 1: the whole clip"
+    )
+    clocks: tuple[Literal["time", "motion"], ...] = Field(
+        ("time",),
+        description="parts are equally long, or the joints move equally far in them; both: one after the other",
+    )
+    areas: bool = Field(False, description="poses: also the signed areas that joints circle")
+    distances: bool = Field(False, description="poses: also how far the joints of a person are from each other")
 
     mirrored: tuple[bool, ...] = Field(
         (False,),
@@ -52,7 +64,7 @@ class LinearParams(Section):
         "tried where an action names a side",
     )
 
-    @field_validator("components", "strengths", "people", "mirrored")
+    @field_validator("components", "strengths", "people", "classifiers", "parts", "clocks", "mirrored")
     @classmethod
     def _some(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:

@@ -84,6 +84,17 @@ def test_normalise_centres_on_the_first_frame_and_keeps_distances() -> None:
     assert not pose3d.normalise(joints, np.zeros((4, 2), bool), kinect.AXES).any()
 
 
+def test_bodies_of_the_same_size_have_a_spine_of_half_a_metre() -> None:
+    draw = np.random.default_rng(0)
+    joints, valid = draw.standard_normal((5, 2, 25, 3)), np.ones((5, 2), bool)
+    poses = pose3d.normalise(joints, valid, kinect.AXES, same_size=True)
+    spine = np.linalg.norm(poses[:, 0, kinect.AXES.top] - poses[:, 0, kinect.AXES.root], axis=-1)
+    assert np.median(spine) == pytest.approx(pose3d.SPINE_M)
+    np.testing.assert_allclose(pose3d.normalise(3 * joints, valid, kinect.AXES, same_size=True), poses, atol=1e-5)
+    with pytest.raises(ValueError, match="the spine of the first body is 0 m long: import without --same-size"):
+        pose3d.normalise(np.ones((1, 1, 25, 3)), np.ones((1, 1), bool), kinect.AXES, same_size=True)
+
+
 def test_aligned_poses_do_not_depend_on_the_camera() -> None:
     joints = np.stack(moving(0.03))[:, None]
     valid = np.ones((20, 1), bool)

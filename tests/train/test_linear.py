@@ -18,7 +18,7 @@ from hpnet.artifacts.scores import Scores
 from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.skeleton import COCO17
 from hpnet.fuse.fusion import fuse
-from hpnet.models.linear import Linear
+from hpnet.models.linear import Linear, View
 from hpnet.stages.cli import cli
 from hpnet.train import linear
 from hpnet.train.checkpoints import Epoch
@@ -138,15 +138,20 @@ def fit_without(clips: Clips, features: Any, fold: Any) -> Linear:
     network = Linear(in_channels=5, num_classes=3, num_joints=17, num_persons=2)
     values, known = network.statistics(*inputs_of(clips, features, indices))
     sample = linear.Sample(
-        values.numpy(), known.numpy(), network.own, table.labels[indices], linear.even_weights(network, ())
+        values.numpy(),
+        known.numpy(),
+        network.own,
+        table.labels[indices],
+        linear.even_weights(network, ()),
+        network.kinds.numpy(),
     )
-    linear.fit_all(network, sample, linear.Candidate("all", False, 16, 1.0, 0.0, 0.0))
+    linear.fit_all(network, sample, linear.Candidate("all", False, "logistic", 16, 1.0, 0.0, 0.0))
     return network
 
 
 def test_every_part_of_the_features_counts_alike() -> None:
     """A pose beside a map of many channels, the people beside their distances."""
-    network = Linear(in_channels=12, num_classes=3, num_joints=4, num_persons=2, positions=(10, 11))
+    network = Linear(in_channels=12, num_classes=3, num_joints=4, num_persons=2, view=View(positions=(10, 11)))
     weights = linear.even_weights(network, (9, 3)) ** 2
     own, shared = weights[: network.own].reshape(3, 12, 4), weights[network.own :]
     assert own[:, :9].sum() == pytest.approx(1)
@@ -155,6 +160,13 @@ def test_every_part_of_the_features_counts_alike() -> None:
     assert shared[network.own :].sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="12 channels, but parts of"):
         linear.even_weights(network, (9, 4))
+    view = View(positions=(10, 11), parts=(1, 2), planes=((10, 11),), distances=True)
+    more = Linear(in_channels=12, num_classes=3, num_joints=4, num_persons=1, view=view)
+    weights = linear.even_weights(more, (9, 3)) ** 2
+    statistics, areas, limbs = weights[: 9 * 48].reshape(9, 12, 4), weights[9 * 48 : -36], weights[-36:]
+    assert statistics[:, 9:].sum() == pytest.approx(1)
+    assert areas == pytest.approx(np.full(3 * 4, statistics[0, 10, 0]))
+    assert limbs.sum() == pytest.approx(1)
 
 
 def test_more_clips_than_statistics_give_the_same_components() -> None:
@@ -179,8 +191,9 @@ def test_more_clips_than_statistics_give_the_same_components() -> None:
 )  # fmt: skip
 def test_positions_are_where_the_kind_of_features_has_them(kind: str, stream: str, positions: list[int]) -> None:
     features = make_features(sourced(), channels=3 if kind.startswith("pose") else 5, kind=kind)
-    assert linear._positions(stream, features) == positions
-    assert linear._positions(stream, replace(features, meta=replace(features.meta, own_axes=True))) == []
+    view = linear.view_of(stream, features, PARAMS.linear)
+    assert (list(view.positions), view.centred, view.facing) == (positions, kind != "pose3d", False)
+    assert linear.view_of(stream, replace(features, meta=replace(features.meta, own_axes=True)), PARAMS.linear).facing
 
 
 def test_people_who_stand_to_each_other_are_seen_in_positions(tmp_path: Path) -> None:
@@ -188,7 +201,7 @@ def test_people_who_stand_to_each_other_are_seen_in_positions(tmp_path: Path) ->
     train(tmp_path, clips, features=make_features(clips, channels=3, kind="pose2d"))
     network = load_topology(tmp_path / "out").network
     assert isinstance(network, Linear)
-    assert network.positions == (0, 1)
+    assert network.view.positions == (0, 1)
     assert len(network.mean) == 2 * 3 * 3 * 17 + 4 * 17 * 17
 
 
@@ -247,6 +260,50 @@ def test_mirror_images_are_not_tried_where_there_are_none(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="an action names a side"):
         train(tmp_path, clips, features=with_poses(clips), params=mirrored((True,)))
     assert not train(tmp_path, clips, features=with_poses(clips), params=mirrored((True, False)))["mirrored"]
+
+
+MORE = {"parts": [1, 2], "clocks": ["time", "motion"], "areas": True, "distances": True}
+
+
+@pytest.mark.parametrize("stream", ["hpj", "hpb", "hpjm"])
+def test_a_discriminant_of_parts_areas_and_distances_is_fitted_and_loaded(tmp_path: Path, stream: str) -> None:
+    params = TopologyParams.model_validate(
+        {
+            "graph": {"model": "linear"},
+            "linear": {"classifiers": ["discriminant"], "components": [60], "strengths": [1, 30], **MORE},
+        }
+    )
+    clips = sourced()
+    features = make_features(clips, channels=3, kind="pose3d")
+    metrics = train(tmp_path, clips, params=params, stream=stream, features=features)
+    assert metrics["classifier"] == "discriminant"
+    if stream == "hpj":
+        assert metrics["test"]["top1"] > 0.8
+    model = load_topology(tmp_path / "out")
+    assert isinstance(model.network, Linear)
+    view = model.network.view
+    assert (view.parts, view.clocks, view.distances) == ((1, 2), ("time", "motion"), True)
+    assert len(view.planes) == (3 if stream in ("hpj", "hpb") else 0)
+    assert bool(view.per_limb) == (stream == "hpj")
+    stored = Scores.load(tmp_path / "out" / "scores.parquet")
+    x, valid = inputs_of(clips, features, np.flatnonzero(np.array(SPLITS) == "test"))
+    np.testing.assert_allclose(model(x, valid).numpy(), stored.split("test").logits, atol=1e-3)
+
+
+def with_linear(**values: Any) -> TopologyParams:
+    return PARAMS.model_copy(update={"linear": PARAMS.linear.model_copy(update=values)})
+
+
+def test_the_classifier_is_chosen_out_of_fold(tmp_path: Path) -> None:
+    names = ("logistic", "discriminant")
+    train(tmp_path, params=with_linear(classifiers=names))
+    chosen = json.loads((tmp_path / "out" / "config.json").read_text())["chosen"]
+    losses = {}
+    for name in names:
+        train(tmp_path / name, params=with_linear(classifiers=(name,)))
+        losses[name] = json.loads((tmp_path / name / "out" / "config.json").read_text())["chosen"]["loss"]
+    assert chosen["classifier"] == min(names, key=lambda name: losses[name])
+    assert chosen["loss"] == min(losses.values())
 
 
 def test_a_finished_fit_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

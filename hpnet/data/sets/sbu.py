@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from ..grammar import ClipName, Protocol, groups, shipped_classes
-from ..preset import Preset, of_poses
+from ..preset import FEW_POSES, Preset, of_poses
 
 NUM_CLASSES = 8
 FOLDS = (
@@ -58,7 +58,8 @@ PRESETS: dict[str, Preset] = {
         "sbu",
         "the folder of sXXsYY/CLASS/TRIAL/skeleton_pos.txt; `hpnet crossval --folds` runs all five folds",
         {
-            "graph": {"base_channels": 16, "blocks": 6},
+            "graph": {"model": "linear", "base_channels": 16, "blocks": 6},
+            "linear": FEW_POSES,
             "epochs": 60,
             "batch_size": 16,
             "warmup_epochs": 3,

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from ..grammar import EXTENSION, ClipName, Protocol, basename, shipped_classes, train_subjects
-from ..preset import Preset, of_poses
+from ..preset import FEW_POSES, Preset, of_poses
 
 NUM_CLASSES = 27
 TRAIN_SUBJECTS = frozenset((1, 3, 5, 7))
@@ -43,7 +43,8 @@ PRESETS: dict[str, Preset] = {
         "utd-mhad",
         "the folder of aA_sS_tT_skeleton.mat",
         {
-            "graph": {"base_channels": 16, "blocks": 6},
+            "graph": {"model": "linear", "base_channels": 16, "blocks": 6},
+            "linear": {**FEW_POSES, "clocks": ["time", "motion"], "areas": True, "distances": True},
             "epochs": 60,
             "batch_size": 16,
             "warmup_epochs": 3,
@@ -55,5 +56,7 @@ PRESETS: dict[str, Preset] = {
             "places": "random",
             "test_draws": 8,
         },
+        frames=48,
+        options="--same-size",
     )
 }

@@ -169,6 +169,36 @@ def test_tables_of_benchmarks_take_the_protocols_of_the_same_data_when_all_are_a
     assert named == [set(), protocols]
 
 
+PAPER = [name for name, preset in presets.PRESETS.items() if preset.paper]
+OF_THE_TABLES = {
+    "data.protocol", "detect.enabled", "estimate.model", "estimate.taps", "estimate.vectors", "estimate.weights",
+    "estimate.window", "pool.kind", "pool.region", "pool.tap", "train.multimodal.fusion", "train.multimodal.lambdas",
+    "train.multimodal.pooled", "train.multimodal.refine", "train.multimodal.smclm", "train.topology.graph.model",
+}  # fmt: skip
+"""All that a row of the paper may change of a project."""
+
+
+@pytest.mark.parametrize("recipe", ["paper", "released"])
+@pytest.mark.parametrize("preset", PAPER)
+def test_every_table_is_planned_under_every_recipe_and_keeps_what_it_is_not_about(
+    preset: str, recipe: str, tmp_path: Path
+) -> None:
+    make_project(tmp_path / "p", preset, videos=videos(tmp_path / "videos"), recipe=recipe)
+    project = read_project(tmp_path / "p")
+    study = running.Study(Project(), dict(project.params), dict(project.stages), {}, Path())
+    for number, table in TABLES.items():
+        fitted = fit(table, project)
+        planned = plan.experiments([fitted], project.params, [1], everything=True)
+        for experiment in planned:
+            assert set(experiment.values) <= OF_THE_TABLES
+            assert experiment.values.get("train.multimodal.refine", "text") == "text"
+            validate(plan.apply(project.params, experiment.values))
+        plan.plan(planned, study.stages, study.signatures, set(), {})
+        assert ("base" in [one.key for one in planned]) is (number not in (10, 15))
+    differs = fit(TABLES[12], project).differs
+    assert ("Eq. (9) of the text features" in differs) is (recipe == "released")
+
+
 def test_papers_numbers_stand_beside_the_same_benchmark_alone(project_of: Any) -> None:
     table = fit(TABLES[17], project_of("ntu60-xview"))
     for row in table.rows:

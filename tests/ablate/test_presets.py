@@ -18,14 +18,17 @@ from hpnet.ablate.paper import PaperTable
 from hpnet.ablate.tables import TABLES
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.files import read_json
+from hpnet.bench.extract import random_weights
 from hpnet.data.protocols import class_table
+from hpnet.mannequin.benchmark import ClipSpec, write_clip
 from hpnet.params import validate
 from hpnet.project import presets
 from hpnet.project.folder import Project
 from hpnet.project.make import make_project
 from hpnet.stages.cli import cli
 from tests.project.test_init import needed, videos
-from tests.trained import five_folders, hpnet, inside, know_mannequins, shrink
+from tests.project.test_walk import small_xclip
+from tests.trained import SIZES, five_folders, hpnet, inside, know_mannequins, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = bool(os.environ.get("HPNET_LONG_TESTS"))
@@ -369,6 +372,34 @@ def test_table_4_of_imported_poses(tmp_path: Path) -> None:
     assert table["ours"].notna().tolist() == [False, True, False, False]
     assert table["differs"].str.contains("imports its features").tolist()[0]
     assert "nothing to run" in again.output
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_table_9_of_the_papers_recipe_on_rendered_stand_ins_with_random_weights(tmp_path: Path) -> None:
+    for subject in (1, 2, 4, 3):  # the last one is a test subject
+        for action in (0, 1):
+            write_clip(ClipSpec(1, 2, subject, 1, action), SIZES, tmp_path)
+    make_project(tmp_path / "p", "ntu60-xsub", videos=tmp_path / "videos", recipe="paper")
+    small_xclip(tmp_path / "p" / "weights" / "xclip-base-patch16-kinetics-600")
+    model = "hrnet-w32-simcc"
+    Path(random_weights(model, tmp_path)).rename(tmp_path / "p" / "weights" / "random.pth")
+    once = {"graph": {"base_channels": 8, "blocks": 2}, "epochs": 1, "warmup_epochs": 0}
+    small = {
+        "detect": {"model": "mannequin-yolo", "image_size": 160},
+        "estimate": {"model": model, "weights": "weights/random.pth", "frames": 2},
+        "pool": {"frames": 8},
+        "train": {"topology": once, "multimodal": {**once, "frames": 2}},
+    }
+    shrink(tmp_path / "p", small)
+    with inside(tmp_path / "p"):
+        done = CliRunner().invoke(cli, ["ablate", "table9", "--bootstrap", "50"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        table = pd.read_csv("report/tables/table9.csv")
+        again = CliRunner().invoke(cli, ["ablate", "table9", "--plan"], catch_exceptions=False).output
+    assert table["ours"].notna().tolist() == [True] * 6
+    assert table["paper"].tolist() == [86.2, 82.0, 81.9, 96.3, 96.2, 96.1]
+    assert "nothing to run" in again
 
 
 @pytest.mark.skipif(not LONG, reason="minutes: set HPNET_LONG_TESTS=1")

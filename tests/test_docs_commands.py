@@ -179,7 +179,7 @@ def test_the_page_on_reproducing(folder: Path) -> None:
         (folder / name).mkdir()
     small = {"train": SMALLEST["train"]}
     lines = list(quick("reproduce.md"))
-    assert lines[:2] == ["hpnet init ntu120 --preset ntu120-xsub --videos videos", "cd ntu120"]
+    assert lines[:2] == ["hpnet init ntu120 --preset ntu120-xsub --recipe paper --videos videos", "cd ntu120"]
     shell = Shell(folder)
     shell.run(lines[0])
     (folder / "params.yaml").write_text("{}")

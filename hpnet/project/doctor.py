@@ -331,7 +331,9 @@ def _own_weights(params: Params) -> list[Check]:
 
 
 def _data(project: Project, params: Params) -> list[Check]:
-    """Whether the videos, their table or the poses are at the places in params.yaml and dvc.yaml."""
+    """Whether the videos, their table, the texts or the poses are at the places in params.yaml and dvc.yaml."""
+    from ..train import TEXTS
+
     if not project.graph_file.is_file():
         return []
     try:
@@ -349,6 +351,10 @@ def _data(project: Project, params: Params) -> list[Check]:
     if params.data.table:
         remedy = "set data.table to the CSV of actions, or leave it empty"
         checks.append(_there("table", project.root, params.data.table, remedy))
+    text = params.train.multimodal.text
+    if text not in TEXTS:
+        remedy = f"set train.multimodal.text to the file of descriptions, or to {' or '.join(TEXTS)}"
+        checks.append(_there("texts", project.root, text, remedy))
     return checks
 
 

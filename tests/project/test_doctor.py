@@ -192,6 +192,7 @@ def test_weights_that_are_not_whole_are_found(tmp_path: Path) -> None:
         ("model: movenet-multipose", "model: yollo", "detect.model", "'yollo' is unknown"),
         ("weights: null", "weights: mine.pth", "estimate.weights", "mine.pth is missing"),
         ("table: ''", "table: gone.csv", "table", "gone.csv is missing"),
+        ("text: sentences", "text: texts.json", "texts", "texts.json is missing"),
     ],
 )
 def test_files_that_params_name_must_be_there(tmp_path: Path, old: str, new: str, name: str, said: str) -> None:

@@ -102,13 +102,19 @@ REAL: Values = {
     "train": {
         "topology": {
             "graph": {"model": "linear"},
-            "linear": {"people": ["all", "first"], "mirrored": [False, True]},
+            "linear": {
+                "components": [100, 200, 400],
+                "classifiers": ["logistic", "discriminant"],
+                "distances": True,
+                "people": ["all", "first"],
+                "mirrored": [False, True],
+            },
         }
     },
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
 }
-"""The packaged networks for real people, and a classifier for few clips. ``benchmarks/real.md`` compared such maps and
-regions; it read 20 frames, pictures of 512 (every fourth) and blocks.5 too, so its figures are not this preset's."""
+"""The packaged networks for real people, and classifiers for few clips. ``benchmarks/real.md`` has figures of these maps
+and frames; its detector read larger pictures more often (512, every fourth), because here sixty clips take minutes."""
 
 
 def merged(*parts: Values) -> Values:

@@ -113,8 +113,8 @@ REAL: Values = {
     },
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}, "pooled": {"kind": "pooled", "region": 3}}},
 }
-"""The packaged networks for real people, and classifiers for few clips. ``benchmarks/real.md`` has figures of these maps
-and frames; its detector read larger pictures more often (512, every fourth), because here sixty clips take minutes."""
+"""The packaged networks for real people, and classifiers for few clips. ``benchmarks/real.md`` has figures of these
+maps and frames; its detector read larger pictures more often (512, every fourth). Here sixty clips take minutes."""
 
 
 def merged(*parts: Values) -> Values:

@@ -174,6 +174,7 @@ def train_command(
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16"]),
               help="Only this precision.  [default: both]")  # fmt: skip
 @click.option("--checkpointing", is_flag=True, help="Also measure with train.multimodal.checkpointing.")
+@click.option("--count", "only_counted", is_flag=True, help="Only count FLOPs and activations, which computes nothing.")
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
 )
@@ -186,6 +187,7 @@ def train_command(
 def train_multimodal_command(
     precisions: tuple[str, ...],
     checkpointing: bool,
+    only_counted: bool,
     rounds: int,
     note: str,
     out: Path | None,
@@ -199,13 +201,22 @@ def train_multimodal_command(
     from hpnet.core.device import resolve_device
 
     kind = resolve_device(size["device"]).type
+    called = "hpnet bench train multimodal"
+    if only_counted:
+        given = {name: value for name, value in size.items() if name not in ("device", "threads")}
+        shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+        shown = f"{called} --count {shown}{' --checkpointing' if checkpointing else ''}"
+        result = multimodal.counted(multimodal.Size(**given), checkpointing)
+        place = out or Path("benchmarks") / "train-multimodal-count"
+        _write(place, result, multimodal.counted_markdown(result, shown, note))
+        return
     shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in size.items() if value is not None)
     shown += f" --rounds {rounds}" + "".join(f" --precision {name}" for name in precisions)
     shown += " --checkpointing" if checkpointing else ""
     size["device"] = kind if size["device"] == "auto" else size["device"]
     chosen = multimodal.ways(precisions or ("float32", "bfloat16"), checkpointing)
     result = multimodal.run(multimodal.Size(**size), rounds, chosen)
-    page = multimodal.markdown(result, f"hpnet bench train multimodal {shown}", note)
+    page = multimodal.markdown(result, f"{called} {shown}", note)
     _write(out or Path("benchmarks") / f"train-multimodal-{kind}", result, page)
 
 

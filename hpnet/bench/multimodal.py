@@ -30,6 +30,11 @@ WARM_UP_STEPS = {"cpu": 1, "cuda": 3}
 ROUND_STEPS = {"cpu": 1, "cuda": 5}
 HEAD = 64
 """Channels of an attention head, as in CLIP."""
+FOOT = (
+    "FLOPs are of the matrix products, convolutions and attention, a multiplication and an addition counted as two. "
+    "Activations are what the forward pass keeps for the backward pass; they grow with the clips that are computed at "
+    "once."
+)
 
 
 @dataclass(frozen=True)
@@ -162,26 +167,28 @@ def measure(size: Size, way: Way, rounds: int) -> dict[str, Any]:
 
     Returns:
         ``seconds`` per step of each round and ``median_s``, ``clips_per_s``, ``memory_mb`` (the most that was used),
-        ``flops_per_clip`` (forward and backward, a multiplication and an addition are two), ``activations_mb_per_clip``
-        (what the forward pass keeps for the backward pass) and ``parameters``.
+        ``flops_per_clip`` (forward and backward, a multiplication and an addition are two; and those of the forward
+        pass alone), ``activations_mb_per_clip`` (what the forward pass keeps for the backward pass) and ``parameters``.
     """
     device = resolve_device(size.device)
     model = build(size, way.checkpointing).to(device)
     params = MultimodalParams(batch_size=size.clips)
     optimizer = optimizer_for(model, params)
 
-    def take(clips: int, update: bool = True) -> None:
+    def gradients(clips: int) -> None:
         pooled, everyone, frames, targets = batch(size, clips, device)
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
             loss = multimodal_loss(model(pooled, everyone, frames), targets)
         torch.autograd.backward(loss)
-        if update:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm or float("inf"))
-            optimizer.step()
+
+    def take() -> None:
+        gradients(size.clips)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm or float("inf"))
+        optimizer.step()
 
     for _ in range(WARM_UP_STEPS[device.type]):
-        take(size.clips)
+        take()
     _wait(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -189,28 +196,58 @@ def measure(size: Size, way: Way, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         started = time.perf_counter()
         for _ in range(steps):
-            take(size.clips)
+            take()
         _wait(device)
         seconds.append((time.perf_counter() - started) / steps)
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_memory_mb()
-    with FlopCounterMode(display=False) as counter:
-        take(1, update=False)
-    # what does not grow with the clips, such as weights in bfloat16, is in both
-    kept = [_kept_bytes(take, clips) for clips in (1, 2)]
     median = statistics.median(seconds)
     return {
         "seconds": seconds,
         "median_s": median,
         "clips_per_s": size.clips / median,
         "memory_mb": memory,
-        "flops_per_clip": counter.get_total_flops(),
-        "activations_mb_per_clip": (kept[1] - kept[0]) / 1e6,
+        **count(size, way.checkpointing),
+        "activations_mb_per_clip": _kept_mb_per_clip(gradients),
+    }
+
+
+def count(size: Size, checkpointing: bool = False) -> dict[str, Any]:
+    """What a step of one clip needs in float32, counted without computing it, in seconds on any machine.
+
+    Returns:
+        ``flops_per_clip``, ``forward_flops_per_clip``, ``activations_mb_per_clip`` and ``parameters``, see
+        :func:`measure`.
+    """
+    nowhere = torch.device("meta")
+    with nowhere:
+        model = build(size, checkpointing)
+    model.to(nowhere)  # what was made from arrays is not made on the default device
+
+    def loss(clips: int) -> Tensor:
+        pooled, everyone, frames, targets = batch(size, clips, nowhere)
+        return multimodal_loss(model(pooled, everyone, frames), targets)
+
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        loss(1)
+    with FlopCounterMode(display=False) as both:
+        torch.autograd.backward(loss(1))
+    return {
+        "flops_per_clip": both.get_total_flops(),
+        "forward_flops_per_clip": forward.get_total_flops(),
+        "activations_mb_per_clip": _kept_mb_per_clip(loss),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 
 
-def _kept_bytes(take: Callable[[int, bool], None], clips: int) -> int:
-    """Bytes that the forward pass of a step keeps for its backward pass; what two operations keep counts once."""
+def _kept_mb_per_clip(step: Callable[[int], object]) -> float:
+    """MB that the forward pass of ``step`` (of so many clips) keeps for the backward pass, per clip."""
+    # what does not grow with the clips, such as weights in bfloat16, is in both
+    one, two = (_kept_bytes(step, clips) for clips in (1, 2))
+    return (two - one) / 1e6
+
+
+def _kept_bytes(step: Callable[[int], object], clips: int) -> int:
+    """Bytes that a step keeps for its backward pass; what two operations keep counts once."""
     found: dict[int, tuple[Any, int]] = {}
 
     def keep(value: Tensor) -> Tensor:
@@ -219,25 +256,57 @@ def _kept_bytes(take: Callable[[int, bool], None], clips: int) -> int:
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        take(clips, False)
+        step(clips)
     return sum(size for _, size in found.values())
+
+
+def counted(size: Size, checkpointing: bool) -> dict[str, Any]:
+    """The counts of :func:`count`, as a result for :func:`markdown`."""
+    rows = [{"name": way.name, **count(size, way.checkpointing)} for way in ways(("float32",), checkpointing)]
+    return {"size": asdict(size), "ways": rows}
+
+
+def counted_markdown(result: dict[str, Any], command: str, note: str = "") -> str:
+    """A page of the counts."""
+    lines = [
+        "# What a training step of the multimodal stream needs",
+        "",
+        f"`{command}`",
+        "",
+        f"Counted without computing: {_described(result)}",
+        "",
+        "| | GFLOP a clip, forward | and backward | activations a clip, GB | of the batch |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["ways"]:
+        kept = row["activations_mb_per_clip"] / 1e3
+        cells = [row["name"], f"{row['forward_flops_per_clip'] / 1e9:.0f}", f"{row['flops_per_clip'] / 1e9:.0f}"]
+        lines.append(f"| {' | '.join(cells)} | {kept:.2f} | {kept * result['size']['clips']:.1f} |")
+    return "\n".join([*lines, "", FOOT, "", *([note, ""] if note else [])])
+
+
+def _described(result: dict[str, Any]) -> str:
+    """The network and its batch."""
+    size, first = result["size"], result["ways"][0]
+    frames = (size["clips"], size["video_frames"], 3, size["image_size"], size["image_size"])
+    pooled = (size["clips"], size["channels"], size["frames"], COCO17.num_joints, size["persons"])
+    return (
+        f"frames {frames} and pooled features {pooled}, {size['classes']} classes; X-CLIP of {size['layers']} "
+        f"layers of {size['width']} channels and three CTR-GCNs of {size['base_channels']} base channels and "
+        f"{size['blocks']} blocks, {first['parameters'] / 1e6:.0f} million parameters."
+    )
 
 
 def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     """A page of one table."""
-    size, machine = result["size"], result["machine"]
-    frames = (size["clips"], size["video_frames"], 3, size["image_size"], size["image_size"])
-    pooled = (size["clips"], size["channels"], size["frames"], COCO17.num_joints, size["persons"])
-    first = result["ways"][0]
+    machine = result["machine"]
     lines = [
         "# A training step of the multimodal stream",
         "",
         f"`{command}`",
         "",
-        f"Forward, loss, backward, clipping and AdamW on frames {frames} and pooled features {pooled}, "
-        f"{size['classes']} classes: X-CLIP of {size['layers']} layers of {size['width']} channels and three CTR-GCNs, "
-        f"{first['parameters'] / 1e6:.0f} million parameters, new weights. {machine['gpu'] or 'CPU'}; medians of "
-        f"{result['rounds']} rounds. {machine_line(machine)}.",
+        f"Forward, loss, backward, clipping and AdamW, with new weights: {_described(result)} "
+        f"{machine['gpu'] or 'CPU'}; medians of {result['rounds']} rounds. {machine_line(machine)}.",
         "",
         "| | s/step | clips/s | GFLOP a clip | memory, GB | activations a clip, GB |",
         "|---|---|---|---|---|---|",
@@ -248,10 +317,8 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
         lines.append(f"| {' | '.join(cells)} | {row['activations_mb_per_clip'] / 1e3:.2f} |")
     lines += [
         "",
-        "FLOPs are of the matrix products, convolutions and attention of forward and backward, a multiplication and an "
-        "addition counted as two. Activations are what the forward pass keeps for the backward pass, and grow with the "
-        "clips that are computed at once; memory is all that the process used, weights (with gradients and AdamW's two "
-        "moments 16 bytes a parameter) included.",
+        FOOT + " Memory is all that the process used, weights with gradients and AdamW's two moments (16 bytes a "
+        "parameter) included.",
         "",
     ]
     return "\n".join([*lines, *([note, ""] if note else [])])

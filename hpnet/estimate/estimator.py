@@ -141,6 +141,11 @@ class PoseEstimator:
             raise ValueError(
                 f"estimate.parity {params.parity!r} reads no mirrored crops: set estimate.mirrored to false"
             )
+        if params.cells != "network" and self.released:
+            raise ValueError(
+                f"estimate.parity {params.parity!r} reads as the released code does: set estimate.cells to 'network'"
+            )
+        self.cell_centre = networks.cell_centre(self.spec, params.cells)
         self.widths = (1.0, *wide)
         tune_allocator()  # decoded frames are large blocks too
         network, weights_digest = networks.load(self.spec, params.weights)
@@ -260,7 +265,7 @@ class PoseEstimator:
         points = (points_crop_px - middle) / times + middle
         if times == 1:
             points = points_crop_px  # to the last bit
-        size, window, centre = self.spec.input_size_px, self.params.window, self.spec.cell_centre
+        size, window, centre = self.spec.input_size_px, self.params.window, self.cell_centre
         return {
             tap: sample_windows(maps[tap], points, size, window, self.released, centre)
             for tap in self.params.taps

@@ -24,6 +24,13 @@ def build(spec: NetworkSpec) -> nn.Module:
     return network
 
 
+def cell_centre(spec: NetworkSpec, cells: str) -> float:
+    """Where a map's cells are taken to look, counted as :attr:`NetworkSpec.cell_centre`, for a value of
+    ``estimate.cells``."""
+    centres = {"network": spec.cell_centre, "middle": 0.5, "structure": _family(spec).FIELD_CENTRE}
+    return float(centres[cells])
+
+
 def load(spec: NetworkSpec, weights_path: str | None = None) -> tuple[nn.Module, str]:
     """A pose network with its weights, in evaluation mode, and the digest of the weights' file.
 

@@ -29,6 +29,11 @@ class EstimateParams(Section):
     vectors: bool = Field(False, description="also cache the SimCC coordinate vectors, for pool.kind: simcc")
     box_scale: float = Field(1.25, gt=0, description="size of the crop relative to the box")
     frames: int = Field(0, ge=0, description="frames estimated per clip, uniform in time; 0: all of them")
+    cells: Literal["network", "middle", "structure"] = Field(
+        "network",
+        description="where a map's cells look: middle of their share of the crop, or centre of the receptive field by "
+        "the network's structure; network: what its entry says",
+    )
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
 
     @property

@@ -143,7 +143,7 @@ def _rtmpose(size: str, joints: Skeleton, weights_file: str, weights_mb: int) ->
         weights_from=f"{OPENMMLAB}v1/projects/rtmposev1/{weights_file}",
         weights_mb=weights_mb,
         aliases=cspnext_aliases(),
-        cell_centre=0.0,  # strides of two with padding on both sides; a test measures it
+        cell_centre=0.0,  # as its structure has it
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -193,7 +194,9 @@ class VideoEncoder(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.logit_scale.clamp_(max=largest)
-        with torch.autocast(video.device.type, enabled=False):
+        # autocast is not for tensors without numbers (meta), whose operations are only counted
+        plain = nullcontext() if video.is_meta else torch.autocast(video.device.type, enabled=False)
+        with plain:
             video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
             scale = (self.logit_scale if self.training else self.logit_scale.clamp(max=largest)).exp()
             scores: Tensor = scale * torch.einsum("nd,nkd->nk", video, text)

@@ -2,7 +2,8 @@
 
 It has ``build(spec)``, which returns the network with random weights in evaluation mode: normalised crops (N, 3,
 height, width) -> SimCC vectors x, y (N, V, bins), heatmaps (N, V, h, w), or CenterNet's heads
-(:data:`hpnet.models.movenet.Heads`); and ``own_names(state)``, a checkpoint's tensors under that network's names. A
+(:data:`hpnet.models.movenet.Heads`); ``own_names(state)``, a checkpoint's tensors under that network's names; and
+``FIELD_CENTRE``, where a map's cells look by the network's structure, as :attr:`NetworkSpec.cell_centre` counts it. A
 spec names the module, which is imported when a network is built.
 """
 
@@ -35,8 +36,10 @@ class NetworkSpec:
         weights_file, weights_from: the checkpoint's name and origin (an address, or a text if there is no address).
         weights_mb: its approximate size.
         aliases: tap aliases -> module paths.
-        cell_centre: where a map's cells look (the centre of their receptive fields): cell j of a map of stride s at
-            pixel j s + cell_centre (s - 1).
+        cell_centre: where a map's cells are taken to look when they are read at the joints: cell j of a map of stride s
+            at pixel j s + cell_centre (s - 1), 0.5 in the middle of its share of the crop. Training can move what the
+            structure of a network gives (``FIELD_CENTRE`` of its family), so the better one is found by validation
+            (``estimate.cells``). Keypoints do not depend on it.
         split_ratio: SimCC bins per pixel.
         sigma_bins: sd of the SimCC targets, if scores are the sharpness of peaks; None: mmpose's maximum.
         mean, sd: of the colours, in 0..1, by which the network's input is normalised.

@@ -11,6 +11,10 @@ from ...weights.simcc import convert_pose
 from ..mmpose_import import mmpose_classes
 from . import NetworkSpec
 
+FIELD_CENTRE = 0.0
+"""HRNet and ResNet halve by 3 x 3 and 7 x 7 convolutions and pooling with equal padding on both sides: cell j looks at
+pixel j s, the first of its share."""
+
 
 class PoseNetwork(nn.Module):
     """Backbone and head in one module, so that taps are paths from here (``backbone.stage4.0.branches.1``)."""

@@ -13,6 +13,8 @@ from ..mmpose_import import mmpose_classes
 from . import NetworkSpec
 from .mmpose import PoseNetwork
 
+FIELD_CENTRE = 0.0
+"""CSPNeXt halves by 3 x 3 convolutions with one pixel of padding on both sides."""
 KERNEL = 7
 """Side of the head's convolution, which makes a map per joint (the tap ``final``)."""
 ATTENTION: dict[str, Any] = {

@@ -9,6 +9,9 @@ from torch import Tensor
 from ...models.vitpose import VitPoseNetwork
 from . import NetworkSpec
 
+FIELD_CENTRE = 5.5 / 15
+"""Patches of 16 pixels, cut with two pixels of padding: token j sees pixels 16 j - 2 to 16 j + 13."""
+
 
 def build(spec: NetworkSpec) -> VitPoseNetwork:
     """The network with random weights, in evaluation mode."""

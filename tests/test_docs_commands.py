@@ -61,6 +61,8 @@ ELSEWHERE = {
     "hpnet ablate all --full": "tests/ablate/test_ablate.py::test_extra_rows_wait_for_full",
     "hpnet bench extract --model hrnet-w48-simcc --weights random --videos /data/nturgb --clips 64 --max-frames 64":
         "tests/bench/test_extract.py::test_a_round_of_each_way_gives_a_row_of_the_page",
+    "hpnet bench train multimodal --device cuda --checkpointing":
+        "tests/bench/test_multimodal.py::test_a_way_is_measured_and_has_a_row",
 }  # fmt: skip
 """Command -> where it, or the same command at a size that a test can afford, is run."""
 CROSSVAL = "tests/crossval/test_crossval.py::test_results_are_fused_fold_by_fold"

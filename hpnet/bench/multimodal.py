@@ -212,7 +212,8 @@ def measure(size: Size, way: Way, rounds: int) -> dict[str, Any]:
 
 
 def count(size: Size, checkpointing: bool = False) -> dict[str, Any]:
-    """What a step of one clip needs in float32, counted without computing it, in seconds on any machine.
+    """What a step of one clip needs in float32, counted without computing it, in seconds on any machine. A device's own
+    kernels may keep other tensors.
 
     Returns:
         ``flops_per_clip``, ``forward_flops_per_clip``, ``activations_mb_per_clip`` and ``parameters``, see

@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint setup graph wheel clean
+.PHONY: demo test lint setup importable graph wheel clean
 
 # Small trainings use one core each, so JOBS of them run side by side, the longest (train@multimodal) first; `dvc repro` then
 # finds them done and does the rest.
@@ -37,7 +37,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmpose,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt mmpose==1.1.0
+	@$(MAKE) --no-print-directory importable
 	@touch $(READY)
+
+# Python started above a clone that is called hpnet takes the clone itself for the package (a namespace package, in which
+# hpnet.metrics is metrics/), because setuptools' finder for editable installs comes after Python's own. A path does not.
+importable:
+	@$(BIN)/python -c 'import sysconfig; open(sysconfig.get_path("purelib") + "/hpnet-clone.pth", "w").write("$(CURDIR)\n")'
 
 # dvc.yaml is a rendering of hpnet/project/graph.py.
 graph: setup

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,9 @@ from hpnet.work.console import one_line, progress
 from .common import device_option
 
 if TYPE_CHECKING:
+    from hpnet.predict.model import Model
     from hpnet.predict.output import Output
-    from hpnet.predict.project import TrainedProject
-    from hpnet.predict.recognise import Recogniser
     from hpnet.predict.windows import Cutting
-
-LIVE_FPS = 15.0
-FILE_FPS = 60.0
-"""Frames of files beyond this rate are left out, unless the training clips have a higher one."""
-
-EXPECTED = "a video file, a folder, a camera's number or an address such as rtsp://HOST/PATH"
 
 
 @click.command("predict")
@@ -74,24 +66,23 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)  # refuse what cannot be written before the work starts
 
     from hpnet.predict.files import Task, default_workers, recognise_files
+    from hpnet.predict.model import Model
     from hpnet.predict.output import Output
-    from hpnet.predict.project import TrainedProject
 
-    trained = TrainedProject(asked.project, chosen, asked.device)
-    cutting = asked.cutting(trained, running)
+    model = Model(asked.project, asked.device, chosen, people=asked.people, each=asked.each, precision=asked.precision)
+    cutting = model.cutting(window_s=asked.window, overlap=asked.overlap, max_fps=asked.fps, live=running)
     task = Task(
         asked.project, chosen, asked.people, asked.each, asked.device, asked.precision, cutting, asked.top,
         asked.as_json, targets,
     )  # fmt: skip
     if running:
-        recogniser = task.recogniser(trained)
-        output = Output(trained, recogniser, cutting, asked.top, asked.as_json, targets)
-        watch(videos[0], recogniser, cutting, output, asked.seconds)
+        output = Output(model.project, model.recogniser, cutting, asked.top, asked.as_json, targets)
+        watch(videos[0], model, cutting, output, asked.seconds)
         return
-    workers = asked.workers or default_workers(len(files), trained.device)
+    workers = asked.workers or default_workers(len(files), model.project.device)
     try:
         with progress("recognising", len(files)) as advance:
-            failed = recognise_files(files, task, trained, workers, advance)
+            failed = recognise_files(files, task, model, workers, advance)
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: the answers above are complete") from None
     failed += [repr(str(file)) for file in unusable]
@@ -141,102 +132,57 @@ class Asked:
             raise click.UsageError(f"{endless[0]} has no end: remove --no-live")
         return running
 
-    def cutting(self, trained: TrainedProject, running: bool) -> Cutting:
-        """How videos are cut into windows; by default as long as the training clips."""
-        from hpnet.predict.windows import Cutting
-
-        median_s, longest_s = trained.training_seconds()
-        return Cutting(
-            window_s=self.window or median_s,
-            whole_s=self.window or longest_s,
-            overlap=self.overlap,
-            max_fps=self.fps or (LIVE_FPS if running else max(FILE_FPS, trained.training_fps())),
-            stride=trained.params.detect.stride,
-        )
-
 
 def has_no_end(video: str) -> bool:
     """Whether it is a camera's number or a stream's address."""
-    from hpnet.predict.sources import is_address, is_camera
+    from hpnet.predict import sources
 
-    return is_camera(video) or is_address(video)
+    return sources.has_no_end(video)
 
 
-def find_files(videos: tuple[str, ...], expected: str = EXPECTED) -> tuple[list[Path], dict[Path, str]]:
+def find_files(videos: tuple[str, ...], expected: str | None = None) -> tuple[list[Path], dict[Path, str]]:
     """The given files, and all videos below given folders; also videos with names that cannot be used, with the reason.
 
     Prints what was skipped.
 
     Args:
-        expected: what a name may be, for the error of one that is nothing.
+        expected: what a name may be, for the error of one that is nothing; None: what `hpnet predict` takes.
     """
-    from hpnet.data.walk import find_videos
+    from hpnet.predict.sources import EXPECTED, gather_files
 
-    files: list[Path] = []
-    unusable: dict[Path, str] = {}
-    for name in videos:
-        path = Path(name)
-        if not path.exists():
-            raise FileNotFoundError(f"{one_line(name)} is missing: expected {expected}")
-        if not path.is_dir():
-            files.append(path)
-            continue
-        found = find_videos(path)
-        files += found.files
-        unusable |= found.unusable
-        if found.passed_over():
-            click.echo(found.passed_over(), err=True)
-    for file, why in unusable.items():
+    found = gather_files(videos, expected or EXPECTED)
+    for line in found.notes:
+        click.echo(line, err=True)
+    for file, why in found.unusable.items():
         click.echo(f"{str(file)!r}: its name {why}: rename it", err=True)
-    if unusable and not files:
+    if found.unusable and not found.files:
         raise click.ClickException("no video has a name that can be used")
-    return list(dict.fromkeys(files)), unusable
+    return found.files, found.unusable
 
 
 def find_targets(save: Path, files: Sequence[Path]) -> dict[str, Path]:
-    """Video -> the mp4 that --save writes for it: ``save`` itself, or a file below the folder ``save``.
-
-    In a folder the targets have the same sub-folders as the videos below their common folder, so ``a/1.mp4`` and
-    ``b/1.mp4`` have different targets. If only the suffixes of two videos differ, the suffix becomes part of the name.
+    """Video -> the mp4 that --save writes for it; see :func:`hpnet.predict.targets.video_targets`.
 
     Raises:
-        click.UsageError: one file for several videos, another format than mp4, or a target that is one of the videos.
+        click.UsageError: the target does not suit the videos.
     """
-    from hpnet.core.video import VIDEO_SUFFIXES
+    from hpnet.predict.targets import video_targets
 
-    suffix = save.suffix.lower()
-    if suffix == ".mp4":
-        if len(files) > 1:
-            raise click.UsageError(f"--save {save} is one file for {len(files)} videos: give a folder")
-        found = {str(files[0]): save}
-    elif suffix in VIDEO_SUFFIXES:
-        raise click.UsageError(f"--save {save}: only mp4 can be written, name it {save.with_suffix('.mp4').name}")
-    else:
-        shared = Path(os.path.commonpath([file.absolute().parent for file in files]))
-        below = {file: file.absolute().relative_to(shared) for file in files}
-        stems = Counter(place.with_suffix("") for place in below.values())
-        found = {
-            str(file): save / (place.with_suffix(".mp4") if stems[place.with_suffix("")] == 1 else f"{place}.mp4")
-            for file, place in below.items()
-        }
-    inputs = {file.resolve() for file in files if file.exists()}
-    for target in found.values():
-        if target.resolve() in inputs:
-            raise click.UsageError(f"--save would overwrite the video {target}: give another file or folder")
-    return found
+    try:
+        return video_targets(save, files)
+    except ValueError as error:
+        raise click.UsageError(f"--save {error}") from None
 
 
-def watch(source: str, recogniser: Recogniser, cutting: Cutting, output: Output, seconds: float | None) -> None:
+def watch(source: str, model: Model, cutting: Cutting, output: Output, seconds: float | None) -> None:
     """Answer a live source until it ends, ``seconds`` are over, or Ctrl-C.
 
     Raises:
         VideoError: the source cannot be read, breaks off, or gives no picture.
     """
-    from hpnet.predict.live import LiveReader, live_windows
-
-    with LiveReader(source, cutting.window_s, cutting.max_fps) as reader:
+    with closing(model.watch(source, cutting, seconds, output.fail)) as predictions:
         try:
-            output.show(recogniser.predict(live_windows(reader, cutting, seconds), output.fail, group=1))
+            output.show(predictions)
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
         finally:

@@ -15,8 +15,8 @@ from torch import device as Device
 from ..work import processes
 from ..work.console import one_line
 from ..work.processes import MOST_ON_CPU, Died, Workers, cores, device_workers
+from .model import Model
 from .output import Output, say
-from .project import TrainedProject
 from .recognise import Prediction, Recogniser
 from .windows import Cutting, every_window
 
@@ -41,9 +41,11 @@ class Task:
     as_json: bool
     targets: Mapping[str, Path]
 
-    def recogniser(self, trained: TrainedProject) -> Recogniser:
-        """The networks at work."""
-        return Recogniser(trained, people=self.people, each=self.each, device=self.device, precision=self.precision)
+    def model(self) -> Model:
+        """The model that answers."""
+        return Model(
+            self.project, self.device, self.streams, people=self.people, each=self.each, precision=self.precision
+        )
 
 
 def default_workers(files: int, device: Device) -> int:
@@ -52,7 +54,7 @@ def default_workers(files: int, device: Device) -> int:
 
 
 def recognise_files(
-    files: Sequence[Path], task: Task, trained: TrainedProject, workers: int, advance: Callable[..., None]
+    files: Sequence[Path], task: Task, model: Model, workers: int, advance: Callable[..., None]
 ) -> list[str]:
     """Answer files in order; returns those that failed. Ctrl-C stops the workers.
 
@@ -60,9 +62,8 @@ def recognise_files(
         RuntimeError: worker processes die with every file.
     """
     if workers == 1:
-        recogniser = task.recogniser(trained)
-        output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets)
-        _answer(files, recogniser, task.cutting, output, advance)
+        output = Output(model.project, model.recogniser, task.cutting, task.top, task.as_json, task.targets)
+        _answer(files, model.recogniser, task.cutting, output, advance)
         return list(output.failed)
     failed: list[str] = []
     with closing(_shared(files, task, workers)) as told:
@@ -137,20 +138,19 @@ def _by_video(predictions: Iterator[Prediction]) -> Iterator[Iterator[Prediction
 
 # --- in the workers ---------------------------------------------------------------------------------------------------
 
-_ready: dict[str, tuple[TrainedProject, Recogniser]] = {}
+_ready: dict[str, Model] = {}
 
 
 def _work(task: Task, files: Sequence[Path]) -> tuple[_Lines, list[str]]:
     """The lines that some files gave, and the files that failed."""
-    if "networks" not in _ready:
-        trained = TrainedProject(task.project, task.streams, task.device)
-        _ready["networks"] = trained, task.recogniser(trained)
-    trained, recogniser = _ready["networks"]
+    if "model" not in _ready:
+        _ready["model"] = task.model()
+    model = _ready["model"]
     lines: _Lines = []
 
     def keep(text: Any, err: bool = False) -> None:
         lines.append((str(text), err))
 
-    output = Output(trained, recogniser, task.cutting, task.top, task.as_json, task.targets, keep)
-    _answer(files, recogniser, task.cutting, output, lambda: None)
+    output = Output(model.project, model.recogniser, task.cutting, task.top, task.as_json, task.targets, keep)
+    _answer(files, model.recogniser, task.cutting, output, lambda: None)
     return lines, list(output.failed)

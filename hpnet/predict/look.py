@@ -17,8 +17,8 @@ from ..core.video import probe, write_timed
 from ..params import Params
 from ..weights.suitability import Comparison
 from .drawing import drawn_by_score
-from .output import Shown, shown_frames
 from .recognise import Prediction
+from .result import Shown, shown_frames
 from .seeing import Eyes
 from .suitability import Sureness
 from .windows import UNUSABLE, Cutting, Image, OnFailure, every_window, in_parts, why

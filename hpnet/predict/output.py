@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +15,9 @@ from ..work.console import note, one_line
 from .drawing import drawn
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
-from .suitability import Sureness
-from .windows import Cutting, Footage
-
-LIVE_WINDOWS = 5
-"""After so many windows of a live source it is said whether the networks suit its people."""
+from .result import shown_frames, window_result
+from .suitability import watched
+from .windows import Cutting
 
 
 def say(text: str, err: bool = False) -> None:
@@ -30,39 +26,6 @@ def say(text: str, err: bool = False) -> None:
         note(text)
     else:
         print(text, flush=True)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A frame that a video of what was seen shows: ``index`` within the window of ``prediction``, and its time."""
-
-    prediction: Prediction
-    index: int
-    seconds: float
-    frame: NDArray[np.uint8]
-
-
-def shown_frames(predictions: Iterator[Prediction], max_fps: float | None) -> Iterator[Shown]:
-    """Every frame of the windows of one video once, in the first window that has it.
-
-    Args:
-        max_fps: the rate at which the windows were cut; a file's frames are read again.
-    """
-    upto = 0
-    frames: Iterator[tuple[int, tuple[float, NDArray[np.uint8]]]] | None = None
-    for prediction in predictions:
-        window = prediction.seen.window
-        if window.captured_s is not None:
-            frames = enumerate(window.frames, window.first)
-        elif frames is None:
-            frames = enumerate(Footage(Path(window.video), max_fps))
-        stop = window.first + prediction.seen.count
-        for index, (seconds, frame) in frames:
-            if index >= max(upto, window.first):
-                yield Shown(prediction, index - window.first, seconds, frame)
-            if index + 1 == stop:
-                break
-        upto = stop
 
 
 @dataclass
@@ -90,7 +53,7 @@ class Output:
         first = next(predictions, None)
         if first is None:
             return
-        stream = self._watched(itertools.chain([first], predictions))
+        stream = watched(itertools.chain([first], predictions), self.trained.params, self._warn)
         if not self.targets:
             for prediction in stream:
                 self.print(prediction)
@@ -106,22 +69,8 @@ class Output:
         if interrupted:
             raise interrupted[0]
 
-    def _watched(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
-        """The same; says where the networks do not suit the people: at a video's end, and early where it has none."""
-        sureness, video = Sureness(self.trained.params), ""
-        for prediction in predictions:
-            video = prediction.seen.window.video
-            sureness.add(prediction.seen, prediction.poses)
-            yield prediction
-            if prediction.latency_s is not None and sureness.windows == LIVE_WINDOWS:
-                self._warn(sureness, video)
-        if sureness.windows < LIVE_WINDOWS or prediction.latency_s is None:
-            self._warn(sureness, video)
-
-    def _warn(self, sureness: Sureness, video: str) -> None:
-        for comparison in sureness.comparisons():
-            if not comparison.suits:
-                self.echo(f"{one_line(video)}: warning: {comparison.warning}", err=True)
+    def _warn(self, text: str) -> None:
+        self.echo(text, err=True)
 
     def _annotated(
         self, predictions: Iterator[Prediction], interrupted: list[KeyboardInterrupt]
@@ -145,49 +94,9 @@ class Output:
         if prediction.latency_s is not None:
             self.latencies_s.append(prediction.latency_s)
             self.dropped += window.dropped
-        for line in self.rows(prediction) if self.as_json else self.lines(prediction):
+        found = window_result(prediction, tuple(self.trained.classes))
+        for line in found.json_lines(self.top) if self.as_json else found.table_lines(self.top):
             self.echo(line)
-
-    def rows(self, prediction: Prediction) -> Iterator[str]:
-        """JSON lines."""
-        window = prediction.seen.window
-        when: dict[str, Any] = {
-            "video": window.video,
-            "window": window.number,
-            "start_s": round(prediction.seen.start_s, 3),
-            "end_s": round(prediction.seen.end_s, 3),
-            "frames": [window.first, window.first + prediction.seen.count - 1],
-        }
-        if prediction.latency_s is not None:
-            when |= {"latency_s": round(prediction.latency_s, 3), "dropped_frames": window.dropped}
-        for answer in prediction.answers:
-            actions = [{"name": self.trained.classes[k], "probability": round(p, 4)} for k, p in answer.top(self.top)]
-            people = [
-                {
-                    "track": person.number,
-                    "frames": (person.track.frames + window.first).tolist(),
-                    "times_s": prediction.seen.times_s[person.track.frames].round(3).tolist(),
-                    "boxes_xyxy_px": [[round(v, 1) for v in box] for box in person.track.boxes_xyxy_px.tolist()],
-                }
-                for person in answer.people
-            ]
-            yield json.dumps(
-                {**when, "tracks": [p.number for p in answer.people], "actions": actions, "people": people}
-            )
-        if not prediction.answers:
-            yield json.dumps({**when, "tracks": [], "actions": [], "people": []})
-
-    def lines(self, prediction: Prediction) -> Iterator[str]:
-        """Lines of a table."""
-        window = prediction.seen.window
-        when = f"{prediction.seen.start_s:7.2f}-{prediction.seen.end_s:.2f} s"
-        video = one_line(window.video)
-        for answer in prediction.answers:
-            who = "+".join(str(person.number) for person in answer.people)
-            actions = ", ".join(f"{self.trained.classes[k]} {p:.1%}" for k, p in answer.top(self.top))
-            yield f"{video}  {when:<18} person {who:<6} {actions}"
-        if not prediction.answers:
-            yield f"{video}  {when:<18} no person was found"
 
     def say_latency(self) -> None:
         """Summary of a live run."""

@@ -169,6 +169,20 @@ class TrainedProject:
         """Stream -> (N, K) logits of each sample, as the train stage scores clips."""
         return {stream: self._stream_logits(stream, samples) for stream in self.models}
 
+    @torch.inference_mode()
+    def classifier_inputs(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
+        """Stream -> (N, D), what its linear classifier reads of each sample; without ``multimodal``, which has none."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for stream, model in self.models.items():
+            if isinstance(model, TopologyModel):
+                parts = []
+                for start in range(0, len(samples), BATCH):
+                    people, valid = self._people(stream, samples[start : start + BATCH])
+                    read = model.network.forward_features(model.prepare(people, valid), valid)  # type: ignore[operator]
+                    parts.append(read.float().cpu().numpy())
+                found[stream] = np.concatenate(parts)
+        return found
+
     def probabilities(self, logits: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """(N, K): the softmax of the fused scores."""
         fused = fuse_as_fitted(self.fusion, logits)

@@ -104,6 +104,21 @@ class Recogniser:
                     held = []
         yield from self._answer(held)
 
+    def embed(
+        self, windows: Iterable[Window], on_failure: OnFailure
+    ) -> Iterator[tuple[SeenWindow, list[NDArray[np.float16]], dict[str, NDArray[np.float32]]]]:
+        """Windows with what the networks know of each of their people, alone.
+
+        Yields:
+            The window, each person's pooled features (T, V, C), and stream -> (M, D), the inputs of its classifier.
+        """
+        for part in in_parts(windows):
+            for seen in self.eyes.see(part, lambda _: None, on_failure):
+                window, _ = seen.in_video_px()
+                samples = [self._sample(seen.poses, [rank], []) for rank in range(len(window.people))]
+                trained = self.project.classifier_inputs(samples) if samples else {}
+                yield window, [sample.features[0] for sample in samples], trained
+
     def _ask(self, seen: SeenWindow) -> _Asked:
         """Cut the person frames that the RGB stream reads, while the window's frames are there."""
         groups = self._groups(seen)

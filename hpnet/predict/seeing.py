@@ -108,7 +108,7 @@ def _images(window: Window) -> Iterator[Image]:
         for _, image in window.frames:
             yield image
     finally:
-        if window.captured_s is None:
+        if not window.keeps_frames:
             window.frames.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..artifacts.poses import ClipPoses
@@ -9,7 +10,12 @@ from ..core.suitability import score_figures
 from ..params import Params
 from ..weights.cards import usual_score
 from ..weights.suitability import Comparison, compare
+from ..work.console import one_line
 from .people import SeenWindow
+from .recognise import Prediction
+
+LIVE_WINDOWS = 5
+"""After so many windows of a live source it is said whether the networks suit its people."""
 
 
 @dataclass
@@ -43,3 +49,25 @@ class Sureness:
                   ("estimate", self.params.estimate.rated_model, self.joints))  # fmt: skip
         found = (compare(stage, model, score_figures(means, usual_score(model))) for stage, model, means in stages)
         return [comparison for comparison in found if comparison is not None]
+
+
+def watched(predictions: Iterator[Prediction], params: Params, warn: Callable[[str], None]) -> Iterator[Prediction]:
+    """The same predictions of one video; ``warn`` is told where the networks do not suit the people.
+
+    That is at a video's end, and early where it has none.
+    """
+    sureness, video, live = Sureness(params), "", False
+
+    def judge() -> None:
+        for comparison in sureness.comparisons():
+            if not comparison.suits:
+                warn(f"{one_line(video)}: warning: {comparison.warning}")
+
+    for prediction in predictions:
+        video, live = prediction.seen.window.video, prediction.latency_s is not None
+        sureness.add(prediction.seen, prediction.poses)
+        yield prediction
+        if live and sureness.windows == LIVE_WINDOWS:
+            judge()
+    if sureness.windows < LIVE_WINDOWS or not live:
+        judge()

@@ -1,4 +1,4 @@
-"""Video files as windows of frames; a window gets one set of answers."""
+"""Video files and arrays of frames as windows of frames; a window gets one set of answers."""
 
 from __future__ import annotations
 
@@ -99,6 +99,11 @@ class Window:
     captured_s: float | None = None
     dropped: int = 0
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether its frames are there after the answer; those of a file are read again."""
+        return self.captured_s is not None or isinstance(self.frames, ArrayFrames)
+
 
 @dataclass
 class HeldFrames:
@@ -116,6 +121,23 @@ class HeldFrames:
     def release(self) -> None:
         """Release the frames."""
         self.timed = ()
+
+
+@dataclass(frozen=True)
+class ArrayFrames:
+    """Frames of an array that the caller holds."""
+
+    timed: tuple[TimedImage, ...]
+
+    def __iter__(self) -> Iterator[TimedImage]:
+        return iter(self.timed)
+
+    def held(self) -> tuple[int, int]:
+        """Frames, and no bytes, because the array is the caller's."""
+        return len(self.timed), 0
+
+    def release(self) -> None:
+        """Nothing, because the array is the caller's."""
 
 
 class Room:
@@ -257,6 +279,35 @@ def file_windows(path: Path, cutting: Cutting, name: str | None = None, room: Ro
     cutter = _Cutter(length_s, length_s * (1 - cutting.overlap), 1 / fps, cutting.stride)
     for number, (first, timed) in enumerate(cutter.cut(found, longest_step_s(length_s, fps))):
         yield Window(name, number, first, fps, HeldFrames(timed), size_px)
+
+
+def array_windows(frames: Image, fps: float, cutting: Cutting, name: str = "frames") -> Iterator[Window]:
+    """Cut an array of frames as a file of the same frames is cut; nothing is copied.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        fps: frames per second.
+
+    Raises:
+        ValueError: another shape or dtype, no frame, or no rate.
+        VideoError: a window of such frames would not fit into memory.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise ValueError(
+            f"frames are {frames.dtype} {frames.shape}: expected uint8 RGB (T, H, W, 3) with a frame or more"
+        )
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps is {fps:g}: expected the frames per second, above 0")
+    rate_fps, size_px = min(fps, cutting.max_fps or fps), (frames.shape[2], frames.shape[1])
+    timed = thinned(((index / fps, frame) for index, frame in enumerate(frames)), cutting.max_fps)
+    seconds = len(frames) / fps
+    if seconds <= cutting.whole_s + 0.5 / fps:
+        yield Window(name, 0, 0, rate_fps, ArrayFrames(tuple(timed)), size_px)
+        return
+    length_s = cutting.window_s
+    cutter = _Cutter(length_s, length_s * (1 - cutting.overlap), 1 / rate_fps, cutting.stride)
+    for number, (first, part) in enumerate(cutter.cut(timed, longest_step_s(length_s, rate_fps))):
+        yield Window(name, number, first, rate_fps, ArrayFrames(part), size_px)
 
 
 def longest_step_s(window_s: float, fps: float) -> float:

@@ -11,10 +11,10 @@ import pytest
 from hpnet.artifacts.poses import ClipPoses
 from hpnet.detect.tracking import Track
 from hpnet.params import Params, validate
-from hpnet.predict.output import LIVE_WINDOWS, Output
+from hpnet.predict.output import Output
 from hpnet.predict.people import Person, SeenWindow
 from hpnet.predict.recognise import Prediction
-from hpnet.predict.suitability import Sureness
+from hpnet.predict.suitability import LIVE_WINDOWS, Sureness
 from hpnet.predict.windows import HeldFrames, Window
 
 FRAMES = 3

@@ -1,6 +1,7 @@
 """What is shipped: the wheel and the sdist hold what an installed hpnet reads, and versions agree."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,17 @@ import hpnet
 from hpnet.stages.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORT = "import sys, hpnet; print(hpnet.__file__, 'torch' in sys.modules, 'numpy' in sys.modules, hpnet.__all__)"
+EDITABLE = """
+import sys
+from importlib.util import spec_from_file_location
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return spec_from_file_location(name, {hpnet!r} + "/__init__.py") if name == "hpnet" else None
+sys.meta_path.append(Finder)
+"""
+"""What `pip install -e` leaves of a project whose packages lie in several folders: a finder behind Python's own."""
 KEPT = ("hpnet", "stages", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -105,7 +117,7 @@ def test_every_python_has_one_pinned_version_of_each_package(python: str) -> Non
     declared = [Requirement(line) for line in importlib.metadata.requires("hpnet") or []]
     assert len(declared) > 20
     for needed in declared:
-        if "ray" not in str(needed.marker):  # an extra that make setup leaves out
+        if not any(extra in str(needed.marker) for extra in ("ray", "supervision")):  # make setup leaves these out
             assert needed.specifier.contains(pinned[canonicalize_name(needed.name)]), f"{needed}, Python {python}"
 
 
@@ -114,3 +126,41 @@ def test_versions_agree() -> None:
     assert citation["version"] == hpnet.__version__
     assert citation["license"] == re.search(r'^license = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]  # type: ignore[index]
     assert f"## {hpnet.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_import_hpnet_is_light() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=3)[1:3] == ["False", "False"]
+
+
+def test_the_public_names_are_few_and_there() -> None:
+    assert hpnet.__all__ == sorted(hpnet.__all__, key=lambda name: (name.islower(), name))
+    assert len(hpnet.__all__) <= 12
+    assert set(dir(hpnet)) == {*hpnet.__all__, "__version__"}
+    for name in hpnet.__all__:
+        assert getattr(hpnet, name).__doc__, name
+    with pytest.raises(AttributeError, match=r"module 'hpnet' has no name 'laod'; it has .*load"):
+        _ = hpnet.laod
+
+
+@pytest.mark.parametrize("set_up", [False, True])
+def test_python_above_a_clone_imports_the_package(tmp_path: Path, set_up: bool) -> None:
+    """The clone's folder is a namespace package for Python above it, which wins over what setuptools installs; a line
+    that `make setup` adds puts the package first."""
+    environment, above = tmp_path / "venv", tmp_path / "above"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", environment], check=True)
+    installed = next((environment / "lib").glob("python*")) / "site-packages"
+    (installed / "editable.py").write_text(EDITABLE.format(hpnet=str(ROOT / "hpnet")))
+    (installed / "editable.pth").write_text("import editable")
+    above.mkdir()
+    (above / "hpnet").symlink_to(ROOT)
+    if set_up:
+        found = os.path.relpath(environment, ROOT)
+        subprocess.run(["make", "-s", "importable", f"VENV={found}"], cwd=ROOT, check=True)
+    (above / "script.py").write_text("import hpnet\nprint(hpnet.__file__)\nimport hpnet.metrics\n")
+    done = subprocess.run([environment / "bin" / "python", "script.py"], cwd=above, capture_output=True, text=True)
+    if set_up:
+        assert done.stdout.strip() == str(ROOT / "hpnet" / "__init__.py")
+        assert "No module named 'hpnet.metrics'" in done.stderr
+    else:
+        assert done.stdout.strip() == "None"  # what docs/troubleshooting.md describes

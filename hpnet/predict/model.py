@@ -1,0 +1,355 @@
+"""A trained project as a Python object: called with a video, it answers. ``hpnet predict`` is a client of it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.video import VideoError
+from ..work.console import one_line
+from .live import LiveReader, live_windows
+from .project import TrainedProject
+from .recognise import Prediction, Recogniser
+from .result import Result, make_result
+from .sources import EXPECTED, gather_files, has_no_end
+from .suitability import watched
+from .windows import Cutting, OnFailure, Window, array_windows, every_window
+
+LIVE_FPS = 15.0
+FILE_FPS = 60.0
+"""Frames of files beyond this rate are left out, unless the training clips have a higher one."""
+
+Source = str | Path | int | Sequence[str | Path] | NDArray[np.uint8]
+"""A path, a folder, an address, a camera's number, several paths, or frames (T, H, W, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the networks know of one person in one window.
+
+    Attributes:
+        video, window, start_s, end_s: as in :class:`hpnet.WindowResult`.
+        track: the person's number.
+        pooled: (T, V, C) float16, the features at the joints that the streams read.
+        trained: stream -> (D,) float32, what its linear classifier reads. The stream ``multimodal`` has no such vector.
+    """
+
+    video: str
+    window: int
+    start_s: float
+    end_s: float
+    track: int
+    pooled: NDArray[np.float16] = field(repr=False)
+    trained: dict[str, NDArray[np.float32]] = field(repr=False)
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """(D,) float32, the vectors of all streams, one after another.
+
+        Raises:
+            ValueError: the only stream is ``multimodal``.
+        """
+        if not self.trained:
+            raise ValueError("the stream multimodal has no vector: load the model with one of the streams hpj to hpbm")
+        return np.concatenate(list(self.trained.values()))
+
+
+@dataclass
+class _Failures:
+    """Videos that cannot be used: an error if there is one video, remembered if there are several."""
+
+    alone: bool
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, video: str, reason: str) -> None:
+        if self.alone:
+            raise VideoError(f"{one_line(video)}: {reason}")
+        self.reasons[video] = reason
+        _warn(f"{one_line(video)}: {reason}")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
+
+
+class Model:
+    """The detector, the pose network and the trained streams of a project; made by :func:`hpnet.load`.
+
+    Args:
+        folder, device, streams, people, each, precision: see :func:`hpnet.load`.
+
+    Attributes:
+        names: the K actions that it knows.
+        streams: names of the streams that are fused.
+
+    >>> model.names
+    ('clap', 'jump', 'push', 'stand up', 'wave')
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        device: str = "auto",
+        streams: Sequence[str] | None = None,
+        *,
+        people: int | None = None,
+        each: bool = True,
+        precision: str = "float32",
+    ) -> None:
+        self.project = TrainedProject(Path(folder), streams, device)
+        self.names: tuple[str, ...] = tuple(self.project.classes)
+        self.streams: tuple[str, ...] = tuple(self.project.models)
+        self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({str(self.project.project.root)!r}: {len(self.names)} actions, streams {', '.join(self.streams)})"
+        )
+
+    @functools.cached_property
+    def recogniser(self) -> Recogniser:
+        """The networks at work."""
+        return Recogniser(self.project, **self._options)
+
+    @overload
+    def __call__(
+        self, source: Source, fps: float | None = None, *, stream: Literal[False] = False, live: bool | None = None,
+        seconds: float | None = None, window_s: float | None = None, overlap: float = 0.5, max_fps: float | None = None,
+    ) -> Result: ...  # fmt: skip
+
+    @overload
+    def __call__(
+        self, source: Source, fps: float | None = None, *, stream: Literal[True], live: bool | None = None,
+        seconds: float | None = None, window_s: float | None = None, overlap: float = 0.5, max_fps: float | None = None,
+    ) -> Iterator[Result]: ...  # fmt: skip
+
+    def __call__(
+        self,
+        source: Source,
+        fps: float | None = None,
+        *,
+        stream: bool = False,
+        live: bool | None = None,
+        seconds: float | None = None,
+        window_s: float | None = None,
+        overlap: float = 0.5,
+        max_fps: float | None = None,
+    ) -> Result | Iterator[Result]:
+        """Recognise the actions in a video, in several, in frames, or in what a camera sees.
+
+        Args:
+            source: a path, a list of paths, a folder (all videos below it), an address such as ``rtsp://HOST/PATH``, a
+                camera's number, or frames (T, H, W, 3) uint8 RGB.
+            fps: frames per second of an array; nothing else takes it.
+            stream: give a result per window as soon as it is there, instead of one result at the end.
+            live: drop frames to keep up with the source; None: for cameras and addresses.
+            seconds: end a live source after this time.
+            window_s, overlap, max_fps: see :meth:`cutting`.
+
+        Returns:
+            A result; with ``stream`` an iterator of results of one window each.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            ValueError: the source cannot be used. One of several videos that cannot be is in ``failed`` of the result
+                and a warning; with ``stream`` the windows before it came.
+
+        >>> result = model(["clip.mp4", "folder"])
+        >>> [window.video for window in result.windows]
+        ['clip.mp4', 'folder/b.mp4']
+        >>> for part in model("clip.mp4", stream=True):
+        ...     print(len(part.windows), part.windows[0].frames)
+        1 (0, 7)
+        >>> import numpy as np
+        >>> frames = np.zeros((16, 120, 160, 3), np.uint8)
+        >>> print(model(frames, fps=8))
+        frames     0.00-1.00 s     no person was found
+        frames     0.50-1.50 s     no person was found
+        frames     1.00-2.00 s     no person was found
+        """
+        found = self._find(source, fps, live, seconds)
+        if found.live is not None and has_no_end(found.live) and not stream and seconds is None:
+            raise ValueError(f"{found.live} has no end: use stream=True, or give seconds")
+        cutting = self.cutting(window_s=window_s, overlap=overlap, max_fps=max_fps, live=found.live is not None)
+        answers = self._answers(found, cutting)
+        if stream:
+            return (self._result([prediction], cutting, {}, True) for prediction in answers)
+        predictions = list(answers)
+        failed = found.failures.reasons
+        if failed and not predictions:
+            raise VideoError(f"no video could be used: {'; '.join(f'{one_line(v)}: {r}' for v, r in failed.items())}")
+        return self._result(predictions, cutting, failed, False)
+
+    def embed(
+        self,
+        source: Source,
+        fps: float | None = None,
+        *,
+        window_s: float | None = None,
+        overlap: float = 0.5,
+        max_fps: float | None = None,
+    ) -> list[Embedding]:
+        """Features of every person in every window: the pooled ones, and those that the trained classifiers read.
+
+        Args:
+            source: as for a call; nothing live.
+            fps: frames per second of an array.
+            window_s, overlap, max_fps: see :meth:`cutting`.
+
+        Raises:
+            FileNotFoundError, ValueError: as for a call.
+
+        >>> person, = model.embed("clip.mp4")
+        >>> person.track, person.pooled.shape[0], sorted(person.trained)
+        (0, 8, ['hpb', 'hpj'])
+        >>> person.vector.shape == (sum(len(v) for v in person.trained.values()),)
+        True
+        """
+        found = self._find(source, fps, None, None)
+        if found.live is not None:
+            raise ValueError(f"{found.live} has no end: features are made of files and arrays")
+        made = []
+        windows = found.windows(self.cutting(window_s=window_s, overlap=overlap, max_fps=max_fps), found.failures)
+        for seen, pooled, trained in self.recogniser.embed(windows, found.failures):
+            for rank, person in enumerate(seen.people):
+                vectors = {stream: rows[rank] for stream, rows in trained.items()}
+                place = (seen.window.video, seen.window.number, seen.start_s, seen.end_s, person.number)
+                made.append(Embedding(*place, pooled[rank], vectors))
+        return made
+
+    def cutting(
+        self,
+        *,
+        window_s: float | None = None,
+        overlap: float = 0.5,
+        max_fps: float | None = None,
+        live: bool = False,
+    ) -> Cutting:
+        """How videos are cut into windows.
+
+        Args:
+            window_s: seconds of a window of a longer video; None: the median of the training clips, and a video as
+                long as the longest of them is one window.
+            overlap: share of a window that it shares with the next, 0 <= overlap < 1.
+            max_fps: leave out frames above this rate; None: 60, or that of the training clips; live 15.
+        """
+        median_s, longest_s = self.project.training_seconds()
+        return Cutting(
+            window_s=window_s or median_s,
+            whole_s=window_s or longest_s,
+            overlap=overlap,
+            max_fps=max_fps or (LIVE_FPS if live else max(FILE_FPS, self.project.training_fps())),
+            stride=self.project.params.detect.stride,
+        )
+
+    def watch(
+        self, source: str, cutting: Cutting, seconds: float | None, on_failure: OnFailure
+    ) -> Generator[Prediction]:
+        """The windows of a live source, or of a file played at its own speed, each answered at once.
+
+        Raises:
+            VideoError: the source cannot be read, breaks off, or gives no picture.
+        """
+        with LiveReader(source, cutting.window_s, cutting.max_fps) as reader:
+            yield from self.recogniser.predict(live_windows(reader, cutting, seconds), on_failure, group=1)
+
+    def _find(self, source: Source, fps: float | None, live: bool | None, seconds: float | None) -> _Found:
+        if isinstance(source, np.ndarray):
+            if fps is None:
+                raise ValueError("an array of frames has no times: give fps, its frames per second")
+            if live or seconds is not None:
+                raise ValueError("an array of frames is not live: leave out live and seconds")
+            return _Found(_Failures(True), frames=source, fps=fps)
+        if fps is not None:
+            raise ValueError("fps is for an array of frames: a video has timestamps; max_fps leaves frames out")
+        names = [str(source)] if isinstance(source, str | Path | int) else [str(name) for name in source]
+        endless = [name for name in names if has_no_end(name)]
+        running = bool(endless) if live is None else live
+        if running and (len(names) != 1 or Path(names[0]).is_dir()):
+            raise ValueError("only one live source is possible: give a single camera, address or file")
+        if endless and not running:
+            raise ValueError(f"{endless[0]} has no end: leave out live=False")
+        if running:
+            return _Found(_Failures(True), live=names[0], seconds=seconds)
+        if seconds is not None:
+            raise ValueError("seconds ends a live source: leave it out, or give live=True")
+        gathered = gather_files(names, EXPECTED)
+        failures = _Failures(alone=len(names) == 1 and not Path(names[0]).is_dir())
+        for note in gathered.notes:
+            _warn(note)
+        for file, why in gathered.unusable.items():
+            failures(str(file), f"its name {why}: rename it")
+        return _Found(failures, files=gathered.files)
+
+    def _answers(self, found: _Found, cutting: Cutting) -> Iterator[Prediction]:
+        """The predictions of all videos; warns where the networks do not suit the people."""
+        predictions: Iterator[Prediction] = (
+            self.recogniser.predict(found.windows(cutting, found.failures), found.failures)
+            if found.live is None
+            else self.watch(found.live, cutting, found.seconds, found.failures)
+        )
+        for _, of_video in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
+            yield from watched(of_video, self.project.params, _warn)
+
+    def _result(
+        self, predictions: list[Prediction], cutting: Cutting, failed: dict[str, str], with_frames: bool
+    ) -> Result:
+        edges = tuple(self.recogniser.pose_meta.skeleton.edges)
+        return make_result(predictions, self.names, edges, cutting.max_fps, failed, with_frames)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a source is: files, frames with their rate, or something live."""
+
+    failures: _Failures
+    files: list[Path] = field(default_factory=list)
+    frames: NDArray[np.uint8] | None = None
+    fps: float = 0.0
+    live: str | None = None
+    seconds: float | None = None
+
+    def windows(self, cutting: Cutting, on_failure: OnFailure) -> Iterator[Window]:
+        if self.frames is not None:
+            return array_windows(self.frames, self.fps, cutting)
+        return every_window(self.files, cutting, on_failure)
+
+
+def load(
+    folder: str | Path,
+    device: str = "auto",
+    streams: Sequence[str] | None = None,
+    *,
+    people: int | None = None,
+    each: bool = True,
+    precision: str = "float32",
+) -> Model:
+    """The model of a trained project.
+
+    Args:
+        folder: a project in which ``dvc repro`` has run.
+        device: auto, cpu, cuda or cuda:N.
+        streams: only these, such as ``["hpj", "hpb"]``; None: all with a weight above 0 in the project's fusion.
+        people: people kept per window; None: ``detect.persons`` of the project.
+        each: with several people, also answer for each of them.
+        precision: float32, bfloat16 or float16.
+
+    Raises:
+        FileNotFoundError: something of the project is missing; names the command that makes it.
+        ValueError: its parts do not belong together, or a name is unknown.
+
+    >>> model = hpnet.load("actions", device="cpu", streams=["hpj", "hpb"])
+    >>> model
+    Model('actions': 5 actions, streams hpj, hpb)
+    """
+    model = Model(folder, device, streams, people=people, each=each, precision=precision)
+    _ = model.recogniser  # refuse now what does not belong together
+    return model

@@ -318,7 +318,9 @@ class Result:
         """
         try:
             from supervision import Detections
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != "supervision":
+                raise
             raise ModuleNotFoundError(
                 "to_supervision needs the package supervision, which is not installed:\nrun `pip install supervision`, "
                 "or install hpnet with its extra: `pip install 'hpnet[supervision]'`",

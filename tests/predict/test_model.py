@@ -1,4 +1,4 @@
-"""hpnet.load: the same answers as the command line, in Python; examples of docstrings, of the page and of the notebook."""
+"""hpnet.load: the answers of the command line in Python; examples of docstrings, the page and the notebook."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_one_video_that_fails_is_an_error_and_one_of_several_is_named(model: hpn
     assert "b.mp4: " in told
     assert "skipped: 1 not a video" in told
     (tmp_path / "a.mp4").unlink()
-    with pytest.warns(UserWarning), pytest.raises(VideoError, match="no video could be used: .*b.mp4"):
+    with pytest.warns(UserWarning, match="b.mp4"), pytest.raises(VideoError, match="no video could be used: .*b.mp4"):
         model(tmp_path)
 
 

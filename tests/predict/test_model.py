@@ -288,7 +288,7 @@ def shape_of(text: str) -> list[str]:
     """Printed lines with numbers and names of actions left open, because another training gives others."""
     names = "|".join(sorted(("stand up", "wave", "push", "clap", "jump"), key=len, reverse=True))
     rows = [re.sub(r"\s+", " ", re.sub(rf"\b({names})\b", "ACTION", line)).strip() for line in text.splitlines()]
-    return [re.sub(r"\d+(\.\d+)?", "#", row) for row in rows]
+    return [re.sub(r"((?<!\S)-)?\d+(\.\d+)?", "#", row) for row in rows]
 
 
 def test_the_page_shows_what_python_prints(capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,6 +304,16 @@ def test_the_page_shows_what_python_prints(capsys: pytest.CaptureFixture[str]) -
             assert shape_of(found) == shape_of(blocks[place + 1][1])
             shown += 1
     assert shown >= 3
+
+
+def test_the_lines_of_the_readme_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = (text for kind, text in fences(ROOT / "README.md") if kind == "python")
+    for name in ("params.yaml", "artifacts"):
+        (tmp_path / name).symlink_to(folder / "actions" / name)
+    shutil.copy(folder / "clip.mp4", tmp_path / "new.mp4")
+    with inside(tmp_path):
+        exec(compile(code, "README.md", "exec"), {})
+    assert shape_of(capsys.readouterr().out) == ["new.mp# #-# s person # ACTION #%, ACTION #%, ACTION #%"]
 
 
 def test_the_notebook_runs() -> None:

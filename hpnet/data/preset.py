@@ -86,7 +86,7 @@ REAL: Values = {
         "frames": 4,
     },
     "estimate": {
-        "model": "movenet-thunder",
+        "model": "movenet-lightning",
         "taps": ["blocks.9", "blocks.12", "blocks.9@1.5", "blocks.12@1.5"],
         "mirrored": True,
         "window": 3,

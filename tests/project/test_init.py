@@ -271,7 +271,7 @@ def test_the_best_networks_that_are_here_are_chosen_once_and_told(
     clips = videos(tmp_path / "videos")
     init = ["init", "--preset", "folder", "--videos", str(clips)]
     done = CliRunner().invoke(cli, [*init, str(tmp_path / "plain")], catch_exceptions=False)
-    assert "pose network: movenet-thunder, which ships with hpnet" in done.stdout
+    assert "pose network: movenet-lightning, which ships with hpnet" in done.stdout
     assert "multimodal stream: off" in done.stdout
     weights = tmp_path / "weights"
     monkeypatch.setenv("HPNET_WEIGHTS", str(weights))

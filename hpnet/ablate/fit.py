@@ -6,14 +6,17 @@ maps of the pose network. Protocols are only those of the project's own data set
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core.streams import MULTIMODAL
 from ..data import protocols
 from ..estimate.families import NetworkSpec
 from ..estimate.specs import SPECS, network_spec
 from ..estimate.taps import RGB
+from ..models import FITTED_NETWORKS
 from ..project.dvc_yaml import lookup
 from ..project.graph import Stage
 from ..project.weights import lookup as weights_of
@@ -25,7 +28,12 @@ IMPORTED_3D = ("kinect", "nw-ucla", "utd-mhad", "sbu")
 """Formats of `hpnet import` with 3-D poses."""
 STAGES = ("data", "detect", "estimate", "pool")
 """Sections of params.yaml with a stage of the same name."""
+PAPERS_MAP = re.compile(r"h[1-3]s[1-3]")
+"""The paper's names of maps: scale and stage."""
 ALL_TAPS = ("h1s3", "h2s3", "h3s3", "h2s1", "h2s2", RGB)
+NETWORK = "train.topology.graph.model"
+BACKBONE, BACKBONES_NAME = "ctrgcn", "CTR-GCN"
+"""The paper's network for the joints, in params.yaml and in its tables."""
 WINDOW = 5
 """The largest region of Table IX: one run of the pose network serves all of them."""
 
@@ -73,6 +81,12 @@ class Setup:
         return self.protocol.startswith(MANNEQUIN)
 
     @property
+    def fitted(self) -> str:
+        """The project's classifier of joints where it is no graph network but fitted as a whole, for few clips."""
+        model = str(lookup(self.params, NETWORK))
+        return model if model in FITTED_NETWORKS else ""
+
+    @property
     def name(self) -> str:
         """Name of the data of our numbers."""
         return "the built-in benchmark" if self.mannequins else f"this project ({self.protocol or self.imports})"
@@ -87,10 +101,13 @@ def fit(table: PaperTable, setup: Setup) -> PaperTable:
     rows = (*table.rows, *_rows_of_its_own(table, setup))
     fitted = tuple(_fit_row(row, setup) for row in rows)
     notes = [note.text for note in table.notes if str(setup.value(note.parameter)).startswith(note.value)]
+    claims = _claims(table, rows, setup)
+    if setup.fitted:
+        claims = tuple(replace(claim, text=claim.text.replace(BACKBONES_NAME, setup.fitted)) for claim in claims)
     return replace(
         table,
         rows=fitted,
-        claims=_claims(table, rows, setup),
+        claims=claims,
         differs="; ".join([*notes, *([table.differs] if table.differs else [])]),
         notes=(),
         ours=setup.name,
@@ -156,6 +173,8 @@ def _fit_row(row: Row, setup: Setup) -> Row:
     ours = [name for name in protocols if name != setup.protocol and setup.mannequins]
     ours += [str(setting["estimate.model"]) for setting in settings[:1] if row.head and not setup.mannequins]
     differs = f"ours: {ours[0]}" if ours else ""
+    if setup.fitted and any(setting.get(NETWORK) == BACKBONE for setting in row.settings):
+        differs = f"ours: {setup.fitted}, the project's classifier, in place of {BACKBONES_NAME}"
     if setup.imports and row.streams and not row.poses:
         differs = f"the features that `hpnet import {setup.imports}` brings in instead of pooled ones"
     return replace(
@@ -180,6 +199,11 @@ def _setting(row: Row, setting: Overrides, setup: Setup) -> dict[str, Any]:
         subject = "the built-in benchmark" if setup.mannequins else "this project"
         raise NotHere(f"{subject} has no depth camera; `hpnet import kinect` imports real 3-D poses")
     _require_stages(row, found, setup)
+    if setup.fitted and found.pop(NETWORK, BACKBONE) != BACKBONE:
+        raise NotHere(
+            f"this project's classifier is {setup.fitted}, for few clips, and the row compares graph networks: set "
+            f"{NETWORK} to {BACKBONE}"
+        )
     if "data.corruption" in found and setup.value("data.source") != "mannequin":
         raise NotHere("only rendered clips can be dark, over-exposed or occluded")
     if row.head:
@@ -197,6 +221,8 @@ def _require_stages(row: Row, setting: Overrides, setup: Setup) -> None:
     lacking = next((name for name in wanted if name not in setup.stages), None)
     if lacking is not None:
         imports = f"this project imports its features (`hpnet import {setup.imports}`)"
+        if lacking == f"train@{MULTIMODAL}" and not setup.imports:
+            raise NotHere(f"this project trains no {MULTIMODAL} stream, which needs an X-CLIP of real people")
         why = f"{imports} and has" if setup.imports else "dvc.yaml has"
         raise NotHere(f"{why} no stage {lacking}")
 
@@ -242,18 +268,25 @@ def _estimate(setting: Overrides, setup: Setup) -> dict[str, Any]:
         if spec.head != "simcc":
             raise NotHere(f"{spec.name} gives heatmaps and no coordinate vectors")
         return {} if setup.value("estimate.vectors") else _every_map(spec, setup)
-    if "." not in tap and tap != RGB and tap not in spec.aliases:
-        raise NotHere(f"{spec.name} has no map {tap}; it has {', '.join(spec.aliases)}")
-    if tap not in setup.value("estimate.taps"):
+    lacking = next((part for part in tap.split("+") if not _has(spec, part)), None)
+    if lacking is not None:
+        papers = [alias for alias in spec.aliases if PAPERS_MAP.fullmatch(alias)]
+        raise NotHere(f"{spec.name} has no map {lacking}; it has {', '.join(papers or spec.aliases)}")
+    if not set(tap.split("+")) <= set(setup.value("estimate.taps")):
         return _every_map(spec, setup)
     region = wanted("pool.region")
     return {"estimate.window": max(region, WINDOW)} if region > setup.value("estimate.window") else {}
 
 
+def _has(spec: NetworkSpec, tap: str) -> bool:
+    """Whether a network may have a map, in a crop of any width; a module path is believed."""
+    name = tap.partition("@")[0]
+    return "." in name or name == RGB or name in spec.aliases
+
+
 def _every_map(spec: NetworkSpec, setup: Setup) -> dict[str, Any]:
-    """One run of the pose network for all tables that need another map; it caches all maps with window 1."""
+    """One run of the pose network for all tables that need another map, with windows of the project's region."""
     taps = [tap for tap in ALL_TAPS if tap == RGB or tap in spec.aliases]
-    own = setup.value("pool.tap")
-    taps += [] if own in taps or ("." not in own and own not in spec.aliases) else [own]
+    taps += [tap for tap in setup.value("pool.tap").split("+") if tap not in taps and _has(spec, tap)]
     window = setup.value("pool.region")
     return {"estimate.taps": taps, "estimate.window": window, "estimate.vectors": spec.head == "simcc"}

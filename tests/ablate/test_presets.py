@@ -270,6 +270,71 @@ def test_a_map_that_the_network_lacks_is_a_reason(project_of: Any) -> None:
     assert own_overrides(heads, project)[0] == [{}]
 
 
+REAL_TABLES = (3, 4, 7, 8, 9, 11)
+"""Those whose claims a folder of real videos can test."""
+
+
+@pytest.fixture(scope="module")
+def real_people(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    """A folder project as `hpnet init` makes it: MoveNet, several maps, a linear classifier, no multimodal stream."""
+    root = tmp_path_factory.mktemp("real")
+    make_project(root / "p", "folder", videos=videos(root / "videos"))
+    return read_project(root / "p")
+
+
+def test_a_folder_of_real_people_plans_the_tables_with_its_linear_classifier(real_people: Setup) -> None:
+    assert real_people.fitted == "linear"
+    tables = {number: fit(TABLES[number], real_people) for number in REAL_TABLES}
+    planned = plan.experiments(list(tables.values()), real_people.params, [1])
+    assert planned
+    for experiment in planned:
+        params = validate(plan.apply(real_people.params, experiment.values))
+        assert params.train.topology.graph.model == "linear"
+        if params.pool.kind in ("pooled", "both"):
+            assert set(params.pool.tap.split("+")) <= set(params.estimate.taps)
+            assert params.pool.region <= params.estimate.window
+        assert "train@multimodal" not in experiment.targets
+    own = own_overrides(tables[9], real_people)
+    assert own == [
+        [{"pool.kind": "pooled", "pool.region": 1}],
+        [{"pool.kind": "pooled"}],
+        [{"estimate.window": 5, "pool.kind": "pooled", "pool.region": 5}],
+    ]  # the project's own maps are cached: the pose network runs again for the larger window alone
+    assert [claim.text for claim in tables[8].claims[:2]] == [
+        "stage 3 > stage 1 (linear)",
+        "stage 3 > stage 2 (linear)",
+    ]
+    assert tables[9].rows[0].differs == "ours: linear, the project's classifier, in place of CTR-GCN"
+
+
+def test_what_a_linear_classifier_or_no_multimodal_stream_cannot_do_is_said(real_people: Setup) -> None:
+    mixformer = row_named(fit(TABLES[3], real_people), "Skeleton-MixFormer", "Ensemble", "Pooled Feature")
+    assert "classifier is linear, for few clips, and the row compares graph networks" in mixformer.unavailable
+    with_rgb = row_named(fit(TABLES[9], real_people), "3 × 3", "HP-Net")
+    assert with_rgb.unavailable == "this project trains no multimodal stream, which needs an X-CLIP of real people"
+    second = row_named(fit(TABLES[8], real_people), "H2, stage 2", "CTR-GCN")
+    assert second.unavailable == ("movenet-thunder has no map h2s2; it has h1s1, h2s1, h3s1, h3s2, h1s3, h2s3, h3s3")
+    graph = changed(real_people, train__topology__graph__model="ctrgcn")
+    assert not row_named(fit(TABLES[3], graph), "Skeleton-MixFormer", "Ensemble", "Pooled Feature").unavailable
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_the_tables_of_a_folder_of_real_people_run(tmp_path: Path) -> None:
+    make_project(tmp_path / "p", "folder", videos=five_folders(tmp_path / "videos", subjects=5))
+    names = [f"table{number}" for number in REAL_TABLES]
+    with inside(tmp_path / "p"):
+        done = CliRunner().invoke(cli, ["ablate", *names, "--bootstrap", "50"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        ours = {name: pd.read_csv(f"report/tables/{name}.csv")["ours"].notna().tolist() for name in names}
+        again = CliRunner().invoke(cli, ["ablate", *names, "--plan"], catch_exceptions=False).output
+    assert ours["table9"] == [True] * 3 + [False] * 3
+    assert ours["table8"] == [True, False, True] + [False] * 3
+    assert all(ours["table7"] + ours["table11"])
+    assert sum(ours["table3"]) == 15
+    assert again.count("nothing to run") == len(names)
+
+
 def test_the_other_head_of_the_projects_own_network_where_its_weights_are(project_of: Any, tmp_path: Path) -> None:
     project = changed(project_of("ntu120-xsub"), estimate__weights="mine.pth")
     lacking = row_named(fit(TABLES[6], project), "HR-Net", "HP-Net")

@@ -52,6 +52,11 @@ threads_option = click.option(
     is_flag=True,
     help="Topology streams: use torch.compile; takes minutes at the start, then is faster on a GPU.",
 )
+@click.option(
+    "--start-from",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Graph networks: go on from an earlier training, the folder of its stream (`all`: of all streams).",
+)
 def command(
     params: Params,
     stream: str,
@@ -66,7 +71,8 @@ def command(
 
     `all` trains hpj, hpb, hpjm and hpbm from one copy of the features; on CPU as many at a time as the cores allow. The
     results are those of four runs. --out and --metrics are then folders. A stopped run resumes after its last finished
-    epoch. Several GPUs: accelerate launch -m hpnet.stages.cli train STREAM.
+    epoch. With --start-from the result depends on what was trained before; stages of DVC never do so. Several GPUs:
+    accelerate launch -m hpnet.stages.cli train STREAM.
     """
     known = (*STREAMS, "all")
     if stream not in known:

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from ..artifacts.features import Features
@@ -71,6 +72,8 @@ def _side_by_side(run: Callable[[str], Trained], workers: int, advance: Callable
 def _run(
     params: TrainParams, folders: Folders, place: Place, machine: Machine, report: Report | None, stream: str
 ) -> Trained:
+    if machine.start_from is not None:
+        machine = replace(machine, start_from=machine.start_from / stream)
     own = Place(place.out / stream, place.metrics / f"{stream}.json", place.work)
     return train(stream, params, folders, own, machine, report)
 

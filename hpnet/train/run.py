@@ -88,6 +88,7 @@ class Machine:
         deterministic: refuse GPU operations with results that vary between runs.
         cuda_graphs: topology streams on a GPU: use CUDA graphs if every clip fills every person slot.
         compiled: topology streams: use ``torch.compile``.
+        start_from: folder of an earlier training whose weights a graph network starts from (:mod:`hpnet.train.warm`).
     """
 
     device: str = "auto"
@@ -96,6 +97,7 @@ class Machine:
     deterministic: bool = False
     cuda_graphs: bool = True
     compiled: bool = False
+    start_from: Path | None = None
 
 
 def is_first_process() -> bool:

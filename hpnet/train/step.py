@@ -24,6 +24,7 @@ from .histories import Report, epoch_log
 from .loop import Clock, Run, make_accelerator
 from .params import MultimodalParams, TopologyParams, TrainParams
 from .run import Folders, Inputs, Machine, is_first_process, model_card, run_name, seed_folder, threads
+from .warm import require_start
 
 KINDS = {"topology": "hpnet.train.topology", "multimodal": "hpnet.train.multimodal"}
 """Kinds of streams. A module has ``train``; ``epochs``, their number, from the parameters; ``step_size``, the numbers
@@ -149,6 +150,9 @@ def _train_seed(
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
     card["measure"] = params.measure
     weights, processes = trainer.started_from(section), accelerator.num_processes
+    if machine.start_from is not None:
+        weights = require_start(machine.start_from, stream, params, inputs)
+        card["started_from"] = weights
     if params.refit or section.graph.model in FITTERS:
         card["folds"] = params.validation_folds
     name = run_name(stream, section, card, seed=seed, processes=processes, started_from=weights)

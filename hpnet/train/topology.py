@@ -24,7 +24,7 @@ from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors
-from . import FITTERS, refit
+from . import FITTERS, refit, warm
 from .augmentation import (
     clip_draws,
     draw_mixture,
@@ -332,8 +332,10 @@ def optimizer_for(model: TopologyModel, params: TopologyParams) -> torch.optim.S
 def make(
     stream: str, inputs: Inputs, params: TopologyParams, run: Run, machine: Machine, table: LabelledClips
 ) -> refit.Ready:
-    """A stream's network with new weights, ready to be trained on the split train of ``table``."""
+    """A stream's network with new weights, or those of an earlier training, ready for the split train of ``table``."""
     model, task = prepare(stream, inputs, params, run, table)
+    if machine.start_from is not None:
+        warm.start(model, machine.start_from)
     if machine.compiled:
         model.network.forward = torch.compile(model.network.forward)  # type: ignore[method-assign]
     if machine.cuda_graphs and graphs_suit(task, run.accelerator):

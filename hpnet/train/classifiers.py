@@ -49,6 +49,9 @@ def logistic(scores: Floats, labels: Indices, classes: int, strength: float) -> 
     if len(present) == 1:
         biases[present] = 0
         return weights, biases
+    if not scores.shape[1]:
+        biases[present] = np.log(np.unique(labels, return_counts=True)[1] / len(labels))
+        return weights, biases
     fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scores, labels)
     coefficients, intercepts = fitted.coef_, fitted.intercept_
     if len(present) == 2:  # scikit-learn keeps the difference of the two alone
@@ -69,8 +72,8 @@ def discriminant(scores: Floats, labels: Indices, classes: int, strength: float)
     within = about_class(scores, labels)
     covariance = within.T @ within / len(scores)
     size = scores.shape[1]
-    added = max(float(np.trace(covariance)) / size, 1e-12) / strength
-    found = solve(covariance + added * np.eye(size), means.T, assume_a="pos").T  # (k, R)
+    added = max(float(np.trace(covariance)) / max(size, 1), 1e-12) / strength
+    found = solve(covariance + added * np.eye(size), means.T, assume_a="pos").T if size else means  # (k, R)
     weights, biases = np.zeros((classes, size)), np.full(classes, NEVER)
     weights[present] = found
     biases[present] = np.log(counts / len(labels)) - (found * (means / 2 + middle)).sum(1)

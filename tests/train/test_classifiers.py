@@ -34,6 +34,15 @@ def test_a_class_without_a_clip_is_never_first(name: str) -> None:
     assert (logits.argmax(1) == labels).mean() > 0.7
 
 
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+def test_without_a_component_the_frequent_class_is_first(name: str) -> None:
+    """Where every class has a single clip, nothing varies within classes, and no component is left."""
+    weights, biases = CLASSIFIERS[name].fit(np.zeros((3, 0)), np.array([0, 2, 2]), 3, 10.0)
+    assert weights.shape == (3, 0)
+    assert biases.argmax() == 2
+    assert biases.argmin() == 1
+
+
 def test_deviations_from_the_mean_of_a_class() -> None:
     values = np.array([[1.0], [3], [10], [20]])
     assert about_class(values, np.array([0, 0, 1, 1])).tolist() == [[-1], [1], [-5], [5]]

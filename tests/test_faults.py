@@ -422,7 +422,7 @@ def test_no_room_for_the_joined_features(project: Path, capsys: pytest.CaptureFi
 
 def test_no_room_for_poses(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep_clips(project, 2)
-    words = without_room(20_000, capsys, "estimate", "--workers", "1", "--window", "1")
+    words = without_room(8_000, capsys, "estimate", "--workers", "1", "--window", "1")
     assert "poses.safetensors cannot be written" in words
     assert "File too large" in words
 

@@ -48,7 +48,7 @@ PAPER: Values = {
 keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``; on the
 mannequins 300 times ``lr`` ran away. ``fusion_scale: 750`` is the tame value (``benchmarks/fusion-rate.md``)."""
 SMALL: Values = {
-    "detect": {"image_size": 256, "stride": 2, "frames": 4},
+    "detect": {"image_size": 256, "stride": 2, "frames": 4, "candidates": 1},
     "pool": {"frames": 16},
     "train": {
         "topology": {
@@ -74,7 +74,8 @@ SMALL: Values = {
     },
     "compare": {"variants": REGIONS},
 }
-"""The packaged networks at a size that two CPU cores finish in minutes."""
+"""The packaged networks at a size that two CPU cores finish in minutes. One candidate frame a segment, by validation:
+92.6 % of the demo's multimodal stream, and 78.7 with three (`dvc exp run -S detect.candidates=3`)."""
 
 
 REAL: Values = {

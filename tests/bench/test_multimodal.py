@@ -54,6 +54,7 @@ def test_a_width_that_has_no_heads_is_refused() -> None:
         Size(width=200)
 
 
+@pytest.mark.long
 def test_the_paper_size_is_what_the_docs_say() -> None:
     found, again = count(Size()), count(Size(), checkpointing=True)
     assert round(found["parameters"] / 1e6) == 139

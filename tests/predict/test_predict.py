@@ -108,7 +108,7 @@ def test_person_frames_are_the_middle_ones_of_those_that_detect_keeps(
     samples: list[Sample] = []
     with inside(project):
         trained = TrainedProject(Path(), device="cpu")
-        detect = trained.params.detect.model_copy(update={"crop": crop, "frames": 2})
+        detect = trained.params.detect.model_copy(update={"crop": crop, "frames": 2, "candidates": 3})
         trained.params = trained.params.model_copy(update={"detect": detect})
         clip = Clips.load(Path("artifacts/data")).usable().iloc[0]
         logits = trained.logits

@@ -435,8 +435,8 @@ def test_table_4_of_imported_poses(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         table = pd.read_csv("report/tables/table4.csv")
         again = CliRunner().invoke(cli, ["ablate", "table4"], catch_exceptions=False)
-    assert table["ours"].notna().tolist() == [False, True, False, False]
-    assert table["differs"].str.contains("imports its features").tolist()[0]
+    assert table["label0"][table["ours"].notna()].tolist() == ["3D Pose Data"]
+    assert table["differs"].str.contains("imports its features").sum() == len(table) - 1
     assert "nothing to run" in again.output
 
 

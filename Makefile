@@ -1,11 +1,11 @@
-# make demo | test | lint | setup | graph
+# make demo | test | long | lint | setup | graph
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint setup importable graph wheel clean
+.PHONY: demo test long lint setup importable graph wheel clean
 
 # Small trainings use one core each, so JOBS of them run side by side, the longest (train@multimodal) first; `dvc repro` then
 # finds them done and does the rest.
@@ -23,6 +23,10 @@ demo: setup
 # made once.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+# The tests of minutes, about a quarter of an hour.
+long: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m long
 
 lint: setup
 	$(BIN)/ruff check .

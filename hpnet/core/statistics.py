@@ -136,12 +136,18 @@ def _draws(
     return np.array([np.concatenate(part) for part in drawn]), np.array(plain), drawn_units
 
 
-def _interval(value: float, draws: Floats, level: float, units: int) -> Interval:
+def percentile_interval(value: float, draws: Floats, level: float, units: int) -> Interval:
     """Percentile interval, widened for few units as Student's t is ("expanded percentile", Hesterberg 2015).
 
     Resampling G units underestimates the variance by (G - 1) / G, and a normal quantile knows nothing of how unsure
     that variance is. The tails are those of a normal distribution beyond sqrt(G / (G - 1)) times the quantile of t with
     G - 1 degrees of freedom: 0.24 % on either side for six units, 2.5 % for very many.
+
+    Args:
+        value: the value on the data itself.
+        draws: the value in each resample (R,).
+        level: coverage.
+        units: how many units were resampled; with one alone the ends are NaN.
     """
     if not 0 < level < 1:
         raise ValueError(f"level = {level}; expected between 0 and 1")
@@ -172,7 +178,7 @@ def bootstrap_interval(
         level: coverage.
     """
     draws, plain, units = _draws([np.asarray(correct, dtype=np.float64)], labels, groups, resamples, seed)
-    return _interval(float(plain[0]), draws[0], level, units)
+    return percentile_interval(float(plain[0]), draws[0], level, units)
 
 
 def paired_difference(
@@ -195,7 +201,7 @@ def paired_difference(
     if before.shape != after.shape:
         raise ValueError(f"outcomes have shapes {before.shape} and {after.shape}; expected the same clips")
     draws, plain, units = _draws([before, after], labels, groups, resamples, seed)
-    difference = _interval(float(plain[1] - plain[0]), draws[1] - draws[0], 0.95, units)
+    difference = percentile_interval(float(plain[1] - plain[0]), draws[1] - draws[0], 0.95, units)
     won, lost = int((after > before).sum()), int((after < before).sum())
     return Paired(difference, won, lost, sign_flip_test(before, after, groups, scale))
 

@@ -41,6 +41,13 @@ class DataParams(Section):
     fps: int = Field(12, ge=1, description="mannequins: frames per second")
     width: int = Field(320, ge=64, description="mannequins: frame width, pixels")
     height: int = Field(240, ge=64, description="mannequins: frame height, pixels")
+    takes: int = Field(
+        0, ge=0, description="mannequins: number of long takes of test subjects, several actions in each"
+    )
+    training_takes: int = Field(
+        0, ge=0, description="mannequins: number of long takes of the other subjects, to learn from"
+    )
+    take_seconds: float = Field(60.0, ge=10, le=600, description="mannequins: length of a take, seconds")
     corruption: Annotated[str, OneOf("hpnet.mannequin:CORRUPTIONS")] = Field(
         "none", description="mannequins: corruption of the test clips (only)"
     )

@@ -113,7 +113,7 @@ def test_caches_are_ignored() -> None:
 
 
 TINY = {
-    "data": {"subjects": 3, "cameras": 1, "setups": 1, "frames": 6, "width": 160, "height": 120},
+    "data": {"subjects": 3, "cameras": 1, "setups": 1, "frames": 6, "width": 160, "height": 120, "takes": 0},
     "detect": {"image_size": 160, "stride": 2, "frames": 4},
     "estimate": {"window": 3},
     "pool": {"frames": 8},

@@ -17,7 +17,17 @@ from tests.trained import shared_project, shrink
 
 pytestmark = pytest.mark.long
 SMALLEST = {
-    "data": {"subjects": 6, "cameras": 1, "setups": 1, "repetitions": 1, "frames": 8, "width": 160, "height": 120},
+    "data": {
+        "takes": 1,
+        "take_seconds": 10,
+        "subjects": 6,
+        "cameras": 1,
+        "setups": 1,
+        "repetitions": 1,
+        "frames": 8,
+        "width": 160,
+        "height": 120,
+    },
     "detect": {"image_size": 160, "frames": 4},
     "pool": {"frames": 8},
     "train": {

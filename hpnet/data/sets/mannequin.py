@@ -30,7 +30,7 @@ PRESETS: dict[str, Preset] = {
         merged(
             SMALL,
             {
-                "data": {"subjects": 18, "frames": 16, "fps": 8},
+                "data": {"subjects": 18, "frames": 16, "fps": 8, "takes": 2, "take_seconds": 20.0},
                 # the channels have no mirror image; what it costs or gains here was not measured
                 "train": {"topology": {"mirror_pooled": True}, "multimodal": {"mirror_pooled": True}},
                 "report": {"title": "mannequins"},

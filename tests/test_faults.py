@@ -503,6 +503,7 @@ def test_the_number_of_workers_changes_no_byte_and_that_of_crops_in_a_batch_noth
     assert (abs(one["pool"] - few["pool"]) > 0.01).mean() < 0.01
 
 
+@pytest.mark.long
 def test_two_fresh_runs_give_equal_metrics(project: Path) -> None:
     streams = ("hpj", "multimodal")
     measured = []

@@ -17,6 +17,7 @@ TINY = Size(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_way_is_measured_and_has_a_row() -> None:
     found = measure(TINY, Way(), rounds=2)
     assert len(found["seconds"]) == 2

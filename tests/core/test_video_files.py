@@ -438,6 +438,7 @@ def test_frames_that_no_memory_holds_are_refused_with_their_size(
             read(path)
 
 
+@pytest.mark.long
 def test_a_decoder_of_large_frames_gets_few_threads(tmp_path: Path) -> None:
     for (height, width), most in (((8000, 8000), 6), ((2160, 3840), 64)):
         path = encode(

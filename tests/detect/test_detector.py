@@ -739,6 +739,7 @@ def test_augmented_boxes_follow_the_pixels(tmp_path: Path) -> None:
     assert checked >= 8
 
 
+@pytest.mark.long
 def test_training_lowers_the_loss_and_writes_a_loadable_network(tmp_path: Path) -> None:
     takes = Takes(frames=1, width=64, height=64, make=red_box_scene)
     render_scenes(tmp_path / "t", 24, TRAIN_SEED, takes=takes)

@@ -126,7 +126,7 @@ def test_a_card_keeps_what_is_read_and_may_be_older_than_that() -> None:
     assert View.of({"in_channels": 4, "positions": [0, 1]}) == View(positions=(0, 1))
 
 
-@pytest.mark.parametrize("view", [View(positions=(0, 1)), ALL])
+@pytest.mark.parametrize("view", [pytest.param(View(positions=(0, 1)), marks=pytest.mark.long), ALL])
 def test_it_can_be_exported(view: View) -> None:
     x, valid = clips()
     model = Linear(in_channels=4, num_classes=6, num_joints=5, num_persons=3, view=view).eval()

@@ -154,6 +154,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[
     return dict(zip(["", *(edit.what for edit in EDITS)], map(json.loads, done.stdout.splitlines()), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.what)
 def test_an_edit_makes_its_stages_stale_and_no_other(edit: Edit, found: dict[str, dict[str, dict[str, str]]]) -> None:
     before, after = found[""], found[edit.what]

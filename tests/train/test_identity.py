@@ -45,6 +45,9 @@ EDITS: dict[str, tuple[str, str, str, tuple[bool, bool]]] = {
     "a command": ("pool/step.py", "INDEX = ", "MORE = 1\nINDEX = ", (False, False)),
 }  # fmt: skip
 
+SHORT = ("a prompt", "the loop", "a new network")
+"""Each takes a process of seconds, so the others are long."""
+
 
 def run_names(package: Path) -> list[str]:
     """Of a topology and a multimodal run by the package in this folder."""
@@ -71,7 +74,9 @@ def unedited(package: Path) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize(
+    "edit", [pytest.param(edit, marks=() if edit in SHORT else pytest.mark.long) for edit in EDITS]
+)
 def test_an_edit_starts_the_runs_that_it_decides_and_no_other(package: Path, unedited: list[str], edit: str) -> None:
     file, before, after, stale = EDITS[edit]
     source = (package / file).read_text()

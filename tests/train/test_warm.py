@@ -60,6 +60,7 @@ def test_weights_are_those_of_the_earlier_training_and_the_card_says_so(earlier:
     assert "started_from" not in read_json(Path("artifacts/train/hpj/config.json"))
 
 
+@pytest.mark.long
 def test_all_streams_start_from_their_own(earlier: Path) -> None:
     done = train("all", "--start-from", str(earlier.parent))
     assert done.exit_code == 1

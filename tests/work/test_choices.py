@@ -118,7 +118,13 @@ def test_what_is_registered_but_not_chosen_makes_nothing_stale(package: Path, be
     assert after == before
 
 
-@pytest.mark.parametrize(("name", "old", "new", "stale"), EDITS, ids=[f"{e[0]}: {e[2].strip()}" for e in EDITS])
+@pytest.mark.parametrize(
+    ("name", "old", "new", "stale"),
+    [
+        pytest.param(*edit, id=f"{edit[0]}: {edit[2].strip()}", marks=() if number % 5 == 0 else pytest.mark.long)
+        for number, edit in enumerate(EDITS)  # each takes a process of seconds
+    ],
+)
 def test_an_edit_makes_stale_what_was_chosen(
     package: Path, before: dict[str, str], name: str, old: str, new: str, stale: set[str]
 ) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,8 @@ def test_a_digest_knows_defaults_packaged_files_and_what_was_chosen(tmp_path: Pa
 
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
 def test_every_supported_python_says_the_same(version: str) -> None:
+    if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+        pytest.skip("the other side of the comparison")
     python = shutil.which(f"python{version}")
     program = (
         "import sys, json, hashlib; sys.path.insert(0, sys.argv[1]); import identity; from pathlib import Path\n"

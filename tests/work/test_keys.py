@@ -65,6 +65,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object
     return dict(zip(["", *(edit[0] for edit in EDITS)], map(json.loads, done.stdout.splitlines()), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "stale"), [(name, stale) for name, _, _, stale in EDITS], ids=[e[0] for e in EDITS])
 def test_an_edit_renames_the_shards_that_it_decides(
     keys: dict[str, dict[str, object]], name: str, stale: set[str]

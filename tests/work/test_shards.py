@@ -157,6 +157,7 @@ class Once(Count):
         super().__call__(shard, out)
 
 
+@pytest.mark.long
 def test_processes_that_die_whatever_they_do_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "MOST_DEAD", 3)
     work = Count(tmp_path / "log", die_on=[i.clip_id for i in items(20)][4:])

@@ -48,6 +48,24 @@ def test_importing_a_command_stays_light() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_predicting_by_packaged_networks_imports_what_they_need_alone() -> None:
+    """MoveNet and topology streams: no transformers, no mmpose. torchvision is what made torch._dynamo start."""
+    program = (
+        "import sys\n"
+        "import hpnet.predict.model, hpnet.predict.output, hpnet.predict.live\n"
+        "import numpy as np\n"
+        "from hpnet.detect.detector import build_detector\n"
+        "from hpnet.estimate.networks import build\n"
+        "from hpnet.estimate.specs import SPECS\n"
+        "build_detector('movenet-multipose', image_size=64).detect(np.zeros((1, 64, 64, 3), np.uint8))\n"
+        "build(SPECS['movenet-lightning'])\n"
+        "heavy = {'mmpose', 'mmengine', 'transformers', 'torchvision', 'torch._dynamo', 'sklearn', 'scipy.stats'}\n"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_wrong_usage_exits_2_with_a_hint(tmp_path: Path) -> None:
     typo = run("estimat", cwd=tmp_path)
     assert typo.returncode == 2

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.stats import binom, norm, t
+from scipy.special import ndtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +153,7 @@ def percentile_interval(value: float, draws: Floats, level: float, units: int) -
         raise ValueError(f"level = {level}; expected between 0 and 1")
     if units == 1:
         return Interval(value, np.nan, np.nan, level, units)
-    tail = float(norm.cdf(-np.sqrt(units / (units - 1)) * t.ppf((1 + level) / 2, units - 1)))
+    tail = float(ndtr(-np.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + level) / 2)))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(value, float(low), float(high), level, units)
 
@@ -219,6 +219,8 @@ def sign_flip_test(first: ArrayLike, second: ArrayLike, groups: ArrayLike | None
         scale: makes the outcomes whole numbers.
     """
     before, after = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    from scipy.stats import binom  # takes half a second, and `hpnet predict` has no use for it
+
     if before.shape != after.shape:
         raise ValueError(f"outcomes have shapes {before.shape} and {after.shape}; expected the same clips")
     changes = (after - before) * scale

@@ -26,6 +26,7 @@ class Ultralytics:
     DetectionModel: Any
     DetectionLoss: Any
     non_max_suppression: Callable[..., list[torch.Tensor]]
+    nms: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
     BYTETracker: Any
     Boxes: Any
     defaults: Any
@@ -72,6 +73,7 @@ def ultralytics() -> Ultralytics:
         DetectionModel=tasks.DetectionModel,
         DetectionLoss=part("ultralytics.utils.loss").v8DetectionLoss,
         non_max_suppression=part("ultralytics.utils.nms").non_max_suppression,
+        nms=part("ultralytics.utils.nms").TorchNMS.nms,
         BYTETracker=part("ultralytics.trackers.byte_tracker").BYTETracker,
         Boxes=part("ultralytics.engine.results").Boxes,
         defaults=utils.DEFAULT_CFG,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,13 @@ from ..core.sampling import sample_frames
 from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
-from ..models.multimodal import HPNet
 from ..params import Params
 from ..pool.step import feature_meta
 from ..project.folder import Project
-from ..train.multimodal import decode_jpeg, load_multimodal
 from ..train.topology import TopologyModel, load_topology
+
+if TYPE_CHECKING:
+    from ..models.multimodal import HPNet
 
 FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0
@@ -195,10 +196,10 @@ class TrainedProject:
             part = samples[start : start + BATCH]
             people, valid = self._people(stream, part)
             model = self.models[stream]
-            if isinstance(model, HPNet):
-                logits = model(people, valid, self._person_frames(model, part))["logits"]
-            else:
+            if isinstance(model, TopologyModel):
                 logits = model(people, valid)
+            else:
+                logits = model(people, valid, self._person_frames(model, part))["logits"]
             found.append(logits.float().cpu().numpy())
         return np.concatenate(found)
 
@@ -218,6 +219,8 @@ class TrainedProject:
 
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""
+        from ..train.multimodal import decode_jpeg
+
         size = model.video.image_size
         clips = []
         for sample in samples:
@@ -258,8 +261,11 @@ class TrainedProject:
 
     def _model(self, stream: str) -> TopologyModel | HPNet:
         folder = self.project.train(stream)
+        load: Callable[[Path], TopologyModel | HPNet] = load_topology
+        if stream == "multimodal":  # it imports transformers, which takes seconds
+            from ..train.multimodal import load_multimodal as load
         try:
-            model = load_multimodal(folder) if stream == "multimodal" else load_topology(folder)
+            model = load(folder)
         except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
             why = " ".join(str(error).split())[:160] or type(error).__name__
             raise ValueError(f"{folder} is broken ({why}): run `hpnet train {stream}` again") from None

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
 
 from ...core.device import resolve_device, resolve_precision
 from ...models.movenet import BOX_HEADS, MULTI_HEADS, MoveNet, decode_boxes
 from ...weights.checkpoint import in_float32, load_into, load_state
 from ...weights.places import packaged
 from ..detector import LOW_SCORE, STRIDE_PX, Detection, check_frames, in_frame, letterbox
+from ..library import ultralytics
 
 WEIGHTS = "movenet-multipose.safetensors"
 WIDTH = 1.5
@@ -68,7 +68,7 @@ class MoveNetDetector:
             by_size = [self._at_size(part, size, size == self._sizes[0]) for size in self._sizes]
             for detections in zip(*by_size, strict=True):
                 boxes, scores = (torch.cat(parts) for parts in zip(*detections, strict=True))
-                kept = nms(boxes, scores, self._iou)
+                kept = ultralytics().nms(boxes, scores, self._iou)
                 found.append(in_frame(boxes[kept].numpy(), scores[kept].numpy(), (width, height)))
         return found
 

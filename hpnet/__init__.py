@@ -14,11 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .predict.finding import VideoEvent
     from .predict.model import Embedding, Model, load
     from .predict.result import GroupAnswer, PersonTrack, Result, WindowResult
 
 __version__ = "0.1.0"
-__all__ = ["Embedding", "GroupAnswer", "Model", "PersonTrack", "Result", "WindowResult", "load"]
+__all__ = ["Embedding", "GroupAnswer", "Model", "PersonTrack", "Result", "VideoEvent", "WindowResult", "load"]
 
 _ROOMS = {
     "Embedding": "predict.model",
@@ -26,6 +27,7 @@ _ROOMS = {
     "Model": "predict.model",
     "PersonTrack": "predict.result",
     "Result": "predict.result",
+    "VideoEvent": "predict.finding",
     "WindowResult": "predict.result",
     "load": "predict.model",
 }

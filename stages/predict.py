@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--people", type=click.IntRange(1), help="People kept per window.  [default: detect.persons]")
 @click.option("--each/--no-each", default=True, show_default=True,
               help="With several people, also give an answer for each person.")  # fmt: skip
+@click.option("--events", is_flag=True, help="Who does what from when to when, instead of an answer per window.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object per line, with times and boxes.")
 @click.option("--save", type=click.Path(path_type=Path),
               help="Write an mp4 with boxes, skeletons and actions; a folder for several videos.")  # fmt: skip
@@ -52,7 +53,8 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
 
     Runs the detector, the pose network and the trained streams of a project, and fuses them as the project does. A
     video as long as the training clips is one window. A longer video is cut into overlapping windows. With several
-    people there is an answer for all together and one for each person.
+    people there is an answer for all together and one for each person. With --events every video is watched once, and
+    its events are printed: person, action, begin, end.
     """
     asked = Asked(**options)
     chosen = asked.chosen_streams()
@@ -73,7 +75,7 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
     cutting = model.cutting(window_s=asked.window, overlap=asked.overlap, max_fps=asked.fps, live=running)
     task = Task(
         asked.project, chosen, asked.people, asked.each, asked.device, asked.precision, cutting, asked.top,
-        asked.as_json, targets,
+        asked.as_json, targets, asked.events,
     )  # fmt: skip
     if running:
         output = Output(model.project, model.recogniser, cutting, asked.top, asked.as_json, targets)
@@ -105,6 +107,7 @@ class Asked:
     fps: float | None
     people: int | None
     each: bool
+    events: bool
     as_json: bool
     save: Path | None
     live: bool | None
@@ -128,6 +131,8 @@ class Asked:
         running = bool(endless) if self.live is None else self.live
         if running and len(videos) > 1:
             raise click.UsageError("only one live source is possible: give a single camera, address or file")
+        if running and self.events:
+            raise click.UsageError(f"{videos[0]} is live: --events are known at the end of a video, give a file")
         if endless and not running:
             raise click.UsageError(f"{endless[0]} has no end: remove --no-live")
         return running

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.events import Event
 from .people import Person
 from .recognise import Answer, Prediction
 from .windows import Image
@@ -15,6 +17,8 @@ from .windows import Image
 COLOURS_RGB = ((255, 196, 0), (0, 200, 255), (255, 90, 160), (120, 230, 90), (190, 150, 255), (255, 140, 70))
 LEAST_SCORE = 0.2
 """Joints with a smaller score are not drawn."""
+MOST_BARS = 6
+"""People whose course is drawn; the numbers of those who do something first are the lowest."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -26,10 +30,70 @@ def drawn(
     together = next((answer for answer in prediction.answers if len(answer.people) > 1), None)
     image = np.ascontiguousarray(frame).copy()
     for rank, person in enumerate(prediction.seen.people):
-        _draw_person(image, prediction, rank, person, index, edges, own.get(person.number), classes)
+        answer = own.get(person.number)
+        label = f"{person.number}" if answer is None else f"{person.number} {_say(answer, classes)}"
+        _draw_person(image, prediction, rank, person, index, edges, label)
     if together is not None:
         _text(image, f"together: {_say(together, classes)}", (4, image.shape[0] - 6), (255, 255, 255))
     return image
+
+
+@dataclass(frozen=True)
+class Course:
+    """What happens in a video, and where in it a frame is.
+
+    Attributes:
+        events: of the whole video.
+        seconds: the frame's time.
+        end_s: when the video ends.
+    """
+
+    events: Sequence[Event]
+    seconds: float
+    end_s: float
+
+    def now(self, person: int) -> Event | None:
+        """What a person does in the frame."""
+        return next((e for e in self.events if e.person == person and e.start_s <= self.seconds < e.end_s), None)
+
+
+def drawn_events(
+    prediction: Prediction, index: int, frame: Image, edges: Sequence[tuple[int, int]], course: Course
+) -> Image:
+    """The window's frame ``index`` with boxes, skeletons and what each person does, and the whole course below.
+
+    The course has a bar for every person who does something, in the person's colour where an event is; a white line is
+    the frame's time. It covers the lowest part of the picture, which keeps its size.
+    """
+    image = np.ascontiguousarray(frame).copy()
+    for rank, person in enumerate(prediction.seen.people):
+        event = course.now(person.number)
+        label = "" if event is None else f" {event.action} {event.probability:.0%}"
+        _draw_person(image, prediction, rank, person, index, edges, f"{person.number}{label}")
+    _draw_course(image, course)
+    return image
+
+
+def _draw_course(image: Image, course: Course) -> None:
+    people = sorted({event.person for event in course.events if event.person is not None})[:MOST_BARS]
+    if not people or not course.end_s > 0:
+        return
+    height, width = image.shape[:2]
+    bar = max(3, height // 60)
+    top = height - len(people) * (bar + 2) - 4
+    image[top:] = image[top:] // 3
+
+    def column(seconds: float) -> int:
+        return round(min(max(seconds / course.end_s, 0.0), 1.0) * (width - 1))
+
+    for row, person in enumerate(people):
+        y = top + 2 + row * (bar + 2)
+        for event in course.events:
+            if event.person == person:
+                image[y : y + bar, column(event.start_s) : column(event.end_s) + 1] = COLOURS_RGB[
+                    person % len(COLOURS_RGB)
+                ]
+    image[top:, max(0, column(course.seconds) - 1) : column(course.seconds) + 1] = 255
 
 
 def drawn_by_score(prediction: Prediction, index: int, frame: Image, edges: Sequence[tuple[int, int]]) -> Image:
@@ -125,8 +189,7 @@ def _draw_person(
     person: Person,
     index: int,
     edges: Sequence[tuple[int, int]],
-    answer: Answer | None,
-    classes: Sequence[str],
+    label: str,
 ) -> None:
     place = _place(person, index)
     if place is None:
@@ -141,7 +204,7 @@ def _draw_person(
                 cv2.line(image, points[a].tolist(), points[b].tolist(), colour, thick, cv2.LINE_AA)
         for point in points[shown]:
             cv2.circle(image, point.tolist(), thick + 1, colour, -1, cv2.LINE_AA)
-    _text(image, f"{person.number}" if answer is None else f"{person.number} {_say(answer, classes)}", corner, colour)
+    _text(image, label, corner, colour)
 
 
 def _say(answer: Answer, classes: Sequence[str]) -> str:

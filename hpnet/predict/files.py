@@ -15,9 +15,10 @@ from torch import device as Device
 from ..work import processes
 from ..work.console import one_line
 from ..work.processes import MOST_ON_CPU, Died, Workers, cores, device_workers
+from .following import parts_of
 from .model import Model
 from .output import Output, say
-from .recognise import Prediction, Recogniser
+from .recognise import Prediction
 from .windows import Cutting, every_window
 
 HANDED_OVER = 8
@@ -40,6 +41,7 @@ class Task:
     top: int
     as_json: bool
     targets: Mapping[str, Path]
+    events: bool = False
 
     def model(self) -> Model:
         """The model that answers."""
@@ -63,7 +65,7 @@ def recognise_files(
     """
     if workers == 1:
         output = Output(model.project, model.recogniser, task.cutting, task.top, task.as_json, task.targets)
-        _answer(files, model.recogniser, task.cutting, output, advance)
+        _answer(files, model, task, output, advance)
         return list(output.failed)
     failed: list[str] = []
     with closing(_shared(files, task, workers)) as told:
@@ -121,11 +123,17 @@ def _one_by_one(files: Sequence[Path], task: Task, share: Workers) -> Iterator[_
             yield [(f"{one_line(name)}: {result.reason}", True)], [name], 1
 
 
-def _answer(
-    files: Sequence[Path], recogniser: Recogniser, cutting: Cutting, output: Output, advance: Callable[..., None]
-) -> None:
+def _answer(files: Sequence[Path], model: Model, task: Task, output: Output, advance: Callable[..., None]) -> None:
     """Answer files in order in this process."""
-    for predictions in _by_video(recogniser.predict(every_window(list(files), cutting, output.fail), output.fail)):
+    if task.events:
+        finder = model.finder(task.cutting.window_s)
+        for file in files:
+            windows = every_window([file], parts_of(task.cutting), output.fail)
+            output.show_events(finder, finder.follow(windows, output.fail))
+            advance()
+        return
+    windows = every_window(list(files), task.cutting, output.fail)
+    for predictions in _by_video(model.recogniser.predict(windows, output.fail)):
         output.show(predictions)
         advance()
 
@@ -152,5 +160,5 @@ def _work(task: Task, files: Sequence[Path]) -> tuple[_Lines, list[str]]:
         lines.append((str(text), err))
 
     output = Output(model.project, model.recogniser, task.cutting, task.top, task.as_json, task.targets, keep)
-    _answer(files, model.recogniser, task.cutting, output, lambda: None)
+    _answer(files, model, task, output, lambda: None)
     return lines, list(output.failed)

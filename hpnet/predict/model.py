@@ -6,7 +6,7 @@ import functools
 import itertools
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from ..core.video import VideoError
 from ..work.console import one_line
+from .finding import EventFinder, VideoEvent
+from .following import parts_of
 from .live import LiveReader, live_windows
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
-from .result import Result, make_result
+from .result import Result, make_result, without_maps
 from .sources import EXPECTED, gather_files, has_no_end
 from .suitability import watched
 from .windows import Cutting, OnFailure, Window, array_windows, every_window
@@ -69,6 +71,13 @@ class _Failures:
     alone: bool
     reasons: dict[str, str] = field(default_factory=dict)
 
+    def of(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """The reasons, if a video could be used."""
+        if self.reasons and not predictions:
+            told = "; ".join(f"{one_line(video)}: {reason}" for video, reason in self.reasons.items())
+            raise VideoError(f"no video could be used: {told}")
+        return self.reasons
+
     def __call__(self, video: str, reason: str) -> None:
         if self.alone:
             raise VideoError(f"{one_line(video)}: {reason}")
@@ -107,6 +116,7 @@ class Model:
         self.project = TrainedProject(Path(folder), streams, device)
         self.names: tuple[str, ...] = tuple(self.project.classes)
         self.streams: tuple[str, ...] = tuple(self.project.models)
+        self._finder: EventFinder | None = None
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
 
     def __repr__(self) -> str:
@@ -123,12 +133,14 @@ class Model:
     def __call__(
         self, source: Source, fps: float | None = None, *, stream: Literal[False] = False, live: bool | None = None,
         seconds: float | None = None, window_s: float | None = None, overlap: float = 0.5, max_fps: float | None = None,
+        events: bool = False,
     ) -> Result: ...  # fmt: skip
 
     @overload
     def __call__(
         self, source: Source, fps: float | None = None, *, stream: Literal[True], live: bool | None = None,
         seconds: float | None = None, window_s: float | None = None, overlap: float = 0.5, max_fps: float | None = None,
+        events: bool = False,
     ) -> Iterator[Result]: ...  # fmt: skip
 
     def __call__(
@@ -142,6 +154,7 @@ class Model:
         window_s: float | None = None,
         overlap: float = 0.5,
         max_fps: float | None = None,
+        events: bool = False,
     ) -> Result | Iterator[Result]:
         """Recognise the actions in a video, in several, in frames, or in what a camera sees.
 
@@ -153,6 +166,8 @@ class Model:
             live: drop frames to keep up with the source; None: for cameras and addresses.
             seconds: end a live source after this time.
             window_s, overlap, max_fps: see :meth:`cutting`.
+            events: find what each person does from when to when, instead of an answer per window: ``events`` of the
+                result. Its windows are parts of the video with people and joints, without answers.
 
         Returns:
             A result; with ``stream`` an iterator of results of one window each.
@@ -178,15 +193,16 @@ class Model:
         found = self._find(source, fps, live, seconds)
         if found.live is not None and has_no_end(found.live) and not stream and seconds is None:
             raise ValueError(f"{found.live} has no end: use stream=True, or give seconds")
+        if events and (stream or found.live is not None):
+            raise ValueError("events are known at the end of a video: leave out stream and live, and give no camera")
         cutting = self.cutting(window_s=window_s, overlap=overlap, max_fps=max_fps, live=found.live is not None)
+        if events:
+            return self._with_events(found, cutting)
         answers = self._answers(found, cutting)
         if stream:
             return (self._result([prediction], cutting, {}, True) for prediction in answers)
         predictions = list(answers)
-        failed = found.failures.reasons
-        if failed and not predictions:
-            raise VideoError(f"no video could be used: {'; '.join(f'{one_line(v)}: {r}' for v, r in failed.items())}")
-        return self._result(predictions, cutting, failed, False)
+        return self._result(predictions, cutting, found.failures.of(predictions), False)
 
     def embed(
         self,
@@ -299,6 +315,25 @@ class Model:
         for _, of_video in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
             yield from watched(of_video, self.project.params, _warn)
 
+    def finder(self, window_s: float) -> EventFinder:
+        """Finds events with these networks, which read windows of this length."""
+        if self._finder is None or self._finder.window_s != window_s:
+            self._finder = EventFinder(self.recogniser, window_s)
+        return self._finder
+
+    def _with_events(self, found: _Found, cutting: Cutting) -> Result:
+        finder = self.finder(cutting.window_s)
+        predictions: list[Prediction] = []
+        events: list[VideoEvent] = []
+        for windows in found.videos(parts_of(cutting), found.failures):
+            following = finder.follow(windows, found.failures)
+            parts = [without_maps(part, False) for part in watched(iter(following), self.project.params, _warn)]
+            if parts:
+                events += finder.events(parts[0].seen.window.video, following.timelines)
+            predictions += parts
+        result = self._result(predictions, cutting, found.failures.of(predictions), False)
+        return replace(result, events=tuple(events))
+
     def _result(
         self, predictions: list[Prediction], cutting: Cutting, failed: dict[str, str], with_frames: bool
     ) -> Result:
@@ -321,6 +356,13 @@ class _Found:
         if self.frames is not None:
             return array_windows(self.frames, self.fps, cutting)
         return every_window(self.files, cutting, on_failure)
+
+    def videos(self, cutting: Cutting, on_failure: OnFailure) -> Iterator[Iterator[Window]]:
+        """The windows of each video."""
+        if self.frames is not None:
+            yield array_windows(self.frames, self.fps, cutting)
+        for file in self.files:
+            yield every_window([file], cutting, on_failure)
 
 
 def load(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from ..core.video import write_timed
 from ..work.console import note, one_line
-from .drawing import drawn
+from .drawing import Course, drawn, drawn_events
+from .finding import EventFinder
+from .following import Following
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
-from .result import shown_frames, window_result
+from .result import event_json_lines, event_lines, shown_frames, window_result, without_maps
 from .suitability import watched
 from .windows import Cutting
 
@@ -68,6 +70,31 @@ class Output:
             self.echo(f"{one_line(str(target))}{' ends where it was interrupted' if interrupted else ''}", err=True)
         if interrupted:
             raise interrupted[0]
+
+    def show_events(self, finder: EventFinder, following: Following) -> None:
+        """Watch a video, print its events, and write it with --save. Only people are kept until its end."""
+        parts: list[Prediction] = []
+        video = ""
+        for part in watched(iter(following), self.trained.params, self._warn):
+            video = part.seen.window.video
+            if self.targets:
+                parts.append(without_maps(part, False))
+        if not video:
+            return
+        events = finder.events(video, following.timelines)
+        for line in event_json_lines(video, events) if self.as_json else event_lines(video, events):
+            self.echo(line)
+        if parts:
+            target, edges = self.targets[video], self.recogniser.pose_meta.skeleton.edges
+            frames = (
+                (
+                    s.seconds,
+                    drawn_events(s.prediction, s.index, s.frame, edges, Course(events, s.seconds, following.end_s)),
+                )
+                for s in shown_frames(iter(parts), self.cutting.max_fps)
+            )
+            write_timed(target, frames, parts[0].seen.window.fps)
+            self.echo(one_line(str(target)), err=True)
 
     def _warn(self, text: str) -> None:
         self.echo(text, err=True)

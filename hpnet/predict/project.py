@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta
-from ..artifacts.files import read_json
+from ..artifacts.files import read_json, read_table
 from ..artifacts.labelling import LABELLING, check_trained
 from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
@@ -37,6 +38,8 @@ FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0
 VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 BATCH = 16
+MUTUAL_SHARE = 0.5
+"""Actions of which this share of the training clips has several people are done together."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class TrainedProject:
         Clips longer than ``LONGEST_TIMES`` the median are ignored: otherwise one long recording among short clips would
             make every video a single window.
         """
-        table = self._training_clips()
+        table = self.training_clips()
         if table.empty:
             return FALLBACK_WINDOW_S, FALLBACK_WINDOW_S
         seconds = table.frames / table.fps
@@ -154,15 +157,34 @@ class TrainedProject:
 
     def training_fps(self) -> float:
         """Median rate of the training clips in frames per second; 0 if the table is missing."""
-        table = self._training_clips()
+        table = self.training_clips()
         return 0.0 if table.empty else float(table.fps.median())
 
-    def _training_clips(self) -> pd.DataFrame:
+    def training_clips(self) -> pd.DataFrame:
+        """The rows of clips.csv and videos.csv of the training clips with a length; empty if the table is missing."""
         data = self.project.data
         if not (data / "clips.csv").is_file():
             return pd.DataFrame()
         table = Clips.load(data).usable()
         found: pd.DataFrame = table[(table.split == "train") & (table.fps > 0) & (table.frames > 0)]
+        return found
+
+    @functools.cached_property
+    def mutual(self) -> NDArray[np.bool_]:
+        """(K,) the actions that people do with each other: half of their training clips or more have several people.
+
+        None of them where the pooled features are missing.
+        """
+        data, index = self.project.data, self.project.pool / "index.parquet"
+        found = np.zeros(len(self.classes), bool)
+        if not ((data / "clips.csv").is_file() and index.is_file()):
+            return found
+        rows = read_table(index)
+        people = rows[rows.valid].groupby("clip_id").size()
+        clips = Clips.load(data).usable()
+        clips = clips[(clips.split == "train") & (clips.label >= 0)]
+        several = (clips.clip_id.map(people).fillna(0) > 1).groupby(clips.label).mean()
+        found[several.index[several >= MUTUAL_SHARE].to_numpy(dtype=np.int64)] = True
         return found
 
     @torch.inference_mode()

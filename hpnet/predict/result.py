@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..core.video import write_timed
 from ..work.console import one_line
-from .drawing import drawn
+from .drawing import Course, drawn, drawn_events
+from .finding import VideoEvent
 from .recognise import Prediction
 from .targets import video_targets
 from .windows import Footage, HeldFrames, Image, Window
@@ -250,6 +251,8 @@ class Result:
         names: the K actions that the model knows.
         windows: in order, of one video after another.
         failed: video -> why it could not be used, or not to its end.
+        events: who does what from when to when, of one video after another; None where no events were asked for. Then
+            text, JSON, table and pictures are of the events.
 
     >>> len(result.windows), len(result.people), "wave" in result.names
     (1, 1, True)
@@ -258,11 +261,14 @@ class Result:
     names: tuple[str, ...]
     windows: tuple[WindowResult, ...]
     failed: dict[str, str] = field(default_factory=dict)
+    events: tuple[VideoEvent, ...] | None = None
     _predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     _edges: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     _max_fps: float | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
+        if self.events is not None:
+            return "\n".join(line for video, events in self._events() for line in event_lines(video, events))
         return "\n".join(line for window in self.windows for line in window.table_lines())
 
     @property
@@ -278,21 +284,29 @@ class Result:
     def to_json(self, top: int = 3) -> str:
         """What ``hpnet predict --json`` prints, with ``top`` actions per answer: an object per line.
 
+        Where events were asked for, it is what ``hpnet predict --events --json`` prints.
+
         >>> import json
         >>> row = json.loads(result.to_json().splitlines()[0])
         >>> row["video"], row["tracks"], len(row["actions"])
         ('clip.mp4', [0], 3)
         """
-        return "".join(f"{line}\n" for window in self.windows for line in window.json_lines(top))
+        if self.events is not None:
+            lines = [line for video, events in self._events() for line in event_json_lines(video, events)]
+        else:
+            lines = [line for window in self.windows for line in window.json_lines(top)]
+        return "".join(f"{line}\n" for line in lines)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per answer, and a column ``p(NAME)`` for the probability of every action.
+        """A row per answer, and a column ``p(NAME)`` for the probability of every action; or a row per event.
 
         >>> result.to_pandas().columns[:9].tolist()
         ['video', 'window', 'start_s', 'end_s', 'first_frame', 'last_frame', 'tracks', 'action', 'probability']
         """
         import pandas as pd
 
+        if self.events is not None:
+            return pd.DataFrame([_fields(event) for event in self.events], columns=list(EVENT_KEYS))
         columns = ["video", "window", "start_s", "end_s", "first_frame", "last_frame", "tracks", "action"]
         columns += ["probability", *(f"p({name})" for name in self.names)]
         rows = [
@@ -389,6 +403,11 @@ class Result:
             write_timed(file, ((s.seconds, self._drawn(s)) for s in shown), group[0].seen.window.fps)
         return list(targets.values())
 
+    def _events(self) -> Iterator[tuple[str, list[VideoEvent]]]:
+        """The events of every video that was watched."""
+        for video in dict.fromkeys(window.video for window in self.windows):
+            yield video, [event for event in self.events or () if event.video == video]
+
     def _by_video(self) -> Iterator[list[Prediction]]:
         for _, group in itertools.groupby(self._predictions, key=lambda p: p.seen.window.video):
             yield list(group)
@@ -404,6 +423,13 @@ class Result:
         return shown_frames(iter(predictions), self._max_fps)
 
     def _drawn(self, shown: Shown) -> Image:
+        if self.events is not None:
+            video = shown.prediction.seen.window.video
+            own = [event for event in self.events if event.video == video]
+            end_s = max(window.end_s for window in self.windows if window.video == video)
+            return drawn_events(
+                shown.prediction, shown.index, shown.frame, self._edges, Course(own, shown.seconds, end_s)
+            )
         return drawn(shown.prediction, shown.index, shown.frame, self.names, self._edges)
 
     def _boxes(self) -> Iterator[_Box]:
@@ -439,6 +465,33 @@ class _Box:
     probability: float
 
 
+EVENT_KEYS = ("video", "person", "action", "start_s", "end_s", "probability")
+"""Of the JSON and the table of an event."""
+
+
+def _fields(event: VideoEvent) -> tuple[Any, ...]:
+    return tuple(getattr(event, key) for key in EVENT_KEYS)
+
+
+def event_lines(video: str, events: Sequence[VideoEvent]) -> Iterator[str]:
+    """A line per event of a video, as ``hpnet predict --events`` prints them."""
+    for event in events:
+        when = f"{event.start_s:7.2f}-{event.end_s:.2f} s"
+        yield f"{one_line(video)}  {when:<18} person {event.person:<6} {event.action} {event.probability:.1%}"
+    if not events:
+        yield f"{one_line(video)}  no event was found"
+
+
+def event_json_lines(video: str, events: Sequence[VideoEvent]) -> Iterator[str]:
+    """A JSON object per event of a video, as ``hpnet predict --events --json`` prints them."""
+    for event in events:
+        numbers = {"start_s": round(event.start_s, 3), "end_s": round(event.end_s, 3)}
+        numbers["probability"] = round(event.probability, 4)
+        yield json.dumps({**dict(zip(EVENT_KEYS, _fields(event), strict=True)), **numbers})
+    if not events:
+        yield json.dumps({**dict.fromkeys(EVENT_KEYS), "video": video})
+
+
 def make_result(
     predictions: list[Prediction],
     names: tuple[str, ...],
@@ -456,4 +509,4 @@ def make_result(
     """
     windows = tuple(window_result(prediction, names) for prediction in predictions)
     kept = tuple(without_maps(prediction, with_frames) for prediction in predictions)
-    return Result(names, windows, failed, kept, edges, max_fps)
+    return Result(names, windows, failed, None, kept, edges, max_fps)

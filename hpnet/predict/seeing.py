@@ -67,14 +67,23 @@ class Eyes:
         self.finder = PeopleFinder(detect, people or detect.persons, device, precision)
 
     def see(
-        self, windows: Iterable[Window], keep: Callable[[SeenWindow], Kept], on_failure: OnFailure
+        self,
+        windows: Iterable[Window],
+        keep: Callable[[SeenWindow], Kept],
+        on_failure: OnFailure,
+        read: Callable[[SeenWindow, Kept], ClipBoxes] | None = None,
     ) -> Iterator[Seen[Kept]]:
         """The people of windows, in order; crops of neighbouring windows share batches.
 
         A window that cannot be decoded is left out, and ``on_failure`` is told its video and the reason.
+
+        Args:
+            keep: what to keep of a window while its frames are there.
+            read: the boxes that the pose network is to read; None: those of ``estimate.frames`` frames of each window.
         """
         waiting: deque[tuple[SeenWindow, Kept]] = deque()
-        for poses in self.estimator.estimate_clips(self._sources(windows, keep, waiting, on_failure)):
+        chosen = read or (lambda seen, _: clip_boxes(seen, self.estimator.params.frames))
+        for poses in self.estimator.estimate_clips(self._sources(windows, keep, chosen, waiting, on_failure)):
             window, kept = waiting.popleft()
             if isinstance(poses, FailedClip):
                 on_failure(poses.clip_id, poses.reason)
@@ -85,6 +94,7 @@ class Eyes:
         self,
         windows: Iterable[Window],
         keep: Callable[[SeenWindow], Kept],
+        read: Callable[[SeenWindow, Kept], ClipBoxes],
         waiting: deque[tuple[SeenWindow, Kept]],
         on_failure: OnFailure,
     ) -> Iterator[ClipSource]:
@@ -98,8 +108,7 @@ class Eyes:
                 on_failure(window.video, why(error))
                 continue
             waiting.append((seen, kept))
-            boxes = clip_boxes(seen, self.estimator.params.frames)
-            yield ClipSource(window.video, functools.partial(_images, window), boxes)
+            yield ClipSource(window.video, functools.partial(_images, window), read(seen, kept))
 
 
 def _images(window: Window) -> Iterator[Image]:

@@ -10,9 +10,9 @@ from hpnet.work import identity
 
 ORDER = (
     "core", "work", "artifacts", "weights", "models", "mannequin", "data", "detect", "estimate", "pool", "train",
-    "fuse", "report", "params", "project", "crossval", "predict", "ablate", "bench", "pretrain",
+    "fuse", "events", "report", "params", "project", "crossval", "predict", "ablate", "bench", "pretrain",
 )  # fmt: skip
-STAGES = ("data", "detect", "estimate", "pool", "train", "fuse", "report")
+STAGES = ("data", "detect", "estimate", "pool", "train", "fuse", "events", "report")
 MAY_RENDER = ("mannequin", "data", "pretrain", "bench", "ablate")
 PACKAGE = identity.source_folder()
 

@@ -1,0 +1,123 @@
+"""What the networks say of a person over time -> log probabilities of the actions and of the background.
+
+Pure functions. Axes: n steps, K classes of the networks, A actions (the classes without one named ``background``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from ..core.events import BACKGROUND
+
+Floats = NDArray[np.float64]
+LEAST_LOG = -12.0
+"""Log probabilities below this are this: a network that is very sure is not that sure of a window of a long video."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What the networks say of one person from the moment that they are seen until they are gone.
+
+    Attributes:
+        person: the person's number in the video.
+        start_s, end_s: when the person is seen.
+        first: number of the first step; step j is from j to j + 1 times ``step_s``, and its window lies around it.
+        step_s: seconds of a step.
+        log_probabilities: (n, K) float64, of each step's window.
+        speeds: (n,) float64, of the joints in the window, in heights of the person a second.
+    """
+
+    person: int
+    start_s: float
+    end_s: float
+    first: int
+    step_s: float
+    log_probabilities: Floats
+    speeds: Floats
+
+    def __len__(self) -> int:
+        return len(self.log_probabilities)
+
+    def step_times_s(self, start: int, end: int) -> tuple[float, float]:
+        """When the steps ``start`` to ``end`` (not included) are, within the time in which the person is seen."""
+        begin_s, stop_s = (self.first + start) * self.step_s, (self.first + end) * self.step_s
+        return (
+            self.start_s if start == 0 else max(self.start_s, begin_s),
+            self.end_s if end == len(self) else min(self.end_s, stop_s),
+        )
+
+
+def actions_of(classes: Sequence[str]) -> list[str]:
+    """The A actions among K class names."""
+    return [name for name in classes if name != BACKGROUND]
+
+
+class Labeller(Protocol):
+    """Gives every step log probabilities."""
+
+    def label(self, timeline: Timeline) -> Floats:
+        """(n, A + 1) log probabilities of the actions and, last, of the background."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What is less sure than a threshold is background: the odds of the surest action are compared with those of it.
+
+    Attributes:
+        level: probability, above 0 and below 1, at which an action and the background are equally probable.
+        background: number of the class named background; -1 if there is none.
+    """
+
+    level: float
+    background: int = -1
+
+    def label(self, timeline: Timeline) -> Floats:
+        """(n, A + 1), see :class:`Labeller`."""
+        given = timeline.log_probabilities.clip(LEAST_LOG)
+        if self.background >= 0:
+            given = np.delete(given, self.background, axis=1)
+        surest = np.exp(given.max(1)).clip(np.exp(LEAST_LOG), 1 - np.exp(LEAST_LOG))
+        odds = np.log(surest / (1 - surest)) - np.log(self.level / (1 - self.level))  # (n,), log
+        acting, idle = -np.logaddexp(0, -odds), -np.logaddexp(0, odds)
+        relative = given - given.max(1, keepdims=True) + acting[:, None]
+        return np.asarray(log_softmax(np.column_stack([relative, idle]), axis=1))
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A multinomial logistic regression of the windows around a step, fitted on untrimmed videos.
+
+    Attributes:
+        weights: (A + 1, F).
+        biases: (A + 1,).
+        reach_s: how far before and after a step the other two windows lie that it reads.
+    """
+
+    weights: Floats
+    biases: Floats
+    reach_s: float
+
+    def label(self, timeline: Timeline) -> Floats:
+        """(n, A + 1), see :class:`Labeller`."""
+        read = readings(timeline, self.reach_s)
+        if read.shape[1] != self.weights.shape[1]:
+            raise ValueError(
+                f"{read.shape[1]} readings of a step, the regression was fitted to {self.weights.shape[1]}"
+            )
+        return np.asarray(log_softmax(read @ self.weights.T + self.biases, axis=1))
+
+
+def readings(timeline: Timeline, reach_s: float) -> Floats:
+    """(n, F) of every step: what the windows at the step, before and after it say, and how fast the person moves."""
+    count = len(timeline)
+    reach = max(1, round(reach_s / timeline.step_s))
+    own = np.column_stack([timeline.log_probabilities.clip(LEAST_LOG), np.log(timeline.speeds + 0.01)])
+    places = np.arange(count)
+    parts = [own[(places + shift).clip(0, count - 1)] for shift in (0, -reach, reach)]
+    return np.concatenate(parts, axis=1)

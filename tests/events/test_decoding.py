@@ -1,0 +1,132 @@
+"""Durations, labels of steps and the search for the best segments."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from hpnet.events.decoding import Decoder, Segment, _best
+from hpnet.events.durations import Durations, fit_durations
+from hpnet.events.labelling import Regression, Threshold, Timeline, actions_of, readings
+
+
+def decoder(seconds: float = 2.0, actions: int = 2, weight: float = 1.0, entry: float = -1.0) -> Decoder:
+    return Decoder(Durations((np.log(seconds),) * actions, (0.3,) * actions), 0.25, weight, entry)
+
+
+def steps(labels: str, sure: float = 0.9) -> np.ndarray:
+    """(T, 3) log probabilities: a and b are actions, a dot is the background."""
+    chances = np.full((len(labels), 3), (1 - sure) / 2)
+    chances[np.arange(len(labels)), ["ab.".index(letter) for letter in labels]] = sure
+    return np.log(chances)
+
+
+def brute_force(evidence: np.ndarray, durations: np.ndarray) -> float:
+    """The best score of all ways to divide the steps."""
+    count, actions = len(evidence), evidence.shape[1] - 1
+    best = -np.inf
+    for cuts in itertools.product([False, True], repeat=count - 1):
+        edges = [0, *(n + 1 for n, cut in enumerate(cuts) if cut), count]
+        parts = list(itertools.pairwise(edges))
+        for labels in itertools.product(range(actions + 1), repeat=len(parts)):
+            score = 0.0
+            for (start, end), label in zip(parts, labels, strict=True):
+                score += evidence[start:end, label].sum()
+                if label < actions:
+                    score += durations[end - start - 1, label] if end - start <= len(durations) else -np.inf
+            best = max(best, score)
+    return best
+
+
+def test_the_search_finds_the_best_of_all_ways() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        evidence = log_softmax(rng.normal(0, 2, (6, 3)), axis=1)
+        durations = log_softmax(rng.normal(0, 1, (4, 2)), axis=0) - 0.5
+        ways = _best(evidence, durations)
+        assert [start for start, _, _ in ways] == [0, *(end for _, end, _ in ways[:-1])]
+        score = sum(
+            evidence[start:end, label].sum() + (durations[end - start - 1, label] if label < 2 else 0)
+            for start, end, label in ways
+        )
+        assert score == pytest.approx(brute_force(evidence, durations))
+
+
+def test_segments_have_the_begin_and_end_of_their_steps() -> None:
+    found = decoder().decode(steps("....aaaaaaaa....bbbbbbbb.."))
+    assert found == [Segment(4, 12, 0, pytest.approx(0.9)), Segment(16, 24, 1, pytest.approx(0.9))]
+
+
+def test_a_few_steps_of_another_action_do_not_break_one() -> None:
+    found = decoder(weight=0.25).decode(steps("....aaabaaaa........b....."))
+    assert [(s.start, s.end, s.label) for s in found] == [(4, 12, 0)]
+
+
+def test_what_goes_on_for_long_is_one_event() -> None:
+    found = decoder().decode(steps("." * 8 + "a" * 400 + "." * 8))
+    assert [(s.start, s.end) for s in found] == [(8, 408)]
+
+
+def test_nothing_happens_where_nothing_is_seen() -> None:
+    assert decoder().decode(steps("." * 40)) == []
+    assert decoder().decode(np.zeros((0, 3))) == []
+    assert [(s.start, s.end) for s in decoder(0.5).decode(steps("a", sure=0.9999))] == [(0, 1)]
+
+
+def test_other_actions_than_those_of_the_durations_are_refused() -> None:
+    with pytest.raises(ValueError, match="of 3 actions, durations of 2"):
+        decoder().decode(np.zeros((4, 4)))
+
+
+def test_durations_are_those_of_the_examples_and_few_examples_count_for_little() -> None:
+    found = fit_durations([[2.0] * 40, [1.0] * 20 + [4.0] * 20, [], [8.0]])
+    seconds = np.exp(found.mean_log)
+    assert seconds[0] == pytest.approx(2.0, rel=0.02)
+    assert seconds[1] == pytest.approx(2.0, rel=0.02)
+    assert seconds[2] == pytest.approx(2.0, rel=0.1)
+    assert 2.0 < seconds[3] < 8.0
+    assert found.sd_log[0] < found.sd_log[2] < found.sd_log[1]
+    logs = found.log_probabilities(0.25)
+    assert np.exp(logs).sum(0) == pytest.approx(1)
+    assert logs[:, 0].argmax() == pytest.approx(7, abs=1)
+    with pytest.raises(ValueError, match="0 durations"):
+        fit_durations([[], []])
+
+
+def timeline(chances: np.ndarray, step_s: float = 0.25, first: int = 3) -> Timeline:
+    return Timeline(0, 0.9, 0.9 + len(chances) * step_s, first, step_s, np.log(chances), np.zeros(len(chances)))
+
+
+def test_what_is_less_sure_than_the_threshold_is_background() -> None:
+    chances = np.array([[0.9, 0.1], [0.55, 0.45], [0.2, 0.8]])
+    found = Threshold(0.6).label(timeline(chances))
+    assert found.argmax(1).tolist() == [0, 2, 1]
+    assert np.exp(found).sum(1) == pytest.approx(1)
+
+
+def test_a_class_named_background_is_background() -> None:
+    assert actions_of(["wave", "background", "clap"]) == ["wave", "clap"]
+    chances = np.array([[0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.0, 0.1, 0.9]]).clip(1e-6)
+    found = Threshold(0.4, background=1).label(timeline(chances))
+    assert found.argmax(1).tolist() == [0, 2, 1]
+
+
+def test_a_regression_reads_the_windows_around_a_step() -> None:
+    line = timeline(np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]))
+    read = readings(line, 0.25)
+    assert read.shape == (4, 9)
+    assert read[:, 3].tolist() == [read[0, 0], *read[:3, 0]]
+    assert read[:, 6].tolist() == [*read[1:, 0], read[3, 0]]
+    found = Regression(np.zeros((3, 9)), np.log([0.2, 0.3, 0.5]), 0.25).label(line)
+    assert np.exp(found) == pytest.approx(np.tile([0.2, 0.3, 0.5], (4, 1)))
+    with pytest.raises(ValueError, match="9 readings of a step, the regression was fitted to 4"):
+        Regression(np.zeros((3, 4)), np.zeros(3), 0.25).label(line)
+
+
+def test_the_first_and_the_last_step_end_where_the_person_is_seen() -> None:
+    line = timeline(np.full((4, 2), 0.5))
+    assert line.step_times_s(0, 4) == (0.9, 1.9)
+    assert line.step_times_s(1, 2) == (1.0, 1.25)

@@ -8,14 +8,14 @@ stages stale.
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from .artifacts.yaml_text import MOST_YAML_BYTES, parse_yaml
+from .core.reading import read_text, short
 from .core.section import Section
 from .core.streams import MULTIMODAL
 from .data.params import DataParams
@@ -26,11 +26,12 @@ from .pool.params import PoolParams
 from .report.params import ReportParams
 from .train.params import CompareParams, TrainParams
 
-MOST_VALUES = 10_000
-"""Maximum number of values in a parameter file after aliases are expanded; a whole project has a hundred."""
-DEEPEST_YAML = 32
 LONGEST_VALUE = 200
-"""Maximum characters of a value in a message, and of a number in a file."""
+"""Maximum characters of a value in a message."""
+LONGEST_NAME = 100
+"""The same of a name."""
+MOST_PROBLEMS = 20
+"""Problems of a file that are explained; the others are counted."""
 
 
 class Params(Section):
@@ -87,7 +88,11 @@ def validate(
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(item, source, given, flag) for item in error.errors())) from None
+        problems = error.errors()
+        lines = [_explain(item, source, given, flag) for item in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            lines.append(f"{source}: {len(problems) - MOST_PROBLEMS:,} more problems of this kind")
+        raise ValueError("\n".join(lines)) from None
 
 
 def load_params(
@@ -99,16 +104,13 @@ def load_params(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not YAML, gives a key twice, holds more than :data:`MOST_VALUES` values, or a parameter
-            is unknown or out of range.
+        ValueError: the file is not YAML, gives a key twice, holds more than
+            :data:`hpnet.artifacts.yaml_text.MOST_VALUES` values, or a parameter is unknown or out of range.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run in a project folder, or make one with `hpnet init DIR`")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-45
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    raw = parse_yaml(read_text(path, MOST_YAML_BYTES), str(path)) or {}
     if not isinstance(raw, dict):
         raise ValueError(f"{path} must hold sections (data:, detect:, ...), not a {type(raw).__name__}")
     return validate(raw, str(path), overrides, flag)
@@ -124,58 +126,6 @@ def dotted_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]
     return names
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a section; PyYAML would use the last without a message.
-
-    Also refuses a file with aliases (``*name``) that expand a few lines to more values than any project has. Such a
-    file is quick to read, but checking or printing it never ends.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self.depth = 0
-        self.composed = 0
-        self.weights: dict[yaml.Node, int] = {}  # values in a finished node after aliases are expanded
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
-            if anchor in self.anchors and self.anchors[anchor] not in self.weights:
-                raise yaml.YAMLError(f"*{anchor} contains itself")
-        self.depth += 1
-        self.composed += 1
-        if self.depth > DEEPEST_YAML:
-            raise yaml.YAMLError(f"it is nested deeper than {DEEPEST_YAML} levels")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        if node is not None and node not in self.weights:
-            self.weights[node] = self._weight(node)
-        if self.composed > MOST_VALUES or (node is not None and self.weights[node] > MOST_VALUES):
-            raise yaml.YAMLError(f"after aliases are expanded it has more than {MOST_VALUES} values")
-        return node
-
-    def _weight(self, node: yaml.Node) -> int:
-        if isinstance(node, yaml.ScalarNode):
-            if node.tag != "tag:yaml.org,2002:str" and len(node.value) > LONGEST_VALUE:
-                raise yaml.YAMLError(f"it holds a number or date of {len(node.value)} characters")
-            return 1 + len(node.value) // LONGEST_VALUE
-        parts = itertools.chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
-        return 1 + sum(self.weights[part] for part in parts)
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                if key.value in lines:
-                    raise yaml.YAMLError(
-                        f"line {line} gives {key.value!r} again, after line {lines[key.value]}: leave one of them out"
-                    )
-                lines[key.value] = line
-        return node
-
-
 def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any]:
     """``raw`` with a value at a path; unchanged if a part of the path is not a section, which is refused later."""
     key, *rest = name
@@ -186,7 +136,7 @@ def _assigned(raw: dict[str, Any], name: list[str], value: Any) -> dict[str, Any
 
 
 def _explain(item: Any, source: str, overrides: Collection[str], flag: Callable[[str], str]) -> str:
-    name = ".".join(str(part) for part in item["loc"])
+    name = short(".".join(str(part) for part in item["loc"]), LONGEST_NAME)
     if item["type"] == "extra_forbidden":
         if f"{name}.".startswith("train.hpnet."):
             return f"{source}: {name!r} is called {name.replace('hpnet', MULTIMODAL, 1)!r} now: rename it there"

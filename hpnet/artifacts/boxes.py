@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..core.clip_ids import check_clip_ids
 from ..core.csv_text import read_csv_text
-from .files import delete_old, read_json, read_table, require_columns, write_json
+from ..core.reading import decoding
+from .files import read_json_as, require_columns, write_json, writing
+from .parquet import TEXT, read_table
 
 BOX_COLUMNS = ("clip_id", "frame", "track", "x1", "y1", "x2", "y2", "score")
+KINDS = {"clip_id": TEXT, "frame": pa.int32(), "track": pa.int32()} | dict.fromkeys(BOX_COLUMNS[3:], pa.float32())
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,17 @@ class Boxes:
     def __post_init__(self) -> None:
         require_columns(self.table, BOX_COLUMNS, "boxes")
         check_clip_ids([*self.table.clip_id.unique(), *self.failed], "boxes")
+        numbers = self.table[list(BOX_COLUMNS[1:])]
+        strange = np.zeros(len(numbers), dtype=bool)
+        for column in BOX_COLUMNS[1:]:
+            strange |= ~np.isfinite(numbers[column].to_numpy(float))
+        strange |= (self.table.frame < 0).to_numpy() | (self.table.track < 0).to_numpy()
+        if strange.any():
+            row = self.table[strange].iloc[0]
+            raise ValueError(
+                f"boxes: clip {row.clip_id!r} has frame {row.frame}, track {row.track}, box ({row.x1:g}, {row.y1:g}, "
+                f"{row.x2:g}, {row.y2:g}), score {row.score:g}; expected finite numbers, frame and track from 0 on"
+            )
         bad = self.table[(self.table.x2 < self.table.x1) | (self.table.y2 < self.table.y1)]
         if len(bad):
             row = bad.iloc[0]
@@ -42,7 +58,8 @@ class Boxes:
         table = self.table[list(BOX_COLUMNS)].reset_index(drop=True)
         types: dict[str, Any] = {"clip_id": str, "frame": "int32", "track": "int32"}
         types |= dict.fromkeys(BOX_COLUMNS[3:], "float32")
-        table.astype(types).to_parquet(delete_old(folder / "boxes.parquet"), index=False)
+        with writing(folder / "boxes.parquet") as file:
+            table.astype(types).to_parquet(file, index=False)
         write_json(folder / "failed.json", self.failed)
 
     @classmethod
@@ -51,9 +68,11 @@ class Boxes:
         file = path / "boxes.parquet" if path.is_dir() else path
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: run `hpnet detect` first")
-        table = _boxes_csv(file) if file.suffix == ".csv" else read_table(file)
+        table = _boxes_csv(file) if file.suffix == ".csv" else read_table(file, KINDS, "run `hpnet detect` again")
         failed = path / "failed.json"
-        return cls(table, read_json(failed) if path.is_dir() and failed.is_file() else {})
+        reasons = read_json_as(failed, dict[str, str]) if path.is_dir() and failed.is_file() else {}
+        with decoding(file, fault="is not a table of boxes"):
+            return cls(table, reasons)
 
 
 def _boxes_csv(file: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
-from ..core.csv_text import write_csv
+from ..core.csv_text import read_csv, write_csv
 from ..core.sides import mirror_partners
 from .files import delete_old, require_columns
 from .labelling import Labelling
@@ -136,13 +136,13 @@ class Clips:
         for name in ("clips.csv", "classes.csv"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
-        text = dict.fromkeys(("clip_id", "split", "subject", "source"), str)
-        table = pd.read_csv(folder / "clips.csv", dtype=text, keep_default_na=False)
+        remedy = "run `hpnet data` again"
+        numbers = ("label", "camera", "setup", "repetition")
+        table = read_csv(folder / "clips.csv", ("clip_id", "split", "subject", "source"), numbers, remedy)
         if "source" not in table.columns and "path" in table.columns:
             raise ValueError(f"{folder / 'clips.csv'} is of an earlier hpnet (no videos.csv): run `hpnet data` again")
         # a class may be named 01, which is not 1
-        text = dict.fromkeys(("name", "prompt", *OPTIONAL), str)
-        classes = pd.read_csv(folder / "classes.csv", dtype=text, keep_default_na=False)
+        classes = read_csv(folder / "classes.csv", ("name", "prompt", *OPTIONAL), ("label",), remedy)
         require_columns(table, CLIP_COLUMNS, "clips.csv")
         return cls(_joined(table[list(CLIP_COLUMNS)], folder), classes)
 

@@ -11,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
-from .files import delete_old, read_table, require_columns
+from .files import require_columns, writing
+from .parquet import TEXT, WHOLE, read_table
 
 COMBINATION_COLUMNS = ("rule", "name", "streams", "clip_id", "label", "predicted")
+KINDS = dict.fromkeys(COMBINATION_COLUMNS[:4], TEXT) | dict.fromkeys(COMBINATION_COLUMNS[4:], WHOLE)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Combinations:
     def save(self, path: Path) -> None:
         """Write combinations.parquet."""
         table = self.table[list(COMBINATION_COLUMNS)].reset_index(drop=True)
-        table.astype({"label": "int32", "predicted": "int32"}).to_parquet(delete_old(path), index=False)
+        with writing(path) as file:
+            table.astype({"label": "int32", "predicted": "int32"}).to_parquet(file, index=False)
 
     @classmethod
     def load(cls, path: Path) -> Combinations:
@@ -89,4 +92,4 @@ class Combinations:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run `hpnet fuse` first")
-        return cls(read_table(path))
+        return cls(read_table(path, KINDS, "run `hpnet fuse` again"))

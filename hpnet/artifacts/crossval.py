@@ -15,11 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .files import delete_old, load_meta, require_columns, write_json
+from .files import load_meta, require_columns, typed, write_json, writing
 from .labelling import Labelling
+from .parquet import NUMBERS, TEXT, WHOLE, read_columns
 from .scores import Scores
 
 ROW_COLUMNS = ("fold", "seed", "clip_id", "split", "unit", "label", "left_out")
+KINDS = {
+    "fold": TEXT, "seed": WHOLE, "clip_id": TEXT, "split": TEXT, "unit": TEXT, "label": WHOLE, "left_out": WHOLE,
+    "logits": NUMBERS,
+}  # fmt: skip
 CLASSES = b"classes"
 """Where a file of scores keeps the class names."""
 FUSED = "fused"
@@ -61,6 +66,8 @@ class FoldScores:
             raise ValueError(
                 f"scores of folds: {len(self.table)} rows and {len(self.classes)} classes, logits {self.logits.shape}"
             )
+        if not np.isfinite(self.logits).all() or not self.table.label.between(-1, len(self.classes) - 1).all():
+            raise ValueError("scores of folds: a score is not finite, or a label is of none of the classes")
         twice = self.table.duplicated(["fold", "seed", "clip_id"])
         if twice.any():
             row = self.table[twice].iloc[0]
@@ -174,7 +181,8 @@ class FoldScores:
         logits = pa.array(list(self.logits.astype(np.float32)), pa.list_(pa.float32()))
         table = table.append_column("logits", logits)
         table = table.replace_schema_metadata({CLASSES: json.dumps(self.classes)})
-        pq.write_table(table, delete_old(file))
+        with writing(file) as place:
+            pq.write_table(table, place)
 
     @classmethod
     def load(cls, file: Path) -> FoldScores:
@@ -187,14 +195,13 @@ class FoldScores:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: `hpnet crossval --list` shows what there is")
         try:
-            read = pq.read_table(file)
-            lacking = [name for name in ROW_COLUMNS if name not in read.column_names]
-            if 0 < len(lacking) < len(ROW_COLUMNS):
+            read = read_columns(file, KINDS, optional=ROW_COLUMNS[1:])
+            lacking = [name for name in ROW_COLUMNS if name not in read.table.columns]
+            if lacking:
                 raise ValueError(f"no column {lacking[0]!r}: an older hpnet wrote it")
-            classes = tuple(json.loads((read.schema.metadata or {})[CLASSES]))
-            logits = np.array(read["logits"].to_pylist(), dtype=np.float32).reshape(read.num_rows, -1)
-            return cls(read.drop_columns(["logits"]).replace_schema_metadata(None).to_pandas(), logits, classes)
-        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            classes = typed(json.loads(read.metadata.get(CLASSES, b"null")), tuple[str, ...])
+            return cls(read.table[list(ROW_COLUMNS)], read.lists["logits"], classes)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is not what `hpnet crossval` writes ({error}): run it again") from None
 
 
@@ -249,8 +256,7 @@ class CrossvalSummary:
 
     @classmethod
     def _of(cls, raw: dict[str, Any]) -> CrossvalSummary:
-        folds = tuple(FoldSize(**{**fold, "frequencies": tuple(fold["frequencies"])}) for fold in raw["folds"])
-        return cls(**{**raw, "folds": folds, "seeds": tuple(raw["seeds"]), "streams": tuple(raw["streams"])})
+        return typed(raw, cls)
 
 
 @dataclass(frozen=True)
@@ -329,8 +335,7 @@ class Curve:
 
     @classmethod
     def _of(cls, raw: dict[str, Any]) -> Curve:
-        points = [{**point, "gain": point["gain"] and Gain(**point["gain"])} for point in raw["points"]]
-        return cls(tuple(CurvePoint(**point) for point in points))
+        return typed(raw, cls)
 
 
 def _points(share: float) -> str:

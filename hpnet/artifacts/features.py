@@ -5,7 +5,6 @@ Axes: P persons in clips, T frames, V joints, C channels.
 
 from __future__ import annotations
 
-import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
+from ..core.reading import decoding
 from ..core.skeleton import Skeleton
-from .files import delete_old, load_meta, read_table, require_columns, write_json, writing
+from .files import load_meta, require_columns, typed, write_json, writing
+from .parquet import TEXT, TRUTH, WHOLE, read_table
+
+KINDS = {"clip_id": TEXT, "person": WHOLE, "row": WHOLE, "valid": TRUTH}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class FeatureMeta:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> FeatureMeta:
         """The inverse of :meth:`to_json`."""
-        return cls(**{**raw, "skeleton": Skeleton.from_json(raw["skeleton"]), "parts": tuple(raw.get("parts", ()))})
+        return typed(raw, cls)
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ class Features:
     def __post_init__(self) -> None:
         require_columns(self.index, ("clip_id", "person", "row", "valid"), "features index")
         check_clip_ids(self.index.clip_id.unique(), "features index")
-        if self.array.ndim != 4:
-            raise ValueError(f"features are {self.array.shape}, expected (P, T, V, C)")
+        if self.array.ndim != 4 or self.array.dtype.kind != "f":
+            raise ValueError(f"features are {self.array.shape} of {self.array.dtype}, expected numbers (P, T, V, C)")
         if self.array.shape[2] != self.meta.skeleton.num_joints:
             raise ValueError(
                 f"features have {self.array.shape[2]} joints, "
@@ -85,6 +88,8 @@ class Features:
             )
         if len(self.index) != len(self.array):
             raise ValueError(f"features have {len(self.array)} rows, their index {len(self.index)}")
+        if not self.index["row"].between(0, len(self.array) - 1).all():
+            raise ValueError(f"the index of features names rows beyond their {len(self.array)}")
 
     def save(self, folder: Path) -> None:
         """Write the three files."""
@@ -95,7 +100,8 @@ class Features:
     @staticmethod
     def save_index(folder: Path, index: pd.DataFrame, meta: FeatureMeta) -> None:
         """Write index.parquet and meta.json beside a features.npy that was written through a memory map."""
-        index.reset_index(drop=True).to_parquet(delete_old(folder / "index.parquet"), index=False)
+        with writing(folder / "index.parquet") as file:
+            index.reset_index(drop=True).to_parquet(file, index=False)
         write_json(folder / "meta.json", meta.to_json())
 
     @classmethod
@@ -103,9 +109,10 @@ class Features:
         """Open a pool folder; the array is memory-mapped, read-only."""
         if not (folder / "features.npy").is_file():
             raise FileNotFoundError(f"{folder / 'features.npy'} is missing: run `hpnet pool` first")
-        try:
+        remedy = "run `hpnet pool` again"
+        with decoding(folder / "features.npy", remedy, "is broken"):
             array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError) as error:
-            raise ValueError(f"{folder / 'features.npy'} is broken ({error}): run `hpnet pool` again") from None
-        index = read_table(folder / "index.parquet")
-        return cls(array, index, load_meta(folder / "meta.json", FeatureMeta.from_json))
+        index = read_table(folder / "index.parquet", KINDS, remedy)
+        meta = load_meta(folder / "meta.json", FeatureMeta.from_json)
+        with decoding(folder, remedy, "holds files that do not belong together"):
+            return cls(array, index, meta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
+from ..core.reading import THROWN, Damaged, decoding, read_text, short
+
 Meta = TypeVar("Meta")
+Content = TypeVar("Content")
+MOST_JSON_BYTES = 64 << 20
+AGAIN = "make it again"
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -28,12 +33,61 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], what: str) -> N
         raise ValueError(f"{what}: column {missing[0]!r} is missing (has {', '.join(map(str, table.columns))})")
 
 
-def read_json(path: Path) -> Any:
-    """Load JSON; a broken file is a ValueError that names it."""
+def read_json(path: Path, most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """Load JSON of at most ``most_bytes``; a broken or larger file is a ValueError that names it."""
+    return parse_json(read_text(Path(path), most_bytes), str(path))
+
+
+def parse_json(text: str, source: str, remedy: str = "") -> Any:
+    """The value of a JSON text; else a ValueError that names ``source``."""
+    with decoding(source, remedy, "is not valid JSON"):
+        return json.loads(text)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Load a JSON object; a broken file, or other content, is a ValueError that names it."""
+    return parse_object(read_text(path, MOST_JSON_BYTES), str(path))
+
+
+def parse_object(text: str, source: str) -> dict[str, Any]:
+    """The same of a text from ``source``."""
+    found = parse_json(text, source)
+    if not isinstance(found, dict):
+        raise Damaged(f"{source} holds a {type(found).__name__}; expected names and values: {AGAIN}")
+    return found
+
+
+def read_json_as(path: Path, kind: type[Content], remedy: str = AGAIN) -> Content:
+    """Load JSON as a type; see :func:`typed`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is broken, or a value is of another type; names the file, the value's place and the remedy.
+    """
+    raw = read_json(path)
+    with decoding(path, remedy, "is not what hpnet writes"):
+        return typed(raw, kind)
+
+
+def typed(raw: Any, kind: type[Content]) -> Content:
+    """A value of JSON as a type: a plain one, a container of them, or a dataclass of both.
+
+    Nothing is converted but whole numbers to float and lists to tuples. Numbers that are not finite are refused.
+
+    Raises:
+        ValueError: a value is of another type; names its place.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        adapter: TypeAdapter[Content] = _adapter(kind)  # type: ignore[arg-type]
+        return adapter.validate_json(json.dumps(raw, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise ValueError(": ".join(filter(None, (".".join(map(str, first["loc"])), str(first["msg"]))))) from None
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def readable(path: Path) -> Path:
@@ -88,20 +142,16 @@ def writing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Save JSON, sorted and indented so that git diffs stay small."""
-    delete_old(path).write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Load Parquet without pandas' own notes on it; a broken file is a ValueError that names it."""
-    try:
-        return pq.read_table(path).replace_schema_metadata(None).to_pandas()
-    except (pa.ArrowException, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"{path} is not a complete Parquet file ({' '.join(str(error).split())[:200]})") from None
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    with writing(path) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def load_meta(path: Path, build: Callable[[dict[str, Any]], Meta]) -> Meta:
     """A folder's meta.json as its dataclass; an incomplete one is a ValueError that names it."""
+    raw = read_object(path)
     try:
-        return build(read_json(path))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not what the stage writes ({error}): run that stage again") from None
+        return build(raw)
+    except THROWN as error:
+        why = short(error) or type(error).__name__
+        raise Damaged(f"{path} is not what the stage writes ({why}): run that stage again") from error

@@ -9,6 +9,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..core.clip_ids import check_clip_ids
+from ..core.reading import decoding, require_at_most
+from .files import writing
+from .parquet import open_parquet, require_groups, written_bytes
+
+MOST_CLIP_FRAMES = 100_000
+"""Of a clip, which is one group of rows."""
+MOST_JPEG_BYTES = 16 << 20
+MOST_CLIP_BYTES = 512 << 20
+"""Of a clip's person frames together."""
+REMEDY = "run `hpnet detect` again"
+
 
 class PersonFrames:
     """Person frames for the RGB stream: Parquet shards of clip_id, frame, jpeg (bytes, square, RGB).
@@ -25,20 +37,22 @@ class PersonFrames:
         self._where: dict[str, tuple[Path, int]] = {}
         self._counts: Counter[str] = Counter()
         for file in self._files:
-            shard = pq.ParquetFile(file)
-            missing = {"clip_id", "frame", "jpeg"} - set(shard.schema_arrow.names)
-            if missing:
-                raise ValueError(f"{file} lacks column {min(missing)!r}: it is damaged; run `hpnet detect` again")
-            for group in range(shard.num_row_groups):
-                ids = shard.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
-                self._where.update(dict.fromkeys(ids, (file, group)))
-                self._counts.update(ids)
+            with decoding(file, REMEDY, also=(pa.ArrowException,)), open_parquet(file) as shard:
+                missing = {"clip_id", "frame", "jpeg"} - set(shard.schema_arrow.names)
+                if missing:
+                    raise ValueError(f"{file} lacks column {min(missing)!r}: it is damaged; run `hpnet detect` again")
+                require_groups(file, MOST_CLIP_FRAMES)
+                for group in range(shard.num_row_groups):
+                    ids = shard.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
+                    check_clip_ids(set(ids), str(file))
+                    self._where.update(dict.fromkeys(ids, (file, group)))
+                    self._counts.update(ids)
 
     @staticmethod
     def write(file: Path, clips: Iterable[tuple[str, Sequence[tuple[int, bytes]]]]) -> None:
         """Write one shard: per clip one row group of (frame, jpeg)."""
         schema = pa.schema([("clip_id", pa.string()), ("frame", pa.int32()), ("jpeg", pa.binary())])
-        with pq.ParquetWriter(file, schema, compression="none") as writer:
+        with writing(file) as place, pq.ParquetWriter(place, schema, compression="none") as writer:
             for clip_id, frames in clips:
                 if frames:
                     columns = [[clip_id] * len(frames), [f for f, _ in frames], [j for _, j in frames]]
@@ -56,5 +70,13 @@ class PersonFrames:
         if clip_id not in self._where:
             return []
         file, group = self._where[clip_id]
-        table = pq.ParquetFile(file).read_row_group(group)
-        return sorted(zip(table["frame"].to_pylist(), table["jpeg"].to_pylist(), strict=True))
+        with decoding(file, REMEDY, also=(pa.ArrowException,)), open_parquet(file, ["jpeg"]) as shard:
+            table = shard.read_row_group(group, columns=["frame", "jpeg"])
+            for chunk in table["jpeg"].chunks:
+                held = written_bytes(chunk, file, "jpeg", MOST_JPEG_BYTES)
+                require_at_most(held, MOST_CLIP_BYTES, f"bytes of frames of clip {clip_id!r}", file)
+            frames = table["frame"].cast(pa.int64()).to_pylist()
+            jpegs = table["jpeg"].cast(pa.binary()).to_pylist()
+            if None in frames or None in jpegs:
+                raise ValueError(f"{file}: clip {clip_id!r} has empty cells")
+            return sorted(zip(frames, jpegs, strict=True))

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from .files import read_json
+from ..core.reading import decoding
+from .files import AGAIN, read_object
 
 LABELLING = "labelling"
 """Key of the :class:`Labelling` in score files, models and config.json."""
@@ -54,7 +55,7 @@ class Labelling:
             raw = json.loads(text)
             clips = {str(clip_id): (int(label), str(split)) for clip_id, label, split in raw["clips"]}
             return cls(tuple(str(name) for name in raw["classes"]), clips)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"its record of labels is damaged ({error})") from None
 
     def of(self, clip_ids: Iterable[str]) -> Labelling:
@@ -129,7 +130,7 @@ def model_labelling(file: Path) -> Labelling | None:
     try:
         with safe_open(file, framework="numpy") as opened:
             text = (opened.metadata() or {}).get(LABELLING)
-    except SafetensorError as error:
+    except (SafetensorError, UnicodeDecodeError) as error:
         raise ValueError(f"{file.parent} is broken: {file.name} ({error}); train that stream again") from None
     return None if text is None else _labelling(text, file)
 
@@ -152,7 +153,7 @@ def check_trained(folder: Path, now: Labelling | None, command: str) -> None:
     Raises:
         ValueError: names the file, both labellings and the first difference.
     """
-    card = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    card = read_object(folder / "config.json") if (folder / "config.json").is_file() else None
     found = {}
     for name, read in (("scores.parquet", scores_labelling), ("model.safetensors", model_labelling)):
         if (folder / name).is_file():
@@ -180,18 +181,16 @@ def scores_labelling(file: Path) -> Labelling | None:
     Raises:
         ValueError: the file is damaged.
     """
-    try:
+    with decoding(file, AGAIN, "is not a complete Parquet file", (pa.ArrowException,)):
         schema = pq.read_schema(file)
-    except pa.ArrowException as error:
-        raise ValueError(f"{file} is not a complete Parquet file ({' '.join(str(error).split())[:200]})") from None
-    return schema_labelling(schema, file)
+    return metadata_labelling(schema.metadata or {}, file)
 
 
-def schema_labelling(schema: pa.Schema, file: Path) -> Labelling | None:
-    """The labelling in the metadata of a Parquet file; None if it is not recorded.
+def metadata_labelling(metadata: Mapping[bytes, bytes], file: Path) -> Labelling | None:
+    """The labelling in the notes of a Parquet file; None if it is not recorded.
 
     Raises:
-        ValueError: they are damaged; names ``file``.
+        ValueError: it is damaged; names ``file``.
     """
-    text = (schema.metadata or {}).get(LABELLING.encode())
+    text = metadata.get(LABELLING.encode())
     return None if text is None else _labelling(text.decode("utf-8", "replace"), file)

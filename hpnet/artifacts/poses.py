@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..core.clip_ids import check_clip_ids
+from ..core.reading import decoding
 from ..core.skeleton import Skeleton
-from .files import delete_old, load_meta, read_table, readable, write_json, writing
+from .files import load_meta, readable, typed, write_json, writing
+from .parquet import NUMBER, TEXT, WHOLE, read_table
+
+INDEX_KINDS = {
+    "clip_id": TEXT, "shard": TEXT, "start": WHOLE, "frames": WHOLE, "persons": WHOLE, "crops": WHOLE,
+    "score_sum": NUMBER, "source": TEXT,
+}  # fmt: skip
+REMEDY = "run `hpnet estimate` again"
 
 
 def mirrored_tap(tap: str) -> str:
@@ -91,11 +99,22 @@ class PoseMeta:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> PoseMeta:
         """The inverse of :meth:`to_json`."""
-        width, height = raw["input_size_px"]
-        taps = {k: (int(c), int(h), int(w)) for k, (c, h, w) in raw["taps"].items()}
-        return cls(
-            **{**raw, "skeleton": Skeleton.from_json(raw["skeleton"]), "input_size_px": (width, height), "taps": taps}
-        )
+        return typed(raw, cls)
+
+
+def _check_index(table: pd.DataFrame, where: str) -> None:
+    """Refuse names that are no clips, clips that stand twice, files of other folders, and rows that cannot be."""
+    check_clip_ids(table.clip_id, where)
+    twice = table.clip_id[table.clip_id.duplicated()]
+    if len(twice):
+        raise ValueError(f"clip {twice.iloc[0]!r} is listed twice")
+    plain = table.shard.str.fullmatch(r"[A-Za-z0-9_-]+\.safetensors")
+    if not plain.all():
+        raise ValueError(f"{table.shard[~plain].iloc[0]!r:.100} is no name of a shard")
+    wrong = table[(table.start < 0) | (table.frames < 0) | (table.persons < 0)]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise ValueError(f"clip {row.clip_id!r} begins at {row.start}, with {row.frames} frames of {row.persons}")
 
 
 class PoseStore:
@@ -110,8 +129,11 @@ class PoseStore:
             raise FileNotFoundError(f"{folder / 'index.parquet'} is missing: run `hpnet estimate` first")
         self.folder = folder
         self.meta = load_meta(folder / "meta.json", PoseMeta.from_json)
-        self.index = read_table(folder / "index.parquet").set_index("clip_id", drop=False)
-        check_clip_ids(self.index.clip_id, str(folder / "index.parquet"))
+        file = folder / "index.parquet"
+        table = read_table(file, INDEX_KINDS, REMEDY, optional=("crops", "score_sum", "source"))
+        with decoding(file, REMEDY, "is not an index of poses"):
+            _check_index(table, str(file))
+        self.index = table.set_index("clip_id", drop=False)
 
     @property
     def clip_ids(self) -> list[str]:
@@ -128,10 +150,13 @@ class PoseStore:
         row = self.index.loc[clip_id]
         start, frames, persons = int(row.start), int(row.frames), int(row.persons)
         wanted = list(self.meta.taps) if taps is None else list(taps)
-        with safe_open(readable(self.folder / str(row.shard)), framework="numpy") as file:
+        shard = self.folder / str(row.shard)
+        with decoding(shard, REMEDY, also=(SafetensorError,)), safe_open(readable(shard), framework="numpy") as file:
 
             def read(name: str) -> NDArray[Any]:
                 rows = file.get_slice(name)[start : start + frames * persons]
+                if len(rows) != frames * persons or rows.dtype.kind not in "fu":
+                    raise ValueError(f"{name} has {rows.shape} of {rows.dtype} for {frames} frames of {persons} people")
                 # (M * T, ...) -> (M, T, ...) -> (T, M, ...)
                 return np.ascontiguousarray(rows.reshape(persons, frames, *rows.shape[1:]).swapaxes(0, 1))
 
@@ -189,5 +214,6 @@ class PoseStore:
     @staticmethod
     def write_index(folder: Path, index: pd.DataFrame, meta: PoseMeta) -> None:
         """Write index.parquet and meta.json."""
-        index.reset_index(drop=True).to_parquet(delete_old(folder / "index.parquet"), index=False)
+        with writing(folder / "index.parquet") as file:
+            index.reset_index(drop=True).to_parquet(file, index=False)
         write_json(folder / "meta.json", meta.to_json())

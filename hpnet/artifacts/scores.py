@@ -16,26 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
-from .files import delete_old
-from .labelling import LABELLING, Labelling, schema_labelling
+from ..core.reading import decoding
+from .files import AGAIN, writing
+from .labelling import LABELLING, Labelling, metadata_labelling
+from .parquet import NUMBERS, TEXT, WHOLE, read_columns
 
-
-def _typed_scores(table: pa.Table, path: Path) -> pa.Table:
-    """The columns of a score file with their types and without nulls; else a ValueError that names the problem."""
-    types = {"clip_id": pa.string(), "split": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
-    if "fold" in table.column_names:
-        types["fold"] = pa.int64()
-    columns = {}
-    for name, kind in types.items():
-        try:
-            columns[name] = table[name].cast(kind)
-            columns[name].validate(full=True)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValueError(f"{path}: column {name!r} cannot be read as {kind} ({error})") from None
-        values = columns[name].combine_chunks()
-        if values.null_count or (name == "logits" and values.flatten().null_count):
-            raise ValueError(f"{path}: column {name!r} has empty cells")
-    return pa.table(columns)
+KINDS = {"clip_id": TEXT, "split": TEXT, "label": WHOLE, "logits": NUMBERS, "fold": WHOLE}
 
 
 @dataclass(frozen=True)
@@ -114,30 +100,25 @@ class Scores:
         )
         if self.labelling is not None:
             table = table.replace_schema_metadata({LABELLING: self.labelling.to_text()})
-        pq.write_table(table, delete_old(path))
+        with writing(path) as file:
+            pq.write_table(table, file)
 
     @classmethod
     def load(cls, path: Path) -> Scores:
         """Read scores.parquet."""
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: train that stream first")
-        table = pq.read_table(path)
-        labelling = schema_labelling(table.schema, path)
-        missing = {"clip_id", "split", "label", "logits"} - set(table.column_names)
-        if missing:
-            raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
-        table = _typed_scores(table, path)
-        if table.num_rows == 0:
+        read = read_columns(path, KINDS, optional=("fold",))
+        labelling = metadata_labelling(read.metadata, path)
+        table = read.table
+        if table.empty:
             raise ValueError(f"{path} has no clip: nothing was scored")
-        lengths = {len(row) for row in table["logits"].to_pylist()}
-        if len(lengths) > 1:
-            raise ValueError(f"{path}: rows have {sorted(lengths)} classes; expected one number")
-        logits = np.array(table["logits"].to_pylist(), dtype=np.float32).reshape(table.num_rows, -1)
-        return cls(
-            tuple(table["clip_id"].to_pylist()),
-            tuple(table["split"].to_pylist()),
-            np.array(table["label"].to_pylist(), dtype=np.int64),
-            logits,
-            labelling,
-            np.array(table["fold"].to_pylist(), dtype=np.int64) if "fold" in table.column_names else None,
-        )
+        with decoding(path, AGAIN, "is not what hpnet writes"):
+            return cls(
+                tuple(table["clip_id"].tolist()),
+                tuple(table["split"].tolist()),
+                table["label"].to_numpy(np.int64),
+                read.lists["logits"],
+                labelling,
+                table["fold"].to_numpy(np.int64) if "fold" in table.columns else None,
+            )

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
-from .files import delete_old
+from ..core.reading import decoding
+from .files import writing
+from .parquet import NUMBERS, TEXT, read_columns
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class TrainedFeatures:
             "clip_id": pa.array(self.clip_ids, pa.string()),
             "features": pa.array(list(self.array.astype(np.float32)), pa.list_(pa.float32())),
         }
-        pq.write_table(pa.table(columns), delete_old(path))
+        with writing(path) as file:
+            pq.write_table(pa.table(columns), file)
 
     @classmethod
     def load(cls, path: Path) -> TrainedFeatures:
@@ -53,11 +56,6 @@ class TrainedFeatures:
         Raises:
             ValueError: a column is missing, or rows have different lengths.
         """
-        table = pq.read_table(path)
-        missing = {"clip_id", "features"} - set(table.column_names)
-        if missing:
-            raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing")
-        rows = table["features"].to_pylist()
-        if len({len(row) for row in rows}) > 1:
-            raise ValueError(f"{path}: rows have different lengths")
-        return cls(tuple(table["clip_id"].to_pylist()), np.array(rows, np.float32).reshape(len(rows), -1))
+        read = read_columns(path, {"clip_id": TEXT, "features": NUMBERS}, remedy="train that stream again")
+        with decoding(path, "train that stream again"):
+            return cls(tuple(read.table["clip_id"].tolist()), read.lists["features"])

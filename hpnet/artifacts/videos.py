@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
-from ..core.csv_text import write_csv
+from ..core.csv_text import numbers, read_csv, write_csv
 from .files import delete_old, require_columns
 
 VIDEO_COLUMNS = ("clip_id", "path", "bytes", "digest", "width", "height", "fps", "frames", "seconds", "error")
@@ -66,5 +66,8 @@ class Videos:
         file = folder / "videos.csv"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: run `hpnet data` first")
-        text = dict.fromkeys(("clip_id", "path", "digest", "error"), str)
-        return cls(pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"fps": [""], "seconds": [""]}))
+        remedy = "run `hpnet data` again"
+        table = read_csv(file, ("clip_id", "path", "digest", "error"), ("bytes", "width", "height", "frames"), remedy)
+        for column in {"fps", "seconds"} & set(table.columns):
+            table[column] = numbers(table[column], f"{file}: column {column}", remedy)
+        return cls(table)

@@ -17,18 +17,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.files import delete_old, write_json
+from ..artifacts.files import delete_old, require_columns, write_json
 from ..artifacts.imported import PROTOCOL_FILE
 from ..artifacts.labelling import Labelling
 from ..artifacts.scores import Scores
 from ..core.clip_ids import check_clip_ids
 from ..core.csv_text import read_csv_text, write_csv
+from ..core.reading import read_text, short
 from . import protocols
 from .pickles import load_array, load_arrays, load_pickle
 
 HPNET_STREAMS = {"J": "hpj", "B": "hpb", "JM": "hpjm", "BM": "hpbm"}
 """The authors' names of the topology streams -> ours."""
 
+MOST_LIST_BYTES = 64 << 20
+"""Of a list of clips."""
 _PART = re.compile(r"(?:(\d+)_)?best_score\.npy")
 _PICKLE = re.compile(r"(J|B|JM|BM)_.*score\.pkl")
 
@@ -82,7 +85,9 @@ def _named_classes(file: Path, names: list[str]) -> list[str] | None:
     """
     if not file.is_file():
         return None
-    known = [str(name) for name in pd.read_csv(file, dtype=str, keep_default_na=False).name]
+    table = read_csv_text(file, str(file))
+    require_columns(table, ("name",), str(file))
+    known = [str(name) for name in table["name"]]
     numbers = [str(label) for label in range(len(known))]
     if len(known) != len(names) or (known != names and numbers not in (known, names)):
         at = next(
@@ -212,18 +217,20 @@ def import_scores_npz(file: Path, stream: str, protocol: str | None = None, kind
     ``labels`` (N,) and ``splits`` (N,). Arguments and errors as for :func:`import_scores_csv`; classes are in the
     protocol's order.
     """
-    arrays = load_arrays(file)
-
-    def first(*keys: str) -> NDArray[Any] | None:
-        return next((arrays[k] for k in keys if k in arrays), None)
-
-    names, values = first("clip_id", "clip_ids", "names"), first("scores", "logits", "probabilities")
+    keys = {
+        "names": ("clip_id", "clip_ids", "names"), "values": ("scores", "logits", "probabilities"),
+        "labels": ("labels", "label"), "splits": ("splits", "split"),
+    }  # fmt: skip
+    arrays, there = load_arrays(file, [key for known in keys.values() for key in known])
+    names, values, labels, splits = (next((arrays[k] for k in known if k in arrays), None) for known in keys.values())
     if names is None or values is None or values.ndim != 2 or names.shape != (len(values),):
-        shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items())
-        raise ValueError(f"{file} holds {shapes}; expected clip_id (N,) and scores (N, K)")
+        shapes = [f"{k} {arrays[k].shape}" if k in arrays else short(k, 40) for k in there[:10]]
+        raise ValueError(f"{file} holds {', '.join(shapes)}; expected clip_id (N,) and scores (N, K)")
+    for what, found in (("labels", labels), ("splits", splits)):
+        if found is not None and found.shape != names.shape:
+            raise ValueError(f"{file}: {what} are {found.shape}; expected {names.shape}, one for each clip")
     if values.dtype.kind not in "fiu":
         raise ValueError(f"{file}: scores are {values.dtype}; expected numbers")
-    labels, splits = first("labels", "label"), first("splits", "split")
     return _one_stream(
         file,
         stream,
@@ -241,7 +248,7 @@ def import_scores_npz(file: Path, stream: str, protocol: str | None = None, kind
 
 
 def _read_lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path, MOST_LIST_BYTES).splitlines() if line.strip()]
 
 
 def _clip_list(folder: Path, prefix: str, protocol: str) -> dict[str, int] | None:
@@ -348,10 +355,11 @@ def _class_columns(columns: list[str], classes: pd.DataFrame | None, file: Path)
 def _labels(file: Path, names: Sequence[str], labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
     """Labels given as numbers (-1: unknown) or as class names -> numbers."""
     found = []
+    number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
     for name, label in zip(names, labels, strict=True):
         try:
-            number = classes.index(str(label)) if str(label) in classes else float(label)
-        except ValueError:
+            number = number_of[str(label)] if str(label) in number_of else float(label)
+        except (ValueError, TypeError):  # TypeError: a complex number
             number = -2
         if number % 1 or not -1 <= number < len(classes):
             raise ValueError(
@@ -398,7 +406,8 @@ def _one_stream(
     if kind == "probabilities" and not ((values >= 0).all() and np.allclose(values.sum(1), 1.0, atol=1e-3)):
         raise ValueError(f"{file} should be probabilities, but its rows are not >= 0 with sum 1: logits?")
     if len(set(ids)) != len(ids):
-        twice = next(c for i, c in enumerate(ids) if c in ids[:i])
+        seen: set[str] = set()
+        twice = next(c for c in ids if c in seen or seen.add(c))  # type: ignore[func-returns-value]
         raise ValueError(f"{file}: clip {twice} is listed twice")
     rows = dict(zip(ids, values, strict=True))
     return ImportedScores({stream: _scores(ids, parts, truth, rows, classes, stream)}, classes)

@@ -48,7 +48,7 @@ def import_ucla(
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source} is missing: it must be an .npz with {EXPECTED}")
-    arrays = load_arrays(source)
+    arrays, _ = load_arrays(source, ("names", "offsets", "joints"))
     lacking = sorted({"names", "offsets", "joints"} - set(arrays))
     if lacking:
         raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} (no {lacking[0]})")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..artifacts.boxes import BOX_COLUMNS, Boxes
 from ..artifacts.files import read_json, write_json
 from ..artifacts.frames import PersonFrames
+from ..artifacts.truth import load_truth
 from ..artifacts.videos import Videos
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
@@ -392,7 +393,7 @@ def run(
             )
         boxes = merge(parts, out)
         file = source / "truth.parquet"
-        truth = pd.read_parquet(file) if file.is_file() else None
+        truth = load_truth(file) if file.is_file() else None
         people = read_json(out / "people.json")
         usual = usual_score(params.rated_model)
         figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth, usual)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from ..artifacts.boxes import Boxes
 from ..artifacts.files import read_json, write_json
-from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore
+from ..artifacts.parquet import read_table
+from ..artifacts.poses import INDEX_KINDS, ClipPoses, PoseMeta, PoseStore
+from ..artifacts.truth import load_truth
 from ..artifacts.videos import Videos
 from ..core import video
 from ..core.sampling import uniform_indices
@@ -174,7 +176,7 @@ def collect_shards(folders: Sequence[Path], out: Path) -> PoseMeta:
     shards.link_tree(links, out, stale="shard-*.safetensors")
     tables, failed = [], {}
     for number, folder in enumerate(folders):
-        table = pd.read_parquet(folder / "index.parquet")
+        table = read_table(folder / "index.parquet", INDEX_KINDS, optional=("source",))
         tables.append(table.assign(shard=f"shard-{number:05d}.safetensors", source=folder.name))
         failed.update(read_json(folder / "failed.json"))
     meta = PoseMeta.from_json({**read_json(folders[0] / "meta.json"), "failed": failed})
@@ -360,8 +362,7 @@ def run(
                 on_progress=advance,
             )
         meta = collect_shards(parts, out)
-        compare = clips.truth is not None and clips.truth.is_file()
-        truth = pd.read_parquet(clips.truth) if compare else None
+        truth = load_truth(clips.truth) if clips.truth is not None and clips.truth.is_file() else None
         figures = estimate_figures(PoseStore(out), truth, params.frames, usual_score(params.rated_model))
         write_json(metrics, figures)
         refuse_many(meta.failed, len(items), max_failed)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artifacts.features import FeatureMeta, Features
+from ..artifacts.features import KINDS, FeatureMeta, Features
 from ..artifacts.files import read_json, write_json, writing
+from ..artifacts.parquet import read_table
 from ..artifacts.poses import ClipPoses, PoseMeta, PoseStore, mirrored_tap
 from ..core.poses import people_seen, pose2d, raw_pose
 from ..core.resampling import person_features
@@ -123,7 +124,8 @@ class PoolWork:
             rows += [(item.clip_id, m, bool(valid[:, m].any())) for m in range(valid.shape[1])]
         with writing(out / ARRAY) as file:
             np.save(file, np.concatenate(arrays))
-        pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(out / INDEX, index=False)
+        with writing(out / INDEX) as file:
+            pd.DataFrame(rows, columns=["clip_id", "person", "valid"]).to_parquet(file, index=False)
         write_json(out / FAULTS, {item.clip_id: item.fault for item in items if item.fault})
 
 
@@ -158,7 +160,7 @@ def merge(parts: Sequence[Path], out: Path, meta: FeatureMeta) -> dict[str, floa
     """
     if not parts:
         raise ValueError("there are no clips to pool: run `hpnet estimate` first")
-    index = pd.concat([pd.read_parquet(part / INDEX) for part in parts], ignore_index=True)
+    index = pd.concat([read_table(part / INDEX, KINDS, optional=("row",)) for part in parts], ignore_index=True)
     index.insert(2, "row", np.arange(len(index)))
     first = np.load(parts[0] / ARRAY, mmap_mode="r", allow_pickle=False)
     shape = (len(index), *first.shape[1:])

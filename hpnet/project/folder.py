@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.reading import decoding
+
 if TYPE_CHECKING:
     from ..params import Params
     from .graph import Stage
@@ -133,20 +135,18 @@ class Project:
 
         if not self.graph_file.is_file():
             raise FileNotFoundError(f"{self.graph_file} is missing: run in a project folder")
-        return read(self._read_yaml(self.graph_file), self.read_values() if self.params_file.is_file() else {})
+        raw, values = self._read_yaml(self.graph_file), self.read_values() if self.params_file.is_file() else {}
+        with decoding(self.graph_file, "compare it with that of `hpnet init`", "is no graph that DVC could run"):
+            return read(raw, values)
 
     def read_lock(self) -> dict[str, Any]:
         """dvc.lock; empty before anything has run."""
-        return self._read_yaml(self.lock_file) if self.lock_file.is_file() else {}
+        from ..artifacts.yaml_text import require_lock
+
+        return require_lock(self._read_yaml(self.lock_file), str(self.lock_file)) if self.lock_file.is_file() else {}
 
     @staticmethod
     def _read_yaml(file: Path) -> dict[str, Any]:
-        import yaml
+        from ..artifacts.yaml_text import MOST_DVC_VALUES, read_yaml
 
-        try:
-            found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-45
-            raise ValueError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(found, dict):
-            raise ValueError(f"{file} must hold names and values, not a {type(found).__name__}")
-        return found
+        return read_yaml(file, MOST_DVC_VALUES)

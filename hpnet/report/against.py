@@ -6,22 +6,30 @@ hashes in the revision's dvc.lock. The page says what is missing.
 
 from __future__ import annotations
 
-import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..artifacts.clips import Clips
-from ..artifacts.files import read_json
+from ..artifacts.files import parse_object, read_json_as, read_object
 from ..artifacts.labelling import require_labelling
 from ..artifacts.scores import Scores
+from ..artifacts.yaml_text import (
+    MOST_DVC_VALUES,
+    MOST_VALUES,
+    MOST_YAML_BYTES,
+    read_yaml,
+    require_lock,
+    yaml_object,
+)
+from ..core.reading import require_at_most
 from ..core.streams import STREAMS
 
 FUSED = "fused"
+_HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def read_other(root: Path, name: str) -> Other:
 
 def _from_folder(folder: Path, name: str) -> Other:
     metrics = {
-        file.relative_to(folder / "metrics").with_suffix("").as_posix().replace("/", "."): read_json(file)
+        file.relative_to(folder / "metrics").with_suffix("").as_posix().replace("/", "."): read_object(file)
         for file in sorted((folder / "metrics").rglob("*.json"))
     }
     files = {stream: folder / "artifacts" / "train" / stream / "scores.parquet" for stream in STREAMS}
@@ -66,7 +74,7 @@ def _from_folder(folder: Path, name: str) -> Other:
         if now is not None and found.labelling is not None:  # runs of an earlier hpnet can be compared too
             command = "hpnet fuse" if stream == FUSED else f"hpnet train {stream}"
             require_labelling(files[stream], found.labelling, now, command)
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")) or {}
+    params = read_yaml(folder / "params.yaml")
     return Other(
         name, params, metrics, scores, () if scores else ("That run has no scores: only metrics are compared.",)
     )
@@ -74,7 +82,14 @@ def _from_folder(folder: Path, name: str) -> Other:
 
 def _from_revision(root: Path, name: str, commit: str) -> Other:
     def show(path: str) -> str | None:
+        size = _git(root, "cat-file", "-s", f"{commit}:./{path}")
+        if size is None:
+            return None
+        require_at_most(int(size), MOST_YAML_BYTES, "bytes", f"{commit[:10]}:{path}")
         return _git(root, "show", f"{commit}:./{path}")
+
+    def parsed(path: str, most_values: int) -> dict[str, Any]:
+        return yaml_object(show(path) or "", f"{commit[:10]}:{path}", most_values)
 
     listed = (_git(root, "ls-tree", "-r", "--name-only", commit, "--", "metrics") or "").splitlines()
     metrics = {}
@@ -82,8 +97,8 @@ def _from_revision(root: Path, name: str, commit: str) -> Other:
         text = show(path)
         if path.endswith(".json") and text is not None:
             key = Path(path).relative_to("metrics").with_suffix("").as_posix().replace("/", ".")
-            metrics[key] = json.loads(text)
-    lock = yaml.safe_load(show("dvc.lock") or "") or {}
+            metrics[key] = parse_object(text, f"{commit[:10]}:{path}")
+    lock = require_lock(parsed("dvc.lock", MOST_DVC_VALUES), f"{commit[:10]}:dvc.lock")
     scores = {}
     for stream, stage, out in [(s, f"train@{s}", f"artifacts/train/{s}") for s in STREAMS] + [
         (FUSED, "fuse", "artifacts/fuse")
@@ -91,7 +106,7 @@ def _from_revision(root: Path, name: str, commit: str) -> Other:
         file = cached_file(root / ".dvc" / "cache", lock, stage, out, "scores.parquet")
         if file is not None:
             scores[stream] = Scores.load(file)
-    params = yaml.safe_load(show("params.yaml") or "") or {}
+    params = parsed("params.yaml", MOST_VALUES)
     notes = () if scores else ("The scores of that revision are not in DVC's cache: only metrics are compared.",)
     return Other(f"{name} ({commit[:10]})", params, metrics, scores, notes)
 
@@ -100,11 +115,12 @@ def cached_file(cache: Path, lock: Mapping[str, Any], stage: str, out: str, name
     """A file of a stage's output folder in DVC's cache, by the hashes of a dvc.lock; None if it is not there."""
     outs = lock.get("stages", {}).get(stage, {}).get("outs", [])
     folder = next((str(o.get("md5", "")) for o in outs if o["path"] == out), "")
-    listing = _blob(cache, folder)
-    if not folder or not listing.is_file():
+    if not _HASH.fullmatch(folder) or not _blob(cache, folder).is_file():
         return None
-    md5 = next((str(entry["md5"]) for entry in read_json(listing) if entry["relpath"] == name), "")
-    return _blob(cache, md5) if md5 and _blob(cache, md5).is_file() else None
+    listing = _blob(cache, folder)
+    entries = read_json_as(listing, list[dict[str, Any]], "run `dvc fetch`, or delete it")
+    md5 = next((str(entry.get("md5")) for entry in entries if entry.get("relpath") == name), "")
+    return _blob(cache, md5) if _HASH.fullmatch(md5) and _blob(cache, md5).is_file() else None
 
 
 def _blob(cache: Path, md5: str) -> Path:

@@ -6,6 +6,7 @@ A broken artifact is an error that names the file, because a report must not lea
 from __future__ import annotations
 
 import csv
+import io
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,12 +21,14 @@ from ..artifacts.clips import Clips
 from ..artifacts.combinations import Combinations
 from ..artifacts.crossval import SCORES, CrossvalSummary, Curve, FoldScores, result_names
 from ..artifacts.features import Features
-from ..artifacts.files import read_json
+from ..artifacts.files import read_json_as, read_object
 from ..artifacts.frames import PersonFrames
 from ..artifacts.labelling import Labelling, check_trained, require_labelling
 from ..artifacts.poses import PoseStore
 from ..artifacts.scores import Scores
 from ..artifacts.trained_features import TrainedFeatures
+from ..artifacts.truth import load_people
+from ..core.reading import decoding, read_text, require_at_most
 from ..core.streams import STREAMS
 from ..data.params import DataParams
 from ..detect.params import DetectParams
@@ -37,6 +40,10 @@ from .params import ReportParams
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
 STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
+
+MOST_CURVE_BYTES = 16 << 20
+MOST_CURVE_COLUMNS = 20
+MOST_CLAIMS_BYTES = 4 << 20
 
 Curves = dict[str, tuple[list[float], list[float]]]
 
@@ -177,9 +184,9 @@ def collect(folder: Path, params: Parameters) -> Collected:
         folder=folder,
         params=params,
         clips=clips,
-        truth=pd.read_parquet(truth) if truth.is_file() else None,
+        truth=load_people(truth) if truth.is_file() else None,
         boxes=Boxes.load(artifacts / "detect") if (artifacts / "detect" / "boxes.parquet").is_file() else None,
-        people=read_json(artifacts / "detect" / "people.json")
+        people=read_json_as(artifacts / "detect" / "people.json", dict[str, int], "run `hpnet detect` again")
         if (artifacts / "detect" / "people.json").is_file()
         else {},
         frames=PersonFrames(artifacts / "detect" / "frames")
@@ -193,11 +200,13 @@ def collect(folder: Path, params: Parameters) -> Collected:
         combinations=Combinations.load(fuse / "combinations.parquet")
         if (fuse / "combinations.parquet").is_file()
         else None,
-        weights=read_json(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
+        weights=read_object(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
-        seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json").items()},
-        revisions={command: str(r) for command, r in _noted(folder / ".work" / "revisions.json").items() if r},
+        seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json", float).items()},
+        revisions={
+            command: str(r) for command, r in _noted(folder / ".work" / "revisions.json", str | None).items() if r
+        },
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
         crossval=read_crossval(artifacts / "crossval", metrics.get("crossval", {}), now),
         revision=git_revision(folder),
@@ -216,7 +225,7 @@ def read_run(folder: Path, name: str, metrics: Mapping[str, Any], now: Labelling
         ValueError: it was made from other labels, splits or classes.
     """
     check_trained(folder, now, f"hpnet {folder.parent.name} {name}")
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     scores = Scores.load(folder / "scores.parquet") if (folder / "scores.parquet").is_file() else None
     seen = folder / "trained_features.parquet"
     features = TrainedFeatures.load(seen) if seen.is_file() else None
@@ -255,11 +264,14 @@ def read_history(folder: Path) -> Curves:
     root = folder / "plots" / "metrics"
     curves: Curves = {}
     for file in sorted(root.rglob("*.tsv")) if root.is_dir() else []:
-        table = pd.read_csv(file, sep="\t")
+        with decoding(file, "train that stream again"):
+            text = read_text(file, MOST_CURVE_BYTES)
+            require_at_most(text.lstrip().split("\n", 1)[0].count("\t"), MOST_CURVE_COLUMNS, "columns", file)
+            table = pd.read_csv(io.StringIO(text), sep="\t", low_memory=False)
+            steps = [float(s) for s in table.get("step", ())]
         if "step" not in table.columns or len(table.columns) < 2:
             raise ValueError(f"{file}: columns are {', '.join(map(str, table.columns))}; expected step and a value")
         value = next(column for column in reversed(table.columns) if column not in ("step", "timestamp"))
-        steps = [float(s) for s in table["step"]]
         name = file.relative_to(root).with_suffix("").as_posix()
         curves[name] = (steps, [float(v) for v in pd.to_numeric(table[value], errors="coerce")])
     return curves
@@ -329,20 +341,20 @@ def _metrics(folder: Path) -> dict[str, Any]:
         target = found
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[name] = read_json(file)
+        target[name] = read_object(file)
     return found
 
 
-def _noted(file: Path) -> dict[str, Any]:
+def _noted(file: Path, kind: Any) -> dict[str, Any]:
     """Values of a file of .work by command; empty if no stage ran here."""
-    return dict(read_json(file)) if file.is_file() else {}
+    return read_json_as(file, dict[str, kind], "delete it") if file.is_file() else {}  # type: ignore[valid-type]
 
 
 def _claims(file: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
-    with file.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    with decoding(file, "run `hpnet report` again", also=(csv.Error,)):
+        return list(csv.DictReader(io.StringIO(read_text(file, MOST_CLAIMS_BYTES), newline="")))
 
 
 def _ordered_variants(folder: Path) -> list[str]:

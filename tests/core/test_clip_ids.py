@@ -155,7 +155,8 @@ def test_every_artifact_refuses_them(clip_id: str, tmp_path: Path) -> None:
         TrainedFeatures((clip_id,), one)
     with pytest.raises(ValueError, match="features index: clip id"):
         Features(np.zeros((1, 2, 17, 3), np.float16), index, META)
-    index.to_parquet(tmp_path / "index.parquet")
+    of_poses = {"shard": "shard-00000.safetensors", "start": 0, "frames": 1, "persons": 1}
+    index.assign(**of_poses).to_parquet(tmp_path / "index.parquet")
     write_json(tmp_path / "meta.json", PoseMeta("m", "", COCO17, (1, 1), {}, 1).to_json())
     with pytest.raises(ValueError, match=r"index\.parquet: clip id"):
         PoseStore(tmp_path)

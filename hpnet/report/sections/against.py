@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ...artifacts.scores import Scores
+from ...artifacts.yaml_text import read_yaml
 from ...core.statistics import per_class_changes
 from ...core.streams import STREAMS
 from ..against import FUSED, Other
@@ -83,8 +83,7 @@ def _params_of(collected: Collected) -> dict[str, Any]:
     """params.yaml as written, with defaults filled in, so that a default equals an unset value."""
     file = collected.folder / "params.yaml"
     if file.is_file():
-        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        return found
+        return read_yaml(file)
     return collected.params.model_dump(mode="json")
 
 

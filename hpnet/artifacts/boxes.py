@@ -34,17 +34,6 @@ class Boxes:
     def __post_init__(self) -> None:
         require_columns(self.table, BOX_COLUMNS, "boxes")
         check_clip_ids([*self.table.clip_id.unique(), *self.failed], "boxes")
-        numbers = self.table[list(BOX_COLUMNS[1:])]
-        strange = np.zeros(len(numbers), dtype=bool)
-        for column in BOX_COLUMNS[1:]:
-            strange |= ~np.isfinite(numbers[column].to_numpy(float))
-        strange |= (self.table.frame < 0).to_numpy() | (self.table.track < 0).to_numpy()
-        if strange.any():
-            row = self.table[strange].iloc[0]
-            raise ValueError(
-                f"boxes: clip {row.clip_id!r} has frame {row.frame}, track {row.track}, box ({row.x1:g}, {row.y1:g}, "
-                f"{row.x2:g}, {row.y2:g}), score {row.score:g}; expected finite numbers, frame and track from 0 on"
-            )
         bad = self.table[(self.table.x2 < self.table.x1) | (self.table.y2 < self.table.y1)]
         if len(bad):
             row = bad.iloc[0]
@@ -71,8 +60,22 @@ class Boxes:
         table = _boxes_csv(file) if file.suffix == ".csv" else read_table(file, KINDS, "run `hpnet detect` again")
         failed = path / "failed.json"
         reasons = read_json_as(failed, dict[str, str]) if path.is_dir() and failed.is_file() else {}
+        _check(table, path)
         with decoding(file, fault="is not a table of boxes"):
             return cls(table, reasons)
+
+
+def _check(table: pd.DataFrame, path: Path) -> None:
+    """Refuse errors that a damaged file, or one from another program, may have."""
+    problems = {
+        "a corner that is not a number": ~np.isfinite(table[["x1", "y1", "x2", "y2"]].to_numpy(float)).all(axis=1),
+        "a negative frame or track": (table.frame.to_numpy() < 0) | (table.track.to_numpy() < 0),
+        "a second box of the same track": table.duplicated(["clip_id", "frame", "track"]).to_numpy(),
+    }
+    for what, where in problems.items():
+        if where.any():
+            row = table[where].iloc[0]
+            raise ValueError(f"{path}: clip {row.clip_id!r} frame {row.frame} track {row.track} has {what}")
 
 
 def _boxes_csv(file: Path) -> pd.DataFrame:

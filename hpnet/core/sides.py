@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,8 @@ def mirror_partners(
     """
     texts, entries = list(prompts) or [""] * len(names), list(declared) or [""] * len(names)
     found = _derived(names, texts)
-    said = {label: _declared(names, label, entry) for label, entry in enumerate(entries) if entry}
+    label_of = {name: label for label, name in reversed(list(enumerate(names)))}
+    said = {label: _declared(label_of, names[label], entry) for label, entry in enumerate(entries) if entry}
     for label, partner in list(said.items()):
         back = said.setdefault(partner, label) if partner >= 0 else label
         if back != label:
@@ -84,15 +85,15 @@ def _derived(names: Sequence[str], prompts: Sequence[str]) -> dict[int, int]:
     return found
 
 
-def _declared(names: Sequence[str], label: int, entry: str) -> int:
+def _declared(label_of: Mapping[str, int], name: str, entry: str) -> int:
     if entry == NO_MIRROR_IMAGE:
         return -1
-    if entry not in names:
+    if entry not in label_of:
         raise ValueError(
-            f"classes.csv: column mirror says {entry!r} of {names[label]!r}; expected the name of a class, "
+            f"classes.csv: column mirror says {entry!r} of {name!r}; expected the name of a class, "
             f"{NO_MIRROR_IMAGE!r} for none, or nothing"
         )
-    return list(names).index(entry)
+    return label_of[entry]
 
 
 def _spelt(text: str) -> str:

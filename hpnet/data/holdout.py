@@ -6,6 +6,7 @@ The order is a hash of seed and name, so a new clip does not move others. Pure f
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def _cut(
 ) -> _Cut:
     """Hold sources out, in the given order; the test split ``may_grow`` above its share of all sources."""
     free = Counter(action for actions in of.values() for action in actions)
-    shares = {action: sizes(count, val_fraction, test_fraction) for action, count in free.items()}
+    of_count = {count: sizes(count, val_fraction, test_fraction) for count in set(free.values())}
+    shares = {action: of_count[count] for action, count in free.items()}
     test_share = {action: tests for action, (tests, _) in shares.items()}
     val_share = {action: vals for action, (_, vals) in shares.items()}
     tests_wanted, vals_wanted = sizes(len(order), val_fraction, test_fraction)
@@ -153,6 +155,9 @@ def _choose(
         got.update(of[source])
         free.subtract(of[source])
 
+    def unserved(source: str) -> int:
+        return sum(share[action] > 0 and not got[action] for action in of[source])
+
     def fits(source: str) -> bool:
         return all(free[action] > kept[action] for action in of[source])
 
@@ -161,12 +166,19 @@ def _choose(
             break
         if fits(source) and all(got[action] < share[action] for action in of[source]):
             take(source)
-    while wanted > 0 and len(chosen) < most:
-        without = {action for action, count in share.items() if count and not got[action]}
-        fitting = [s for s in order if without & of[s] and s not in chosen and fits(s)] if without else []
-        if not fitting:
-            break
-        take(max(fitting, key=lambda source: len(of[source] & without)))
+    # the source that serves most of the actions without any, again and again; what a source serves only becomes less,
+    # and one that does not fit never will, so each is looked at again only when it is on top
+    queue = (
+        [(-unserved(source), place) for place, source in enumerate(order)] if wanted > 0 and len(chosen) < most else []
+    )
+    heapq.heapify(queue)
+    while queue and len(chosen) < most:
+        before, place = heapq.heappop(queue)
+        now = unserved(order[place])
+        if now < -before:
+            heapq.heappush(queue, (-now, place))
+        elif now and fits(order[place]):
+            take(order[place])
     if min(wanted, most) > 0 and not chosen:
         take(next((source for source in order if fits(source)), order[0]))
     return chosen

@@ -65,9 +65,9 @@ def read_table(file: Path) -> pd.DataFrame:
     strange = sorted(set(rows.split) - {"train", "val", "test", ""})
     if strange:
         raise ValueError(f"data.table: {file}: split {strange[0]!r} is not train, val, test or empty")
-    actions = set(rows.action)
+    actions = {"", NO_MIRROR_IMAGE, *rows.action}
     for number, action, other in zip(rows.index, rows.action, rows.mirror, strict=True):
-        if other not in ("", NO_MIRROR_IMAGE, *actions):
+        if other not in actions:
             raise ValueError(
                 f"data.table: {file}, line {number + 2}: mirror of {action!r} is {other!r}, which is no action; "
                 f"expected one, {NO_MIRROR_IMAGE!r} for none, or nothing"
@@ -104,7 +104,7 @@ def split_table(
     Raises:
         ValueError: a source is in two splits, or two videos are one clip; names them.
     """
-    classes = sorted(set(rows.action))
+    label_of = {action: label for label, action in enumerate(sorted(set(rows.action)))}
     videos, actions = rows.video.tolist(), rows.action.tolist()
     given = rows.split.tolist()
     # a video of unknown source is its own source; no real source can have this name
@@ -120,7 +120,7 @@ def split_table(
     ids = [normal_form(str(Path(video).with_suffix("").as_posix())) for video in videos]
     refuse_twins(ids, videos)
     table = [
-        (i, classes.index(a), a, split, subject, source, 0, 0, 0)
+        (i, label_of[a], a, split, subject, source, 0, 0, 0)
         for i, a, split, subject, source in zip(ids, rows.action, splits, subjects, rows.source, strict=True)
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))

@@ -127,7 +127,6 @@ def boxes_by_clip(path: Path, persons: int) -> dict[str, ClipBoxes]:
 @functools.lru_cache(maxsize=2)
 def _boxes_by_clip(path: Path, persons: int, changed_ns: int) -> dict[str, ClipBoxes]:
     table = Boxes.load(path).table
-    _check_boxes(table, path)
     table = table[table.track < persons].sort_values("clip_id", kind="stable")
     frames, tracks = table.frame.to_numpy(np.int64), table.track.to_numpy(np.int64)
     corners = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64).reshape(-1, 4)
@@ -137,20 +136,6 @@ def _boxes_by_clip(path: Path, persons: int, changed_ns: int) -> dict[str, ClipB
         str(name): ClipBoxes(frames[a:b], tracks[a:b], corners[a:b])
         for name, a, b in zip(names, bounds[:-1], bounds[1:], strict=True)
     }
-
-
-def _check_boxes(table: pd.DataFrame, path: Path) -> None:
-    """Refuse errors that a file from another program may have."""
-    corners = np.isfinite(table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)).all(axis=1)
-    problems = {
-        "a corner that is not a number": ~corners,
-        "a negative frame or track": (table.frame.to_numpy() < 0) | (table.track.to_numpy() < 0),
-        "a second box of the same track": table.duplicated(["clip_id", "frame", "track"]).to_numpy(),
-    }
-    for what, where in problems.items():
-        if where.any():
-            row = table[where].iloc[0]
-            raise ValueError(f"{path}: clip {row.clip_id!r} frame {row.frame} track {row.track} has {what}")
 
 
 def box_digest(boxes: ClipBoxes) -> str:

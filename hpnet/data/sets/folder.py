@@ -56,13 +56,13 @@ class Folder:
         ids = [self.clip_id(name) for name in names]
         refuse_twins(ids, names)
         layout = read_layout(ids)
-        classes = sorted(set(layout.actions) - {""})
+        label_of = {action: label for label, action in enumerate(sorted(set(layout.actions) - {""}))}
         if layout.splits is None:
             splits = by_action(ids, layout.actions, how.val_fraction, how.test_fraction, how.seed)
         else:
             splits = _complete(ids, layout, how)
         rows = [
-            (i, classes.index(a) if a else -1, a, split, "", "", 0, 0, 0)
+            (i, label_of.get(a, -1), a, split, "", "", 0, 0, 0)
             for i, a, split in zip(ids, layout.actions, splits, strict=True)
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))

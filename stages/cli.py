@@ -96,6 +96,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Abort:
         _stop("interrupted")
     except click.ClickException as error:
+        from hpnet.work.console import printable
+
+        error.message = printable(error.message)
         error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -103,7 +106,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, RuntimeError, ArithmeticError, ImportError, MemoryError) as error:
         if debug:
             raise
-        click.echo(f"Error: {_explain(error)}", err=True)
+        from hpnet.work.console import printable
+
+        click.echo(f"Error: {printable(_explain(error))}", err=True)
         sys.exit(1)
 
 
@@ -152,7 +157,7 @@ def _stop(what: str) -> None:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
         remedy = {28: " (make room, then run the same command again: finished work is kept)"}.get(error.errno, "")
         return f"{where}{error.strerror}{remedy}"
     text = str(error).strip() or type(error).__name__

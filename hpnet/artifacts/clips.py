@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.clip_ids import check_clip_ids, refuse_alike
+from ..core.clip_ids import check_clip_ids, refuse_alike, text_fault
 from ..core.csv_text import read_csv, write_csv
 from ..core.sides import mirror_partners
 from .files import delete_old, require_columns
@@ -59,6 +59,10 @@ class Clips:
         unknown = set(self.table.split) - set(SPLITS)
         if unknown:
             raise ValueError(f"clips.csv: split {sorted(unknown)[0]!r} is not train, val, test or empty")
+        for column in ("name", "prompt", *OPTIONAL):
+            for text in self.classes[column] if column in self.classes.columns else ():
+                if wrong := text_fault(str(text)):
+                    raise ValueError(f"classes.csv: {column} {str(text)!r:.200} {wrong}")
         _pairs(self.classes)
         self.mirror_partners()
         if list(self.classes.label) != list(range(len(self.classes))):

@@ -6,10 +6,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LONGEST_LINE = 2000
+"""Maximum characters of a line of a note or an error."""
+
 
 def note(text: str) -> None:
-    """Print a note on stderr, because stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a note on stderr, because stdout is for results; see :func:`printable`."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text of one or more lines for the terminal.
+
+    Names come from files of others, and a name can hold commands for the terminal. Everything but letters, signs and
+    line breaks is escaped, and a line ends after :data:`LONGEST_LINE` characters.
+    """
+    lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in text.split("\n"))
+    return "\n".join(map(one_line, lines))
 
 
 def one_line(name: str) -> str:

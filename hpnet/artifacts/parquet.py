@@ -218,7 +218,7 @@ def _stacked(column: pa.ChunkedArray, name: str, path: Path) -> NDArray[Any]:
         lengths = np.diff(chunk.offsets.to_numpy(zero_copy_only=False))
         found = sorted({*lengths.tolist(), *({width} - {None})})
         if len(found) > 1:
-            raise Damaged(f"{path}: rows of {name!r} have {found[0]} and {found[-1]} values; expected one number")
+            raise Damaged(f"{path}: rows of {name!r} have different lengths ({found[0]} and {found[-1]} values)")
         width = found[0] if found else width
         parts.append(chunk.flatten().to_numpy(zero_copy_only=False))
     kind = np.bool_ if column.type.value_type == pa.bool_() else np.float32

@@ -17,9 +17,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..artifacts.clips import Clips
-from ..artifacts.features import FeatureMeta
-from ..artifacts.files import read_json, read_table
+from ..artifacts.features import KINDS, FeatureMeta
+from ..artifacts.files import read_json
 from ..artifacts.labelling import LABELLING, check_trained
+from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
 from ..core.sampling import sample_frames
@@ -179,7 +180,7 @@ class TrainedProject:
         found = np.zeros(len(self.classes), bool)
         if not ((data / "clips.csv").is_file() and index.is_file()):
             return found
-        rows = read_table(index)
+        rows = read_table(index, KINDS, "run `hpnet pool` again")
         people = rows[rows.valid].groupby("clip_id").size()
         clips = Clips.load(data).usable()
         clips = clips[(clips.split == "train") & (clips.label >= 0)]

@@ -55,17 +55,17 @@ def command(
     from hpnet.project.weights import require_weights
 
     require_weights(params, "pose")
-    from hpnet.estimate.step import EstimateInput, EstimateOptions, listed_paths, named_paths, run
+    from hpnet.estimate.step import EstimateInput, EstimateOptions, listed_paths, listed_stretches, named_paths, run
 
     if videos is None:
-        paths, truth = listed_paths(source), source / "truth.parquet"
+        paths, truth, parts = listed_paths(source), source / "truth.parquet", listed_stretches(source)
     else:
         found = find_videos(videos)
         found.refuse_unusable()
-        paths, truth = named_paths(found.files, boxes), None
+        paths, truth, parts = named_paths(found.files, boxes), None, {}
     done = run(
         params.estimate,
-        EstimateInput(paths, boxes, params.detect.persons, max_frames, truth),
+        EstimateInput(paths, boxes, params.detect.persons, max_frames, truth, parts),
         out,
         metrics,
         max_failed=params.data.max_failed,

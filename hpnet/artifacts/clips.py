@@ -15,7 +15,7 @@ from ..core.csv_text import read_csv, write_csv
 from ..core.sides import mirror_partners
 from .files import delete_old, require_columns
 from .labelling import Labelling
-from .videos import UNKNOWN, VIDEO_COLUMNS, Videos
+from .videos import STRETCH_COLUMNS, UNKNOWN, VIDEO_COLUMNS, Videos
 
 CLIP_COLUMNS = ("clip_id", "label", "subject", "source", "camera", "setup", "repetition", "split")
 SEPARATOR = " | "
@@ -155,7 +155,8 @@ def _joined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The clips with the columns of ``folder/videos.csv``, in the order of the clips."""
     if not (folder / "videos.csv").is_file():
         return table.assign(**UNKNOWN)
-    videos = Videos.load(folder).table[list(VIDEO_COLUMNS)]
+    videos = Videos.load(folder).table
+    videos = videos[[*VIDEO_COLUMNS, *(name for name in STRETCH_COLUMNS if name in videos.columns)]]
     unknown = UNKNOWN | {"error": f"{folder / 'videos.csv'} does not have it: run `hpnet data` again"}
     joined = table.merge(videos, on="clip_id", how="left", indicator="found")
     lacking = joined.found != "both"

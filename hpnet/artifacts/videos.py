@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
 from ..core.csv_text import numbers, read_csv, write_csv
+from ..core.stretch import Stretch
 from .files import delete_old, require_columns
 
 VIDEO_COLUMNS = ("clip_id", "path", "bytes", "digest", "width", "height", "fps", "frames", "seconds", "error")
@@ -16,6 +17,20 @@ UNKNOWN: dict[str, str | int | float] = {
     "path": "", "bytes": 0, "digest": "", "width": 0, "height": 0, "fps": 0.0, "frames": 0, "seconds": 0.0, "error": "",
 }  # fmt: skip
 """Values for unknown facts, by column."""
+STRETCH_COLUMNS = ("start_s", "end_s")
+"""Columns that videos.csv has only where a clip is a part of a video; empty for whole videos."""
+
+
+def stretches(table: pd.DataFrame) -> dict[str, Stretch]:
+    """Clip -> its part of the video, of the clips that are not whole videos.
+
+    Args:
+        table: videos.csv, or a table joined with it.
+    """
+    if not set(STRETCH_COLUMNS) <= set(table.columns):
+        return {}
+    rows = zip(table.clip_id, table.start_s, table.end_s, strict=True)
+    return {str(clip_id): Stretch(float(start), float(end)) for clip_id, start, end in rows if not pd.isna(end)}
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,9 @@ class Videos:
     the table was made; ``width`` and ``height`` are pixels of the frames as they are read; ``seconds`` go from the
     first frame to the end of the last one; ``error`` is empty, or why the clip cannot be used. For clips imported as
     poses or features, the values are those of the imported file; unknown values are 0 or empty.
+
+    A clip that is a part of a longer video has ``start_s`` and ``end_s`` too, seconds from the video's first frame. Its
+    frames are counted from the first one of that part everywhere, and ``frames`` and ``seconds`` are of the part.
     """
 
     table: pd.DataFrame
@@ -58,7 +76,8 @@ class Videos:
 
     def save(self, folder: Path) -> None:
         """Write videos.csv."""
-        write_csv(self.table[list(VIDEO_COLUMNS)], delete_old(folder / "videos.csv"))
+        parts = STRETCH_COLUMNS if stretches(self.table) else ()
+        write_csv(self.table[[*VIDEO_COLUMNS, *parts]], delete_old(folder / "videos.csv"))
 
     @classmethod
     def load(cls, folder: Path) -> Videos:
@@ -68,6 +87,6 @@ class Videos:
             raise FileNotFoundError(f"{file} is missing: run `hpnet data` first")
         remedy = "run `hpnet data` again"
         table = read_csv(file, ("clip_id", "path", "digest", "error"), ("bytes", "width", "height", "frames"), remedy)
-        for column in {"fps", "seconds"} & set(table.columns):
+        for column in {"fps", "seconds", *STRETCH_COLUMNS} & set(table.columns):
             table[column] = numbers(table[column], f"{file}: column {column}", remedy)
         return cls(table)

@@ -16,9 +16,10 @@ from ..artifacts.boxes import BOX_COLUMNS, Boxes
 from ..artifacts.files import read_json, write_json
 from ..artifacts.frames import PersonFrames
 from ..artifacts.truth import load_truth
-from ..artifacts.videos import Videos
+from ..artifacts.videos import Videos, stretches
 from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
+from ..core.stretch import Stretch
 from ..core.suitability import score_figures
 from ..core.video import VideoError, probe, read_frames
 from ..weights.cards import usual_score
@@ -27,7 +28,7 @@ from ..work.failures import refuse_many
 from ..work.halving import in_halves
 from ..work.locks import held
 from ..work.processes import device_workers
-from ..work.shards import ShardItem, clips_per_shard, content_digest, link_tree, run_shards
+from ..work.shards import ShardItem, clips_per_shard, content_digest, link_tree, run_shards, stretch_digest
 from .bytetrack import track
 from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
 from .params import DetectParams
@@ -56,6 +57,7 @@ class _Clip:
     clip_id: str
     path: Path
     fps: float
+    stretch: Stretch | None = None
     size_px: tuple[int, int] = (0, 0)
     frames: int = 0
     kept: list[NDArray[np.uint8]] | None = field(default_factory=list)
@@ -142,7 +144,8 @@ class DetectWork:
             try:
                 if item.path is None or item.fault:
                     raise VideoError(item.fault or "has no file")
-                clip = _Clip(item.clip_id, item.path, probe(item.path).fps or _UNKNOWN_FPS)
+                fps = probe(item.path, item.stretch).fps or _UNKNOWN_FPS
+                clip = _Clip(item.clip_id, item.path, fps, item.stretch)
                 self._decode(clip, waiting, KEEP_BYTES - sum(other.kept_bytes for other in decoded))
             except VideoError as error:
                 failed[item.clip_id] = str(error)
@@ -156,7 +159,7 @@ class DetectWork:
 
     def _decode(self, clip: _Clip, waiting: list[tuple[_Clip, NDArray[np.uint8]]], room_bytes: int) -> None:
         last: NDArray[np.uint8] | None = None
-        for index, frame in enumerate(read_frames(clip.path)):
+        for index, frame in enumerate(read_frames(clip.path, stretch=clip.stretch)):
             clip.frames, clip.size_px, last = index + 1, (frame.shape[1], frame.shape[0]), frame
             if clip.kept is not None and clip.kept_bytes + frame.nbytes <= room_bytes:
                 clip.kept.append(frame)
@@ -206,7 +209,8 @@ class DetectWork:
         """(frame, jpeg) of the chosen frames."""
         people = clip.people[: self.params.persons]
         areas = person_cuts(people, clip.frames, clip.size_px, self.params).by_frame()
-        source = clip.kept if clip.kept is not None else read_frames(clip.path, max(areas) + 1)
+        again = read_frames(clip.path, max(areas) + 1, stretch=clip.stretch)
+        source = clip.kept if clip.kept is not None else again
         return [
             (index, encode_jpeg(cut_out(frame, areas[index], self.params.frame_size)))
             for index, frame in enumerate(source)
@@ -229,14 +233,19 @@ def _table(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def video_items(videos: Videos) -> list[ShardItem]:
-    """One shard item for each usable video, with the digest of its file as it is now.
+    """One shard item for each usable clip, with the digest of its file as it is now.
 
     Files that changed since videos.csv was made are reported in one line.
     """
     usable = videos.usable()
     paths = {str(clip_id): Path(str(path)) for clip_id, path in zip(usable.clip_id, usable.path, strict=True)}
-    items = [ShardItem(clip_id, path, content_digest(path)) for clip_id, path in paths.items()]
-    changed = videos.changed({item.clip_id: item.digest for item in items})
+    of_file = {path: content_digest(path) for path in dict.fromkeys(paths.values())}
+    digests, parts = {clip_id: of_file[path] for clip_id, path in paths.items()}, stretches(usable)
+    items = [
+        ShardItem(clip_id, path, stretch_digest(digests[clip_id], parts.get(clip_id)), stretch=parts.get(clip_id))
+        for clip_id, path in paths.items()
+    ]
+    changed = videos.changed(digests)
     if changed:
         note(f"{len(changed)} videos changed since `hpnet data`, such as {paths[changed[0]]}: run it again")
     return items

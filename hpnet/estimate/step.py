@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from ..artifacts.files import read_json, write_json
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import INDEX_KINDS, ClipPoses, PoseMeta, PoseStore
 from ..artifacts.truth import load_truth
-from ..artifacts.videos import Videos
+from ..artifacts.videos import Videos, stretches
 from ..core import video
 from ..core.sampling import uniform_indices
+from ..core.stretch import Stretch
 from ..core.suitability import score_figures
 from ..weights.cards import usual_score
 from ..weights.places import digest
@@ -78,19 +79,19 @@ class EstimateWork:
         write_json(out / "failed.json", failed)
 
     def _source(self, item: shards.ShardItem, threads: int | None) -> ClipSource:
-        path, limit = item.path, self.max_frames
+        path, limit, stretch = item.path, self.max_frames, item.stretch
 
         def frames() -> Iterable[NDArray[np.uint8]]:
             if path is None:
                 raise video.VideoError("has no video file")
-            return video.read_frames(path, limit, threads)
+            return video.read_frames(path, limit, threads, stretch)
 
         boxes = boxes_by_clip(self.boxes, self.persons).get(item.clip_id, ClipBoxes.nobody())
         if limit is not None:
             read = boxes.frames < limit
             boxes = ClipBoxes(boxes.frames[read], boxes.tracks[read], boxes.boxes_xyxy_px[read])
         if self.params.frames and path is not None:
-            boxes = thin_boxes(boxes, path, self.params.frames, limit)
+            boxes = thin_boxes(boxes, path, self.params.frames, limit, stretch)
         if path is None or threads is None:  # no other clip is decoded meanwhile
             return ClipSource(item.clip_id, frames, boxes)
         return ClipSource(item.clip_id, frames, boxes, video.decoding_bytes(path, threads))
@@ -104,14 +105,16 @@ def shared_estimator(
     return PoseEstimator(params, device, precision, batch_size, compiled)
 
 
-def thin_boxes(boxes: ClipBoxes, path: Path, count: int, max_frames: int | None = None) -> ClipBoxes:
+def thin_boxes(
+    boxes: ClipBoxes, path: Path, count: int, max_frames: int | None = None, stretch: Stretch | None = None
+) -> ClipBoxes:
     """The boxes of ``count`` frames, uniform in time over the video's number of frames.
 
     The other frames count as frames without a person: nothing is estimated there, and pooling interpolates. A video
         that cannot be read keeps its boxes, and fails when it is decoded.
     """
     try:
-        stated = video.probe(path).frames
+        stated = video.probe(path, stretch).frames
     except video.VideoError:
         return boxes
     kept = np.isin(boxes.frames, uniform_indices(min(stated, max_frames or stated), count))
@@ -175,6 +178,11 @@ def listed_paths(data: Path) -> dict[str, Path]:
     return {str(clip_id): Path(str(path)) for clip_id, path in zip(table.clip_id, table.path, strict=True)}
 
 
+def listed_stretches(data: Path) -> dict[str, Stretch]:
+    """Clip name -> its part of the video, of the usable clips of a data folder that are not whole videos."""
+    return stretches(Videos.load(data).usable())
+
+
 def named_paths(files: Sequence[Path], boxes: Path) -> dict[str, Path]:
     """Clip name -> video, of files without a table; the names are those in the boxes.
 
@@ -197,14 +205,18 @@ def named_paths(files: Sequence[Path], boxes: Path) -> dict[str, Path]:
     return paths
 
 
-def clip_items(paths: dict[str, Path], boxes: Path, persons: int) -> list[shards.ShardItem]:
-    """One shard item per clip; its digest covers the video's bytes and its boxes."""
+def clip_items(
+    paths: Mapping[str, Path], boxes: Path, persons: int, parts: Mapping[str, Stretch] | None = None
+) -> list[shards.ShardItem]:
+    """One shard item per clip; its digest covers the video's bytes, the part of it that the clip is, and its boxes."""
     by_clip = boxes_by_clip(boxes, persons)
+    of_file = {path: shards.content_digest(path) for path in dict.fromkeys(paths.values())}
     items = []
     for clip_id, path in paths.items():
-        content = shards.content_digest(path)
+        stretch = (parts or {}).get(clip_id)
+        content = shards.stretch_digest(of_file[path], stretch)
         people = box_digest(by_clip.get(clip_id, ClipBoxes.nobody()))
-        items.append(shards.ShardItem(clip_id, path.absolute(), f"{content}-{people}"))
+        items.append(shards.ShardItem(clip_id, path.absolute(), f"{content}-{people}", stretch=stretch))
     return items
 
 
@@ -264,6 +276,7 @@ class EstimateInput:
         persons: tracks used per clip.
         max_frames: frames read per clip; None: all.
         truth: a truth.parquet to compare with; None or a missing file: no comparison.
+        stretches: clip -> the part of its video that it is, of clips that are not whole videos.
     """
 
     paths: dict[str, Path]
@@ -271,6 +284,7 @@ class EstimateInput:
     persons: int
     max_frames: int | None = None
     truth: Path | None = None
+    stretches: Mapping[str, Stretch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -331,7 +345,7 @@ def run(
     """
     boxes, precision, compiled = clips.boxes.absolute(), options.precision, options.compiled
     with held([out], work / "locks"):
-        items = clip_items(clips.paths, boxes, clips.persons)
+        items = clip_items(clips.paths, boxes, clips.persons, clips.stretches)
         job = EstimateWork(
             params, boxes, clips.persons, clips.max_frames, options.device, precision, options.batch, compiled
         )

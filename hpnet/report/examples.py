@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses
+from ..artifacts.videos import stretches
+from ..core.stretch import Stretch
 from ..core.video import VideoError, read_frames
 from .collect import Collected
 from .figures import Image, data_uri, feature_picture, map_picture, motion_picture, people_picture
@@ -70,13 +72,13 @@ def telling_frame(poses: ClipPoses) -> int:
     return int(np.where(valid, distance, -1).argmax())
 
 
-def read_frame(path: Path, frame: int) -> Image:
-    """One frame of a video; the last one if it has fewer frames.
+def read_frame(path: Path, frame: int, stretch: Stretch | None = None) -> Image:
+    """One frame of a video, or of a part of it; the last one if it has fewer frames.
 
     Raises:
         VideoError: the video cannot be read.
     """
-    frames = deque(read_frames(path, frame + 1), maxlen=1)
+    frames = deque(read_frames(path, frame + 1, stretch=stretch), maxlen=1)
     if not frames:
         raise VideoError("has no frame")
     return frames[0]
@@ -99,7 +101,8 @@ def draw_example(
     pictures: dict[str, Image] = {}
     picture, image = "", None
     try:
-        image = read_frame(collected.folder / str(row.path), frame)
+        stretch = stretches(collected.clips.table).get(clip_id)
+        image = read_frame(collected.folder / str(row.path), frame, stretch)
     except VideoError as error:
         notes.append(f"The video cannot be shown: {error}.")
     if image is not None:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses
 from ..artifacts.scores import Scores
+from ..artifacts.videos import stretches
+from ..core.stretch import Stretch
 from ..core.video import VideoError, probe, read_frames
 from .collect import Collected
 from .figures import PERSON_COLOURS, Image
@@ -34,12 +36,13 @@ def make_strips(collected: Collected, test: Scores) -> tuple[dict[str, str], int
     """clip_id -> strip as base64 JPEG, mistakes first, up to the maximum size; and the number of unreadable videos."""
     assert collected.clips is not None
     path_of = dict(zip(collected.clips.table.clip_id, collected.clips.table.path.astype(str), strict=True))
+    parts = stretches(collected.clips.table)
     strips: dict[str, str] = {}
     total = unreadable = 0
     for row in preview_order(test.labels, correct(test)):
         clip = test.clip_ids[row]
         try:
-            frames = strip_frames(collected.folder / path_of[clip])
+            frames = strip_frames(collected.folder / path_of[clip], parts.get(clip))
         except VideoError:
             unreadable += 1
             continue
@@ -65,14 +68,14 @@ def preview_order(labels: NDArray[np.int64], right: NDArray[np.bool_]) -> list[i
     return [int(row) for row in np.flatnonzero(~right)] + taken
 
 
-def strip_frames(path: Path) -> dict[int, Image]:
-    """The frames of a video that its strip shows: frame number -> RGB (H, W, 3). No others are held.
+def strip_frames(path: Path, stretch: Stretch | None = None) -> dict[int, Image]:
+    """The frames of a clip that its strip shows: frame number -> RGB (H, W, 3). No others are held.
 
     Raises:
         VideoError: the video cannot be read.
     """
-    chosen = set(np.linspace(0, probe(path).frames - 1, FRAMES).round().astype(int).tolist())
-    return {number: frame for number, frame in enumerate(read_frames(path)) if number in chosen}
+    chosen = set(np.linspace(0, probe(path, stretch).frames - 1, FRAMES).round().astype(int).tolist())
+    return {number: frame for number, frame in enumerate(read_frames(path, stretch=stretch)) if number in chosen}
 
 
 def draw_strip(

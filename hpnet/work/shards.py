@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..core.stretch import Stretch
 from . import processes
 from .processes import Died, Workers
 
@@ -46,6 +47,7 @@ class ShardItem:
 
     Attributes:
         path: its file, if it has one.
+        stretch: the part of the file that it is; None: all of it.
         digest: of everything in the clip that affects the result.
         fault: why it cannot be processed, if so; the work records it as failed with this reason.
     """
@@ -54,6 +56,7 @@ class ShardItem:
     path: Path | None
     digest: str
     fault: str = ""
+    stretch: Stretch | None = None
 
 
 class Work(Protocol):
@@ -233,6 +236,11 @@ def content_digest(path: Path) -> str:
         return file_digest(path)
     except OSError:
         return MISSING
+
+
+def stretch_digest(digest: str, stretch: Stretch | None) -> str:
+    """The digest of a part of a file, from that of the file; of the whole file it is the same."""
+    return digest if stretch is None else f"{digest}@{stretch.start_s!r}-{stretch.end_s!r}"
 
 
 def seal(part: Path, stem: str) -> Path:

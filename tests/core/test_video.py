@@ -7,7 +7,19 @@ import av
 import numpy as np
 import pytest
 
-from hpnet.core.video import VideoError, load_clip, probe, read_frames, write_video
+from hpnet.core.stretch import Stretch
+from hpnet.core.video import (
+    VideoError,
+    frame_times,
+    load_clip,
+    probe,
+    read_frames,
+    read_timed,
+    reading,
+    write_video,
+)
+
+FILES = Path(__file__).parents[1] / "files" / "video"
 
 
 def moving_square(frames: int = 6, height: int = 48, width: int = 64) -> np.ndarray:
@@ -104,3 +116,57 @@ def test_writing_refuses_nothing_and_changing_sizes(tmp_path: Path) -> None:
         write_video(tmp_path / "a.mp4", [], fps=10)
     with pytest.raises(ValueError, match="the first was"):
         write_video(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8), np.zeros((16, 8, 3), np.uint8)], fps=10)
+
+
+def coded(path: Path, container: str, frames: int = 60, **options: str) -> Path:
+    """A video of 10 frames a second in which every frame differs."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream("libx264", rate=10, options={"crf": "20", **options})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number in range(frames):
+            image = np.full((48, 64, 3), 3 * number, np.uint8)
+            image[:8, :8] = rng.integers(0, 255, 3)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+KINDS = {
+    "a.mp4": ("mp4", {"g": "12"}),
+    "b.mp4": ("mp4", {"g": "12", "bf": "3", "x264-params": "open-gop=1"}),
+    "one-key.mp4": ("mp4", {"g": "1000"}),
+    "c.mkv": ("matroska", {"g": "7", "bf": "2"}),
+    "d.avi": ("avi", {"g": "12"}),
+    "e.ts": ("mpegts", {"g": "12"}),
+}
+
+
+@pytest.mark.parametrize("name", [*KINDS, "editlist.mp4"])
+def test_a_stretch_has_the_frames_of_the_whole_video_whether_the_reader_seeks_or_not(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = coded(tmp_path / name, KINDS[name][0], **KINDS[name][1]) if name in KINDS else FILES / name
+    whole = list(read_timed(path))
+    length = whole[-1][0]
+    for least in (0.0, 1e9):
+        monkeypatch.setattr(reading, "_SOUGHT_S", least)
+        for start, end in ((0.0, 0.3), (0.5 * length, 0.8 * length), (0.31, 1.0), (0.9 * length, 99.0)):
+            stretch = Stretch(start, end)
+            wanted = [(time, frame) for time, frame in whole if start - 1e-3 <= time < end - 1e-3]
+            found = list(read_timed(path, stretch=stretch))
+            assert [time for time, _ in found] == pytest.approx([time for time, _ in wanted])
+            for (_, frame), (_, other) in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(frame, other)
+            assert probe(path, stretch).frames == len(wanted)
+            assert len(list(read_frames(path, 2, stretch=stretch))) == min(2, len(wanted))
+
+
+def test_a_stretch_without_a_frame_says_so(tmp_path: Path) -> None:
+    path = coded(tmp_path / "a.mp4", "mp4")
+    for start in (1.01, 7.0):
+        with pytest.raises(VideoError, match=f"no frame from {start:g} to"):
+            list(read_frames(path, stretch=Stretch(start, start + 0.05)))
+        with pytest.raises(VideoError, match=f"no frame from {start:g} to"):
+            probe(path, Stretch(start, start + 0.05))
+    assert frame_times(path) == pytest.approx(np.arange(60) / 10)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .opening import VIDEO_SUFFIXES, VideoError
 from .pixels import RGBConverter, shown_size
-from .reading import VideoInfo, decoding_bytes, load_clip, probe, read_frames, read_timed
+from .reading import VideoInfo, decoding_bytes, frame_times, load_clip, probe, read_frames, read_timed
 from .writing import write_timed, write_video
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "VideoError",
     "VideoInfo",
     "decoding_bytes",
+    "frame_times",
     "load_clip",
     "probe",
     "read_frames",

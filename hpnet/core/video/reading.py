@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -14,8 +15,9 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..stretch import SAME_TIME_S, Stretch
 from .opening import VideoError, frame_bytes, open_video, reason
-from .pixels import RGBConverter, orientation, shown_size
+from .pixels import RGBConverter, Upright, orientation, shown_size
 from .timing import Clock, PacketTimes, Stamps, Timeline, timeline, typical_interval_s
 from .truncation import missing_end
 
@@ -45,6 +47,9 @@ _BROADCAST = _ELEMENTARY | {"mpegts", "mpeg"}
 _MOST_LOST = 0.1
 _SOUND_DELAY_S = 0.1
 """Maximum difference of the delays of sound and pictures by coding, seconds."""
+_SOUGHT_S = 4.0
+"""A stretch that starts earlier is read from the video's beginning; for later ones the reader seeks."""
+_AS_STORED = Upright()
 _LATE_FRAMES = 3.5
 """A decoder may end this number of intervals before the last packet, because the last packets may show no frame."""
 
@@ -68,16 +73,48 @@ class VideoInfo:
     seconds: float
 
 
-def probe(path: str | Path) -> VideoInfo:
-    """Size, rate, number of frames and duration of a video.
+def probe(path: str | Path, stretch: Stretch | None = None) -> VideoInfo:
+    """Size, rate, number of frames and duration of a video, or of a stretch of it.
 
     Reads the timestamps of all packets and decodes the first frame; for formats with packets that may show no frame
-    (AVI, VP8, broadcast streams) a short video is decoded completely.
+    (AVI, VP8, broadcast streams) a short video is decoded completely. The frames of a stretch are counted by the times
+    of the whole video, which are kept, because a long video has many stretches.
 
     Raises:
-        VideoError: the file is missing, empty, no video, too large, or its first frame cannot be decoded.
+        VideoError: the file is missing, empty, no video, too large, or its first frame cannot be decoded; or there is
+            no frame in the stretch.
     """
-    container, stream = open_video(Path(path))
+    if stretch is None:
+        return _probed(Path(path))[0]
+    info, times = _kept(Path(path))
+    frames = sum(map(stretch.holds, times))
+    if not frames:
+        raise VideoError(f"has no frame from {stretch.start_s:g} to {stretch.end_s:g} s, of {info.seconds:g} s")
+    return replace(info, frames=frames, seconds=min(stretch.end_s, info.seconds) - stretch.start_s)
+
+
+def frame_times(path: str | Path) -> tuple[float, ...]:
+    """The times of all frames, seconds, on the clock of :func:`read_timed`. Raises as :func:`probe`."""
+    return _kept(Path(path))[1]
+
+
+def _kept(path: Path) -> tuple[VideoInfo, tuple[float, ...]]:
+    """:func:`_probed`, once per process while the file does not change."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return _probed(path)  # says what is wrong
+    return _kept_while(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=8)
+def _kept_while(path: Path, changed_ns: int, size: int) -> tuple[VideoInfo, tuple[float, ...]]:
+    return _probed(path)
+
+
+def _probed(path: Path) -> tuple[VideoInfo, tuple[float, ...]]:
+    """The properties of a whole video, and the times of its frames."""
+    container, stream = open_video(path)
     with closing(container), _ONE_LARGE if frame_bytes(stream) > _LARGE_BYTES else nullcontext():
         stream.codec_context.thread_count = 1  # starting threads would take longer than decoding one frame
         walk = _Walk(container, stream)
@@ -93,55 +130,122 @@ def probe(path: str | Path) -> VideoInfo:
         except (FFmpegError, MemoryError) as error:
             raise VideoError(f"first frame cannot be decoded ({reason(error)})") from None
         shown = walk.timeline(counted)
-    return VideoInfo(width, height, shown.fps, len(shown.times_s), shown.seconds)
+        times = tuple((shown.times_s - _begin_s(container, began[0])).tolist())
+    return VideoInfo(width, height, shown.fps, len(shown.times_s), shown.seconds), times
 
 
 def read_timed(
-    path: str | Path, max_frames: int | None = None, threads: int | None = None
+    path: str | Path, max_frames: int | None = None, threads: int | None = None, stretch: Stretch | None = None
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode a video frame by frame: (seconds, uint8 RGB (H, W, 3)).
 
     Seconds start at the first visible or audible moment of the file, and always rise. Frames are upright and have
     square pixels; frames with a side above ``hpnet.core.video.pixels.MAX_SIDE_PX`` are reduced in size. If the frame
     size changes, frames are scaled to the size of the first. ``threads``: decoding threads; by default one per core,
-    and one for small frames.
+    and one for small frames. ``stretch``: only its frames, ``max_frames`` of them at most.
 
     Raises:
         VideoError: nothing can be decoded, or the stream breaks off (the frames before it have been yielded).
     """
     path = Path(path)
+    start = _Start() if stretch is None or stretch.start_s < _SOUGHT_S else _sought(path, stretch.start_s)
     container, stream = open_video(path)
     with closing(container):
         stream.codec_context.thread_count = _threads(stream, threads)
+        if start.seek_s is not None:
+            container.seek(_ticks(stream, start.seek_s), stream=stream)
         walk = _Walk(container, stream)
         convert = RGBConverter()
-        count, began_s, now_s = 0, 0.0, 0.0
+        count, now_s = 0, 0.0
         try:
             for now_s, frame in walk:
                 if max_frames is not None and count >= max_frames:
                     return
-                if count == 0:
-                    size = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
-                    upright = orientation(frame)
-                    began_s = _begin_s(container, now_s)
-                yield now_s - began_s, convert(frame, size, upright)
+                if start.size is None:
+                    start = _Start.at(container, stream, now_s, frame)
+                if stretch is not None and not stretch.holds(now_s - start.began_s):
+                    if now_s - start.began_s < stretch.end_s - SAME_TIME_S:
+                        continue
+                    break
+                assert start.size is not None
+                yield now_s - start.began_s, convert(frame, start.size, start.upright)
                 count += 1
         except (FFmpegError, MemoryError, ValueError) as error:
             raise VideoError(f"breaks off after {count} frames ({reason(error)})") from None
         if count == 0:
-            raise VideoError("holds no frame")
-        if max_frames is None or count < max_frames:
+            where = f" from {stretch.start_s:g} to {stretch.end_s:g} s" if stretch else ""
+            raise VideoError(f"holds no frame{where}")
+        if (max_frames is None or count < max_frames) and (stretch is None or stretch.holds(now_s - start.began_s)):
             slack_s = _LATE_FRAMES * walk.interval_s
             lost = walk.lost() or missing_end(path, container, stream, now_s + walk.interval_s, slack_s)
             if lost:
-                raise VideoError(f"breaks off after {count} frames, at {now_s - began_s:.2f} s ({lost})")
+                raise VideoError(f"breaks off after {count} frames, at {now_s - start.began_s:.2f} s ({lost})")
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What the first frame of a video says of all, and where reading starts.
+
+    Attributes:
+        began_s: start of the file on its own clock.
+        size, upright: of the frames as they are read; None before the first frame.
+        seek_s: where to seek, on the file's clock; None: read from the beginning.
+    """
+
+    began_s: float = 0.0
+    size: tuple[int, int] | None = None
+    upright: Upright = _AS_STORED
+    seek_s: float | None = None
+
+    @classmethod
+    def at(
+        cls, container: av.container.InputContainer, stream: VideoStream, time_s: float, frame: av.VideoFrame
+    ) -> _Start:
+        """From the first frame and its time on the file's clock."""
+        size = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
+        return cls(_begin_s(container, time_s), size, orientation(frame))
+
+
+def _sought(path: Path, start_s: float) -> _Start:
+    """Where to seek for a frame at ``start_s``; no seeking in formats without an index, or if it leads too far.
+
+    Raises:
+        VideoError: the file cannot be opened.
+    """
+    container, stream = open_video(path)
+    with closing(container):
+        stream.codec_context.thread_count = 1
+        walk = _Walk(container, stream)
+        try:
+            began = next(walk, None)
+            if began is None or not walk.packets_tell:
+                return _Start()
+            start = _Start.at(container, stream, *began)
+        except (FFmpegError, MemoryError, ValueError):
+            return _Start()
+    container, stream = open_video(path)
+    with closing(container):
+        stream.codec_context.thread_count = 1
+        try:
+            container.seek(_ticks(stream, start.began_s + start_s - SAME_TIME_S), stream=stream)
+            landed = next(_Walk(container, stream), None)
+        except (FFmpegError, MemoryError, ValueError):
+            return _Start()
+    if landed is None or landed[0] - start.began_s > start_s + SAME_TIME_S:
+        return _Start()
+    return replace(start, seek_s=start.began_s + start_s - SAME_TIME_S)
+
+
+def _ticks(stream: VideoStream, time_s: float) -> int:
+    """A time on the file's clock in the stream's units."""
+    return int(time_s / float(stream.time_base or 1))
 
 
 def read_frames(
-    path: str | Path, max_frames: int | None = None, threads: int | None = None
+    path: str | Path, max_frames: int | None = None, threads: int | None = None, stretch: Stretch | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """The frames of :func:`read_timed` without their times. Raises the same errors."""
-    for _, frame in read_timed(path, max_frames, threads):
+    for _, frame in read_timed(path, max_frames, threads, stretch):
         yield frame
 
 

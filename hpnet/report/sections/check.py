@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ...artifacts.clips import Clips
+from ...artifacts.videos import stretches
 from ...core.video import VIDEO_SUFFIXES
 from ..collect import Collected
 from ..doubts import LEAST_TIMES, Doubt, by_clip, doubted_labels, lost_people, unseen_people, unsure_people
@@ -157,9 +158,10 @@ def _links(given: Given, clips: Clips) -> dict[str, Link]:
     if "path" not in usable.columns:
         return {}
     page = (given.out or given.collected.folder / "report").absolute()
-    found = {}
+    found, parts = {}, stretches(usable)
     for clip, path in zip(usable.clip_id.astype(str), usable.path.astype(str), strict=True):
         if Path(path).suffix.lower() in VIDEO_SUFFIXES:
             address = os.path.relpath((given.collected.folder / path).absolute(), page)
-            found[clip] = Link(clip, quote(address, errors="surrogateescape"))
+            part = f"#t={parts[clip].start_s:g},{parts[clip].end_s:g}" if clip in parts else ""
+            found[clip] = Link(clip, quote(address, errors="surrogateescape") + part)
     return found

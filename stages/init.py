@@ -92,8 +92,9 @@ def show_splits(labelled: Labelled) -> None:
     counts = used.split.value_counts()
     sides = ", ".join(f"{counts.get(split, 0)} {split}" for split in SPLITS)
     sources = ", sources in brackets" if known else ""
-    click.echo(f"{len(rows)} videos, {len(set(rows.class_name) - {''})} actions: {sides}{sources}")
-    if len(rows) > len(used):
+    what = "videos" if labelled.events is None else f"events in {labelled.events.video.nunique()} videos"
+    click.echo(f"{len(rows)} {what}, {len(set(rows.class_name) - {''})} actions: {sides}{sources}")
+    if len(rows) > len(used) and labelled.events is None:
         click.echo(f"{len(rows) - len(used)} of them have no action or split and are left out", err=True)
     for note in labelled.notes:
         click.echo(note, err=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
-from ..core.csv_text import write_csv
+from ..core.csv_text import numbers, read_csv, write_csv
 from ..core.events import Event
 from .clips import SPLITS
 from .files import delete_old, require_columns
@@ -95,7 +95,11 @@ class Takes:
                     f"{folder / name} is missing: untrimmed videos come from data.takes, or from a data.table with "
                     "start_s and end_s; then run `hpnet data`"
                 )
-        text = dict.fromkeys(("video", "path", "digest", "source", "split", "error"), str)
-        videos = pd.read_csv(folder / "takes.csv", dtype=text, keep_default_na=False)
-        events = pd.read_csv(folder / "events.csv", dtype={"video": str, "action": str}, keep_default_na=False)
+        remedy = "run `hpnet data` again"
+        text = ("video", "path", "digest", "source", "split", "error")
+        videos = read_csv(folder / "takes.csv", text, ("width", "height", "frames"), remedy)
+        events = read_csv(folder / "events.csv", ("video", "action"), ("person",), remedy)
+        for table, columns, name in ((videos, ("fps", "seconds"), "takes"), (events, ("start_s", "end_s"), "events")):
+            for column in set(columns) & set(table.columns):
+                table[column] = numbers(table[column], f"{folder / name}.csv: column {column}", remedy)
         return cls(videos, events)

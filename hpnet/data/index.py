@@ -17,6 +17,8 @@ from ..core.clip_ids import normal_form, text_fault
 from ..core.video import VideoError, probe
 from ..work.console import note, progress
 from ..work.shards import file_digest
+from .cutting import cut_clips, with_background
+from .events_table import is_events_table, read_events_table, split_events, takes_of_table
 from .folders import read_layout
 from .params import DataParams
 from .protocols import class_table, label_and_split
@@ -36,16 +38,21 @@ class Labelled:
         table: the columns of :func:`hpnet.data.protocols.label_and_split`, in the same order.
         notes: lines for the reader: skipped files, actions without test clips.
         mirrors: action -> the action that its mirror image shows, where a table says so.
+        events: rows of a table of events (:func:`hpnet.data.events_table.read_events_table`), of which ``files`` and
+            ``table`` have one entry each; None if every video is a clip.
     """
 
     files: list[Path]
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
     mirrors: Mapping[str, str] = field(default_factory=dict)
+    events: pd.DataFrame | None = None
 
 
 def make(params: DataParams, out: Path, workers: int) -> Clips:
-    """The clips of the folder ``params.videos``; prints the notes. Writes nothing to ``out``.
+    """The clips of the folder ``params.videos``; prints the notes.
+
+    With a table of events, clips are cut from its videos, and ``out`` gets takes.csv and events.csv; otherwise nothing.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`index_folder`; or one video is in two splits under two names and hpnet
@@ -54,6 +61,10 @@ def make(params: DataParams, out: Path, workers: int) -> Clips:
     labelled = label_folder(Path(params.videos), params)
     for line in labelled.notes:
         note(line)
+    if labelled.events is not None:
+        split_of = dict(zip(labelled.files, labelled.table.split, strict=True))
+        refuse_copies(list(split_of), list(split_of.values()))
+        return _cut(labelled, params, out, workers)
     with progress("indexing", len(labelled.files)) as advance:
         clips = probe_videos(labelled, params, workers, advance)
     files, splits = labelled.files, labelled.table.split.tolist()
@@ -104,6 +115,29 @@ def probe_videos(
     return Clips(rows, classes)
 
 
+def _cut(labelled: Labelled, params: DataParams, out: Path, workers: int) -> Clips:
+    """The clips that are cut from the videos of a table of events; saves the videos and events."""
+    assert labelled.events is not None
+    files = dict(zip(labelled.events.video, labelled.files, strict=True))
+    with progress("indexing", len(files)) as advance, ThreadPoolExecutor(workers) as pool:
+        facts = {}
+        for video, found in zip(files, pool.map(video_facts, files.values()), strict=True):
+            facts[video] = found
+            advance(1)
+    takes = takes_of_table(labelled.events, labelled.table.split.tolist(), facts, Path(params.table))
+    takes.save(out)
+    cut = cut_clips(takes, params.background, params.seed)
+    if cut.note():
+        note(cut.note())
+    rows = cut.rows.assign(subject="", camera=0, setup=0, repetition=0)
+    names = sorted(set(rows.class_name))
+    rows = rows.assign(label=[names.index(name) for name in rows.class_name])
+    classes = with_background(class_table(params.protocol, rows), rows)
+    if labelled.mirrors:
+        classes = classes.assign(mirror=[labelled.mirrors.get(str(name), "") for name in classes.name])
+    return Clips(rows, classes)
+
+
 def video_facts(file: Path) -> dict[str, object]:
     """The row of a video in videos.csv, without its clip id; if it cannot be read, the reason is in ``error``."""
     facts: dict[str, object] = {**UNKNOWN, "path": str(file)}
@@ -125,6 +159,8 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
     if params.table:
         if params.protocol != "folder":
             raise ValueError(f"data.table needs data.protocol: folder, not {params.protocol!r}")
+        if is_events_table(Path(params.table)):
+            return _label_events(folder, params)
         rows = read_table(Path(params.table))
         table = split_table(rows, params.val_fraction, params.seed)
         notes = _unserved(table, params.val_fraction)
@@ -140,6 +176,16 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
     if params.protocol == "folder":
         notes += (read_layout(table.clip_id.tolist()).note, *_unserved(table, params.val_fraction))
     return Labelled(found.files, table, tuple(note for note in notes if note))
+
+
+def _label_events(folder: Path, params: DataParams) -> Labelled:
+    """The events of a table with times, each with its file, action and split; background is cut later."""
+    rows = read_events_table(Path(params.table))
+    splits = split_events(rows, params.val_fraction, params.seed)
+    named = rows.assign(class_name=rows.action, split=splits)
+    notes = _unserved(named[named.class_name != ""], params.val_fraction)
+    columns = ["video", "class_name", "split", "source"]
+    return Labelled(_on_disk(folder, rows.video.tolist()), named[columns], notes, mirrors(rows), rows)
 
 
 def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:

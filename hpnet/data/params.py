@@ -22,7 +22,14 @@ class DataParams(Section):
     )
     videos: str = Field("videos", description="folder of videos, used if source is 'folder'")
     table: str = Field(
-        "", description="CSV of video, action, source and split, used instead of sub-folders; empty: none"
+        "",
+        description="CSV of video, action, source and split, used instead of sub-folders; with start_s and end_s: of "
+        "events in untrimmed videos; empty: none",
+    )
+    background: float = Field(
+        3.0,
+        ge=0,
+        description="untrimmed videos: clips of the time between events, as a multiple of the clips of one action",
     )
     protocol: Annotated[str, OneOf("hpnet.data.sets:SETS")] = Field(
         "mannequin-xsub", description="labels and splits, see `hpnet protocol --help`"
@@ -45,7 +52,7 @@ class DataParams(Section):
         0, ge=0, description="mannequins: number of long takes of test subjects, several actions in each"
     )
     training_takes: int = Field(
-        0, ge=0, description="mannequins: number of long takes of the other subjects, to learn from"
+        0, ge=0, description="mannequins: number of long takes of the other subjects; clips are cut from all takes"
     )
     take_seconds: float = Field(60.0, ge=10, le=600, description="mannequins: length of a take, seconds")
     corruption: Annotated[str, OneOf("hpnet.mannequin:CORRUPTIONS")] = Field(

@@ -11,7 +11,8 @@ from ..artifacts.takes import Takes
 from ..artifacts.videos import VIDEO_COLUMNS
 from ..mannequin.benchmark import plan, write_benchmark
 from ..mannequin.takes import TakeSpec, plan_takes, write_takes
-from ..work.console import progress
+from ..work.console import note, progress
+from .cutting import cut_clips, with_background
 from .params import DataParams
 from .protocols import class_table, label_and_split
 
@@ -28,10 +29,26 @@ def make(params: DataParams, out: Path, workers: int) -> Clips:
     corrupt = frozenset(table.clip_id[table.split == "test"]) if params.corruption != "none" else frozenset()
     with progress("rendering", len(names)) as advance:
         videos, _ = write_benchmark(params, out, workers=workers, on_progress=advance, corrupt_ids=corrupt)
-    if specs:
-        render_takes(params, specs, out, workers)
-    rows = table.merge(videos[list(VIDEO_COLUMNS)], on="clip_id", validate="one_to_one")
-    return Clips(rows, class_table(params.protocol))
+    takes = render_takes(params, specs, out, workers) if specs else None
+    rows, classes = (
+        table.merge(videos[list(VIDEO_COLUMNS)], on="clip_id", validate="one_to_one"),
+        class_table(params.protocol),
+    )
+    if takes is not None and params.training_takes:
+        return with_takes(rows, classes, takes, params)
+    return Clips(rows, classes)
+
+
+def with_takes(rows: pd.DataFrame, classes: pd.DataFrame, takes: Takes, params: DataParams) -> Clips:
+    """The clips of the benchmark and those that are cut from takes, of their actions and of the background."""
+    cut = cut_clips(takes, params.background, params.seed)
+    if cut.note():
+        note(cut.note())
+    classes = with_background(classes, cut.rows)
+    label = dict(zip(classes.name, classes.label, strict=True))
+    parts = cut.rows.assign(subject=cut.rows.source, camera=0, setup=0, repetition=0)
+    parts = parts.assign(label=[label[name] for name in parts.class_name])
+    return Clips(pd.concat([rows, parts], ignore_index=True), classes)
 
 
 def takes_of(params: DataParams, table: pd.DataFrame) -> list[TakeSpec]:

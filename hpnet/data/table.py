@@ -62,9 +62,28 @@ def read_table(file: Path) -> pd.DataFrame:
     twice = rows.video[rows.video.duplicated()]
     if len(twice):
         raise ValueError(f"data.table: {file} lists video {twice.iloc[0]!r} twice")
+    check_splits(rows, file)
+    check_mirrors(rows, file)
+    return rows
+
+
+def check_splits(rows: pd.DataFrame, file: Path) -> None:
+    """Refuse a split of another name.
+
+    Raises:
+        ValueError: names it and the file.
+    """
     strange = sorted(set(rows.split) - {"train", "val", "test", ""})
     if strange:
         raise ValueError(f"data.table: {file}: split {strange[0]!r} is not train, val, test or empty")
+
+
+def check_mirrors(rows: pd.DataFrame, file: Path) -> None:
+    """Refuse mirror images that are no actions, and videos of one action that say different things.
+
+    Raises:
+        ValueError: names the line, or the action.
+    """
     actions = {"", NO_MIRROR_IMAGE, *rows.action}
     for number, action, other in zip(rows.index, rows.action, rows.mirror, strict=True):
         if other not in actions:
@@ -73,7 +92,6 @@ def read_table(file: Path) -> pd.DataFrame:
                 f"expected one, {NO_MIRROR_IMAGE!r} for none, or nothing"
             )
     mirrors(rows)
-    return rows
 
 
 def mirrors(rows: pd.DataFrame) -> dict[str, str]:
@@ -110,7 +128,7 @@ def split_table(
     # a video of unknown source is its own source; no real source can have this name
     sources = [source or f"\n{video}" for source, video in zip(rows.source, videos, strict=True)]
     if any(given):
-        splits = given if "val" in given else _with_validation(given, sources, actions, val_fraction, seed)
+        splits = given if "val" in given else with_validation(given, sources, actions, val_fraction, seed)
     elif (rows.source != "").any():
         splits = by_source(sources, actions, val_fraction, test_fraction, seed)
     else:
@@ -126,7 +144,7 @@ def split_table(
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
-def _with_validation(
+def with_validation(
     given: list[str], sources: list[str], actions: list[str], val_fraction: float, seed: int
 ) -> list[str]:
     """The given splits with validation sources cut from the training ones."""

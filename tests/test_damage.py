@@ -29,6 +29,7 @@ from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17
 from hpnet.core.video import VideoError, probe, read_frames, read_timed, write_video
+from hpnet.data.events_table import read_events_table
 from hpnet.data.pickles import load_pickle
 from hpnet.data.table import read_table, split_table
 from hpnet.data.ucla import import_ucla
@@ -228,6 +229,9 @@ def test_clip_tables(tmp_path: Path) -> None:
     text = "video,action,source\n" + "".join(f"v{n}.mp4,{'ab'[n % 2]},p{n // 3}\n" for n in range(12))
     (tmp_path / "t.csv").write_text(text)
     survives(lambda path: split_table(read_table(path)), tmp_path / "t.csv", (ValueError, FileNotFoundError))
+    events = "video,start_s,end_s,action\n" + "".join(f"v{n // 3}.mp4,{2 * n},{2 * n + 1},a\n" for n in range(12))
+    (tmp_path / "e.csv").write_text(events)
+    survives(read_events_table, tmp_path / "e.csv", (ValueError, FileNotFoundError))
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...mannequin.actions import ACTIONS, PAIRS
 from ..grammar import Protocol, described, train_subjects
-from ..preset import SMALL, Preset, merged
+from ..preset import SMALL, Preset, Values, merged
 from .ntu import CROSS_SET, CROSS_VIEW, NTU60_TRAIN_SUBJECTS, PATTERN, parser
 
 
@@ -24,18 +24,29 @@ PROTOCOLS: dict[str, Protocol] = {
     "mannequin-xset": replace(_XSUB, split=CROSS_SET),
 }
 
+_RENDERED: Values = merged(
+    SMALL,
+    {
+        "data": {"subjects": 18, "frames": 16, "fps": 8},
+        # the channels have no mirror image; what it costs or gains here was not measured
+        "train": {"topology": {"mirror_pooled": True}, "multimodal": {"mirror_pooled": True}},
+    },
+)
 PRESETS: dict[str, Preset] = {
     "mannequin": Preset(
         "mannequins",
+        merged(_RENDERED, {"data": {"takes": 2, "take_seconds": 20.0}, "report": {"title": "mannequins"}}),
+        "nothing: the clips are rendered",
+    ),
+    "mannequin-takes": Preset(
+        "mannequins in long takes",
         merged(
-            SMALL,
+            _RENDERED,
             {
-                "data": {"subjects": 18, "frames": 16, "fps": 8, "takes": 2, "take_seconds": 20.0},
-                # the channels have no mirror image; what it costs or gains here was not measured
-                "train": {"topology": {"mirror_pooled": True}, "multimodal": {"mirror_pooled": True}},
-                "report": {"title": "mannequins"},
+                "data": {"cameras": 2, "takes": 10, "training_takes": 14, "take_seconds": 60.0},
+                "report": {"title": "mannequins in long takes"},
             },
         ),
-        "nothing: the clips are rendered",
-    )
+        "nothing: clips and long takes are rendered, and training learns from both",
+    ),
 }

@@ -101,7 +101,7 @@ def _parsed(file: Path, name: str, dtype: type[str] | Mapping[str, Any], remedy:
 def _columns(content: bytes) -> int:
     """Fields of the first line that is not empty: pandas gives every line as many."""
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-    first = next((len(fields) for fields in csv.reader(text) if any(map(str.strip, fields))), 1)
+    first = next((len(fields) for fields in csv.reader(text) if len(fields) > 1 or (fields and fields[0].strip())), 1)
     return max(first, content.lstrip().split(b"\n", 1)[0].count(b",") + 1)
 
 

@@ -114,7 +114,7 @@ def decoding(
             raise
         raise Damaged(f"{path} {fault}: {reason(error)}{_line(remedy)}") from error
     except thrown as error:
-        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+        if isinstance(error, ValueError) and str(path) in str(error):
             raise
         raise Damaged(f"{path} {fault}: {reason(error)}{_line(remedy)}") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.reading import read_bytes
 from ..core.skeleton import NTU25
 from . import pose3d
 from .corrections import AS_PUBLISHED, Corrections
@@ -21,6 +22,10 @@ BODY_FIELDS = 10
 JOINT_FIELDS = 12
 MIN_FRAMES = 12
 """Bodies seen in fewer frames count as noise if a longer one exists."""
+MOST_BYTES = 64 << 20
+MOST_FRAMES = 20_000
+"""The longest clip of NTU RGB+D has 300."""
+REMEDY = "expected a .skeleton file of NTU RGB+D"
 VIDEO = (1920, 1080, 30.0)
 
 
@@ -40,7 +45,7 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     Raises:
         ValueError: the file is truncated or not of this format; names it.
     """
-    words = path.read_text(encoding="ascii", errors="replace").split()
+    words = read_bytes(path, MOST_BYTES, REMEDY).decode("ascii", "replace").split()
     place = 0
 
     def take(count: int) -> list[str]:
@@ -53,6 +58,8 @@ def read_skeleton(path: Path) -> tuple[int, list[KinectBody]]:
     seen: dict[str, tuple[list[int], list[NDArray[np.float32]]]] = {}
     try:
         frames = int(take(1)[0])
+        if not 0 <= frames <= MOST_FRAMES:
+            raise ValueError(f"it says {frames:,} frames, expected at most {MOST_FRAMES:,}")
         for frame in range(frames):
             for _ in range(int(take(1)[0])):
                 body = take(BODY_FIELDS)[0]

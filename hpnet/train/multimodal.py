@@ -28,7 +28,7 @@ from ..core.sampling import sample_frames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.skeletons import graph_skeleton
 from ..models.xclip import video_state, with_drop_path
-from ..weights.checkpoint import load_into, load_tensors
+from ..weights.checkpoint import load_into, load_tensors, require_fit
 from ..weights.hub_folder import offline, plain_config
 from ..work.console import note
 from . import refit
@@ -505,9 +505,18 @@ def load_multimodal(folder: Path) -> HPNet:
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+    card, weights = folder / "config.json", folder / "model.safetensors"
+
+    def build(known: dict[str, Any]) -> HPNet:
+        return HPNet(_plain(known["network"], card))
+
     with offline():
-        model = load_meta(folder / "config.json", lambda card: HPNet(_plain(card["network"], folder / "config.json")))
-    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+        with torch.device("meta"):
+            sketch = load_meta(card, build)
+        state = load_tensors(weights)
+        require_fit(sketch, state, str(weights))  # before memory is allocated for the sizes that the card says
+        model = load_meta(card, build)
+    load_into(model, state, str(weights))
     return model.eval()
 
 

@@ -15,15 +15,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..artifacts.features import FeatureMeta, Features
-from ..artifacts.files import load_meta
+from ..artifacts.files import load_meta, typed
 from ..core.choices import load
 from ..core.cuda_graphs import record
+from ..core.reading import require_at_most
 from ..core.skeleton import Skeleton
 from ..models import FITTED_NETWORKS, HEATMAP_NETWORKS
 from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
 from ..models.streams import transform
-from ..weights.checkpoint import load_into, load_tensors
+from ..weights.checkpoint import load_into, load_tensors, require_fit
 from . import FITTERS, refit, warm
 from .augmentation import (
     clip_draws,
@@ -53,6 +54,8 @@ from .run import Inputs, Machine
 from .schedules import lr_scale, warmup_schedule
 
 MOMENTUM = 0.9
+MOST_SIZE = 1_000_000
+"""Of a number of channels, classes, joints, persons or frames in a card."""
 
 
 def moves(params: TopologyParams) -> bool:
@@ -455,22 +458,29 @@ def load_topology(folder: Path) -> TopologyModel:
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
-    model, frames = load_meta(folder / "config.json", _of_card)
-    load_into(model, load_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    card, weights = folder / "config.json", folder / "model.safetensors"
+    with torch.device("meta"):
+        sketch, _ = load_meta(card, _of_card)
+    state = load_tensors(weights)
+    require_fit(sketch, state, str(weights))  # before memory is allocated for the sizes that the card says
+    model, frames = load_meta(card, _of_card)
+    load_into(model, state, str(weights))
     model.average_draws(frames)
     return model.eval()
 
 
 def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     """The network of a config.json, with new weights, and the number of frames of its clips."""
-    channels = int(card["sizes"]["in_channels"])
+    sizes = typed(card["sizes"], dict[str, int])
+    channels, frames = sizes["in_channels"], typed(card["frames"], int)
+    require_at_most(max(*sizes.values(), frames), MOST_SIZE, "as one of its sizes", "the network")
     params = TopologyParams.model_validate(card["params"])
     size = min(bottleneck(params), channels)
     components = torch.zeros(size, channels) if size else None
     blank = ChannelStatistics(torch.zeros(channels), torch.ones(channels), components)
     make_blank = fitter(params.graph.model).blank if params.graph.model in FITTED_NETWORKS else assemble
-    model = make_blank(card["stream"], params, card["sizes"], Skeleton.from_json(card["skeleton"]), blank)
-    return model, int(card["frames"])
+    model = make_blank(card["stream"], params, sizes, typed(card["skeleton"], Skeleton), blank)
+    return model, frames
 
 
 def require_input(model: str, stream: str, meta: FeatureMeta) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 
+from ...core.reading import decoding
 from ...weights.checkpoint import in_float32, load_into
 from ...weights.places import find
 from ..library import ultralytics
@@ -53,12 +54,13 @@ def load_checkpoint(file: Path) -> torch.nn.Module:
     if not file.is_file():
         raise FileNotFoundError(f"detect.model: {file} is missing: put an ultralytics checkpoint there")
     try:
-        checkpoint = read_checkpoint(file)
-        network: torch.nn.Module = ultralytics().DetectionModel(
-            description(checkpoint.kind), nc=len(checkpoint.names), verbose=False
-        )
-        load_into(network, in_float32(checkpoint.state), str(file))
-        require_layers(network, checkpoint.modules, str(file))
+        with decoding(file, "fetch it again"):
+            checkpoint = read_checkpoint(file)
+            network: torch.nn.Module = ultralytics().DetectionModel(
+                description(checkpoint.kind), nc=len(checkpoint.names), verbose=False
+            )
+            load_into(network, in_float32(checkpoint.state), str(file))
+            require_layers(network, checkpoint.modules, str(file))
     except ValueError as error:
         raise ValueError(f"detect.model: {error}") from None
     network.names = checkpoint.names  # type: ignore[assignment]

@@ -88,6 +88,7 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _name_user()
     try:
         started = time.monotonic()
         # --debug works at any position
@@ -110,6 +111,28 @@ def main(args: Sequence[str] | None = None) -> None:
 
         click.echo(f"Error: {printable(_explain(error))}", err=True)
         sys.exit(1)
+
+
+def _name_user() -> None:
+    """Give a user without an entry in the system's list, as containers have them, a name and an empty private home.
+
+    Libraries ask for both when they are imported, and git and DVC when they run.
+    """
+    if os.name != "posix" or ("HOME" in os.environ and "LOGNAME" in os.environ):
+        return
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", f"user{os.getuid()}")
+        if "HOME" not in os.environ:
+            import atexit
+            import shutil
+            import tempfile
+
+            os.environ["HOME"] = tempfile.mkdtemp(prefix="hpnet-home-")
+            atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 
 def _remember(arguments: Sequence[str], seconds: float) -> None:

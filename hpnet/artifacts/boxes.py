@@ -14,6 +14,7 @@ from ..core.clip_ids import check_clip_ids
 from ..core.csv_text import read_csv_text
 from ..core.reading import decoding
 from .files import read_json_as, require_columns, write_json, writing
+from .missing import missing
 from .parquet import TEXT, read_table
 
 BOX_COLUMNS = ("clip_id", "frame", "track", "x1", "y1", "x2", "y2", "score")
@@ -56,7 +57,7 @@ class Boxes:
         """Read a detect folder, or a boxes .parquet or .csv file."""
         file = path / "boxes.parquet" if path.is_dir() else path
         if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: run `hpnet detect` first")
+            raise missing(file, "run `hpnet detect` first")
         table = _boxes_csv(file) if file.suffix == ".csv" else read_table(file, KINDS, "run `hpnet detect` again")
         failed = path / "failed.json"
         reasons = read_json_as(failed, dict[str, str]) if path.is_dir() and failed.is_file() else {}

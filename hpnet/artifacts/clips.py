@@ -15,6 +15,7 @@ from ..core.csv_text import read_csv, write_csv
 from ..core.sides import mirror_partners
 from .files import delete_old, require_columns
 from .labelling import Labelling
+from .missing import missing
 from .videos import STRETCH_COLUMNS, UNKNOWN, VIDEO_COLUMNS, Videos
 
 CLIP_COLUMNS = ("clip_id", "label", "subject", "source", "camera", "setup", "repetition", "split")
@@ -139,7 +140,7 @@ class Clips:
         """
         for name in ("clips.csv", "classes.csv"):
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing: run `hpnet data` first")
+                raise missing(folder / name, "run `hpnet data` first")
         remedy = "run `hpnet data` again"
         numbers = ("label", "camera", "setup", "repetition")
         table = read_csv(folder / "clips.csv", ("clip_id", "split", "subject", "source"), numbers, remedy)

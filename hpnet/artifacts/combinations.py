@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
 from .files import require_columns, writing
+from .missing import missing
 from .parquet import TEXT, WHOLE, read_table
 
 COMBINATION_COLUMNS = ("rule", "name", "streams", "clip_id", "label", "predicted")
@@ -91,5 +92,5 @@ class Combinations:
             ValueError: it is broken, or lacks a column.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run `hpnet fuse` first")
+            raise missing(path, "run `hpnet fuse` first")
         return cls(read_table(path, KINDS, "run `hpnet fuse` again"))

@@ -17,6 +17,7 @@ from ..core.clip_ids import check_clip_ids
 from ..core.reading import decoding
 from ..core.skeleton import Skeleton
 from .files import load_meta, require_columns, typed, write_json, writing
+from .missing import missing
 from .parquet import TEXT, TRUTH, WHOLE, read_table
 
 KINDS = {"clip_id": TEXT, "person": WHOLE, "row": WHOLE, "valid": TRUTH}
@@ -108,7 +109,7 @@ class Features:
     def load(cls, folder: Path) -> Features:
         """Open a pool folder; the array is memory-mapped, read-only."""
         if not (folder / "features.npy").is_file():
-            raise FileNotFoundError(f"{folder / 'features.npy'} is missing: run `hpnet pool` first")
+            raise missing(folder / "features.npy", "run `hpnet pool` first")
         remedy = "run `hpnet pool` again"
         with decoding(folder / "features.npy", remedy, "is broken"):
             array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)

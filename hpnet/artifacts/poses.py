@@ -20,6 +20,7 @@ from ..core.clip_ids import check_clip_ids
 from ..core.reading import decoding
 from ..core.skeleton import Skeleton
 from .files import load_meta, readable, typed, write_json, writing
+from .missing import missing
 from .parquet import NUMBER, TEXT, WHOLE, read_table
 
 INDEX_KINDS = {
@@ -126,7 +127,7 @@ class PoseStore:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "index.parquet").is_file():
-            raise FileNotFoundError(f"{folder / 'index.parquet'} is missing: run `hpnet estimate` first")
+            raise missing(folder / "index.parquet", "run `hpnet estimate` first")
         self.folder = folder
         self.meta = load_meta(folder / "meta.json", PoseMeta.from_json)
         file = folder / "index.parquet"

@@ -19,6 +19,7 @@ from ..core.clip_ids import check_clip_ids
 from ..core.reading import decoding
 from .files import AGAIN, writing
 from .labelling import LABELLING, Labelling, metadata_labelling
+from .missing import missing
 from .parquet import NUMBERS, TEXT, WHOLE, read_columns
 
 KINDS = {"clip_id": TEXT, "split": TEXT, "label": WHOLE, "logits": NUMBERS, "fold": WHOLE}
@@ -107,7 +108,7 @@ class Scores:
     def load(cls, path: Path) -> Scores:
         """Read scores.parquet."""
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: train that stream first")
+            raise missing(path, "train that stream first")
         read = read_columns(path, KINDS, optional=("fold",))
         labelling = metadata_labelling(read.metadata, path)
         table = read.table

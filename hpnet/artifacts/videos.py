@@ -11,6 +11,7 @@ from ..core.clip_ids import check_clip_ids, refuse_alike
 from ..core.csv_text import numbers, read_csv, write_csv
 from ..core.stretch import Stretch
 from .files import delete_old, require_columns
+from .missing import missing
 
 VIDEO_COLUMNS = ("clip_id", "path", "bytes", "digest", "width", "height", "fps", "frames", "seconds", "error")
 UNKNOWN: dict[str, str | int | float] = {
@@ -84,7 +85,7 @@ class Videos:
         """Read videos.csv of a data folder."""
         file = folder / "videos.csv"
         if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: run `hpnet data` first")
+            raise missing(file, "run `hpnet data` first")
         remedy = "run `hpnet data` again"
         table = read_csv(file, ("clip_id", "path", "digest", "error"), ("bytes", "width", "height", "frames"), remedy)
         for column in {"fps", "seconds", *STRETCH_COLUMNS} & set(table.columns):

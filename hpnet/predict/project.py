@@ -20,6 +20,7 @@ from ..artifacts.clips import Clips
 from ..artifacts.features import KINDS, FeatureMeta
 from ..artifacts.files import read_json
 from ..artifacts.labelling import LABELLING, check_trained
+from ..artifacts.missing import missing
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
 from ..core.device import resolve_device
@@ -273,9 +274,7 @@ class TrainedProject:
     def _card(self, stream: str) -> dict[str, Any]:
         file = self.project.train(stream) / "config.json"
         if not file.is_file():
-            raise FileNotFoundError(
-                f"{file} is missing: run `dvc repro`, or `hpnet train {stream}`, in {self.project.root}"
-            )
+            raise missing(file, f"run `dvc repro`, or `hpnet train {stream}`, in {self.project.root}")
         card: dict[str, Any] = read_json(file)
         lacking = [k for k in ("classes", "features", "frames", "params") if k not in card]
         if lacking:
@@ -299,7 +298,7 @@ def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
     """The project's own fusion rule with its weights, limited to ``streams`` if they are given."""
     file = project.fusion_file
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
+        raise missing(file, f"run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
     stored = read_json(file)
     try:
         rule = stored[stored["chosen"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import importlib
 import importlib.metadata
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.reading import read_text
 from .folder import Project
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Import other packages only where they are needed, because `hpnet doctor` must report missing packages, not crash.
 
+MOST_CONFIG_BYTES = 1 << 20
 BUILT_IN_BYTES = 2_000_000_000
 BASE_BYTES = 100_000_000
 PEOPLE_PER_CLIP = 1.2
@@ -96,7 +97,10 @@ def _project(project: Project) -> list[Check]:
         return [Check("params.yaml", False, _first_line(error), "fix that line")]
     found = [Check("params.yaml", True, "every name and value is known"), *_data(project, params)]
     found += [*_project_weights(params), *_suitability(project, params), _cache_links(project.root)]
-    need = max(0, needed_bytes(project, params) - _made_bytes(project))
+    try:
+        need = max(0, needed_bytes(project, params) - _made_bytes(project))
+    except (ValueError, OSError) as error:
+        return [*found, Check("artifacts", False, _first_line(error), "make it again, or `dvc checkout`")]
     return [*found, _disk(project.root, need, "the stages of params.yaml that did not run yet")]
 
 
@@ -373,24 +377,48 @@ def _videos(folder: Path) -> list[Path]:
 
 
 def _cache_links(root: Path) -> Check:
-    """How DVC puts cached files into the project: by links, or as second copies."""
+    """How DVC puts cached files into the project: by links from its cache, or as second copies."""
     config = root / ".dvc" / "config"
     if not config.is_file():
         return Check("DVC cache", True, "no DVC project here", needed=False)
-    parser = configparser.ConfigParser()
-    parser.read_string(config.read_text(encoding="utf-8"))
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        for file in (config, config.with_name("config.local")):  # the second adds to the first, and is in no repository
+            if file.is_file():
+                parser.read_string(read_text(file, MOST_CONFIG_BYTES), str(file))
+    except (configparser.Error, ValueError) as error:
+        return Check("DVC cache", False, _first_line(error), "restore that file", needed=False)
     kinds = parser.get("cache", "type", fallback="reflink,copy").strip("\"' ")
     remedy = "dvc config cache.type reflink,hardlink,symlink,copy"
     if "link" not in kinds.replace("reflink", ""):
         return Check("DVC cache", False, f"cache.type {kinds}: files may be stored twice", remedy, needed=False)
-    with tempfile.TemporaryDirectory(dir=config.parent) as folder:
-        first, second = Path(folder) / "a", Path(folder) / "b"
-        first.write_bytes(b"x")
+    place = config.parent / parser.get("cache", "dir", fallback="cache").strip("\"' ")
+    there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    try:
+        linked = _hard_link(there, root)
+    except OSError as error:
+        said = f"{there} cannot be written ({error.strerror})"
+        return Check("DVC cache", False, said, "change its permissions, or `dvc cache dir`", needed=False)
+    if linked:
+        return Check("DVC cache", True, f"cache.type {kinds}; hard links from {there} work", needed=False)
+    if "symlink" in kinds:
+        return Check("DVC cache", True, f"cache.type {kinds}; {there} is on another disk: symlinks", needed=False)
+    said = f"cache.type {kinds}; no hard links from {there}, which is on another disk: files are stored twice"
+    return Check("DVC cache", False, said, remedy, needed=False)
+
+
+def _hard_link(cache: Path, root: Path) -> bool:
+    """Whether a file of the cache can be linked into the project.
+
+    Raises:
+        OSError: no file can be made in the cache.
+    """
+    with tempfile.NamedTemporaryFile(dir=cache) as kept, tempfile.TemporaryDirectory(dir=root / ".dvc") as folder:
         try:
-            second.hardlink_to(first)
+            (Path(folder) / "link").hardlink_to(kept.name)
         except OSError:
-            return Check("DVC cache", True, f"cache.type {kinds}; this disk has no hard links", needed=False)
-    return Check("DVC cache", True, f"cache.type {kinds}; hard links work here", needed=False)
+            return False
+    return True
 
 
 def needed_bytes(project: Project, params: Params) -> int:
@@ -399,13 +427,16 @@ def needed_bytes(project: Project, params: Params) -> int:
     Clips and frames come from clips.csv if it exists, else from the folder of videos or the parameters of the
     benchmark; channels come from the estimate stage's meta.json, else 96 as in the paper's network.
     """
+    from ..artifacts.files import load_meta
+    from ..artifacts.poses import PoseMeta
+
     clips, frames = _clip_counts(project, params)
     joints, channels = 17, dict.fromkeys(params.estimate.taps, 96)
     meta = project.estimate / "meta.json"
     if meta.is_file():
-        stored = json.loads(meta.read_text(encoding="utf-8"))
-        joints = len(stored["skeleton"]["joints"])
-        channels = {tap: stored["taps"].get(tap, [96])[0] for tap in params.estimate.taps}
+        stored = load_meta(meta, PoseMeta.from_json)
+        joints = stored.skeleton.num_joints
+        channels = {tap: stored.taps.get(tap, (96, 0, 0))[0] for tap in params.estimate.taps}
     seen = min(frames, params.estimate.frames or frames)
     readings = 2 if params.estimate.mirrored else 1
     windows = seen * joints * params.estimate.window**2 * sum(channels.values()) * readings * 2

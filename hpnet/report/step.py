@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.files import write_json
+from ..artifacts.missing import missing
 from .against import read_other
 from .collect import Parameters, collect
 from .examples import FullMaps
@@ -48,7 +49,7 @@ def run(
         ValueError: an artifact is broken, or was made from other labels; ``against`` is neither revision nor folder.
     """
     if not (project / "artifacts").is_dir():
-        raise FileNotFoundError(f"{project / 'artifacts'} is missing: run `dvc repro`, or the stages, first")
+        raise missing(project / "artifacts", "run `dvc repro`, or the stages, first")
     other = read_other(project, against) if against else None
     collected = collect(project, params)
     full_maps, why_not = None, ""

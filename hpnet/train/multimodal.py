@@ -24,6 +24,7 @@ from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
 from ..artifacts.frames import PersonFrames
+from ..artifacts.missing import missing
 from ..core.sampling import sample_frames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.skeletons import graph_skeleton
@@ -504,7 +505,7 @@ def load_multimodal(folder: Path) -> HPNet:
     """
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+            raise missing(folder / name, f"run `hpnet train {folder.name}` first")
     card, weights = folder / "config.json", folder / "model.safetensors"
 
     def build(known: dict[str, Any]) -> HPNet:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta, typed
+from ..artifacts.missing import missing
 from ..core.choices import load
 from ..core.cuda_graphs import record
 from ..core.reading import require_at_most
@@ -457,7 +458,7 @@ def load_topology(folder: Path) -> TopologyModel:
     """
     for name in ("model.safetensors", "config.json"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: run `hpnet train {folder.name}` first")
+            raise missing(folder / name, f"run `hpnet train {folder.name}` first")
     card, weights = folder / "config.json", folder / "model.safetensors"
     with torch.device("meta"):
         sketch, _ = load_meta(card, _of_card)

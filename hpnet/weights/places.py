@@ -62,8 +62,15 @@ def find(file_name: str, origin: str) -> Path:
             return folder / file_name
     place = os.environ.get("HPNET_WEIGHTS") or "weights"
     raise FileNotFoundError(
-        f"weights {file_name} are missing: fetch {origin} and put it into {place}/ (or $HPNET_WEIGHTS)"
+        f"weights {file_name} are missing: fetch {origin} and put it into {place}/ (or $HPNET_WEIGHTS){_elsewhere()}"
     )
+
+
+def _elsewhere() -> str:
+    """What to do in a copy of a project that DVC made for an experiment, which has the files of git alone."""
+    if not {".dvc", "tmp", "exps"} <= set(Path.cwd().parts) or "HPNET_WEIGHTS" in os.environ:
+        return ""
+    return "\nan experiment in a folder of its own has no weights/: set HPNET_WEIGHTS to the project's, as a full path"
 
 
 def digest(path: str | Path) -> str:

@@ -46,6 +46,22 @@ def test_a_whole_project_passes(tmp_path: Path) -> None:
     assert "hardlink" in str(found["DVC cache"]["found"])
 
 
+def test_links_are_tried_from_where_the_cache_is(tmp_path: Path) -> None:
+    make_project(tmp_path / "p", "folder", videos=videos(tmp_path / "videos"))
+    config = tmp_path / "p/.dvc/config.local"
+    for place, said in ((tmp_path / "shared", "work"), (Path("/dev/shm/none"), "on another disk: symlinks")):
+        config.write_text(f"[cache]\n    dir = {place}\n")
+        check = doctor._cache_links(tmp_path / "p")
+        if place.parent.stat().st_dev != tmp_path.stat().st_dev or "work" in said:
+            assert check.ok
+            assert said in check.found
+    config.write_text("[cache]\n    dir = /dev/shm/none\n    type = hardlink\n")
+    if Path("/dev/shm").stat().st_dev != tmp_path.stat().st_dev:
+        assert "files are stored twice" in doctor._cache_links(tmp_path / "p").found
+    config.write_text("x")
+    assert not doctor._cache_links(tmp_path / "p").ok
+
+
 def test_a_project_that_cannot_run_exits_1_with_remedies(tmp_path: Path) -> None:
     make_project(tmp_path / "p", "ntu60-xsub", videos=videos(tmp_path / "videos"))
     shutil.rmtree(tmp_path / "videos")

@@ -158,6 +158,33 @@ def train_command(
     _write(out or Path("benchmarks") / f"train-{kind}", result, page)
 
 
+@command.command("events")
+@click.option(
+    "--ut",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of UT-Interaction, with segmented_set1 and background_set1.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the sequences.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the order of the clips.")
+def events_command(ut: Path, out: Path, seed: int) -> None:
+    """Join the clips of UT-Interaction into a sequence of about a minute for each of its ten recordings.
+
+    All have 10 frames per second and one canvas, and the time between actions is made of clips of no action with the
+    sizes and lengths of the actions. Writes the videos and events.csv, for `hpnet init --preset folder --table`. Prints
+    what a classifier that sees only size, rate and length makes of the clips before and after.
+    """
+    from hpnet.bench import sequences
+
+    clips = sequences.ut_clips(ut / "segmented_set1", ut / "background_set1")
+    planned = sequences.plan_sequences(clips, seed)
+    table = sequences.write_sequences(planned, out)
+    click.echo(f"{len(planned)} sequences, {len(table)} events: {out / 'events.csv'}")
+    for when, found in (("before", sequences.control_of_clips(clips)), ("after", sequences.control_of_pieces(planned))):
+        said = f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
+        click.echo(f"size, rate and length alone tell actions from background, {when}: {said}, chance 50 %")
+
+
 @train_command.command("multimodal")
 @click.option("--clips", type=click.IntRange(1), default=16, show_default=True, help="Clips per batch.")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)

@@ -115,6 +115,30 @@ def scale_command(clips: int, added: int, workers: int, out: Path) -> None:
     click.echo("\n".join(lines))
 
 
+@command.command("soak")
+@click.option(
+    "--minutes", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Of the stream's own time."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what goes wrong when.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/soak"), show_default=True,
+              help="File without ending.")  # fmt: skip
+def soak_command(minutes: float, seed: int, out: Path) -> None:
+    """Watch a stream that stalls, drops and sends garbage, for half an hour of its own time.
+
+    Nothing is waited for, so it takes a minute or two. Fails if memory grows, the stream is not opened again, or it
+    does not end in time. No network is run.
+    """
+    from hpnet.bench import soak
+    from hpnet.bench.machine import describe_machine, machine_line
+
+    machine = describe_machine()
+    told = soak.run(60 * minutes, seed)
+    called = f"hpnet bench soak --minutes {minutes:g} --seed {seed}"
+    _write(out, {"machine": machine, **told.to_json()}, soak.markdown(told, called, machine_line(machine)))
+    if faults := told.faults():
+        raise RuntimeError("; ".join(faults))
+
+
 @command.group("train", invoke_without_command=True)
 @click.option("--clips", type=click.IntRange(1), help="Clips per batch.  [default: 16 on CPU, 64 on a GPU]")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import av
 from av.error import ExitError, FFmpegError, InvalidDataError
 
 from ..core.video import RGBConverter, VideoError, read_timed, shown_size
+from ..work.console import note
 from .sources import is_address, is_camera
 from .windows import (
     UNKNOWN_FPS,
@@ -30,11 +32,29 @@ from .windows import (
 
 NO_PICTURE_S = 15.0
 """A camera or stream without a picture for this time is an error, seconds."""
+FIRST_PAUSE_S = 0.5
+"""Before a camera or stream that broke off is opened again, seconds; each try without a picture doubles it."""
 LEAVE_S = 1.0
 """Time to wait for a stopped reader, seconds; one that waits for the network ends with the process."""
 FULL_SHARE = 0.9
 """The first window is cut when this share of it has passed."""
 _OPTIONS = {"fpsprobesize": "0"}  # FFmpeg would wait for 20 pictures, a minute for a slow camera
+
+
+class Clock:
+    """The time, and waiting for it; `hpnet bench soak` has another."""
+
+    def now_s(self) -> float:
+        """Seconds from any beginning; never goes back."""
+        return time.monotonic()
+
+    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+        """Wait for a change, which may come without a reason, or for the time; call with ``changed`` held."""
+        changed.wait(seconds)
+
+    def pause(self, stop: threading.Event, seconds: float) -> None:
+        """Wait for the time, or until ``stop`` is set."""
+        stop.wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -47,18 +67,33 @@ class _Captured:
 class LiveReader:
     """Reads a camera or a stream in a thread and keeps the newest ``window_s`` seconds; older frames are dropped.
 
+    A camera or stream that breaks off after its first picture is opened again, until there was none for
+    :data:`NO_PICTURE_S`. A recording at an address, which has a length, ends.
+
     Args:
         source: a camera's number, an address, or a file, which is then played at its own rate.
+        opened: opens the camera or stream in another way.
     """
 
-    def __init__(self, source: str, window_s: float, max_fps: float | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        window_s: float,
+        max_fps: float | None,
+        clock: Clock | None = None,
+        opened: Callable[[], av.container.InputContainer] | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.reopened = 0
+        """How often the source was opened again."""
+        self._opened = opened
         self.source = source
         self.window_s = window_s
         self.max_fps = max_fps
         self.error = ""
         self.ended = False
         self.changed = threading.Condition()
-        self.began_s = self.newest_s = time.monotonic()
+        self.began_s = self.newest_s = self.clock.now_s()
         """Start of reading, and time of the newest picture (or start of reading)."""
         self.first_s = math.inf
         """Time of the first picture."""
@@ -72,7 +107,7 @@ class LiveReader:
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> LiveReader:
-        self.began_s = self.newest_s = time.monotonic()
+        self.began_s = self.newest_s = self.clock.now_s()
         self._thread.start()
         return self
 
@@ -98,8 +133,7 @@ class LiveReader:
             if self._played:
                 self._play()
             else:
-                with self._open() as container:
-                    self._take_frames(container)
+                self._receive()
         except ExitError:  # FFmpeg was interrupted, because no picture arrived in time
             self.error = self.silence(NO_PICTURE_S)
         except (FFmpegError, *UNUSABLE) as error:
@@ -108,6 +142,31 @@ class LiveReader:
             with self.changed:
                 self.ended = True
                 self.changed.notify_all()
+
+    def _receive(self) -> None:
+        pause_s, before = FIRST_PAUSE_S, 0
+        while not self._stop.is_set():
+            try:
+                with (self._opened or self._open)() as container:
+                    self._take_frames(container)
+                    has_end = container.duration is not None
+                reason = "ended"
+            except ExitError:
+                raise
+            except (FFmpegError, *UNUSABLE) as error:
+                if not self._count:
+                    raise
+                has_end, reason = False, why(error)
+            if has_end or not self._count or self._stop.is_set():
+                return
+            pause_s = FIRST_PAUSE_S if self._count > before else 2 * pause_s
+            before = self._count
+            if self.clock.now_s() + pause_s >= self.given_up_s:
+                raise VideoError(f"broke off ({reason}), and gave no picture when it was opened again")
+            self.reopened += 1
+            gc.collect()  # a closed container and its streams hold each other, and megabytes that Python does not see
+            note(f"{self._name()}: {reason}; it is opened again")
+            self.clock.pause(self._stop, pause_s)
 
     def _name(self) -> str:
         return f"camera {self.source}, /dev/video{self.source}" if self._camera else self.source
@@ -130,10 +189,10 @@ class LiveReader:
 
     def _play(self) -> None:
         """A file stands in for a camera."""
-        began_s, begin_s = time.monotonic(), None
+        began_s, begin_s = self.clock.now_s(), None
         for seconds, image in read_timed(self.source):
             begin_s = seconds if begin_s is None else begin_s
-            self._stop.wait(max(0.0, began_s + seconds - begin_s - time.monotonic()))
+            self.clock.pause(self._stop, max(0.0, began_s + seconds - begin_s - self.clock.now_s()))
             if self._stop.is_set():
                 return
             if self._is_wanted():
@@ -158,10 +217,10 @@ class LiveReader:
                     self._take(convert(frame, size))
 
     def _is_wanted(self) -> bool:
-        return self.max_fps is None or time.monotonic() - self._taken_s >= 0.95 / self.max_fps
+        return self.max_fps is None or self.clock.now_s() - self._taken_s >= 0.95 / self.max_fps
 
     def _take(self, image: Image) -> None:
-        now = self._taken_s = time.monotonic()
+        now = self._taken_s = self.clock.now_s()
         if self.size_px == (0, 0):
             self.size_px = (image.shape[1], image.shape[0])
         scale = frame_scale((image.shape[1], image.shape[0]), (self.max_fps or UNKNOWN_FPS) * self.window_s)
@@ -186,8 +245,8 @@ def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = N
         seconds: end after this wall-clock time.
 
     Raises:
-        VideoError: the source cannot be opened, breaks off, gives no picture for ``NO_PICTURE_S``, or none within
-            ``seconds``.
+        VideoError: the source cannot be opened, gives no picture for ``NO_PICTURE_S``, also when it is opened again, or
+            none within ``seconds``.
     """
     hop_s = cutting.window_s * (1 - cutting.overlap)
     end_s = math.inf if seconds is None else reader.began_s + seconds
@@ -195,14 +254,14 @@ def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = N
     while True:
         with reader.changed:
             while True:
-                now = time.monotonic()
+                now = reader.clock.now_s()
                 held = reader.held()
                 fresh = sum(c.index > newest for c in held)
                 due = reader.first_s + FULL_SHARE * cutting.window_s if due_s is None else due_s
                 if reader.ended or now >= end_s or now >= reader.given_up_s or (fresh and now >= due):
                     break
                 wake_s = min(end_s, reader.given_up_s, due if fresh else math.inf)
-                reader.changed.wait(None if wake_s == math.inf else wake_s - now)
+                reader.clock.wait(reader.changed, None if wake_s == math.inf else wake_s - now)
             ended, over, silent = reader.ended, now >= end_s, now >= reader.given_up_s
         if fresh and (not over or number == 0):
             dropped = held[-1].index - newest - fresh

@@ -21,7 +21,7 @@ from ..artifacts.clips import Clips
 from ..artifacts.combinations import Combinations
 from ..artifacts.crossval import SCORES, CrossvalSummary, Curve, FoldScores, result_names
 from ..artifacts.features import Features
-from ..artifacts.files import read_json_as, read_object
+from ..artifacts.files import read_json_as, read_object, typed
 from ..artifacts.frames import PersonFrames
 from ..artifacts.labelling import Labelling, check_trained, require_labelling
 from ..artifacts.poses import PoseStore
@@ -118,6 +118,50 @@ class Run:
 
 
 @dataclass(frozen=True)
+class _Fit:
+    """What the page says of how weights were fitted."""
+
+    split: str
+    clips: int
+    standard_error: dict[str, float | None] = field(default_factory=dict)
+    alone: dict[str, float] = field(default_factory=dict)
+    together: float = 1.0
+    units: str = ""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What the page says of a rule of fusion."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    temperatures: dict[str, float] = field(default_factory=dict)
+    fit: _Fit | None = None
+    notes: list[str] = field(default_factory=list)
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class _Mean:
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class _StreamOfFolds:
+    top1: _Mean
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """What the page says of a result of cross-validation."""
+
+    confusion: list[list[int]]
+    units: int
+    streams: dict[str, _StreamOfFolds]
+
+
+@dataclass(frozen=True)
 class Crossval:
     """A result of cross-validation: what it was made from, its fused scores, what its metrics file says, and accuracy
     against training clips where that was asked for."""
@@ -200,7 +244,7 @@ def collect(folder: Path, params: Parameters) -> Collected:
         combinations=Combinations.load(fuse / "combinations.parquet")
         if (fuse / "combinations.parquet").is_file()
         else None,
-        weights=read_object(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
+        weights=_fitted(fuse / "weights.json") if (fuse / "weights.json").is_file() else {},
         metrics=metrics,
         bytes_of={stage: folder_bytes(artifacts / stage) for stage in STAGES if (artifacts / stage).is_dir()},
         seconds={command: float(s) for command, s in _noted(folder / ".work" / "seconds.json", float).items()},
@@ -212,6 +256,14 @@ def collect(folder: Path, params: Parameters) -> Collected:
         revision=git_revision(folder),
         versions=installed_versions(),
     )
+
+
+def _fitted(file: Path) -> dict[str, Any]:
+    """The rules of fusion as the stage wrote them: ``chosen``, and what was fitted by the name of each rule."""
+    found = read_object(file)
+    with decoding(file, "run `hpnet fuse` again", "is not what `hpnet fuse` writes"):
+        typed(found.get(typed(found.get("chosen", ""), str), {}), _Rule)
+    return found
 
 
 def read_run(folder: Path, name: str, metrics: Mapping[str, Any], now: Labelling | None = None) -> Run:
@@ -254,6 +306,11 @@ def read_crossval(folder: Path, metrics: Mapping[str, Any], now: Labelling | Non
             scores.require_labels(now, name)
         if name not in metrics:
             raise ValueError(f"metrics/crossval/{name}.json is missing: run `hpnet crossval --name {name}` again")
+        file = folder.parents[1] / "metrics" / "crossval" / f"{name}.json"
+        with decoding(file, f"run `hpnet crossval --name {name}` again", "is not what `hpnet crossval` writes"):
+            matrix = typed(metrics[name], _Folded).confusion
+            if {len(matrix), *(len(row) for row in matrix)} != {len(scores.classes)}:
+                raise ValueError(f"its confusion is not of {len(scores.classes)} classes")
         summary, curve = CrossvalSummary.load(folder / name), Curve.load(folder / name)
         found[name] = Crossval(summary, scores, metrics[name], curve)
     return found

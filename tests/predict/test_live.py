@@ -40,6 +40,8 @@ def server(serve: Callable[[Send], None]) -> Iterator[str]:
             serve(asking.sendall)
         except (OSError, av.error.FFmpegError):
             pass  # the client has closed the connection
+        finally:
+            asking.close()
 
     def accept() -> None:
         while True:
@@ -221,6 +223,47 @@ def test_pictures_of_a_stream_have_square_pixels_and_one_size() -> None:
     with server(jpegs(0.1, sides=(64, 64, 64, 64, 64, 32))) as address:
         found = watched(address, seconds=3.0, cutting=cutting)
     assert {(w.size_px, image.shape) for w in found for _, image in w.frames} == {((64, 64), (64, 64, 3))}
+
+
+def dropping(count: int, more: bytes = b"") -> Callable[[Send], None]:
+    """A camera whose connection ends after ``count`` pictures, and is there again for the next who asks."""
+
+    def serve(send: Send) -> None:
+        sent = itertools.count()
+
+        def limited(data: bytes) -> None:
+            if next(sent) > count:  # the first is the header
+                send(more)
+                raise ConnectionResetError
+            send(data)
+
+        jpegs(0.05)(limited)
+
+    return serve
+
+
+@pytest.mark.parametrize("more", [b"", bytes(range(256)) * 40], ids=["dropped", "with garbage"])
+def test_a_stream_that_breaks_off_is_opened_again(
+    more: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "FIRST_PAUSE_S", 0.05)
+    with server(dropping(8, more)) as address:
+        with LiveReader(address, CUTTING.window_s, CUTTING.max_fps) as reader:
+            found = list(live_windows(reader, CUTTING, 4.0))
+        assert reader.reopened >= 2
+        assert found[-1].first > 10
+        assert "it is opened again" in capsys.readouterr().err
+
+
+def test_a_stream_that_does_not_come_back_is_an_error(impatient: float) -> None:
+    asked = itertools.count()
+
+    def serve(send: Send) -> None:
+        if next(asked) == 0:
+            dropping(8)(send)
+
+    with server(serve) as address, pytest.raises(VideoError, match="no picture for 1 s|gave no picture when"):
+        watched(address)
 
 
 def test_seconds_count_from_the_beginning_and_an_early_end_answers_what_there_is() -> None:

@@ -54,7 +54,10 @@ def import_ucla(
         raise ValueError(f"{source} cannot be read as an .npz with {EXPECTED} (no {lacking[0]})")
     names, offsets, joints = (arrays[key] for key in ("names", "offsets", "joints"))
     if (
-        joints.shape[1:] != (UCLA20.num_joints, 3)
+        joints.dtype.kind not in "fiu"
+        or offsets.dtype.kind not in "iu"
+        or names.ndim != 1
+        or joints.shape[1:] != (UCLA20.num_joints, 3)
         or offsets.shape != (len(names) + 1,)
         or not (np.diff(offsets) > 0).all()
         or (offsets[0], offsets[-1]) != (0, len(joints))

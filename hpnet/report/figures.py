@@ -189,6 +189,7 @@ def interval_plot(
     stays legible on a phone. ``chance`` draws a dashed line if it is on the axis.
     """
     low, high = axis or domain([float(np.fmin(mark.low, mark.value)) for mark in marks])
+    low, high = (low, high) if high > low else (low - 0.5, low + 0.5)  # nothing differs
     stacked = width < 560
     left, right = (4.0, 4.0) if stacked else (float(label_width), 150.0)
     row, top, bottom = (42.0 if stacked else 26.0), 8.0, 24.0

@@ -175,6 +175,19 @@ def in_words(source: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def without_words() -> Iterator[None]:
+    """In this block transformers prints nothing, because its reports hold names from the file."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
 def offline() -> Iterator[None]:
     """In this block the hub's libraries do not use the network, for every setting of the environment."""
     with mock.patch.object(constants, "HF_HUB_OFFLINE", True):

@@ -21,6 +21,7 @@ from ...weights.hub_folder import (
     require_size,
     small_json,
     weights_in,
+    without_words,
 )
 from ..detector import LOW_SCORE, PERSON, Detection, check_frames, in_frame
 
@@ -121,7 +122,7 @@ def load_rtdetr(folder: Path) -> Any:
     config = plain_config(small_json(folder / CONFIG), RTDetrConfig, str(folder / CONFIG))
     held = sum(value.numel() for value in state.values())
     require_size(config, RTDetrForObjectDetection, MOST_SHARED_HEADS * held, str(folder / CONFIG))
-    with offline(), in_words(str(folder)):
+    with offline(), without_words(), in_words(str(folder)):
         network, told = RTDetrForObjectDetection.from_pretrained(
             None,
             config=config,

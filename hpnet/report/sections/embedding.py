@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.reading import decoding
 from ...core.streams import MULTIMODAL
 from ..figures import scatter_plot
 from ..results import baseline_name, common, evaluated, feature_kind, feature_runs, pooled_name
@@ -55,7 +56,8 @@ def build(given: Given) -> Embedding | None:
     panels = []
     for name, scores in zip(scored, joined, strict=True):
         trained = wanted[name].features
-        seen = scores.logits if trained is None else trained.of(scores.clip_ids)
+        with decoding(f"trained features of {name}", f"run `hpnet train {name}` again", "lack a clip"):
+            seen = scores.logits if trained is None else trained.of(scores.clip_ids)
         features = standardised(seen[rows])
         kind = "HP + RGB + text"
         if name != MULTIMODAL:

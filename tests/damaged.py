@@ -50,8 +50,10 @@ from hpnet.artifacts.frames import PersonFrames
 from hpnet.artifacts.imported import load_frequencies
 from hpnet.artifacts.poses import ClipPoses, PoseMeta, PoseStore
 from hpnet.artifacts.scores import Scores
+from hpnet.artifacts.takes import EVENT_COLUMNS, TAKE_COLUMNS, Takes
 from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.artifacts.truth import load_truth
+from hpnet.artifacts.videos import UNKNOWN, Videos, stretches
 from hpnet.core.skeleton import COCO17
 from hpnet.core.video import VideoError, probe, read_frames, read_timed, write_video
 from hpnet.crossval.folds import read_folds
@@ -314,6 +316,23 @@ def clips(folder: Path) -> Format:
         return found.labelling(), found.pairs(), found.descriptions(), found.usable(), found.failures()
 
     return Format([folder / f"{name}.csv" for name in ("clips", "classes", "videos")], read)
+
+
+def takes(folder: Path) -> Format:
+    """Untrimmed videos, and clips that are parts of them."""
+    rows = [(f"v{n}", f"v{n}.mp4", "ab", 9, 9, 9.5, 90, 9.0, f"s{n}", ("train", "test")[n % 2], "") for n in range(6)]
+    events = [(f"v{n % 5}", 1.5 + n // 5, 2.0 + n // 5, "wave", n % 3 - 1) for n in range(12)]
+    Takes(pd.DataFrame(rows, columns=list(TAKE_COLUMNS)), pd.DataFrame(events, columns=list(EVENT_COLUMNS))).save(
+        folder
+    )
+    parts = pd.DataFrame({"clip_id": [f"c{n}" for n in range(4)]}).assign(**UNKNOWN)
+    Videos(parts.assign(path="v.mp4", start_s=[0.5, 1.0, 2.0, np.nan], end_s=[1.0, 2.5, 9.0, np.nan])).save(folder)
+
+    def read(_: Path) -> object:
+        found = Takes.load(folder)
+        return found.truth, found.durations_s, found.paths, found.of(["train"]), stretches(Videos.load(folder).usable())
+
+    return Format([folder / f"{name}.csv" for name in ("takes", "events", "videos")], read)
 
 
 def boxes(folder: Path) -> Format:
@@ -598,8 +617,8 @@ def video(folder: Path) -> Format:
 
 
 _MAKERS = (
-    params, graph, clips, boxes, boxes_csv, frames, poses, features, scores, trained_features, combinations, truth,
-    crossval, checkpoint, pyskl, ucla, npz, npy, tables, texts_json, folds, stream, fusion, rtdetr, xclip, yolo,
+    params, graph, clips, takes, boxes, boxes_csv, frames, poses, features, scores, trained_features, combinations,
+    truth, crossval, checkpoint, pyskl, ucla, npz, npy, tables, texts_json, folds, stream, fusion, rtdetr, xclip, yolo,
     skeletons, released_features, video, report,
 )  # fmt: skip
 FORMATS: dict[str, Callable[[Path], Format]] = {make.__name__: make for make in _MAKERS}

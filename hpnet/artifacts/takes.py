@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
@@ -49,6 +50,17 @@ class Takes:
         stray = sorted(set(self.events.video) - set(self.videos.video))
         if stray:
             raise ValueError(f"events.csv: video {stray[0]!r} is not in takes.csv: run `hpnet data` again")
+        start_s, end_s = (self.events[name].to_numpy(np.float64) for name in ("start_s", "end_s"))
+        impossible = ~((start_s >= 0) & (start_s < end_s) & np.isfinite(end_s))
+        if impossible.any():
+            row = self.events[impossible].iloc[0]
+            raise ValueError(
+                f"events.csv: an event of video {row.video!r} is from {row.start_s} to {row.end_s} s; expected start_s "
+                "before end_s"
+            )
+        seconds = self.videos.seconds.to_numpy(np.float64)
+        if not (np.isfinite(seconds) & (seconds >= 0)).all():
+            raise ValueError("takes.csv: a video has no length in seconds: run `hpnet data` again")
 
     def of(self, splits: Collection[str]) -> Takes:
         """The readable videos of some splits, with their events."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..core.clip_ids import check_clip_ids, refuse_alike
@@ -53,6 +54,11 @@ class Videos:
         require_columns(self.table, VIDEO_COLUMNS, "videos.csv")
         check_clip_ids(self.table.clip_id, "videos.csv")
         refuse_alike(self.table.clip_id, "videos.csv")
+        for clip_id, part in stretches(self.table).items():
+            if not 0 <= part.start_s < part.end_s < np.inf:
+                raise ValueError(
+                    f"videos.csv: clip {clip_id!r} is from {part.start_s} to {part.end_s} s; expected start < end"
+                )
         repeated = self.table.clip_id[self.table.clip_id.duplicated()]
         if len(repeated):
             raise ValueError(f"videos.csv: clip {repeated.iloc[0]!r} is listed twice")

@@ -21,6 +21,7 @@ from .core.streams import MULTIMODAL
 from .data.params import DataParams
 from .detect.params import DetectParams
 from .estimate.params import EstimateParams
+from .events.params import EventsParams
 from .fuse.params import FuseParams
 from .pool.params import PoolParams
 from .report.params import ReportParams
@@ -44,6 +45,7 @@ class Params(Section):
     train: TrainParams = TrainParams()
     fuse: FuseParams = FuseParams()
     compare: CompareParams = CompareParams()
+    events: EventsParams = EventsParams()
     report: ReportParams = ReportParams()
 
     def variant(self, name: str) -> PoolParams:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train one stream and score validation and test clips."),
     "compare": ("compare", "Train the joint stream on other features, for comparison."),
     "fuse": ("fuse", "Fuse the streams' scores."),
+    "events": ("events", "Find what happens when in untrimmed videos, and measure it."),
     "report": ("report", "Write the report page, its figures and tables."),
     "crossval": ("crossval", "Train and test every fold: mean, interval, pooled confusion."),
     "ablate": ("ablate", "Plan, run and write the paper's tables."),
@@ -36,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-TIMED = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
+TIMED = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "events")
 
 
 class LazyGroup(click.Group):

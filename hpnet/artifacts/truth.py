@@ -28,3 +28,9 @@ def load_truth(file: Path) -> pd.DataFrame:
 def load_people(file: Path) -> pd.DataFrame:
     """clip_id, frame, person alone; errors as of :func:`load_truth`."""
     return read_table(file, PEOPLE, _REMEDY)
+
+
+def load_boxes(file: Path) -> pd.DataFrame:
+    """clip_id, frame, person, x1, y1, x2, y2 alone; errors as of :func:`load_truth`."""
+    kinds = {**PEOPLE, **dict.fromkeys(_CORNERS, pa.float32())}
+    return read_columns(file, kinds, gaps=_CORNERS, remedy=_REMEDY).table

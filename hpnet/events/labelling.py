@@ -5,9 +5,9 @@ Pure functions. Axes: n steps, K classes of the networks, A actions (the classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from scipy.special import log_softmax
 from ..core.events import BACKGROUND
 
 Floats = NDArray[np.float64]
+STILL = 0.01
+"""Speeds below this, in heights a second, are alike: joints tremble so much."""
 LEAST_LOG = -12.0
 """Log probabilities below this are this: a network that is very sure is not that sure of a window of a long video."""
 
@@ -64,6 +66,9 @@ class Labeller(Protocol):
     def label(self, timeline: Timeline) -> Floats:
         """(n, A + 1) log probabilities of the actions and, last, of the background."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -88,36 +93,70 @@ class Threshold:
         relative = given - given.max(1, keepdims=True) + acting[:, None]
         return np.asarray(log_softmax(np.column_stack([relative, idle]), axis=1))
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Threshold:
+        """The inverse of :meth:`to_json`."""
+        return cls(float(raw["level"]), int(raw["background"]))
+
 
 @dataclass(frozen=True)
-class Regression:
-    """A multinomial logistic regression of the windows around a step, fitted on untrimmed videos.
+class Background:
+    """A logistic regression says how probable the background is, from the windows around a step.
+
+    It is fitted on untrimmed videos. Among the actions the networks' own answer for the step's window counts.
 
     Attributes:
-        weights: (A + 1, F).
-        biases: (A + 1,).
+        weights: (F,), of :func:`readings`.
+        bias: 0 is as probable as not.
         reach_s: how far before and after a step the other two windows lie that it reads.
+        background: number of the class named background; -1 if there is none.
     """
 
     weights: Floats
-    biases: Floats
+    bias: float
     reach_s: float
+    background: int = -1
 
     def label(self, timeline: Timeline) -> Floats:
         """(n, A + 1), see :class:`Labeller`."""
         read = readings(timeline, self.reach_s)
-        if read.shape[1] != self.weights.shape[1]:
-            raise ValueError(
-                f"{read.shape[1]} readings of a step, the regression was fitted to {self.weights.shape[1]}"
-            )
-        return np.asarray(log_softmax(read @ self.weights.T + self.biases, axis=1))
+        if read.shape[1] != len(self.weights):
+            raise ValueError(f"{read.shape[1]} readings of a step, the regression was fitted to {len(self.weights)}")
+        odds = read @ self.weights + self.bias  # (n,), log, of the background
+        given = timeline.log_probabilities.clip(LEAST_LOG)
+        if self.background >= 0:
+            given = np.delete(given, self.background, axis=1)
+        acting, idle = -np.logaddexp(0, odds), -np.logaddexp(0, -odds)
+        return np.column_stack([log_softmax(given, axis=1) + acting[:, None], idle])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**self.__dict__, "weights": self.weights.tolist()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Background:
+        """The inverse of :meth:`to_json`."""
+        weights = np.array(raw["weights"], np.float64)
+        return cls(weights, float(raw["bias"]), float(raw["reach_s"]), int(raw["background"]))
 
 
 def readings(timeline: Timeline, reach_s: float) -> Floats:
-    """(n, F) of every step: what the windows at the step, before and after it say, and how fast the person moves."""
+    """(n, F) of every step: what the windows at the step, before and after it say, and how fast the person moves.
+
+    Of each of the three windows: the probabilities of the K classes, the log odds of the surest one, the entropy, and
+    the logarithm of the speed.
+    """
     count = len(timeline)
     reach = max(1, round(reach_s / timeline.step_s))
-    own = np.column_stack([timeline.log_probabilities.clip(LEAST_LOG), np.log(timeline.speeds + 0.01)])
+    logs = timeline.log_probabilities.clip(LEAST_LOG)
+    chances = np.exp(logs)
+    surest = chances.max(1).clip(np.exp(LEAST_LOG), 1 - np.exp(LEAST_LOG))
+    odds, entropy = np.log(surest / (1 - surest)), -(chances * logs).sum(1)
+    own = np.column_stack([chances, odds, entropy, np.log(timeline.speeds + STILL)])
     places = np.arange(count)
     parts = [own[(places + shift).clip(0, count - 1)] for shift in (0, -reach, reach)]
     return np.concatenate(parts, axis=1)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..artifacts.files import read_object
 from ..artifacts.scores import Scores
 from ..core.events import BACKGROUND, Event
 from ..core.streams import MULTIMODAL
 from ..events.decoding import Decoder
 from ..events.durations import Durations, fit_durations
-from ..events.labelling import Labeller, Threshold, Timeline, actions_of
+from ..events.finding import RULE_FILE, Rule
+from ..events.labelling import Threshold, Timeline, actions_of
 from .following import STEPS, Following
 from .project import FALLBACK_WINDOW_S, TrainedProject
 from .recognise import Recogniser
@@ -20,13 +22,14 @@ from .windows import OnFailure, Window
 
 EVIDENCE = 2.0 / STEPS
 """How much a step counts: windows of neighbouring steps share most of their frames."""
-ENTRY_LOG = -1.0
-"""Of beginning an action, where no untrimmed video says better."""
+ENTRY = -1.0
+"""What it costs to begin an action, where no untrimmed video says better."""
 SURE_SHARE = 0.05
 """An action is as sure as all but this share of the validation clips that were recognised."""
 MOST_SURE = 0.95
 UNSURE = 0.5
 """The probability that an action must exceed where there are no such clips."""
+_SAME_S = 1e-3
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,8 @@ class EventFinder:
         self.eyes = recogniser.eyes
         self.window_s = window_s
         self.project = _without_frames(recogniser.project)
-        self.actions = actions_of(self.project.classes)
-        self.labeller: Labeller = _threshold(self.project)
-        durations = _training_durations(self.project, self.actions)
-        self.decoder = Decoder(durations, window_s / STEPS, EVIDENCE, ENTRY_LOG)
+        self.plain = _plain_rule(self.project, window_s)
+        self.rule = _learnt_rule(self.project, self.plain) or self.plain
 
     def follow(self, windows: Iterable[Window], on_failure: OnFailure) -> Following:
         """Watch a video once, in the parts of :func:`hpnet.predict.following.parts_of`."""
@@ -69,13 +70,35 @@ class EventFinder:
 
     def events(self, video: str, timelines: Sequence[Timeline]) -> list[VideoEvent]:
         """The events of a video that was watched to its end, in order of their beginnings."""
-        found = []
-        for timeline in timelines:
-            for segment in self.decoder.decode(self.labeller.label(timeline)):
-                start_s, end_s = timeline.step_times_s(segment.start, segment.end)
-                action = self.actions[segment.label]
-                found.append(VideoEvent(start_s, end_s, action, segment.probability, timeline.person, video=video))
-        return sorted(found, key=lambda event: (event.start_s, event.person))
+        return [
+            VideoEvent(event.start_s, event.end_s, event.action, event.probability, event.person, video=video)
+            for event in self.rule.events(timelines)
+        ]
+
+
+def _plain_rule(project: TrainedProject, window_s: float) -> Rule:
+    """What the trimmed clips of training say of durations and background."""
+    actions = actions_of(project.classes)
+    decoder = Decoder(_training_durations(project, actions), window_s / STEPS, EVIDENCE, ENTRY)
+    return Rule(tuple(actions), window_s, _threshold(project), decoder)
+
+
+def _learnt_rule(project: TrainedProject, plain: Rule) -> Rule | None:
+    """What the stage ``events`` learnt from untrimmed videos; None if it did not run, or read other windows.
+
+    Raises:
+        ValueError: the file is broken, or is of other actions.
+    """
+    file = project.project.events / RULE_FILE
+    if not file.is_file():
+        return None
+    try:
+        rule = Rule.from_json(read_object(file))
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{file} is not what `hpnet events` writes: run `hpnet events` again") from None
+    if rule.actions != plain.actions:
+        raise ValueError(f"{file} is of other actions than the networks: run `dvc repro`, or `hpnet events`")
+    return rule if abs(rule.window_s - plain.window_s) < _SAME_S else None
 
 
 def _without_frames(project: TrainedProject) -> TrainedProject:

@@ -19,7 +19,7 @@ from .graph import Kind, graph
 COMPARE = "hpnet.train.compare"
 IMPORT = "import"
 """Only for projects with imported poses; it is written if it is named."""
-EVERY_STAGE = (Kind(variants=("one",)), Kind(poses="hpnet import"))
+EVERY_STAGE = (Kind(variants=("one",), takes=True), Kind(poses="hpnet import"))
 """Graphs that together have every stage."""
 
 
@@ -40,6 +40,7 @@ def codes(params: Params) -> dict[str, Code]:
         f"train-{MULTIMODAL}": params.train.multimodal.code(),
         "compare": Code(COMPARE, (*pool.chosen, *topology.chosen), topology.packaged, pool.defaults),
         "fuse": params.fuse.code(),
+        "events": params.events.code(),
         "report": params.report.code(),
         IMPORT: Code("hpnet.data.feature_folder", _importing(), ("data/sets/*.csv", "data/sets/*.txt")),
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from .graph import CODE, Kind, Stage, code_file, graph, upstream
 
-REPOSITORY = Kind(here=True, variants=("pose2d", "region3", "region5"))
+REPOSITORY = Kind(here=True, takes=True, variants=("pose2d", "region3", "region5"))
 """The project of hpnet's own repository: the mannequins."""
 HEADING = """The graph of this project: {stages}.
 The stage `code` writes a digest of the code of each stage. So an edit reruns only the stages that it changes.

@@ -76,6 +76,11 @@ class Project:
         """Weights fitted by the stage ``fuse``."""
         return self.fuse / "weights.json"
 
+    @property
+    def events(self) -> Path:
+        """How events are found in untrimmed videos, and which were found in the takes."""
+        return self.artifacts / "events"
+
     def train(self, stream: str = "") -> Path:
         """Network and scores of a stream, or the folder of all streams."""
         return self.artifacts / "train" / stream

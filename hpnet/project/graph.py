@@ -107,6 +107,7 @@ class Kind:
         videos: the clips are a folder of videos, not rendered.
         table: a CSV has their labels.
         weights: networks are read from the project's folder ``weights``.
+        takes: there are untrimmed videos, in which events are found.
         poses: command that imports 3-D poses, instead of data, detect, estimate and pool; empty: none.
         poses_from: the input file of this command.
         streams: streams that are trained.
@@ -117,6 +118,7 @@ class Kind:
     videos: bool = False
     table: bool = False
     weights: bool = False
+    takes: bool = False
     poses: str = ""
     poses_from: str = ""
     streams: tuple[str, ...] = STREAMS
@@ -203,6 +205,11 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
     if kind.variants:
         stages.append(_compare(kind.variants))
         shown.append("artifacts/compare")
+    found = []
+    if kind.takes:
+        read = (DATA, "artifacts/pool", "artifacts/train", "artifacts/fuse/weights.json", *weights)
+        found.append(_stage("events", read, ("events", "detect", "estimate", "pool")))
+        shown.append("artifacts/events")
     report = Stage(
         "report",
         "hpnet report",
@@ -213,7 +220,7 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
         code="report",
         note=PAGE,
     )
-    return (*stages, _fuse(kind, ("fuse", "data.protocol")), report)  # the protocol names the released weights
+    return (*stages, _fuse(kind, ("fuse", "data.protocol")), *found, report)  # the protocol names the released weights
 
 
 def _from_poses(kind: Kind) -> tuple[Stage, ...]:

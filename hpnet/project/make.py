@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.events_table import is_events_table
 from ..data.index import Labelled, label_folder
 from ..data.params import DataParams
 from ..data.preset import Preset, Values
@@ -47,9 +48,10 @@ def make_project(
     validate(values, f"preset {name}")
     given = "" if poses is None else _reach(poses, folder)
     made_by = name if recipe == recipes.DEFAULT else f"{name} --recipe {recipe}"
+    kind = presets.kind(preset, values, given, table is not None and is_events_table(table))
     files = {
-        "params.yaml": render.render_params(preset, values),
-        "dvc.yaml": dvc_yaml.render(presets.kind(preset, values, given)),
+        "params.yaml": render.render_params(preset, values, kind.takes),
+        "dvc.yaml": dvc_yaml.render(kind),
         "README.md": render.render_readme(made_by, preset, values, in_git(folder)),
         "weights/README.txt": render.WEIGHTS,
         ".gitignore": render.GITIGNORE,

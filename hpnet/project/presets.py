@@ -37,12 +37,13 @@ def _reads_video(values: Values) -> bool:
     return values["data"].get("source") != "folder" or video != MANNEQUIN_VIDEO
 
 
-def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
+def kind(preset: Preset, values: Values, poses: str = "", untrimmed: bool = False) -> Kind:
     """What the graph of a preset's project depends on; RGB and text, and their stream, need videos.
 
     Args:
         values: the project's parameters: those of its preset, with the user's data.
         poses: the file or folder of a project of 3-D poses.
+        untrimmed: the table is of events in untrimmed videos.
     """
     if preset.poses:
         options = f"--frames {preset.pose_frames} {preset.pose_options}".strip()
@@ -54,5 +55,6 @@ def kind(preset: Preset, values: Values, poses: str = "") -> Kind:
         table=bool(data.get("table")),
         weights=bool(values.get("estimate", {}).get("model")),
         streams=STREAMS if _reads_video(values) else TOPOLOGY_STREAMS,
+        takes=untrimmed or bool(data.get("takes") or data.get("training_takes")),
         variants=tuple(values.get("compare", {}).get("variants", {})),
     )

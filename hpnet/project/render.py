@@ -23,6 +23,7 @@ HEADINGS = {
     "multimodal": "pooled features + RGB + text",
     "fuse": "scores of all streams -> fused scores",
     "compare": "the joint stream on other features, for the report",
+    "events": "untrimmed videos -> who does what from when to when",
     "report": "the report page",
 }
 MANNEQUIN_ONLY = "mannequins: "
@@ -55,15 +56,20 @@ DVC_GITIGNORE = """/config.local
 """
 
 
-def render_params(preset: Preset, values: Values) -> str:
-    """params.yaml: every parameter of the used sections with its value (``values`` or default) and description."""
+def render_params(preset: Preset, values: Values, takes: bool = False) -> str:
+    """params.yaml: every parameter of the used sections with its value (``values`` or default) and description.
+
+    Args:
+        takes: there are untrimmed videos, so section ``events`` is used.
+    """
     params = Params.model_validate(values)
     lines = [f"# Parameters of this project ({preset.title})."]
     lines += [
         "# Every value is also an option of its command, such as `hpnet pool --region 3`; unknown names are errors."
     ]
     lines += ["# After a change run `dvc repro`.", ""]
-    for section in ("train", "fuse", "report") if preset.poses else tuple(Params.model_fields):
+    used = [section for section in Params.model_fields if takes or section != "events"]
+    for section in ("train", "fuse", "report") if preset.poses else used:
         lines += [*_section(section, getattr(params, section), 0, params.data.source == "mannequin"), ""]
     if preset.poses:
         skipped = (f"  {MULTIMODAL}:",)

@@ -22,10 +22,12 @@ from ..artifacts.combinations import Combinations
 from ..artifacts.crossval import SCORES, CrossvalSummary, Curve, FoldScores, result_names
 from ..artifacts.features import Features
 from ..artifacts.files import read_json_as, read_object, typed
+from ..artifacts.found_events import FoundEvents
 from ..artifacts.frames import PersonFrames
 from ..artifacts.labelling import Labelling, check_trained, require_labelling
 from ..artifacts.poses import PoseStore
 from ..artifacts.scores import Scores
+from ..artifacts.takes import Takes
 from ..artifacts.trained_features import TrainedFeatures
 from ..artifacts.truth import load_people
 from ..core.reading import decoding, read_text, require_at_most
@@ -39,7 +41,7 @@ from ..train.params import CompareParams, TrainParams
 from .params import ReportParams
 
 PACKAGES = ("hpnet", "torch", "mmpose", "ultralytics", "transformers", "numpy", "opencv-python", "av", "dvc")
-STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse")
+STAGES = ("data", "detect", "estimate", "pool", "train", "compare", "fuse", "events")
 
 MOST_CURVE_BYTES = 16 << 20
 MOST_CURVE_COLUMNS = 20
@@ -180,7 +182,8 @@ class Collected:
     bytes on disk per stage; ``seconds``, ``revisions``: wall time and git revision of each command's last run here
     (``.work/seconds.json``, ``revisions.json``), kept apart from artifacts and metrics, which must be the same for the
     same seed; ``claims``: verdicts of `hpnet ablate` on the paper's claims;
-    ``crossval``: name -> result of `hpnet crossval`.
+    ``crossval``: name -> result of `hpnet crossval`; ``takes``: the untrimmed videos; ``events``: what was found in
+    those of the test split.
     """
 
     folder: Path
@@ -203,6 +206,8 @@ class Collected:
     revisions: dict[str, str] = field(default_factory=dict)
     claims: list[dict[str, str]] = field(default_factory=list)
     crossval: dict[str, Crossval] = field(default_factory=dict)
+    takes: Takes | None = None
+    events: FoundEvents | None = None
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -253,6 +258,8 @@ def collect(folder: Path, params: Parameters) -> Collected:
         },
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
         crossval=read_crossval(artifacts / "crossval", metrics.get("crossval", {}), now),
+        takes=Takes.load(artifacts / "data") if (artifacts / "data" / "takes.csv").is_file() else None,
+        events=FoundEvents.load(artifacts / "events") if (artifacts / "events" / "found.csv").is_file() else None,
         revision=git_revision(folder),
         versions=installed_versions(),
     )

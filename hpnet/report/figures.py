@@ -470,3 +470,62 @@ def scatter_plot(
             f'stroke-width:1.5px;font-size:9px">{int(label)}<title>{escape(names[int(label)])}</title></text>'
         )
     return _svg(side, side, "".join(parts), title)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of time in a plot of events; ``hue`` in degrees says which action it is, ``text`` names it."""
+
+    start_s: float
+    end_s: float
+    text: str
+    hue: float
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of bars, and its label."""
+
+    label: str
+    bars: Sequence[Bar]
+    strong: bool = False
+
+
+def events_plot(rows: Sequence[Row], end_s: float, title: str, *, width: int = 720) -> str:
+    """Bars over time, one row each, on a common axis of seconds; a bar without room for its name tells it on hovering.
+
+    Below 560 px the labels stand above their rows.
+    """
+    stacked = width < 560
+    left = 4.0 if stacked else 4 + min(max((text_width_px(row.label) for row in rows), default=0.0) + 10, 200.0)
+    step, thick, top, bottom = (40.0, 18.0, 4.0, 24.0) if stacked else (26.0, 18.0, 4.0, 24.0)
+    height, room = top + step * len(rows) + bottom, width - left - 8
+
+    def x(seconds: float) -> float:
+        return left + room * min(max(seconds / max(end_s, 1e-9), 0.0), 1.0)
+
+    parts = []
+    for tick in _seconds(end_s, room):
+        parts.append(_line(x(tick), top, x(tick), height - bottom, "grid"))
+        parts.append(_text(x(tick), height - 7, f"{tick:g} s", "muted small mid" if tick else "muted small"))
+    for number, row in enumerate(rows):
+        y = top + step * number + (18.0 if stacked else 3.0)
+        kind = "strong" if row.strong else "muted"
+        parts.append(_label(0, y - 5 if stacked else y + 13, row.label, kind, width if stacked else left - 8))
+        for bar in row.bars:
+            begin, long = x(bar.start_s), max(1.0, x(bar.end_s) - x(bar.start_s))
+            hint = f"<title>{escape(bar.hint or bar.text)}</title>"
+            name = fitted(bar.text, long - 6, 11)
+            inside = _text(begin + long / 2, y + 13, name, "small mid") if len(name) > 3 or name == bar.text else ""
+            parts.append(
+                f'<g>{hint}<rect x="{begin:.1f}" y="{y:.1f}" width="{long:.1f}" height="{thick:g}" rx="2" '
+                f'style="fill:oklch(var(--dot) .14 {bar.hue:.0f} / .55)"/>{inside}</g>'
+            )
+    return _svg(width, height, "".join(parts), title)
+
+
+def _seconds(end_s: float, room_px: float) -> list[float]:
+    """Ticks of an axis of seconds, at least 48 px apart."""
+    step = next((s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if room_px * s >= 48 * end_s), 1800)
+    return [float(step * n) for n in range(int(end_s / step) + 1)]

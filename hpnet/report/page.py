@@ -32,6 +32,7 @@ from .sections import (
     confusion,
     cost,
     crossval,
+    events,
     examples,
     failures,
     features,
@@ -43,8 +44,8 @@ from .sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, crossval, features, claims, classes, confusion, clips, examples, training, cost, check,
-    failures, method,
+    run, against, accuracy, crossval, features, claims, classes, confusion, events, clips, examples, training, cost,
+    check, failures, method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.special import log_softmax
 
 from hpnet.events.decoding import Decoder, Segment, _best
 from hpnet.events.durations import Durations, fit_durations
-from hpnet.events.labelling import Regression, Threshold, Timeline, actions_of, readings
+from hpnet.events.labelling import Background, Threshold, Timeline, actions_of, readings
 
 
 def decoder(seconds: float = 2.0, actions: int = 2, weight: float = 1.0, entry: float = -1.0) -> Decoder:
@@ -116,14 +117,19 @@ def test_a_class_named_background_is_background() -> None:
 
 def test_a_regression_reads_the_windows_around_a_step() -> None:
     line = timeline(np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]))
-    read = readings(line, 0.25)
-    assert read.shape == (4, 9)
-    assert read[:, 3].tolist() == [read[0, 0], *read[:3, 0]]
-    assert read[:, 6].tolist() == [*read[1:, 0], read[3, 0]]
-    found = Regression(np.zeros((3, 9)), np.log([0.2, 0.3, 0.5]), 0.25).label(line)
-    assert np.exp(found) == pytest.approx(np.tile([0.2, 0.3, 0.5], (4, 1)))
-    with pytest.raises(ValueError, match="9 readings of a step, the regression was fitted to 4"):
-        Regression(np.zeros((3, 4)), np.zeros(3), 0.25).label(line)
+    read = readings(line, 0.25)  # two probabilities, log odds, entropy and speed, of three windows
+    assert read.shape == (4, 15)
+    assert read[:, 5].tolist() == [read[0, 0], *read[:3, 0]]
+    assert read[:, 10].tolist() == [*read[1:, 0], read[3, 0]]
+    weights = np.zeros(15)
+    weights[1] = 100.0  # what looks like the second class is background
+    rule = Background(weights, -50.0, 0.25)
+    found = rule.label(line)
+    assert np.exp(found).sum(1) == pytest.approx(1)
+    assert found.argmax(1).tolist() == [0, 0, 2, 2]
+    assert Background.from_json(json.loads(json.dumps(rule.to_json()))).label(line).tolist() == found.tolist()
+    with pytest.raises(ValueError, match="15 readings of a step, the regression was fitted to 4"):
+        Background(np.zeros(4), 0.0, 0.25).label(line)
 
 
 def test_the_first_and_the_last_step_end_where_the_person_is_seen() -> None:

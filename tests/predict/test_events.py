@@ -47,7 +47,7 @@ def model(folder: Path) -> Iterator[hpnet.Model]:
     with inside(folder):
         found = hpnet.load("actions", device="cpu", streams=STREAMS)
         finder = found.finder(found.cutting().window_s)  # the small networks are sure of nothing
-        finder.decoder, finder.labeller = replace(finder.decoder, entry=0.0), Threshold(0.2)
+        finder.rule = replace(finder.rule, decoder=replace(finder.rule.decoder, entry=0.0), labeller=Threshold(0.2))
         yield found
 
 

@@ -16,6 +16,8 @@ from hpnet.core.video import write_video
 from hpnet.detect.params import DetectParams
 from hpnet.detect.step import DetectWork, video_items
 from hpnet.estimate.step import clip_items, listed_paths, listed_stretches
+from hpnet.report.examples import read_frame
+from hpnet.report.previews import FRAMES, strip_frames
 
 
 @pytest.fixture
@@ -61,3 +63,14 @@ def test_detect_reads_the_part_alone_and_counts_from_its_first_frame(data: Path,
     frames = Boxes.load(out).table.groupby("clip_id").frame
     assert frames.min().to_dict() == {"whole": 0, "a": 0, "b": 0}
     assert frames.max().to_dict() == {"whole": 39, "a": 9, "b": 14}
+
+
+def test_the_report_shows_frames_of_the_part(data: Path) -> None:
+    clips = Clips.load(data).table.set_index("clip_id")
+    part = stretches(Clips.load(data).table)["b"]
+    path = Path(str(clips.path["b"]))
+    strip = strip_frames(path, part)
+    assert sorted(strip) == np.linspace(0, 14, FRAMES).round().astype(int).tolist()
+    assert all(abs(int(frame[20, 20, 0]) - 4 * (25 + number)) <= 6 for number, frame in strip.items())
+    assert abs(int(read_frame(path, 3, part)[20, 20, 0]) - 4 * 28) <= 6
+    assert abs(int(read_frame(path, 99, part)[20, 20, 0]) - 4 * 39) <= 6

@@ -90,7 +90,7 @@ def probe(path: str | Path, stretch: Stretch | None = None) -> VideoInfo:
     frames = sum(map(stretch.holds, times))
     if not frames:
         raise VideoError(f"has no frame from {stretch.start_s:g} to {stretch.end_s:g} s, of {info.seconds:g} s")
-    return replace(info, frames=frames, seconds=min(stretch.end_s, info.seconds) - stretch.start_s)
+    return replace(info, frames=frames, seconds=round(min(stretch.end_s, info.seconds) - stretch.start_s, 6))
 
 
 def frame_times(path: str | Path) -> tuple[float, ...]:

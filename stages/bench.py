@@ -355,6 +355,40 @@ def streams_command(epochs: int, project: Path, rounds: int, device: str, note: 
     _compare(comparison, project, rounds, f"hpnet bench streams --epochs {epochs}", device, note, out)
 
 
+@command.command("teach")
+@click.option("--project", "projects", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
+              help="Folder of a project with pooled features; can be repeated.  [default: this folder]")  # fmt: skip
+@click.option("--streams", default="hpj", show_default=True, help="Streams that are trained and read.")
+@click.option("--group", type=click.IntRange(2), default=6, show_default=True, help="Actions left out at a time.")
+@click.option("--ways", type=click.IntRange(2), default=5, show_default=True, help="New actions told from each other.")
+@click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Clips that teach an action.")
+@click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="Draws of clips for each group.")
+@click.option("--time/--no-time", "timed", default=True, show_default=True, help="Also time `hpnet teach`.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/teach"), show_default=True,
+              help="File without suffix.")  # fmt: skip
+def teach_command(
+    projects: tuple[Path, ...], streams: str, timed: bool, device: str, note: str, out: Path, **numbers: int
+) -> None:
+    """Measure how well actions that trained networks never saw are taught by a few clips, and what it costs the others.
+
+    Trains the streams without each group of actions in turn; actions are cut into groups at random.
+    """
+    from hpnet.bench import teach
+
+    plan = teach.Plan(tuple(name.strip() for name in streams.split(",")), **numbers)
+    found = {}
+    for project in projects or (Path(),):
+        name = project.absolute().name
+        found[name] = teach.run(project, plan, device)
+        if timed:
+            found[name]["teaching"] = teach.seconds(project, plan.shots)
+    shown = "".join(f" --project {name}" for name in found) + f" --streams {streams}"
+    shown += "".join(f" --{key} {value}" for key, value in numbers.items())
+    _write(out, found, teach.markdown(found, f"hpnet bench teach{shown}", note))
+
+
 def _compare(
     comparison: Comparison, project: Path, rounds: int, called: str, device: str, note: str, out: Path
 ) -> None:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ablate": ("ablate", "Plan, run and write the paper's tables."),
     "look": ("look", "Show what the detector and the pose network see in any video."),
     "predict": ("predict", "Recognise actions in any video with the trained streams."),
+    "teach": ("teach", "Teach a trained project a new action by a few clips."),
     "protocol": ("protocol", "Write labels and splits of clip names as CSV."),
     "import": ("import_", "Import scores, poses and features of other projects."),
     "export": ("export", "Export features or a network for other programs."),

@@ -13,10 +13,12 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..artifacts.taught import TaughtAction
 from ..core.video import VideoError
 from ..work.console import one_line
 from .finding import EventFinder, VideoEvent
 from .following import parts_of
+from .head import MOST_LOSS
 from .live import LiveReader, live_windows
 from .project import TrainedProject
 from .recognise import Prediction, Recogniser
@@ -96,7 +98,6 @@ class Model:
         folder, device, streams, people, each, precision: see :func:`hpnet.load`.
 
     Attributes:
-        names: the K actions that it knows.
         streams: names of the streams that are fused.
 
     >>> model.names
@@ -114,7 +115,6 @@ class Model:
         precision: str = "float32",
     ) -> None:
         self.project = TrainedProject(Path(folder), streams, device)
-        self.names: tuple[str, ...] = tuple(self.project.classes)
         self.streams: tuple[str, ...] = tuple(self.project.models)
         self._finder: EventFinder | None = None
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
@@ -123,6 +123,11 @@ class Model:
         return (
             f"Model({str(self.project.project.root)!r}: {len(self.names)} actions, streams {', '.join(self.streams)})"
         )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K actions that it knows, first those that it was trained on, then those that it was taught."""
+        return self.project.names
 
     @functools.cached_property
     def recogniser(self) -> Recogniser:
@@ -240,6 +245,44 @@ class Model:
                 place = (seen.window.video, seen.window.number, seen.start_s, seen.end_s, person.number)
                 made.append(Embedding(*place, pooled[rank], vectors))
         return made
+
+    def teach(self, name: str, clips: Sequence[str | Path], *, most_loss: float = MOST_LOSS) -> TaughtAction:
+        """Teach it an action by a few clips of that action alone, best five or more; its networks stay as they are.
+
+        From now on the action is among its names, here and in ``hpnet predict``, because it is kept beside the project,
+        in ``taught/``.
+
+        Args:
+            name: of the action.
+            clips: paths. Everybody in them does it. Of a clip of several windows all windows show it.
+            most_loss: share of the clips of trained actions that taught actions may answer, 0..1.
+
+        Returns:
+            How it does on clips that it did not see.
+
+        Raises:
+            FileNotFoundError: a clip is missing.
+            ValueError: the name or a clip cannot be used, or the action cannot be told from a trained one.
+
+        >>> taught = model.teach("bow", ["bow1.mp4", "bow2.mp4", "bow3.mp4"])
+        >>> taught.left_out, model.names[-1]
+        (3, 'bow')
+        >>> model.forget("bow")
+        """
+        from .teaching import teach
+
+        files = [Path(clip) for clip in clips]
+        return teach(self.recogniser, name, files, self.cutting(), most_loss).actions[-1]
+
+    def forget(self, name: str) -> None:
+        """Undo :meth:`teach`.
+
+        Raises:
+            ValueError: no such action is taught.
+        """
+        from .teaching import forget
+
+        self.project.taught = forget(self.project, name)
 
     def cutting(
         self,

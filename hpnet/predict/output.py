@@ -106,7 +106,7 @@ class Output:
         edges = self.recogniser.pose_meta.skeleton.edges
         try:
             for shown in shown_frames(self._printed(predictions), self.cutting.max_fps):
-                yield shown.seconds, drawn(shown.prediction, shown.index, shown.frame, self.trained.classes, edges)
+                yield shown.seconds, drawn(shown.prediction, shown.index, shown.frame, self.trained.names, edges)
         except KeyboardInterrupt as error:
             interrupted.append(error)
 
@@ -121,7 +121,7 @@ class Output:
         if prediction.latency_s is not None:
             self.latencies_s.append(prediction.latency_s)
             self.dropped += window.dropped
-        found = window_result(prediction, tuple(self.trained.classes))
+        found = window_result(prediction, self.trained.names)
         for line in found.json_lines(self.top) if self.as_json else found.table_lines(self.top):
             self.echo(line)
 

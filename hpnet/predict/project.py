@@ -23,15 +23,19 @@ from ..artifacts.labelling import LABELLING, check_trained
 from ..artifacts.missing import missing
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
+from ..artifacts.taught import Taught
 from ..core.device import resolve_device
 from ..core.sampling import sample_frames
 from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
+from ..models.linear import Linear
 from ..params import Params
 from ..pool.step import feature_meta
 from ..project.folder import Project
 from ..train.topology import TopologyModel, load_topology
+from ..work.shards import file_digest
+from .head import Head
 
 if TYPE_CHECKING:
     from ..models.multimodal import HPNet
@@ -65,13 +69,16 @@ class TrainedProject:
     Args:
         folder: the project; its params.yaml, ``artifacts/train/*`` and ``artifacts/fuse/weights.json`` are read.
         streams: use only these; None: all streams with a weight above 0 in the fusion.
+        with_taught: also answer with the actions of ``taught/``.
 
     Raises:
         FileNotFoundError: a file is missing; names the command that makes it.
         ValueError: a file is broken, or the streams do not belong together.
     """
 
-    def __init__(self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto", *, with_taught: bool = True
+    ) -> None:
         self.project = Project(folder)
         self.device = resolve_device(device)
         self.params: Params = self.project.read_params()
@@ -102,6 +109,17 @@ class TrainedProject:
                 f"networks have {len(self.classes)}: run `hpnet fuse` again"
             )
         self.people = min(self._slots(stream) for stream in used)
+        self.taught: Taught | None = self._taught() if with_taught else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be answered: the trained actions, then the taught ones."""
+        return (*self.classes, *(() if self.taught is None else self.taught.names))
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The streams that give a vector; ``multimodal`` does not."""
+        return tuple(stream for stream, model in self.models.items() if isinstance(model, TopologyModel))
 
     @property
     def needs_frames(self) -> bool:
@@ -195,6 +213,41 @@ class TrainedProject:
         return {stream: self._stream_logits(stream, samples) for stream in self.models}
 
     @torch.inference_mode()
+    def embeddings(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
+        """Stream -> (N, D), :func:`embedded`; without ``multimodal``."""
+        found: dict[str, list[NDArray[np.float32]]] = {stream: [] for stream in self.readers}
+        for start in range(0, len(samples), BATCH):
+            for stream in self.readers:
+                people, valid = self._people(stream, samples[start : start + BATCH])
+                found[stream].append(embedded(self.reader(stream), people, valid))
+        return {stream: np.concatenate(parts) for stream, parts in found.items()}
+
+    @torch.inference_mode()
+    def read(self, people: Tensor, valid: Tensor) -> dict[str, NDArray[np.float32]]:
+        """:meth:`embeddings` of features (N, C, T, V, M) and their people (N, M)."""
+        return {stream: embedded(self.reader(stream), people, valid) for stream in self.readers}
+
+    def reader(self, stream: str) -> TopologyModel:
+        """The model of a stream that gives a vector."""
+        model = self.models[stream]
+        assert isinstance(model, TopologyModel)
+        return model
+
+    def digests(self) -> dict[str, str]:
+        """Stream -> digest of its weights, of the streams that give a vector."""
+        return {stream: file_digest(self.project.train(stream) / "model.safetensors") for stream in self.readers}
+
+    def with_taught(self, probabilities: NDArray[np.float64], samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """(N, K) -> (N, K + J), with the J taught actions; the sum is 1."""
+        if self.taught is None or not samples:
+            return probabilities
+        actions = self.taught.actions
+        thresholds = np.array([action.threshold for action in actions])
+        temperatures = np.array([action.temperature for action in actions])
+        head = Head(self.taught.weights, self.taught.biases, thresholds, temperatures)
+        return head.answered(probabilities, self.embeddings(samples))
+
+    @torch.inference_mode()
     def classifier_inputs(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """Stream -> (N, D), what its linear classifier reads of each sample; without ``multimodal``, which has none."""
         found: dict[str, NDArray[np.float32]] = {}
@@ -258,6 +311,28 @@ class TrainedProject:
         card = self.cards[stream]
         return int(card["network" if stream == "multimodal" else "sizes"]["num_persons"])
 
+    def _taught(self) -> Taught | None:
+        """The taught actions, if they belong to these networks.
+
+        Raises:
+            ValueError: they do not; says how they are taught again.
+        """
+        found, where = Taught.load(self.project.taught), self.project.taught
+        if found is None:
+            return None
+        lacking = sorted(set(found.belongs) - set(self.models))
+        if lacking:
+            raise ValueError(
+                f"the taught actions of {where} need the stream {lacking[0]!r}: use all of {', '.join(found.belongs)}"
+            )
+        now = self.digests()
+        if any(now[stream] != digest for stream, digest in found.belongs.items()):
+            raise ValueError(
+                f"{where} was taught to other networks than these, which were trained since: run `hpnet teach --again` "
+                f"(the clips are not needed), or `hpnet teach --forget NAME` ({', '.join(map(repr, found.names))})"
+            )
+        return found
+
     def _check_labellings(self, streams: Sequence[str]) -> None:
         """Refuse streams made from other labels than the project's tables, or than the fusion was fitted on."""
         data = self.project.data
@@ -292,6 +367,22 @@ class TrainedProject:
             why = " ".join(str(error).split())[:160] or type(error).__name__
             raise ValueError(f"{folder} is broken ({why}): run `hpnet train {stream}` again") from None
         return model.to(self.device).eval()
+
+
+@torch.inference_mode()
+def embedded(model: TopologyModel, people: Tensor, valid: Tensor) -> NDArray[np.float32]:
+    """What a trained network makes of clips, (N, D): its standardised statistics, where it is linear, else the inputs
+    of its classifier.
+
+    Args:
+        people: (N, C, T, V, M) float32, zeros where there is no person.
+        valid: (N, M) bool, on the host.
+    """
+    network: Any = model.network
+    x = model.prepare(people, valid)
+    linear = isinstance(network, Linear)
+    values = network.standardised(*network.statistics(x, valid)) if linear else network.forward_features(x, valid)
+    return np.asarray(values.float().cpu().numpy())
 
 
 def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:

@@ -119,6 +119,13 @@ class Recogniser:
                 trained = self.project.classifier_inputs(samples) if samples else {}
                 yield window, [sample.features[0] for sample in samples], trained
 
+    def examples(self, windows: Iterable[Window], on_failure: OnFailure) -> Iterator[tuple[str, Sample | None]]:
+        """Windows' videos with all their people together, as in training; None where nobody is found."""
+        for part in in_parts(windows):
+            for seen in self.eyes.see(part, lambda _: None, on_failure):
+                groups = self._groups(seen.window)
+                yield seen.window.window.video, self._sample(seen.poses, groups[0], []) if groups else None
+
     def _ask(self, seen: SeenWindow) -> _Asked:
         """Cut the person frames that the RGB stream reads, while the window's frames are there."""
         groups = self._groups(seen)
@@ -137,6 +144,7 @@ class Recogniser:
         ]
         logits = self.project.logits(samples) if samples else {}
         probabilities = self.project.probabilities(logits) if samples else np.zeros((0, 0))
+        probabilities = self.project.with_taught(probabilities, samples)
         done: list[Prediction] = []
         row = 0
         for seen in held:

@@ -81,6 +81,11 @@ class Project:
         """How events are found in untrimmed videos, and which were found in the takes."""
         return self.artifacts / "events"
 
+    @property
+    def taught(self) -> Path:
+        """Actions that were taught by a few clips."""
+        return self.root / "taught"
+
     def train(self, stream: str = "") -> Path:
         """Network and scores of a stream, or the folder of all streams."""
         return self.artifacts / "train" / stream

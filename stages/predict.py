@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 @click.command("predict")
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.argument("videos", nargs=-1, metavar="VIDEO...")
+@click.option("--poses", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Instead of videos: poses of clips, a pickle as pyskl has it.")  # fmt: skip
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), default=Path(),
               help="Folder of the trained project.  [default: this folder]")  # fmt: skip
 @click.option(
@@ -58,6 +60,11 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
     """
     asked = Asked(**options)
     chosen = asked.chosen_streams()
+    if asked.poses is not None:
+        answer_poses(videos, asked.poses, asked, chosen)
+        return
+    if not videos:
+        raise click.UsageError("give a VIDEO, or --poses FILE")
     running = asked.is_live(videos)
     files, unusable = find_files(() if any(map(has_no_end, videos)) else videos)
     if running and not has_no_end(videos[0]) and (len(files) != 1 or Path(videos[0]).is_dir()):
@@ -99,6 +106,7 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
 class Asked:
     """The options, as their help says."""
 
+    poses: Path | None
     project: Path
     streams: str | None
     top: int
@@ -136,6 +144,36 @@ class Asked:
         if endless and not running:
             raise click.UsageError(f"{endless[0]} has no end: remove --no-live")
         return running
+
+
+def answer_poses(videos: Sequence[str], poses: Path, asked: Asked, chosen: list[str] | None) -> None:
+    """Print the answers for a file of poses.
+
+    Raises:
+        click.UsageError: videos, or options that are for them.
+        click.ClickException: some clips cannot be used.
+    """
+    for_videos = {"--events": asked.events, "--save": asked.save, "--live": asked.live, "--window": asked.window,
+                  "--fps": asked.fps, "--seconds": asked.seconds, "VIDEO": videos}  # fmt: skip
+    given = [name for name, value in for_videos.items() if value]
+    if given:
+        raise click.UsageError(f"{given[0]} is for videos: leave it out, or leave out --poses")
+    import warnings
+
+    from hpnet.predict.model import Model
+
+    model = Model(asked.project, asked.device, chosen, people=asked.people, each=asked.each)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are printed below
+        found = model.from_poses(poses)
+    for window in found.windows:
+        for line in window.json_lines(asked.top) if asked.as_json else window.table_lines(asked.top):
+            click.echo(line)
+    for name, why in found.failed.items():
+        click.echo(f"{one_line(name)}: {why}", err=True)
+    if found.failed:
+        count = len(found.failed) + len(found.windows)
+        raise click.ClickException(f"{len(found.failed)} of {count} clips could not be used")
 
 
 def has_no_end(video: str) -> bool:

@@ -158,3 +158,11 @@ def shared_project(factory: pytest.TempPathFactory) -> Path:
             trained_project(root)
             (root / "done").touch()
     return root / "actions"
+
+
+def linked_project(project: Path, folder: Path) -> Path:
+    """A project whose parameters and artifacts are those of another, to which something can be taught."""
+    folder.mkdir()
+    for name in ("params.yaml", "artifacts"):
+        (folder / name).symlink_to(project / name)
+    return folder

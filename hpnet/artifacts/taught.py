@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..core.reading import decoding, file_bytes
 from .features import FeatureMeta
-from .files import readable, write_json, writing
+from .files import parse_object, readable, typed, write_json, writing
 
 FILE = "taught.safetensors"
 CARD = "card.json"
+MOST_BYTES = 1 << 30
+REMEDY = "delete it and teach again"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,11 @@ class Taught:
         }
 
     def save(self, folder: Path) -> None:
-        """Write both files; the one that is read is replaced at once."""
+        """Write both files; the one that is read is replaced at once.
+
+        Raises:
+            ValueError: they would be too large to be read.
+        """
         tensors: dict[str, NDArray[Any]] = {"biases": self.biases}
         tensors |= {f"weights.{stream}": values for stream, values in self.weights.items()}
         for a, action in enumerate(self.actions):
@@ -122,6 +129,8 @@ class Taught:
                     tensors[f"features.{a}.{c}.{w}"] = window.features
                     tensors[f"valid.{a}.{c}.{w}"] = window.valid
         card = self.card()
+        if (size := sum(values.nbytes for values in tensors.values())) > MOST_BYTES // 2:
+            raise ValueError(f"{size:,} bytes of taught clips, expected at most {MOST_BYTES // 2:,}: give fewer clips")
         tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
         with writing(folder / f"{FILE}.part") as part:
             save_file(tensors, part, {"card": json.dumps(card, allow_nan=False)})
@@ -133,18 +142,16 @@ class Taught:
         """Read them; None where nothing is taught.
 
         Raises:
-            ValueError: the file is damaged, or something else; names it.
+            ValueError: the file is damaged, too large, or something else; names it.
         """
         file = folder / FILE
         if not file.is_file():
             return None
-        try:
-            with safe_open(readable(file), framework="numpy") as opened:
-                card = json.loads((opened.metadata() or {})["card"])
-                return _taught(card, {name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            why = " ".join(str(error).split())[:160]
-            raise ValueError(f"{file} is not what `hpnet teach` writes ({why}): delete it and teach again") from None
+        file_bytes(file, MOST_BYTES, REMEDY)
+        fault = "is not what `hpnet teach` writes"
+        with decoding(file, REMEDY, fault, (SafetensorError,)), safe_open(readable(file), framework="numpy") as opened:
+            card = parse_object((opened.metadata() or {})["card"], str(file))
+            return _taught(card, {name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
 
     @staticmethod
     def remove(folder: Path) -> None:
@@ -155,36 +162,60 @@ class Taught:
             folder.rmdir()
 
 
+@dataclass(frozen=True)
+class _ClipCard:
+    file: str
+    digest: str
+    windows: int
+
+
+@dataclass(frozen=True)
+class _ActionCard:
+    name: str
+    clips: tuple[_ClipCard, ...]
+    recognised: int
+    left_out: int
+    taken: float
+    nearest: str
+    threshold: float
+    temperature: float
+
+
+@dataclass(frozen=True)
+class _Card:
+    actions: tuple[_ActionCard, ...]
+    belongs: dict[str, str]
+    features: dict[str, Any]
+    pose: dict[str, str]
+    checked: int
+    most_taken: float
+    streams: tuple[str, ...]
+
+
 def _taught(card: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Taught:
     """From a header and arrays.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: something is missing, of another shape, or not finite.
     """
+    facts = typed(card, _Card)
     actions = []
-    for a, facts in enumerate(card["actions"]):
+    for a, action in enumerate(facts.actions):
         clips = []
-        for c, clip in enumerate(facts.pop("clips")):
-            numbers = [f"{a}.{c}.{w}" for w in range(int(clip["windows"]))]
+        for c, clip in enumerate(action.clips):
+            numbers = [f"{a}.{c}.{w}" for w in range(clip.windows)]
             windows = tuple(_window(tensors[f"features.{n}"], tensors[f"valid.{n}"]) for n in numbers)
-            clips.append(TaughtClip(str(clip["file"]), str(clip["digest"]), windows))
-        actions.append(TaughtAction(**facts, clips=tuple(clips)))
-    weights = {str(stream): tensors[f"weights.{stream}"] for stream in card["streams"]}
+            clips.append(TaughtClip(clip.file, clip.digest, windows))
+        actions.append(TaughtAction(**{**action.__dict__, "clips": tuple(clips)}))
+    weights = {stream: tensors[f"weights.{stream}"] for stream in facts.streams}
     biases = tensors["biases"]
     if not weights or not actions or any(w.ndim != 2 or len(w) != len(biases) for w in weights.values()):
         raise ValueError(f"{len(actions)} actions and weights of {len(weights)} streams, expected some of each")
     if not all(np.isfinite(w).all() for w in weights.values()) or np.isnan(biases).any():
         raise ValueError("weights that are not finite")
-    return Taught(
-        tuple(actions),
-        weights,
-        biases,
-        {str(stream): str(digest) for stream, digest in card["belongs"].items()},
-        FeatureMeta.from_json(card["features"]),
-        {str(name): str(value) for name, value in card["pose"].items()},
-        int(card["checked"]),
-        float(card["most_taken"]),
-    )
+    features = FeatureMeta.from_json(facts.features)
+    known = (facts.belongs, features, facts.pose, facts.checked, facts.most_taken)
+    return Taught(tuple(actions), weights, biases, *known)
 
 
 def _window(features: NDArray[Any], valid: NDArray[Any]) -> TaughtWindow:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ from ..models.linear import Linear
 from ..params import Params
 from ..predict.head import MOST_LOSS, Embeddings, Indices, Known, Products, fit_head
 from ..predict.project import BATCH, embedded
-from ..predict.teaching import FEWEST_UNSEEN, FOLDS
+from ..predict.teaching import left_out_in_turn
 from ..project.folder import Project
 from ..train import topology
 from ..train.batches import ordered_batches
 from ..train.clips import LabelledClips, labelled_clips
 from ..train.datasets import PersonFeatures, person_rows
 from ..train.loop import Run, make_accelerator
-from ..train.out_of_fold import learnt, make_folds
+from ..train.out_of_fold import learnt
+from ..train.params import TopologyParams
 from ..train.run import Inputs, Machine
 from .machine import describe_machine, machine_line
 
@@ -155,7 +156,7 @@ def train_without(
     embeddings, logits, by_steps = {}, np.zeros((len(clips.labels), clips.num_classes)), False
     for stream in streams:
         settings = params.train.of(stream)
-        assert isinstance(settings, topology.TopologyParams)
+        assert isinstance(settings, TopologyParams)
         training = Run(params.train.seeds[0], folder / f"work-{stream}", make_accelerator(place, "float32", False),
                        folds=params.train.validation_folds, refit=params.train.refit)  # fmt: skip
         topology.train(stream, own, settings, training, out=folder / stream, card={}, machine=Machine(device))
@@ -197,10 +198,7 @@ def _one_more(
     """Teach one action beside the trained ones."""
     taught, asked = drawn(seen.clips, np.array([action]), shots, rng)
     usual = _trained(seen, group)
-    folds = make_folds(seen.clips, FOLDS).of
-    unseen = np.array([split == "val" for split in seen.clips.splits])
-    if seen.by_steps and unseen[usual].sum() >= FEWEST_UNSEEN:
-        folds = np.where(unseen, folds, -1)
+    folds = left_out_in_turn(seen.clips, usual, seen.by_steps)
     known = Known({s: v[usual] for s, v in seen.embeddings.items()}, seen.clips.labels[usual], folds[usual])
     examples = {stream: values[taught] for stream, values in seen.embeddings.items()}
     actions = seen.clips.num_classes
@@ -297,7 +295,7 @@ def markdown(found: dict[str, dict[str, Any]], command: str, note: str) -> str:
         "| | " + " | ".join(found) + " |",
         "|---|" + "---|" * len(found),
     ]
-    rows = {
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
         "networks": lambda r: ", ".join(f"{s} {m}" for s, m in r["networks"].items()),
         "actions, left out at a time, draws of clips for each group": lambda r: (
             f"{r['actions']}, {len(r['groups'][0])}, {r['draws']}"

@@ -28,8 +28,11 @@ LONGEST_NAME = 1024
 MOST_CLASSES = 100_000
 
 
-def read_annotations(source: Path) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+def read_annotations(source: Path, *, labelled: bool = True) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
     """The annotations of a pickle, and its splits (empty where it has none).
+
+    Args:
+        labelled: whether every annotation must have a label.
 
     Raises:
         FileNotFoundError: no such file.
@@ -55,6 +58,8 @@ def read_annotations(source: Path) -> tuple[list[dict[str, Any]], dict[str, list
                 f"{EXPECTED}"
             )
         _check(source, annotation)
+        if labelled:
+            _check_label(source, annotation)
     return content, splits
 
 
@@ -105,15 +110,18 @@ def _check(source: Path, annotation: Mapping[str, Any]) -> None:
     for key, values in (("keypoint", keypoint), ("keypoint_score", score)):
         if values is not None and values.dtype.kind not in "fiu":
             raise ValueError(f"{clip}: {key} is of {values.dtype}; expected numbers")
-    label = annotation.get("label")
-    if label is None or not _is_whole(label):
-        raise ValueError(f"{clip} has no label: expected {EXPECTED}")
-    if label >= MOST_CLASSES:
-        raise ValueError(f"{clip} has label {label}; expected fewer than {MOST_CLASSES}")
     if image_size_px(annotation) is None:
         raise ValueError(
             f"{clip}: img_shape is {_outline(annotation['img_shape'])}; expected (height, width) in pixels, or None"
         )
+
+
+def _check_label(source: Path, annotation: Mapping[str, Any]) -> None:
+    clip, label = f"{source}: clip {annotation['frame_dir']!r}", annotation.get("label")
+    if label is None or not _is_whole(label):
+        raise ValueError(f"{clip} has no label: expected {EXPECTED}")
+    if label >= MOST_CLASSES:
+        raise ValueError(f"{clip} has label {label}; expected fewer than {MOST_CLASSES}")
 
 
 def _is_whole(value: Any) -> bool:
@@ -219,6 +227,13 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
     was not seen if its score is 0, or if it is at exactly (0, 0), where pose networks put joints that they leave out. A
     person is missing in a frame if no joint was seen.
     """
+    return annotation_people(annotation, persons)[1:]
+
+
+def annotation_people(
+    annotation: Mapping[str, Any], persons: int
+) -> tuple[list[int], NDArray[np.float32], NDArray[np.bool_]]:
+    """The numbers of the people that are kept, at most ``persons``, and what :func:`annotation_poses` gives."""
     # (M, T, V, 2 or 3) -> (T, M, V, 2 or 3)
     joints = np.asarray(annotation["keypoint"], np.float32).swapaxes(0, 1)
     raw = annotation.get("keypoint_score")
@@ -233,8 +248,8 @@ def annotation_poses(annotation: Mapping[str, Any], persons: int) -> tuple[NDArr
     kept = person_order(valid, scores)[:persons]
     joints, scores, valid = joints[:, kept], scores[:, kept], valid[:, kept]
     if joints.shape[-1] == 3:
-        return pose3d.normalise(joints, valid, AXES), valid
-    return pose2d(joints, scores, valid, SKELETONS[joints.shape[2], 2]), valid
+        return kept, pose3d.normalise(joints, valid, AXES), valid
+    return kept, pose2d(joints, scores, valid, SKELETONS[joints.shape[2], 2]), valid
 
 
 def import_pyskl(

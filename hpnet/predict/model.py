@@ -246,6 +246,32 @@ class Model:
                 made.append(Embedding(*place, pooled[rank], vectors))
         return made
 
+    def from_poses(
+        self, poses: str | Path | NDArray[np.floating], scores: NDArray[np.floating] | None = None
+    ) -> Result:
+        """Answer for poses that somebody else's network found, in a project that was trained on such poses.
+
+        Args:
+            poses: a pickle in the layout of pyskl and mmaction2, or key points (T, M, V, 2) in pixels, or (T, M, V, 3)
+                in metres, of M people in the frames of a clip; zeros where nobody is.
+            scores: (T, M, V) of key points; 0 where a joint was not seen.
+
+        Returns:
+            A window for each clip. Its times are not numbers, and it has no boxes. The tracks are the people's numbers
+            in the file. A clip that cannot be used is in ``failed``.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is damaged or hostile, or the networks read other poses.
+        """
+        from .given_poses import answer_poses, clips_of
+
+        failed: dict[str, str] = {}
+        windows = tuple(answer_poses(self.project, clips_of(poses, scores), self._options["each"], failed))
+        for name, why in failed.items():
+            _warn(f"{one_line(name)}: {why}")
+        return Result(self.names, windows, failed)
+
     def teach(self, name: str, clips: Sequence[str | Path], *, most_loss: float = MOST_LOSS) -> TaughtAction:
         """Teach it an action by a few clips of that action alone, best five or more; its networks stay as they are.
 
@@ -264,10 +290,10 @@ class Model:
             FileNotFoundError: a clip is missing.
             ValueError: the name or a clip cannot be used, or the action cannot be told from a trained one.
 
-        >>> taught = model.teach("bow", ["bow1.mp4", "bow2.mp4", "bow3.mp4"])
+        >>> taught = model.teach("drink", ["drink1.mp4", "drink2.mp4"])
         >>> taught.left_out, model.names[-1]
-        (3, 'bow')
-        >>> model.forget("bow")
+        (2, 'drink')
+        >>> model.forget("drink")
         """
         from .teaching import teach
 
@@ -436,5 +462,6 @@ def load(
     Model('actions': 5 actions, streams hpj, hpb)
     """
     model = Model(folder, device, streams, people=people, each=each, precision=precision)
-    _ = model.recogniser  # refuse now what does not belong together
+    if not model.project.imported:
+        _ = model.recogniser  # refuse now what does not belong together
     return model

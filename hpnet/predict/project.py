@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0
+IMPORTED_KINDS = ("pose2d", "pose3d")
+"""Kinds of features that `hpnet import` gives."""
 VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 BATCH = 16
 MUTUAL_SHARE = 0.5
@@ -98,11 +100,6 @@ class TrainedProject:
                 first["classes"], first["features"], first["frames"],
             ):  # fmt: skip
                 raise ValueError(f"streams {used[0]} and {stream} were trained on different features: run `dvc repro`")
-        if self.features.kind not in VIDEO_KINDS:
-            raise ValueError(
-                f"this project's networks read imported {self.features.kind} features: hpnet predict needs "
-                "networks that were trained on videos"
-            )
         if len(self.fusion["adjustment"]) != len(self.classes):
             raise ValueError(
                 f"{self.project.fusion_file} is for {len(self.fusion['adjustment'])} classes, the "
@@ -131,12 +128,31 @@ class TrainedProject:
         """Person frames that a sample of the multimodal stream has."""
         return int(self.cards["multimodal"]["params"]["frames"])
 
+    @property
+    def imported(self) -> bool:
+        """Whether the networks read imported poses or features."""
+        kept = (self.project.estimate / "meta.json").is_file()
+        return self.features.kind not in VIDEO_KINDS or (self.features.kind in IMPORTED_KINDS and not kept)
+
+    def require_videos(self) -> None:
+        """Refuse networks that do not read videos.
+
+        Raises:
+            ValueError: they read imported features; says what can be given.
+        """
+        if self.features.kind not in VIDEO_KINDS:
+            raise ValueError(
+                f"this project's networks read imported {self.features.kind} features: hpnet predict needs "
+                "networks that were trained on videos, or poses (`hpnet predict --poses FILE`)"
+            )
+
     def check_poses(self, poses: PoseMeta) -> None:
         """Refuse another pose network than the one whose features the streams were trained on.
 
         Raises:
-            ValueError: params.yaml has changed since the training; names the parameter.
+            ValueError: they were trained on imported features, or params.yaml has changed since; names the parameter.
         """
+        self.require_videos()
         wanted = feature_meta(self.params.pool, poses)
         for name in ("kind", "tap", "region", "operator"):
             now, then = getattr(wanted, name), getattr(self.features, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,7 +107,8 @@ class WindowResult:
     Attributes:
         video: path, address, or ``frames`` for an array.
         number: 0, 1, ... within the video.
-        start_s, end_s: timestamp of the first frame, and the time at which the last frame ends.
+        start_s, end_s: timestamp of the first frame, and the time at which the last frame ends; not a number
+            for given poses, which have no times.
         frames: numbers of the first and the last frame in the video; frames that were left out do not count.
         people: most prominent first.
         answers: first for all people together, then for each; one for one person, none where nobody was found.
@@ -129,8 +131,8 @@ class WindowResult:
         when: dict[str, Any] = {
             "video": self.video,
             "window": self.number,
-            "start_s": round(self.start_s, 3),
-            "end_s": round(self.end_s, 3),
+            "start_s": _rounded(self.start_s),
+            "end_s": _rounded(self.end_s),
             "frames": list(self.frames),
         }
         if self.latency_s is not None:
@@ -145,7 +147,7 @@ class WindowResult:
                     "times_s": person.times_s.round(3).tolist(),
                     "boxes_xyxy_px": [[round(v, 1) for v in box] for box in person.boxes_xyxy_px.tolist()],
                 }
-                for person in (of_track[track] for track in answer.tracks)
+                for person in (of_track[track] for track in answer.tracks if track in of_track)
             ]
             yield json.dumps({**when, "tracks": list(answer.tracks), "actions": actions, "people": people})
         if not self.answers:
@@ -154,6 +156,8 @@ class WindowResult:
     def table_lines(self, top: int = 3) -> Iterator[str]:
         """A line per answer, as ``hpnet predict`` prints them."""
         when = f"{self.start_s:7.2f}-{self.end_s:.2f} s"
+        if math.isnan(self.start_s):
+            when = f"frames {self.frames[0]}-{self.frames[1]}"
         video = one_line(self.video)
         for answer in self.answers:
             who = "+".join(map(str, answer.tracks))
@@ -161,6 +165,10 @@ class WindowResult:
             yield f"{video}  {when:<18} person {who:<6} {actions}"
         if not self.answers:
             yield f"{video}  {when:<18} no person was found"
+
+
+def _rounded(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else round(seconds, 3)
 
 
 def window_result(prediction: Prediction, names: tuple[str, ...]) -> WindowResult:

@@ -171,9 +171,6 @@ def fit(trained: TrainedProject, actions: Sequence[TaughtAction], pose: dict[str
 def known_clips(trained: TrainedProject) -> Known:
     """What the networks read of the project's training clips.
 
-    Networks that are trained by steps know these clips by heart. Where there is a validation split that they did not
-    learn, its clips are left out in turn; else all clips are.
-
     Raises:
         ValueError: the features are not those that the networks were trained on.
         FileNotFoundError: there are none.
@@ -188,10 +185,7 @@ def known_clips(trained: TrainedProject) -> Known:
     chosen = np.flatnonzero(learnt(clips) & (rows >= 0).any(1))
     people = PersonFeatures(features.array, rows, clips.labels, trained.device)
     by_steps = not all(isinstance(trained.reader(stream).network, Linear) for stream in trained.readers)
-    folds = make_folds(clips, FOLDS).of
-    unseen = np.array([split == "val" for split in clips.splits])
-    if by_steps and not trained.params.train.refit and (unseen[chosen]).sum() >= FEWEST_UNSEEN:
-        folds = np.where(unseen, folds, -1)
+    folds = left_out_in_turn(clips, chosen, by_steps and not trained.params.train.refit)
     chosen = _evenly(chosen, clips, _room(trained, people, chosen[:1]))
     found: dict[str, list[NDArray[np.float32]]] = {stream: [] for stream in trained.readers}
     for part in ordered_batches(chosen, BATCH):
@@ -199,6 +193,24 @@ def known_clips(trained: TrainedProject) -> Known:
         for stream, values in trained.read(batch.features, batch.valid).items():
             found[stream].append(values)
     return Known({s: np.concatenate(v) for s, v in found.items()}, clips.labels[chosen], folds[chosen])
+
+
+def left_out_in_turn(clips: LabelledClips, among: Indices, by_steps: bool) -> Indices:
+    """(N,) the folds of clips on which a threshold is chosen, of whole sources; -1: none.
+
+    Networks that are trained by steps know their training clips by heart. Where the validation split has enough clips,
+    its clips are left out in turn; else all clips are.
+
+    Args:
+        among: the clips that are read.
+        by_steps: whether a network was trained by steps, and not on the validation split.
+
+    Raises:
+        ValueError: all clips are of one source.
+    """
+    folds = make_folds(clips, FOLDS).of
+    unseen = np.array([split == "val" for split in clips.splits])
+    return np.where(unseen, folds, -1) if by_steps and unseen[among].sum() >= FEWEST_UNSEEN else folds
 
 
 def _room(trained: TrainedProject, people: PersonFeatures, some: Indices) -> int:

@@ -22,11 +22,13 @@ import hpnet
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.trained_features import TrainedFeatures
 from hpnet.core.video import VideoError, load_clip, write_video
+from hpnet.mannequin.actions import ACTIONS
+from hpnet.mannequin.benchmark import ClipSpec, write_clip
 from hpnet.predict import model as model_module
 from hpnet.predict import result as result_module
 from hpnet.stages.cli import cli
 from tests.documents import ROOT, fences
-from tests.trained import inside, shared_project
+from tests.trained import SIZES, inside, linked_project, shared_project
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*does not suit these people:UserWarning")]
 STREAMS = ["hpj", "hpb"]
@@ -42,7 +44,12 @@ def folder(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the examples name: a trained project, a clip, and a folder with another; and a longer video."""
     made = tmp_path_factory.mktemp("python")
     videos = project.parent / "videos"
-    (made / "actions").symlink_to(project)
+    linked_project(project, made / "actions")
+    names = list(ACTIONS)
+    for subject in range(1, 6):
+        spec = ClipSpec(1, 2, subject, 1, names.index("drink"))
+        write_clip(spec, SIZES, made)
+        (made / "videos" / f"{spec.clip_id}.mp4").rename(made / f"drink{subject}.mp4")
     shutil.copy(videos / "wave" / "01.mp4", made / "clip.mp4")
     (made / "folder").mkdir()
     shutil.copy(videos / "wave" / "02.mp4", made / "folder" / "b.mp4")

@@ -7,6 +7,7 @@ of them is of a source whose clips were taught.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -273,12 +274,24 @@ def seconds(project: Path, shots: int) -> dict[str, Any]:
             if (root / name).exists():
                 (Path(folder) / name).symlink_to(root / name)
         shown = ("teach", "something new", *files, "--max-loss", "99", "--device", "cpu")
-        begun = time.monotonic()
+        begun, before = time.monotonic(), _processor_s()
         done = subprocess.run([sys.executable, "-c", _HPNET, *shown], cwd=folder, capture_output=True, text=True)
-        took = time.monotonic() - begun
+        took, work = time.monotonic() - begun, _processor_s() - before
     if done.returncode:
         raise RuntimeError(f"hpnet teach failed: {done.stderr.strip()[-500:]}")
-    return {"seconds": took, "clips": len(files), "frames": int(some.frames.sum()), "said": done.stdout.strip()}
+    return {
+        "seconds": took,
+        "processor_s": work,
+        "clips": len(files),
+        "frames": int(some.frames.sum()),
+        "said": done.stdout.strip(),
+    }
+
+
+def _processor_s() -> float:
+    """Processor time of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def markdown(found: dict[str, dict[str, Any]], command: str, note: str) -> str:
@@ -306,7 +319,8 @@ def markdown(found: dict[str, dict[str, Any]], command: str, note: str) -> str:
         "trained actions right before": lambda r: _said(r, "before"),
         "trained actions lost to the new one, points": lambda r: _said(r, "lost", 2),
         "seconds of `hpnet teach`": lambda r: (
-            f"{r['teaching']['seconds']:.1f} ({r['teaching']['clips']} clips, {r['teaching']['frames']} frames)"
+            f"{r['teaching']['seconds']:.1f}, {r['teaching']['processor_s']:.1f} of them processor time "
+            f"({r['teaching']['clips']} clips, {r['teaching']['frames']} frames)"
             if "teaching" in r
             else "not measured"
         ),

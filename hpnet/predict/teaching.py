@@ -148,13 +148,14 @@ def fit(trained: TrainedProject, actions: Sequence[TaughtAction], pose: dict[str
     """
     if not trained.readers:
         raise ValueError("the only stream is 'multimodal', which compares with texts: train one of hpj to hpbm as well")
-    known = known_clips(trained)
+    table = Clips.load(trained.project.data)
+    known = known_clips(trained, table)
     clips = [(place, clip) for place, action in enumerate(actions) for clip in action.clips]
     labels = np.array([place for place, _ in clips], np.int64)
     read = list(_embedded(trained, [clip for _, clip in clips]))
     taught = {stream: np.stack([each[stream] for each in read]) for stream in trained.readers}
-    head, checks = fit_head(known, taught, labels, len(trained.classes), most_loss)
-    judged = (_judged(*found, head, place, trained.classes)
+    head, checks = fit_head(known, taught, labels, table.num_classes, most_loss)
+    judged = (_judged(*found, head, place, table.class_names)
               for place, found in enumerate(zip(actions, checks, strict=True)))  # fmt: skip
     return Taught(
         tuple(judged),
@@ -168,14 +169,14 @@ def fit(trained: TrainedProject, actions: Sequence[TaughtAction], pose: dict[str
     )
 
 
-def known_clips(trained: TrainedProject) -> Known:
+def known_clips(trained: TrainedProject, table: Clips) -> Known:
     """What the networks read of the project's training clips.
 
     Raises:
         ValueError: the features are not those that the networks were trained on.
         FileNotFoundError: there are none.
     """
-    table, features = Clips.load(trained.project.data), Features.load(trained.project.pool)
+    features = Features.load(trained.project.pool)
     if features.meta != trained.features:
         raise ValueError(
             f"{trained.project.pool} has other features than the networks were trained on: run `dvc repro`"

@@ -170,7 +170,7 @@ def test_the_page_on_predicting(folder: Path, tmp_path_factory: pytest.TempPathF
     shell = Shell(copy_of_what_predict_needs(shared_project(tmp_path_factory), folder / "trained"))
     (shell.folder / "folder" / "deep").mkdir(parents=True)
     wave = folder / "videos" / "wave"
-    for number, name in enumerate(("clip.mp4", "a.mp4", "b.mp4", "folder/1.mp4", "folder/deep/1.mp4"), 1):
+    for number, name in enumerate(("clip.mp4", "a.mp4", "b.mp4", "folder/1.mp4", "folder/deep/1.mp4", "long.mp4"), 1):
         shutil.copy(wave / f"{number:02d}.mp4", shell.folder / name)
     for line in quick("predict.md"):
         shell.run(line if line.startswith("hpnet look") else f"{line} --streams hpj")

@@ -55,6 +55,8 @@ from .run import Inputs, Machine
 from .schedules import lr_scale, warmup_schedule
 
 MOMENTUM = 0.9
+SIZES = ("in_channels", "num_classes", "num_joints", "num_persons")
+"""Numbers of a card that say how large any network is."""
 MOST_SIZE = 1_000_000
 """Of a number of channels, classes, joints, persons or frames in a card."""
 
@@ -472,9 +474,10 @@ def load_topology(folder: Path) -> TopologyModel:
 
 def _of_card(card: dict[str, Any]) -> tuple[TopologyModel, int]:
     """The network of a config.json, with new weights, and the number of frames of its clips."""
-    sizes = typed(card["sizes"], dict[str, int])
-    channels, frames = sizes["in_channels"], typed(card["frames"], int)
-    require_at_most(max(*sizes.values(), frames), MOST_SIZE, "as one of its sizes", "the network")
+    sizes = typed(card["sizes"], dict[str, Any])  # of a linear network also what it reads of a clip
+    numbers = typed({name: sizes[name] for name in SIZES}, dict[str, int])
+    channels, frames = numbers["in_channels"], typed(card["frames"], int)
+    require_at_most(max(*numbers.values(), frames), MOST_SIZE, "as one of its sizes", "the network")
     params = TopologyParams.model_validate(card["params"])
     size = min(bottleneck(params), channels)
     components = torch.zeros(size, channels) if size else None

@@ -19,13 +19,13 @@ import yaml
 from hpnet.artifacts.clips import Clips
 from hpnet.artifacts.features import Features
 from hpnet.artifacts.files import read_json, read_json_as
-from hpnet.artifacts.frames import PersonFrames
+from hpnet.artifacts.frames import PersonFrames, jpeg_size_px
 from hpnet.artifacts.parquet import TEXT, read_table
 from hpnet.artifacts.parquet_footer import read_groups
 from hpnet.artifacts.poses import PoseStore
 from hpnet.artifacts.scores import Scores
 from hpnet.artifacts.yaml_text import read_yaml
-from hpnet.core.csv_text import read_csv_text
+from hpnet.core.csv_text import read_csv_text, write_csv
 from hpnet.core.reading import Damaged, decoding, read_bytes
 from hpnet.core.video import write_video
 from hpnet.data.importers import import_scores_csv, import_scores_npz
@@ -33,8 +33,10 @@ from hpnet.data.kinect import read_skeleton
 from hpnet.data.pickles import load_array, load_arrays
 from hpnet.data.table import read_table as read_video_table
 from hpnet.data.table import split_table
+from hpnet.detect.person_frames import encode_jpeg
 from hpnet.params import load_params
 from hpnet.stages.cli import main
+from hpnet.train.multimodal import decode_jpeg
 from hpnet.work.console import note, printable
 from tests import damaged
 
@@ -196,6 +198,24 @@ def test_person_frames_that_are_one_picture_again_and_again(tmp_path: Path) -> N
     assert (tmp_path / "frames-00000.parquet").stat().st_size < 3e6
     with pytest.raises(Damaged, match="bytes of frames of clip 'a', more than"):
         PersonFrames(tmp_path).load("a")
+
+
+def test_a_picture_that_says_it_is_huge_is_not_decoded(little_memory: None) -> None:
+    small = encode_jpeg(np.zeros((30, 40, 3), np.uint8))
+    assert jpeg_size_px(small) == (40, 30)
+    assert decode_jpeg(small, 30, "c").shape == (30, 30, 3)
+    place = small.index(b"\xff\xc0")
+    huge = small[: place + 5] + b"\xff\xff\xff\xff" + small[place + 9 :]
+    assert jpeg_size_px(huge) == (65535, 65535)
+    for data in (huge, small[:20], b"\x89PNG\r\n\x1a\n" + bytes(99), b""):
+        with pytest.raises(ValueError, match="person frame of clip c cannot be decoded"):
+            decode_jpeg(data, 30, "c")
+
+
+def test_a_full_disk_names_the_table(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device.*clips\.csv"):
+        write_csv(pd.DataFrame({"a": range(9999)}), tmp_path / "clips.csv")
 
 
 def test_arrays_that_nobody_asks_for_are_not_read(tmp_path: Path, little_memory: None) -> None:

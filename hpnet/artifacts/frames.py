@@ -17,9 +17,33 @@ from .parquet import open_parquet, require_groups, written_bytes
 MOST_CLIP_FRAMES = 100_000
 """Of a clip, which is one group of rows."""
 MOST_JPEG_BYTES = 16 << 20
+MOST_JPEG_PX = 4096
+"""Of a side."""
 MOST_CLIP_BYTES = 512 << 20
 """Of a clip's person frames together."""
 REMEDY = "run `hpnet detect` again"
+
+
+def jpeg_size_px(data: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG's header says; nothing is decoded.
+
+    Raises:
+        ValueError: it is no JPEG, or its header is cut off.
+    """
+    place = 2
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("is no JPEG")
+    while place + 9 <= len(data):
+        if data[place] != 0xFF:
+            raise ValueError("has a damaged header")
+        kind = data[place + 1]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a frame: length, bits, height, width
+            return int.from_bytes(data[place + 7 : place + 9], "big"), int.from_bytes(
+                data[place + 5 : place + 7], "big"
+            )
+        filling = kind == 0xFF
+        place += 1 if filling else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    raise ValueError("has no header of a picture")
 
 
 class PersonFrames:

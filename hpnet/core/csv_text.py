@@ -124,7 +124,11 @@ def write_csv(table: pd.DataFrame, file: Path) -> None:
                 raise ValueError(f"{file}: {column} {text!r:.200} is not UTF-8, or holds a zero byte: rename it")
             if "\r" in text:
                 quoting = csv.QUOTE_NONNUMERIC
-    table.to_csv(file, index=False, quoting=quoting)
+    try:
+        table.to_csv(file, index=False, quoting=quoting)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a full disk has no name
+        raise
 
 
 def _is_utf8(text: str) -> bool:

@@ -23,7 +23,7 @@ from transformers import XCLIPConfig
 from ..artifacts.clips import Clips
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import load_meta
-from ..artifacts.frames import PersonFrames
+from ..artifacts.frames import MOST_JPEG_PX, PersonFrames, jpeg_size_px
 from ..artifacts.missing import missing
 from ..core.sampling import sample_frames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
@@ -121,7 +121,11 @@ class FrameBank:
 
 def decode_jpeg(data: bytes, size: int, what: str) -> NDArray[np.uint8]:
     """A square JPEG as RGB (size, size, 3) uint8; ``what`` names it in the error."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        sides = jpeg_size_px(data)  # before memory is allocated for them
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if max(sides) <= MOST_JPEG_PX else None
+    except (ValueError, cv2.error):
+        image = None
     if image is None:
         raise ValueError(f"person frame of clip {what} cannot be decoded: run `hpnet detect` again")
     if image.shape[:2] != (size, size):

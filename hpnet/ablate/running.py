@@ -24,7 +24,7 @@ import yaml
 
 from ..artifacts.clips import Clips
 from ..artifacts.features import Features
-from ..artifacts.files import read_json, write_json
+from ..artifacts.files import read_json_as, write_json
 from ..artifacts.scores import Scores
 from ..core.streams import MULTIMODAL
 from ..params import validate
@@ -101,6 +101,20 @@ def _descriptions(params: Mapping[str, Any]) -> list[str]:
     return [] if text in TEXTS else [text]
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What is read again of an experiment's result.json."""
+
+    signatures: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    fisher: float | None = None
+    classes: list[str] | None = None
+
+
+def _recorded(file: Path) -> _Result:
+    return read_json_as(file, _Result, "delete its folder, and run the table again")
+
+
 def known_signatures(study: Study) -> set[str]:
     """Signatures of stages that need no run: cached stages of the project, and stages of finished experiments."""
     lock, now = study.project.read_lock(), study.codes(study.params)
@@ -108,7 +122,7 @@ def known_signatures(study: Study) -> set[str]:
     cached = _cached(study, lock)
     known = {own[name] for name in locked(lock, study.stages, study.params, study.digests, now, cached)}
     for file in study.folder.glob("*/result.json"):
-        known |= set(read_json(file)["signatures"].values())
+        known |= set(_recorded(file).signatures.values())
     return known
 
 
@@ -123,9 +137,9 @@ def seconds_known(study: Study) -> dict[str, float]:
     """Wall time of each command, from the project's last run or else an experiment's; unknown ones are left out."""
     found: dict[str, float] = {}
     for file in sorted(study.folder.glob("*/result.json"), key=lambda one: one.stat().st_mtime):
-        found |= read_json(file)["seconds"]
+        found |= _recorded(file).seconds
     own = study.project.work / "seconds.json"
-    return found | (read_json(own) if own.is_file() else {})
+    return found | (read_json_as(own, dict[str, float], "delete it") if own.is_file() else {})
 
 
 def finished(study: Study, experiment: Experiment) -> list[str]:
@@ -133,7 +147,7 @@ def finished(study: Study, experiment: Experiment) -> list[str]:
     file = study.folder / experiment.key / "result.json"
     if not file.is_file():
         return []
-    stored, now = read_json(file)["signatures"], study.signatures(experiment)
+    stored, now = _recorded(file).signatures, study.signatures(experiment)
     folder = study.folder / experiment.key / "scores"
     return [
         stream
@@ -159,8 +173,7 @@ def _fisher(place: Path) -> float | None:
 def load_classes(study: Study, experiment: Experiment) -> list[str] | None:
     """The class names of an experiment; None if it has not run."""
     file = study.folder / experiment.key / "result.json"
-    found: list[str] | None = read_json(file).get("classes") if file.is_file() else None
-    return found
+    return _recorded(file).classes if file.is_file() else None
 
 
 def clips_folder(study: Study, experiment: Experiment) -> Path:
@@ -171,8 +184,7 @@ def clips_folder(study: Study, experiment: Experiment) -> Path:
 def load_fisher(study: Study, experiment: Experiment) -> float | None:
     """The Fisher score that was recorded when the experiment ran."""
     file = study.folder / experiment.key / "result.json"
-    found: float | None = read_json(file).get("fisher") if file.is_file() else None
-    return found
+    return _recorded(file).fisher if file.is_file() else None
 
 
 def prepare(study: Study, experiment: Experiment) -> Path:
@@ -263,14 +275,14 @@ def run_experiment(
             (place / "clips").mkdir(exist_ok=True)
             shutil.copyfile(data / name, place / "clips" / name)
     before = place / "result.json"
-    stages = read_json(before)["signatures"] if before.is_file() else {}
+    stages = _recorded(before).signatures if before.is_file() else {}
     times = place / ".work" / "seconds.json"
     result = {
         "overrides": experiment.values,
         "signatures": stages | {name: signed[name] for name in needed(experiment.targets, study.stages)},
         "ran": ran,
         "wall_seconds": round(time.monotonic() - started, 1),
-        "seconds": read_json(times) if times.is_file() else {},
+        "seconds": read_json_as(times, dict[str, float]) if times.is_file() else {},
         "fisher": fisher,
         "classes": Clips.load(data).class_names if (data / "clips.csv").is_file() else None,
     }

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.boxes import BOX_COLUMNS, Boxes
-from ..artifacts.files import read_json, write_json
+from ..artifacts.files import read_json_as, write_json
 from ..artifacts.frames import PersonFrames
 from ..artifacts.truth import load_truth
 from ..artifacts.videos import Videos, stretches
@@ -269,7 +269,11 @@ def merge(parts: Sequence[Path], out: Path) -> Boxes:
     """Join finished shards into a detect folder: boxes.parquet, failed.json, people.json and frames/."""
     loaded = [Boxes.load(part) for part in parts]
     failed = {clip_id: reason for boxes in loaded for clip_id, reason in boxes.failed.items()}
-    people = {clip_id: count for part in parts for clip_id, count in read_json(part / "people.json").items()}
+    people = {
+        clip_id: count
+        for part in parts
+        for clip_id, count in read_json_as(part / "people.json", dict[str, int]).items()
+    }
     boxes = Boxes(_table([b.table for b in loaded if len(b.table)]), failed)
     boxes.save(out)
     write_json(out / "people.json", people)
@@ -403,7 +407,7 @@ def run(
         boxes = merge(parts, out)
         file = source / "truth.parquet"
         truth = load_truth(file) if file.is_file() else None
-        people = read_json(out / "people.json")
+        people = read_json_as(out / "people.json", dict[str, int])
         usual = usual_score(params.rated_model)
         figures = detection_metrics(boxes, people, [item.clip_id for item in items], truth, usual)
         write_json(metrics, figures)

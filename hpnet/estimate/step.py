@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts.boxes import Boxes
-from ..artifacts.files import read_json, write_json
+from ..artifacts.files import read_json_as, read_object, write_json
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import INDEX_KINDS, ClipPoses, PoseMeta, PoseStore
 from ..artifacts.truth import load_truth
@@ -166,8 +166,8 @@ def collect_shards(folders: Sequence[Path], out: Path) -> PoseMeta:
     for number, folder in enumerate(folders):
         table = read_table(folder / "index.parquet", INDEX_KINDS, optional=("source",))
         tables.append(table.assign(shard=f"shard-{number:05d}.safetensors", source=folder.name))
-        failed.update(read_json(folder / "failed.json"))
-    meta = PoseMeta.from_json({**read_json(folders[0] / "meta.json"), "failed": failed})
+        failed.update(read_json_as(folder / "failed.json", dict[str, str]))
+    meta = PoseMeta.from_json({**read_object(folders[0] / "meta.json"), "failed": failed})
     PoseStore.write_index(out, pd.concat(tables, ignore_index=True), meta)
     return meta
 

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from ..artifacts.clips import Clips
 from ..artifacts.features import KINDS, FeatureMeta
-from ..artifacts.files import read_json
+from ..artifacts.files import load_meta, read_object, typed
 from ..artifacts.labelling import LABELLING, check_trained
 from ..artifacts.missing import missing
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
 from ..artifacts.taught import Taught
 from ..core.device import resolve_device
+from ..core.reading import decoding
 from ..core.sampling import sample_frames
 from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
@@ -48,6 +49,11 @@ VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 BATCH = 16
 MUTUAL_SHARE = 0.5
 """Actions of which this share of the training clips has several people are done together."""
+
+_Card: Any = tuple[list[str], FeatureMeta, int, dict[str, Any]]
+"""Class names, features, frames and parameters of a card."""
+_Rule: Any = tuple[str, dict[str, float], list[float], list[str]]
+"""Name, temperatures, adjustment and softmaxed streams of a rule of fusion."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +176,12 @@ class TrainedProject:
             )
         made = self.project.estimate / "meta.json"
         if made.is_file():
-            stored = read_json(made)
+            stored = load_meta(made, PoseMeta.from_json)
             for name in ("model", "weights_digest", "parity"):
-                if stored[name] != getattr(poses, name):
+                if getattr(stored, name) != getattr(poses, name):
                     raise ValueError(
                         f"the pose network's {name} is {str(getattr(poses, name))[:20]!r}, the features were made with "
-                        f"{str(stored[name])[:20]!r}: run `dvc repro`"
+                        f"{str(getattr(stored, name))[:20]!r}: run `dvc repro`"
                     )
 
     def training_seconds(self) -> tuple[float, float]:
@@ -366,10 +372,12 @@ class TrainedProject:
         file = self.project.train(stream) / "config.json"
         if not file.is_file():
             raise missing(file, f"run `dvc repro`, or `hpnet train {stream}`, in {self.project.root}")
-        card: dict[str, Any] = read_json(file)
+        card = read_object(file)
         lacking = [k for k in ("classes", "features", "frames", "params") if k not in card]
         if lacking:
             raise ValueError(f"{file} lacks {lacking[0]!r}: run `hpnet train {stream}` again")
+        with decoding(file, f"run `hpnet train {stream}` again", "is not what the stage writes"):
+            typed([card["classes"], card["features"], card["frames"], card["params"]], _Card)
         return card
 
     def _model(self, stream: str) -> TopologyModel | HPNet:
@@ -406,13 +414,14 @@ def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
     file = project.fusion_file
     if not file.is_file():
         raise missing(file, f"run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
-    stored = read_json(file)
+    stored = read_object(file)
     try:
         rule = stored[stored["chosen"]]
-        weights = {str(s): float(w) for s, w in rule["weights"].items()}
+        typed([rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")], _Rule)
+        weights = typed(rule["weights"], dict[str, float])
         fusion = {key: rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")}
         json.dumps(fusion, allow_nan=False)
-        labellings = dict(stored.get("labellings", {}))
+        labellings = typed(stored.get("labellings", {}), dict[str, str | None])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{file} is not what `hpnet fuse` writes: run `hpnet fuse` again") from None
     if streams:

@@ -254,7 +254,7 @@ def _video() -> Check:
 
 
 def _packaged_weights() -> list[Check]:
-    from ..artifacts.files import read_json
+    from ..artifacts.files import read_object
     from ..weights.places import ASSETS, digest
 
     remedy = "reinstall hpnet, or make them again with `hpnet pretrain`"
@@ -263,7 +263,7 @@ def _packaged_weights() -> list[Check]:
         if not (ASSETS / card).is_file():
             found.append(Check(f"weights {name}", False, "missing", remedy))
             continue
-        facts = read_json(ASSETS / card)
+        facts = read_object(ASSETS / card)
         file = (ASSETS / card).parent / facts["file"]
         whole = file.is_file() and digest(file) == facts["sha256"]
         text = f"{file.stat().st_size / 1e6:.1f} MB, whole" if whole else "missing, or not the file in its card"
@@ -299,13 +299,13 @@ def _project_weights(params: Params) -> list[Check]:
 
 def _suitability(project: Project, params: Params) -> list[Check]:
     """Whether the networks suit the people of the project, as far as the stages that ran can tell."""
-    from ..artifacts.files import read_json
+    from ..artifacts.files import read_object
     from ..weights.suitability import compare
 
     found = []
     for stage, model in (("detect", params.detect.rated_model), ("estimate", params.estimate.rated_model)):
         file = project.metrics / f"{stage}.json"
-        comparison = compare(stage, model, read_json(file)) if file.is_file() else None
+        comparison = compare(stage, model, read_object(file)) if file.is_file() else None
         if comparison is not None:
             name = f"people of {stage}"
             found.append(Check(name, comparison.suits, comparison.found, comparison.remedy, needed=False))

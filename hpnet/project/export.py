@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..artifacts.files import read_json
+from ..artifacts.files import read_object
 from ..train.topology import load_topology
 
 INSTALL = "pip install onnx onnxscript"
@@ -30,7 +30,7 @@ def export_onnx(stream: Path, out: Path) -> Path:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f"exporting to ONNX needs {' and '.join(missing)}: {INSTALL}", name=missing[0])
-    card = read_json(stream / "config.json")
+    card = read_object(stream / "config.json")
     sizes = card["sizes"]
     persons = int(sizes["num_persons"])
     # three clips: a number that differs from all other sizes

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..artifacts.clips import Clips
 from ..artifacts.descriptions import read_descriptions
 from ..artifacts.files import writing
+from ..core.reading import decoding
 from ..work.shards import seal, sealed
 
 START_TOKEN = "<|startoftext|>"
@@ -164,7 +165,8 @@ def label_features(model: Any, tokenizer: Tokenizer, texts: Sequence[str], cache
     stem = "" if cache is None else _content_hash(model, tokenizer, texts)
     known = None if cache is None else sealed(cache, stem)
     if known is not None:
-        return torch.from_numpy(np.load(known, allow_pickle=False))
+        with decoding(known, "delete it"):
+            return torch.from_numpy(np.load(known, allow_pickle=False))
     was_training = model.training
     model.eval()
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..artifacts.files import read_json
+from ..artifacts.files import read_object
 from ..artifacts.scores import Scores
 from ..core.streams import MULTIMODAL
 from ..weights.checkpoint import load_into, load_tensors
@@ -46,7 +46,7 @@ def require_start(folder: Path, stream: str, params: TrainParams, inputs: Inputs
             raise FileNotFoundError(
                 f"--start-from: {folder / name} is missing; expected the folder of a trained stream"
             )
-    card = read_json(folder / "config.json")
+    card = read_object(folder / "config.json")
     if card.get("stream") != stream:
         raise ValueError(f"--start-from: {folder} is of the stream {card.get('stream')!r}, not {stream!r}")
     if card.get("features") != inputs.features.meta.to_json():

@@ -105,7 +105,7 @@ def _descriptions(params: Mapping[str, Any]) -> list[str]:
 class _Result:
     """What is read again of an experiment's result.json."""
 
-    signatures: dict[str, str]
+    signatures: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     fisher: float | None = None
     classes: list[str] | None = None

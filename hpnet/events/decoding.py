@@ -1,9 +1,11 @@
 """Probabilities of labels over time -> segments, by a semi-Markov Viterbi pass. Pure functions.
 
-Time is cut into T steps of equal length. Each step has log probabilities of K actions and, last, of the background. A
-segment of an action costs its duration's log probability once; the background may last as long as it likes. The search
-is that of a segmental hidden Markov model (Ostendorf, Digalakis and Kimball, 1996): the best of all ways to divide the
-steps, in O(T D K) for durations of up to D steps.
+Time is cut into T steps of equal length. Each step has log probabilities of K actions and, last, of the background.
+That something happens is the evidence of every step. Which action it is, is that of the windows in the middle of a
+segment, because the networks know whole actions: a window that holds the end of one and the beginning of the next looks
+like a third. A segment costs its duration's log probability once; the background may last as long as it likes. The
+search is that of a segmental model (Ostendorf, Digalakis and Kimball, 1996): the best of all ways to divide the steps,
+in O(T D K) for durations of up to D steps.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from .durations import Durations
 
 Floats = NDArray[np.float64]
+LEAST_LOG = -12.0
+"""Log probabilities below this are this, so that one window rules out nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Segment:
 
     Attributes:
         label: of K.
-        probability: mean over the steps of the action's probability.
+        probability: that something happens, mean over the steps, times that of the action by the window in the middle.
     """
 
     start: int
@@ -56,39 +60,54 @@ class Decoder:
         if count != len(self.durations.mean_log):
             raise ValueError(f"log probabilities of {count} actions, durations of {len(self.durations.mean_log)}")
         lasting = self.durations.log_probabilities(self.step_s)
-        ways = _best(self.weight * log_probabilities, lasting - lasting.max(0, initial=-np.inf) + self.entry)
-        chances = np.exp(log_probabilities)
-        return [
-            Segment(start, end, label, min(1.0, float(chances[start:end, label].mean())))
-            for start, end, label in _joined(ways)
-            if label < count
-        ]
+        lasting = lasting - lasting.max(0, initial=-np.inf) + self.entry
+        idle = log_probabilities[:, count]
+        chances = 1 - np.exp(idle)
+        acting = np.log(chances.clip(np.exp(LEAST_LOG)))
+        names = _smooth((log_probabilities[:, :count] - acting[:, None]).clip(LEAST_LOG))
+        ways = _best(self.weight * acting, self.weight * idle, self.weight * names, lasting)
+        found = []
+        for start, end, label in _joined(ways):
+            if label < count:
+                middle = names[(start + end - 1) // 2 : (start + end) // 2 + 1, label].mean()
+                found.append(Segment(start, end, label, min(1.0, float(chances[start:end].mean() * np.exp(middle)))))
+        return found
 
 
-def _best(evidence: Floats, log_durations: Floats) -> list[tuple[int, int, int]]:
-    """(start, end, label) of all segments of the best way, the background (label K) among them, a step at a time."""
-    steps, actions = evidence.shape[0], evidence.shape[1] - 1
+def _smooth(values: Floats) -> Floats:
+    """(T, K), half of each step and a quarter of either neighbour."""
+    padded = np.concatenate([values[:1], values, values[-1:]])
+    return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+
+
+def _best(acting: Floats, idle: Floats, names: Floats, log_durations: Floats) -> list[tuple[int, int, int]]:
+    """(start, end, label) of all segments of the best way, the background (label K) among them, a step at a time.
+
+    Args:
+        acting, idle: (T,) evidence of each step that something, and that nothing, happens.
+        names: (T, K) evidence of each action; that of the middle of a segment counts for all its steps.
+        log_durations: (D, K).
+    """
+    steps, actions = names.shape
     longest = len(log_durations)
-    total = np.zeros((steps + 1, actions))
-    np.cumsum(evidence[:, :actions], axis=0, out=total[1:])
+    total = np.concatenate([[0.0], np.cumsum(acting)])
+    middles = np.zeros((2 * steps + 1, actions))  # of segments, by the sum of their first step and the one after last
+    middles[1::2] = names
+    middles[2:-1:2] = (names[1:] + names[:-1]) / 2
     best = np.full(steps + 1, -np.inf)  # of all ways that end before step t
     best[0] = 0.0
-    begun = np.full((steps + 1, actions), -np.inf)  # best[t] without the evidence before t, per action
-    begun[0] = 0.0
     label = np.full(steps + 1, actions, np.int32)
     length = np.ones(steps + 1, np.int32)
+    lasts = np.arange(1, longest + 1)
     for t in range(1, steps + 1):
-        span = min(longest, t)
-        options = begun[t - span : t][::-1] + log_durations[:span]  # (D', K), of 1 to D' steps
-        lasts = options.argmax(0)
-        scores = options[lasts, np.arange(actions)] + total[t] if actions else np.zeros(0)
-        idle = best[t - 1] + evidence[t - 1, actions]
-        best[t] = idle
-        if actions and scores.max() > idle:
-            label[t] = int(scores.argmax())
-            length[t] = int(lasts[label[t]]) + 1
-            best[t] = float(scores[label[t]])
-        begun[t] = best[t] - total[t]
+        span = lasts[: min(longest, t)]
+        before = best[t - span] + total[t] - total[t - span]  # (D',)
+        options = before[:, None] + span[:, None] * middles[2 * t - span] + log_durations[: len(span)]  # (D', K)
+        best[t] = best[t - 1] + idle[t - 1]
+        place = int(options.argmax()) if options.size else 0
+        if options.size and options.flat[place] > best[t]:
+            length[t], label[t] = place // actions + 1, place % actions
+            best[t] = float(options.flat[place])
     ways = []
     t = steps
     while t > 0:

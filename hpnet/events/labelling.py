@@ -16,6 +16,8 @@ from scipy.special import log_softmax
 from ..core.events import BACKGROUND
 
 Floats = NDArray[np.float64]
+AROUND = (0.0, -0.5, 0.5, -1.0, 1.0, -2.0, 2.0)
+"""Where the windows lie that tell background from action, in reaches from the step."""
 STILL = 0.01
 """Speeds below this, in heights a second, are alike: joints tremble so much."""
 LEAST_LOG = -12.0
@@ -112,7 +114,7 @@ class Background:
     Attributes:
         weights: (F,), of :func:`readings`.
         bias: 0 is as probable as not.
-        reach_s: how far before and after a step the other two windows lie that it reads.
+        reach_s: half the length of a window; see :func:`readings`.
         background: number of the class named background; -1 if there is none.
     """
 
@@ -145,18 +147,19 @@ class Background:
 
 
 def readings(timeline: Timeline, reach_s: float) -> Floats:
-    """(n, F) of every step: what the windows at the step, before and after it say, and how fast the person moves.
+    """(n, F) of every step: what the windows at the step and around it say, and how fast the person moves.
 
-    Of each of the three windows: the probabilities of the K classes, the log odds of the surest one, the entropy, and
-    the logarithm of the speed.
+    Of the windows at the step and half a reach, a reach and two before and after it: the log probabilities of the K
+    classes, the log odds of the surest one, the entropy, the logarithm of the speed; and how much the window at the
+    step and those around it agree.
     """
     count = len(timeline)
-    reach = max(1, round(reach_s / timeline.step_s))
     logs = timeline.log_probabilities.clip(LEAST_LOG)
     chances = np.exp(logs)
     surest = chances.max(1).clip(np.exp(LEAST_LOG), 1 - np.exp(LEAST_LOG))
     odds, entropy = np.log(surest / (1 - surest)), -(chances * logs).sum(1)
-    own = np.column_stack([chances, odds, entropy, np.log(timeline.speeds + STILL)])
-    places = np.arange(count)
-    parts = [own[(places + shift).clip(0, count - 1)] for shift in (0, -reach, reach)]
-    return np.concatenate(parts, axis=1)
+    own = np.column_stack([logs, odds, entropy, np.log(timeline.speeds + STILL)])
+    shifts = [round(share * reach_s / timeline.step_s) for share in AROUND]
+    places = [(np.arange(count) + shift).clip(0, count - 1) for shift in shifts]
+    alike = [(chances * chances[place]).sum(1) for place in places[1:]]
+    return np.concatenate([own, *(own[place] for place in places[1:]), np.column_stack(alike)], axis=1)

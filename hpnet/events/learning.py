@@ -22,8 +22,8 @@ from .finding import Rule, of_nobody
 from .labelling import Background, Timeline, readings
 from .params import EventsParams
 
-WEIGHTS = (0.06, 0.12, 0.25, 0.5)
-ENTRIES = (-4.0, -2.0, -1.0, -0.5)
+WEIGHTS = (0.12, 0.25, 0.5, 1.0)
+ENTRIES = (-2.0, -1.0, -0.5, 0.0, 0.5)
 """What is tried: how much a step's evidence counts, and what beginning an action costs."""
 STRENGTH = 0.1
 """Inverse strength of the regression's penalty, on readings of variance 1."""

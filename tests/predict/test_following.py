@@ -184,10 +184,15 @@ def test_people_who_do_something_together_are_asked_together() -> None:
     assert [t.log_probabilities.argmax(1).tolist() for t in both.timelines] == [[1] * 30, [1] * 30]
 
 
-def test_what_is_done_together_is_as_probable_as_the_answer_for_all_says() -> None:
-    alone, together = np.log([0.1, 0.3, 0.6]), np.log([0.2, 0.2, 0.6])
-    found = np.exp(mixed(alone, together, np.array([False, False, True])))
-    assert found == pytest.approx([0.4 * 0.25, 0.4 * 0.75, 0.6])
+def test_what_people_do_together_is_seen_in_the_answers_for_each_of_them() -> None:
+    mutual = np.array([False, False, True])
+    alone, together = np.log([0.25, 0.74, 0.01]), np.log([0.1, 0.1, 0.8])
+    found = np.exp(mixed(alone, together, np.stack([alone, alone]), mutual))
+    assert found == pytest.approx([0.2 * 25 / 99, 0.2 * 74 / 99, 0.8])
+    seen = np.log([0.5, 0.4, 0.1])  # the other one looks like it
+    assert np.exp(mixed(alone, together, np.stack([alone, seen]), mutual))[2] == pytest.approx(40 / 41)
+    never = np.log([0.3, 0.6999, 0.0001])
+    assert np.exp(mixed(never, np.log([5e-4, 5e-4, 0.999]), np.stack([never, never]), mutual))[2] < 0.2
 
 
 def test_frames_are_left_out_as_in_training() -> None:

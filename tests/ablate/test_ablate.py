@@ -129,7 +129,7 @@ def test_signatures_follow_code_parameters_and_what_lies_upstream() -> None:
     before = plan.signatures(REAL, DEFAULTS, {}, codes)
     after = plan.signatures(REAL, DEFAULTS, {}, codes | {"pool": "2"})
     assert {name for name in REAL if before[name] != after[name]} == {
-        "pool", *(f"train@{stream}" for stream in STREAMS), "fuse", "report",
+        "pool", *(f"train@{stream}" for stream in STREAMS), "fuse", "events", "report",
     }  # fmt: skip
     other = plan.signatures(REAL, plan.apply(DEFAULTS, {"train.topology.graph.model": "gcn"}), {}, codes)
     assert before["code"] != other["code"]

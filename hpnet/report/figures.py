@@ -508,7 +508,8 @@ def events_plot(rows: Sequence[Row], end_s: float, title: str, *, width: int = 7
     parts = []
     for tick in _seconds(end_s, room):
         parts.append(_line(x(tick), top, x(tick), height - bottom, "grid"))
-        parts.append(_text(x(tick), height - 7, f"{tick:g} s", "muted small mid" if tick else "muted small"))
+        place = "" if not tick else " end" if x(tick) > width - 16 else " mid"
+        parts.append(_text(x(tick), height - 7, f"{tick:g} s", f"muted small{place}"))
     for number, row in enumerate(rows):
         y = top + step * number + (18.0 if stacked else 3.0)
         kind = "strong" if row.strong else "muted"

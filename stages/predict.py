@@ -80,6 +80,8 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
 
     model = Model(asked.project, asked.device, chosen, people=asked.people, each=asked.each, precision=asked.precision)
     cutting = model.cutting(window_s=asked.window, overlap=asked.overlap, max_fps=asked.fps, live=running)
+    if model.project.without_unknown:
+        click.echo(f"note: answers have no probability of unknown: {model.project.without_unknown}", err=True)
     task = Task(
         asked.project, chosen, asked.people, asked.each, asked.device, asked.precision, cutting, asked.top,
         asked.as_json, targets, asked.events,

@@ -152,6 +152,19 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
 # --- detection ------------------------------------------------------------------------------------------------------
 
 
+def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
+    """Area under the ROC curve: how often a positive (P,) has a higher score than a negative (N,), ties counting half.
+
+    Raises:
+        ValueError: one of the two is empty.
+    """
+    high, low = np.asarray(positive, dtype=np.float64), np.sort(np.asarray(negative, dtype=np.float64))
+    if not len(high) or not len(low):
+        raise ValueError(f"{len(high)} positives and {len(low)} negatives; expected one or more of each")
+    below, upto = (np.searchsorted(low, high, side) for side in ("left", "right"))
+    return float((below + upto).mean() / (2 * len(low)))
+
+
 def iou(first_xyxy: ArrayLike, second_xyxy: ArrayLike) -> Floats:
     """Intersection over union of boxes (..., 4) with boxes (..., 4), as numpy broadcasts; 0 where either is empty."""
     first, second = np.asarray(first_xyxy, dtype=np.float64), np.asarray(second_xyxy, dtype=np.float64)

@@ -16,6 +16,7 @@ from ..artifacts.files import delete_old, write_json
 from ..artifacts.imported import FREQUENCIES_FILE, load_frequencies, load_protocol
 from ..artifacts.labelling import require_labelling
 from ..artifacts.scores import Scores
+from ..artifacts.unknown import Unknown, background_label
 from ..core.streams import STREAMS, refuse_former_name
 from ..core.units import UNKNOWN, Units, independent_units
 from ..work.console import note
@@ -24,6 +25,7 @@ from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, 
 from .fusion import FusionResult, Options, Weights, fuse
 from .params import FuseParams
 from .rules import find_rule
+from .unknown import fit_unknown, held_out, probability_of_unknown
 
 SEED = 0
 RESAMPLES_OF_WEIGHTS = 20
@@ -98,7 +100,8 @@ class Fused:
 
 
 def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: Path) -> Fused:
-    """Fuse by every rule; write ``out``/scores.parquet, weights.json, table.csv and combinations.parquet, and metrics.
+    """Fuse by every rule; write ``out``/scores.parquet, weights.json, unknown.json where it can be fitted, table.csv and
+    combinations.parquet, and metrics.
 
     Args:
         params: section ``fuse``.
@@ -139,6 +142,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
     write_json(out / "weights.json", {"chosen": params.rule, "labellings": fitted_on, **of_rule})
     for text in chosen.notes:
         note(f"note: {text}")
+    unknown = write_unknown(params, inputs, streams, chosen, out)
 
     summary: dict[str, Any] = {"clips": 0}
     measured: dict[str, Accuracy] = {}
@@ -153,6 +157,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
         interval = {"top1_low": found.low, "top1_high": found.high, "over": found.over}
         rows = _rows_of_metrics(table, params.rule)
         summary = {**evaluate(chosen.scores), **rows, **interval, **_absent(chosen.scores)}
+        summary |= {} if unknown is None else {"unknown": measure_unknown(unknown, chosen.scores.split("test"))}
     else:
         note("no labelled test clips: the scores are fused, but there is no accuracy")
     if inputs.source is None:
@@ -162,6 +167,39 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
             note(f"note: {len(lacking)} test clips of clips.csv have no score, such as {lacking[0]}")
     write_json(metrics, summary)
     return Fused(tuple(streams), measured, summary)
+
+
+def write_unknown(
+    params: FuseParams, inputs: Inputs, streams: Mapping[str, Scores], chosen: FusionResult, out: Path
+) -> Unknown | None:
+    """What tells a clip of none of the actions, fitted to clips that no network saw; a note says why there is none."""
+    file = delete_old(out / "unknown.json")
+    if params.unknown == "none":
+        return None
+    held = held_out(streams, inputs.allow_missing)
+    labelling = chosen.scores.labelling
+    background = None if labelling is None else background_label(list(labelling.classes))
+    if held is None:
+        found: Unknown | str = "some scores are probabilities, without logits"
+    else:
+        fitted = chosen.to_json()
+        found = fit_unknown(fitted, held, score=params.unknown, kept=params.known_kept, background=background)
+    if isinstance(found, str):
+        note(f"note: answers have no probability of unknown, because {found}")
+        return None
+    found.save(file)
+    return found
+
+
+def measure_unknown(unknown: Unknown, test: Scores) -> dict[str, Any]:
+    """Of the threshold: AUROC out of fold; of labelled test clips the share of known ones that is kept and, where there
+    are any, of background clips the share that is refused."""
+    refused = probability_of_unknown(unknown.whole, test.logits.astype(np.float64), unknown.background) > 0.5
+    parts = {"kept": (test.labels >= 0) & (test.labels != unknown.background)}
+    if unknown.background is not None:
+        parts["refused"] = test.labels == unknown.background
+    shares = {name: float((refused[rows] == (name == "refused")).mean()) for name, rows in parts.items() if rows.any()}
+    return {"auroc": unknown.whole.auroc["chosen"], **shares}
 
 
 def _rows_of_metrics(table: pd.DataFrame, rule: str) -> dict[str, Any]:

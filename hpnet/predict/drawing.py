@@ -208,6 +208,8 @@ def _draw_person(
 
 
 def _say(answer: Answer, classes: Sequence[str]) -> str:
+    if answer.unknown is not None and answer.unknown > 0.5:
+        return f"unknown {answer.unknown:.0%}"
     label, probability = answer.top(1)[0]
     return f"{classes[label]} {probability:.0%}"
 

@@ -24,12 +24,14 @@ from ..artifacts.missing import missing
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
 from ..artifacts.taught import Taught
+from ..artifacts.unknown import Unknown
 from ..core.device import resolve_device
 from ..core.reading import decoding
 from ..core.sampling import sample_frames
 from ..core.streams import refuse_former_name
 from ..fuse.ensembles import subset_weights
 from ..fuse.fusion import fuse_as_fitted
+from ..fuse.unknown import probability_of_unknown
 from ..models.linear import Linear
 from ..params import Params
 from ..pool.step import feature_meta
@@ -75,13 +77,18 @@ class TrainedProject:
     """The trained streams of a project folder and how they are fused.
 
     Args:
-        folder: the project; its params.yaml, ``artifacts/train/*`` and ``artifacts/fuse/weights.json`` are read.
+        folder: the project; its params.yaml, ``artifacts/train/*``, and weights.json and unknown.json of
+            ``artifacts/fuse`` are read.
         streams: use only these; None: all streams with a weight above 0 in the fusion.
         with_taught: also answer with the actions of ``taught/``.
 
     Raises:
         FileNotFoundError: a file is missing; names the command that makes it.
         ValueError: a file is broken, or the streams do not belong together.
+
+    Attributes:
+        classes: the K classes of the networks.
+        background: number of a class called background, which is no answer; None where there is none.
     """
 
     def __init__(
@@ -113,16 +120,30 @@ class TrainedProject:
             )
         self.people = min(self._slots(stream) for stream in used)
         self.taught: Taught | None = self._taught() if with_taught else None
+        stored = self._unknown()
+        self._refusal = None if stored is None else stored.of(self.fusion["weights"])
+        self.background = None if stored is None or self._refusal is None else stored.background
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be answered: the trained actions, then the taught ones."""
-        return (*self.classes, *(() if self.taught is None else self.taught.names))
+        """What can be answered: the trained actions, without one called background, whose share is that of unknown;
+        then the taught ones."""
+        named = [name for label, name in enumerate(self.classes) if label != self.background]
+        return (*named, *(() if self.taught is None else self.taught.names))
 
     @property
     def readers(self) -> tuple[str, ...]:
         """The streams that give a vector; ``multimodal`` does not."""
         return tuple(stream for stream, model in self.models.items() if isinstance(model, TopologyModel))
+
+    @property
+    def without_unknown(self) -> str:
+        """Why answers have no probability of unknown, though params.yaml asks for it; empty: they have one, or it does
+        not."""
+        if self._refusal is not None or self.params.fuse.unknown == "none":
+            return ""
+        file = self.project.unknown_file
+        return f"{file} has none for these streams" if file.is_file() else f"{file} is missing: run `hpnet fuse` for it"
 
     @property
     def needs_frames(self) -> bool:
@@ -284,10 +305,31 @@ class TrainedProject:
         return found
 
     def probabilities(self, logits: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """(N, K): the softmax of the fused scores."""
+        """(N, K): the softmax of the fused scores of :attr:`classes`."""
         fused = fuse_as_fitted(self.fusion, logits)
         shifted = np.exp(fused - fused.max(1, keepdims=True))
         return np.asarray(shifted / shifted.sum(1, keepdims=True))
+
+    def of_names(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, K + J) -> those of :attr:`names`, without background, with the sum 1."""
+        if self.background is None or not len(probabilities):
+            return probabilities
+        kept = np.delete(probabilities, self.background, axis=1)
+        return np.asarray(kept / kept.sum(1, keepdims=True).clip(1e-300))
+
+    def unknown(
+        self, logits: Mapping[str, NDArray[np.float32]], probabilities: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """(N,): the probability that it is none of :attr:`names`; None where the fusion has fitted none.
+
+        Args:
+            probabilities: (N, K + J) of :meth:`with_taught`: what is a taught action is not unknown, though the trained
+                networks do not know it.
+        """
+        if self._refusal is None:
+            return None
+        chance = probability_of_unknown(self._refusal, fuse_as_fitted(self.fusion, logits), self.background)
+        return np.asarray(chance * (1 - probabilities[:, len(self.classes) :].sum(1)))
 
     def _stream_logits(self, stream: str, samples: Sequence[Sample]) -> NDArray[np.float32]:
         found = []
@@ -367,6 +409,17 @@ class TrainedProject:
                     f"{self.project.fusion_file} was fitted to scores of {stream} from labels "
                     f"{fitted_on}, the network is from {made_from}: run `hpnet fuse` or `dvc repro`"
                 )
+
+    def _unknown(self) -> Unknown | None:
+        """What the project's fusion knows of unknown clips.
+
+        Raises:
+            ValueError: it was fitted to other scores than the weights.
+        """
+        stored = Unknown.load(self.project.unknown_file)
+        if stored is not None and stored.labellings != self.fusion["labellings"]:
+            raise ValueError(f"{self.project.unknown_file} is not of the weights beside it: run `hpnet fuse` again")
+        return stored
 
     def _card(self, stream: str) -> dict[str, Any]:
         file = self.project.train(stream) / "config.json"

@@ -24,11 +24,13 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for some people of a window: class probabilities (K,), and the logits (K,) of each stream."""
+    """The answer for some people of a window: class probabilities (K,), the logits (K,) of each stream, and the
+    probability that it is none of the classes; None where the project has none."""
 
     people: tuple[Person, ...]
     probabilities: NDArray[np.float64]
     logits: dict[str, NDArray[np.float32]]
+    unknown: float | None = None
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """The ``count`` most probable classes and their probabilities."""
@@ -145,6 +147,8 @@ class Recogniser:
         logits = self.project.logits(samples) if samples else {}
         probabilities = self.project.probabilities(logits) if samples else np.zeros((0, 0))
         probabilities = self.project.with_taught(probabilities, samples)
+        unknown = self.project.unknown(logits, probabilities) if samples else None
+        probabilities = self.project.of_names(probabilities)
         done: list[Prediction] = []
         row = 0
         for seen in held:
@@ -152,7 +156,8 @@ class Recogniser:
             answers = []
             for people in seen.kept.groups:
                 of_streams = {stream: values[row] for stream, values in logits.items()}
-                answers.append(Answer(tuple(window.people[m] for m in people), probabilities[row], of_streams))
+                chance = None if unknown is None else float(unknown[row])
+                answers.append(Answer(tuple(window.people[m] for m in people), probabilities[row], of_streams, chance))
                 row += 1
             captured = window.window.captured_s
             latency = None if captured is None else time.monotonic() - captured

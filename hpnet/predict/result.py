@@ -72,8 +72,9 @@ class GroupAnswer:
     Attributes:
         tracks: the people's numbers; several: the answer is for them together.
         names: the K actions.
-        probabilities: (K,) float64, the sum is 1.
-        logits: stream -> (K,) float32, before the fusion.
+        probabilities: (K,) float64, the sum is 1: what it is, if it is one of the actions.
+        logits: stream -> (K,) float32, before the fusion; of an action ``background`` too, which is not in ``names``.
+        unknown: the probability that it is none of the actions; None in projects whose fusion has not fitted it.
 
     >>> answer.tracks, answer.action == answer.top(1)[0][0]
     ((0,), True)
@@ -83,6 +84,12 @@ class GroupAnswer:
     names: tuple[str, ...] = field(repr=False)
     probabilities: NDArray[np.float64]
     logits: dict[str, NDArray[np.float32]] = field(repr=False)
+    unknown: float | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is more likely none of the actions than one of them."""
+        return self.unknown is not None and self.unknown > 0.5
 
     def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The most probable actions with their probabilities, best first."""
@@ -149,7 +156,8 @@ class WindowResult:
                 }
                 for person in (of_track[track] for track in answer.tracks if track in of_track)
             ]
-            yield json.dumps({**when, "tracks": list(answer.tracks), "actions": actions, "people": people})
+            unknown = {} if answer.unknown is None else {"unknown": round(answer.unknown, 4)}
+            yield json.dumps({**when, "tracks": list(answer.tracks), "actions": actions, **unknown, "people": people})
         if not self.answers:
             yield json.dumps({**when, "tracks": [], "actions": [], "people": []})
 
@@ -162,7 +170,8 @@ class WindowResult:
         for answer in self.answers:
             who = "+".join(map(str, answer.tracks))
             actions = ", ".join(f"{name} {p:.1%}" for name, p in answer.top(top))
-            yield f"{video}  {when:<18} person {who:<6} {actions}"
+            said = f"unknown {answer.unknown:.1%}, else {actions}" if answer.is_unknown else actions
+            yield f"{video}  {when:<18} person {who:<6} {said}"
         if not self.answers:
             yield f"{video}  {when:<18} no person was found"
 
@@ -192,7 +201,8 @@ def window_result(prediction: Prediction, names: tuple[str, ...]) -> WindowResul
             )
         )
     answers = tuple(
-        GroupAnswer(tuple(p.number for p in a.people), names, a.probabilities, a.logits) for a in prediction.answers
+        GroupAnswer(tuple(p.number for p in a.people), names, a.probabilities, a.logits, a.unknown)
+        for a in prediction.answers
     )
     return WindowResult(
         window.video,
@@ -308,21 +318,24 @@ class Result:
     def to_pandas(self) -> pd.DataFrame:
         """A row per answer, and a column ``p(NAME)`` for the probability of every action; or a row per event.
 
-        >>> result.to_pandas().columns[:9].tolist()
-        ['video', 'window', 'start_s', 'end_s', 'first_frame', 'last_frame', 'tracks', 'action', 'probability']
+        ``unknown`` is the probability of none of them; not a number where the project has none.
+
+        >>> result.to_pandas().columns[4:10].tolist()
+        ['first_frame', 'last_frame', 'tracks', 'action', 'probability', 'unknown']
         """
         import pandas as pd
 
         if self.events is not None:
             return pd.DataFrame([_fields(event) for event in self.events], columns=list(EVENT_KEYS))
         columns = ["video", "window", "start_s", "end_s", "first_frame", "last_frame", "tracks", "action"]
-        columns += ["probability", *(f"p({name})" for name in self.names)]
+        columns += ["probability", "unknown", *(f"p({name})" for name in self.names)]
         rows = [
-            (w.video, w.number, w.start_s, w.end_s, *w.frames, a.tracks, a.action, a.probability, *a.probabilities)
+            (w.video, w.number, w.start_s, w.end_s, *w.frames, a.tracks, a.action, a.probability, a.unknown,
+             *a.probabilities)
             for w in self.windows
             for a in w.answers
-        ]
-        return pd.DataFrame(rows, columns=columns)
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=columns).astype({"unknown": "float64"})
 
     def to_supervision(self, frame: int | None = None) -> Any:
         """Boxes as a ``Detections`` of the package supervision: all, or those of a frame, as its annotators want them.

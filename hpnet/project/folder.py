@@ -86,6 +86,11 @@ class Project:
         """Actions that were taught by a few clips."""
         return self.root / "taught"
 
+    @property
+    def unknown_file(self) -> Path:
+        """What the stage ``fuse`` fitted for clips of none of the actions; absent in projects of older versions."""
+        return self.fuse / "unknown.json"
+
     def train(self, stream: str = "") -> Path:
         """Network and scores of a stream, or the folder of all streams."""
         return self.artifacts / "train" / stream

@@ -781,7 +781,8 @@ def test_fuse_command_twice_gives_the_same_files(project: Path) -> None:
 
     CliRunner().invoke(command, ["--rule", "balanced", "--out", "one"], catch_exceptions=False)
     CliRunner().invoke(command, ["--rule", "balanced", "--out", "two"], catch_exceptions=False)
-    for name in ("scores.parquet", "weights.json", "table.csv", "combinations.parquet", "metrics.json"):
+    names = ("scores.parquet", "weights.json", "unknown.json", "table.csv", "combinations.parquet", "metrics.json")
+    for name in names:
         assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes()
 
 
@@ -802,7 +803,8 @@ def test_fuse_command_keeps_what_every_combination_recognises(project: Path) -> 
         scores = Scores.load(path)
         select(scores, np.array(scores.splits) == "val").save(path)
     assert fuse_in_project().exit_code == 0
-    assert {f.name for f in (project / "artifacts" / "fuse").iterdir()} == {"scores.parquet", "weights.json"}
+    names = {f.name for f in (project / "artifacts" / "fuse").iterdir()}
+    assert names == {"scores.parquet", "weights.json", "unknown.json"}
 
 
 def test_fuse_command_counts_test_clips_without_a_score(project: Path) -> None:

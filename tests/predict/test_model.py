@@ -152,6 +152,72 @@ def test_a_table_has_the_answers_of_the_json(model: hpnet.Model) -> None:
     np.testing.assert_allclose(table.filter(like="p(").sum(axis=1), 1)
 
 
+def test_every_answer_has_a_probability_of_unknown(model: hpnet.Model) -> None:
+    found = model("long.mp4")
+    answers = [answer for window in found.windows for answer in window.answers]
+    rows = [json.loads(line) for line in found.to_json().splitlines()]
+    assert [row["unknown"] for row in rows] == [round(answer.unknown or 0, 4) for answer in answers]
+    assert all(0 < row["unknown"] < 1 for row in rows)
+    np.testing.assert_allclose(found.to_pandas().unknown, [answer.unknown for answer in answers])
+
+
+def test_unknown_is_said_first_where_it_is_more_likely_than_all_actions() -> None:
+    doubted = hpnet.GroupAnswer((0,), ("wave", "clap"), np.array([0.75, 0.25]), {}, 0.6)
+    sure = hpnet.GroupAnswer((0,), ("wave", "clap"), np.array([0.75, 0.25]), {}, 0.5)
+    old = hpnet.GroupAnswer((0,), ("wave", "clap"), np.array([0.75, 0.25]), {})
+    lines = [
+        next(hpnet.WindowResult("a.mp4", 0, 0.0, 1.0, (0, 7), (), (answer,)).table_lines()).split("person 0")[1].strip()
+        for answer in (doubted, sure, old)
+    ]
+    assert lines == ["unknown 60.0%, else wave 75.0%, clap 25.0%", *["wave 75.0%, clap 25.0%"] * 2]
+    assert [answer.action for answer in (doubted, sure, old)] == ["wave"] * 3
+    assert [answer.is_unknown for answer in (doubted, sure, old)] == [True, False, False]
+
+
+@pytest.fixture
+def own_fusion(folder: Path, tmp_path: Path) -> Path:
+    """The project with a copy of what it fused, to change."""
+    for name in ("params.yaml", "dvc.yaml", "code"):
+        (tmp_path / name).symlink_to(folder / "actions" / name)
+    (tmp_path / "artifacts").mkdir()
+    for stage in (folder / "actions" / "artifacts").iterdir():
+        if stage.name != "fuse":
+            (tmp_path / "artifacts" / stage.name).symlink_to(stage)
+    shutil.copytree(folder / "actions" / "artifacts" / "fuse", tmp_path / "artifacts" / "fuse")
+    return tmp_path
+
+
+def test_a_project_of_an_older_version_answers_without_it_and_says_so(own_fusion: Path) -> None:
+    (own_fusion / "artifacts" / "fuse" / "unknown.json").unlink()
+    more = ("--project", str(own_fusion), "--device=cpu", "--streams=hpj", "--json")
+    done = CliRunner().invoke(cli, ["predict", "clip.mp4", *more], catch_exceptions=False)
+    assert "unknown.json is missing: run `hpnet fuse` for it" in done.stderr
+    assert "unknown" not in json.loads(done.stdout)
+    found = hpnet.load(own_fusion, device="cpu", streams=["hpj"])("clip.mp4")
+    assert found.windows[0].answers[0].unknown is None
+    assert found.to_pandas().unknown.isna().all()
+
+
+def test_an_action_called_background_is_no_answer(own_fusion: Path) -> None:
+    """Its logits stay; its share of the probabilities is that of unknown."""
+    file = own_fusion / "artifacts" / "fuse" / "unknown.json"
+    plain = hpnet.load(own_fusion, device="cpu", streams=["hpj"])("clip.mp4").windows[0].answers[0]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "background": 1}))
+    model = hpnet.load(own_fusion, device="cpu", streams=["hpj"])
+    answer = model("clip.mp4").windows[0].answers[0]
+    assert model.names == answer.names == tuple(name for k, name in enumerate(plain.names) if k != 1)
+    rest = np.delete(plain.probabilities, 1)
+    np.testing.assert_allclose(answer.probabilities, rest / rest.sum())
+    np.testing.assert_array_equal(answer.logits["hpj"], plain.logits["hpj"])
+
+
+def test_unknown_of_other_scores_is_refused(own_fusion: Path) -> None:
+    file = own_fusion / "artifacts" / "fuse" / "unknown.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "labellings": {"hpj": "other"}}))
+    with pytest.raises(ValueError, match=r"unknown\.json is not of the weights beside it: run `hpnet fuse` again"):
+        hpnet.load(own_fusion, device="cpu", streams=["hpj"])
+
+
 @dataclass
 class Detections:
     """Stands in for supervision's, with its arguments and its checks of lengths."""

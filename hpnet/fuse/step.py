@@ -100,8 +100,8 @@ class Fused:
 
 
 def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: Path) -> Fused:
-    """Fuse by every rule; write ``out``/scores.parquet, weights.json, unknown.json where it can be fitted, table.csv and
-    combinations.parquet, and metrics.
+    """Fuse by every rule; write ``out``/scores.parquet, weights.json, unknown.json where it can be fitted, table.csv
+    and combinations.parquet, and metrics.
 
     Args:
         params: section ``fuse``.

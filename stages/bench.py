@@ -389,6 +389,38 @@ def teach_command(
     _write(out, found, teach.markdown(found, f"hpnet bench teach{shown}", note))
 
 
+@command.command("unknown")
+@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+              help="Folder of a project with features.  [default: this folder]")  # fmt: skip
+@click.option("--folds", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="CSV of folds, as for hpnet crossval.  [default: the project's own split]")  # fmt: skip
+@click.option("--network", "networks", multiple=True, type=click.Choice(["linear", "project"]), default=("linear",),
+              show_default=True, help="linear, or the project's own at half its epochs; can be repeated.")  # fmt: skip
+@click.option("--name", help="Title of the project on the page.  [default: report.title]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/unknown"), show_default=True,
+              help="File without suffix; results of other names in it stay.")  # fmt: skip
+def unknown_command(
+    project: Path, folds: Path | None, networks: tuple[str, ...], name: str | None, device: str, out: Path
+) -> None:
+    """Leave each action out of training in turn, and measure how well it is told from the others (AUROC).
+
+    Features must be up to date. Trainings are of the joint stream; one that is finished is not done again.
+    """
+    from hpnet.bench import unknown
+    from hpnet.crossval.folds import Folding
+    from hpnet.project.folder import Project
+    from hpnet.train.run import Machine
+
+    opened = Project(project)
+    params = opened.read_params()
+    folding = None if folds is None else Folding(file=folds)
+    result = unknown.run(opened, params, folding, networks, Machine(device=device, threads=1))
+    shown = "hpnet bench unknown" + ("" if folds is None else f" --folds {folds.name}")
+    shown += "".join(f" --network {network}" for network in networks)
+    click.echo(unknown.write(out, name or params.report.title, result, shown))
+
+
 def _compare(
     comparison: Comparison, project: Path, rounds: int, called: str, device: str, note: str, out: Path
 ) -> None:

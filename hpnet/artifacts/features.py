@@ -89,8 +89,10 @@ class Features:
             )
         if len(self.index) != len(self.array):
             raise ValueError(f"features have {len(self.array)} rows, their index {len(self.index)}")
-        if not self.index["row"].between(0, len(self.array) - 1).all():
-            raise ValueError(f"the index of features names rows beyond their {len(self.array)}")
+        outside = self.index[~self.index["row"].between(0, len(self.array) - 1)]
+        if len(outside):
+            clip_id, row = outside.iloc[0][["clip_id", "row"]]
+            raise ValueError(f"features index: clip {clip_id!r} is at row {row}, features have {len(self.array)} rows")
 
     def save(self, folder: Path) -> None:
         """Write the three files."""

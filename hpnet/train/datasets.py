@@ -47,12 +47,6 @@ def person_rows(features: Features, clips: LabelledClips, known: set[str]) -> ND
     if len(twice):
         row = twice.iloc[0]
         raise ValueError(f"features index: clip {row.clip_id!r} has two rows for person {row.person}")
-    outside = index[(index.row < 0) | (index.row >= len(features.array))]
-    if len(outside):
-        row = outside.iloc[0]
-        raise ValueError(
-            f"features index: clip {row.clip_id!r} is at row {row.row}, features have {len(features.array)} rows"
-        )
     position = {clip_id: n for n, clip_id in enumerate(clips.clip_ids)}
     rows = np.full((len(clips.clip_ids), int(index.person.max()) + 1), -1, dtype=np.int64)
     for clip_id, person, row, valid in zip(index.clip_id, index.person, index.row, index.valid, strict=True):

@@ -45,7 +45,7 @@ def warnings(predictions: list[Prediction], params: Params | None = None) -> lis
     def keep(text: str, err: bool = False) -> None:
         lines.append((text, err))
 
-    trained: Any = SimpleNamespace(params=params or Params(), classes=[])
+    trained: Any = SimpleNamespace(params=params or Params(), classes=[], names=[])
     missing: Any = None  # nothing is drawn or read here
     Output(trained, missing, missing, 3, False, {}, keep).show(iter(predictions))
     assert sum(not err for _, err in lines) == len(predictions)  # every answer, whatever is said of it

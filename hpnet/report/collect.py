@@ -30,6 +30,7 @@ from ..artifacts.scores import Scores
 from ..artifacts.takes import Takes
 from ..artifacts.trained_features import TrainedFeatures
 from ..artifacts.truth import load_people
+from ..artifacts.unknown import Unknown
 from ..core.reading import decoding, read_text, require_at_most
 from ..core.streams import STREAMS
 from ..data.params import DataParams
@@ -183,7 +184,7 @@ class Collected:
     (``.work/seconds.json``, ``revisions.json``), kept apart from artifacts and metrics, which must be the same for the
     same seed; ``claims``: verdicts of `hpnet ablate` on the paper's claims;
     ``crossval``: name -> result of `hpnet crossval`; ``takes``: the untrimmed videos; ``events``: what was found in
-    those of the test split.
+    those of the test split; ``unknown``: what `hpnet fuse` fitted for clips of none of the actions.
     """
 
     folder: Path
@@ -208,6 +209,7 @@ class Collected:
     crossval: dict[str, Crossval] = field(default_factory=dict)
     takes: Takes | None = None
     events: FoundEvents | None = None
+    unknown: Unknown | None = None
     revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -259,6 +261,7 @@ def collect(folder: Path, params: Parameters) -> Collected:
         claims=_claims(folder / "report" / "tables" / "claims.csv"),
         crossval=read_crossval(artifacts / "crossval", metrics.get("crossval", {}), now),
         takes=Takes.load(artifacts / "data") if (artifacts / "data" / "takes.csv").is_file() else None,
+        unknown=Unknown.load(fuse / "unknown.json"),
         events=FoundEvents.load(artifacts / "events") if (artifacts / "events" / "found.csv").is_file() else None,
         revision=git_revision(folder),
         versions=installed_versions(),

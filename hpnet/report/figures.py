@@ -456,6 +456,33 @@ def reliability_plot(
     return _svg(width, height, "".join(parts), title)
 
 
+def refusal_plot(
+    curve: Sequence[tuple[float, float]], kept: float, title: str, *, width: int = 300, height: int = 300
+) -> str:
+    """Share of unknown clips refused over share of known clips kept, the kept share that was asked for, and chance."""
+    left, bottom, top = 40.0, 40.0, 10.0
+    side = min(width - left - 10, height - top - bottom)
+
+    def x(value: float) -> float:
+        return left + side * value
+
+    def y(value: float) -> float:
+        return top + side * (1 - value)
+
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "muted small end"))
+        parts.append(_text(x(tick), top + side + 15, f"{100 * tick:.0f}", "muted small mid"))
+    parts.append(_line(x(0), y(1), x(1), y(0), "chance"))
+    parts.append(_line(x(kept), y(0), x(kept), y(1), "chance"))
+    parts.append(_text(x(0.5), top + side + 31, "known clips kept, %", "muted small mid"))
+    path = " ".join(f"{x(known):.1f},{y(refused):.1f}" for known, refused in curve)
+    said = escape(f"unknown clips refused, over known clips kept; {100 * kept:.0f} % kept were asked for")
+    parts.append(f'<g class="accent"><title>{said}</title><polyline points="{path}" class="line stroke"/></g>')
+    return _svg(width, height, "".join(parts), title)
+
+
 def scatter_plot(
     points: NDArray[np.floating], labels: NDArray[np.integer], names: Sequence[str], title: str, *, side: int = 320
 ) -> str:

@@ -41,11 +41,12 @@ from .sections import (
     method,
     run,
     training,
+    unknown,
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, crossval, features, claims, classes, confusion, events, clips, examples, training, cost,
-    check, failures, method,
+    run, against, accuracy, crossval, features, claims, classes, confusion, unknown, events, clips, examples, training,
+    cost, check, failures, method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent

@@ -39,7 +39,7 @@ def given(tmp_path: Path) -> Given:
 def test_the_share_that_is_refused_is_read_off_the_curve(given: Given) -> None:
     section = unknown.build(given)
     assert section is not None
-    assert "for 5 % of the known clips and for 40 % of the unknown ones (AUROC 80.0 %)" in section.lead
+    assert "for 5 % of the known clips and for 40 % of stand-ins for unknown ones (AUROC 80.0 %)" in section.lead
     assert [row["score"] for row in section.table.rows] == ["energy", "probability"]
     assert section.svg.count("<polyline") == 1
     assert "stand-ins; 40" in section.notes[0]

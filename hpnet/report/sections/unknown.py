@@ -48,11 +48,12 @@ def build(given: Given) -> NoneOfThese | None:
         "left-out actions": "the same clips with the scores of their own action left out, as stand-ins",
         "background clips": "clips of the action background",
     }.get(found.origin, "background clips, and clips with the scores of their own action left out")
+    who = "clips of background" if found.origin == "background clips" else "stand-ins for unknown ones"
     plot = refusal_plot(found.curve, found.kept, "Unknown clips refused")
     return NoneOfThese(
         lead=(
             f"Every answer has a probability of unknown. It is above one half for {100 * (1 - found.kept):.0f} % of "
-            f"the known clips and for {100 * at_kept:.0f} % of the unknown ones (AUROC "
+            f"the known clips and for {100 * at_kept:.0f} % of {who} (AUROC "
             f"{100 * found.whole.auroc['chosen']:.1f} %)."
         ),
         svg=given.files.figure("unknown", plot),

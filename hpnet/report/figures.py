@@ -425,33 +425,39 @@ def motion_picture(features: NDArray[np.floating]) -> Image:
     return colour_map(distance.T)  # (T, V) -> (V, T)
 
 
+class _Shares:
+    """A square of two shares from 0 to 1, with its grid and the name of the share across."""
+
+    def __init__(self, across: str, width: int, height: int) -> None:
+        self.left, self.top, bottom = 40.0, 10.0, 40.0
+        self.side = min(width - self.left - 10, height - self.top - bottom)
+        self.grid = []
+        for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+            self.grid.append(_line(self.x(0), self.y(tick), self.x(1), self.y(tick), "grid"))
+            self.grid.append(_text(self.left - 6, self.y(tick) + 4, f"{100 * tick:.0f}", "muted small end"))
+            self.grid.append(_text(self.x(tick), self.top + self.side + 15, f"{100 * tick:.0f}", "muted small mid"))
+        self.grid.append(_text(self.x(0.5), self.top + self.side + 31, across, "muted small mid"))
+
+    def x(self, share: float) -> float:
+        return self.left + self.side * share
+
+    def y(self, share: float) -> float:
+        return self.top + self.side * (1 - share)
+
+
 def reliability_plot(
     bins: Sequence[tuple[float, float, int]], title: str, *, width: int = 300, height: int = 300
 ) -> str:
     """Accuracy over confidence, a dot per bin (confidence, accuracy, clips) as large as its share, and the diagonal."""
-    left, bottom, top = 40.0, 40.0, 10.0
-    side = min(width - left - 10, height - top - bottom)
+    square = _Shares("confidence, %", width, height)
     most = max((clips for _, _, clips in bins), default=1)
-
-    def x(value: float) -> float:
-        return left + side * value
-
-    def y(value: float) -> float:
-        return top + side * (1 - value)
-
-    parts = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
-        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "muted small end"))
-        parts.append(_text(x(tick), top + side + 15, f"{100 * tick:.0f}", "muted small mid"))
-    parts.append(_line(x(0), y(0), x(1), y(1), "chance"))
-    parts.append(_text(x(0.5), top + side + 31, "confidence, %", "muted small mid"))
+    parts = [*square.grid, _line(square.x(0), square.y(0), square.x(1), square.y(1), "chance")]
     for confidence, accuracy, clips in bins:
         radius = 3 + 7 * (clips / most) ** 0.5
         said = escape(f"{clips} clips: {100 * confidence:.0f} % confidence, {100 * accuracy:.0f} % right")
         parts.append(
-            f'<g class="accent"><circle cx="{x(confidence):.1f}" cy="{y(accuracy):.1f}" r="{radius:.1f}" class="fill" '
-            f'fill-opacity=".75"><title>{said}</title></circle></g>'
+            f'<g class="accent"><circle cx="{square.x(confidence):.1f}" cy="{square.y(accuracy):.1f}" '
+            f'r="{radius:.1f}" class="fill" fill-opacity=".75"><title>{said}</title></circle></g>'
         )
     return _svg(width, height, "".join(parts), title)
 
@@ -460,26 +466,15 @@ def refusal_plot(
     curve: Sequence[tuple[float, float]], kept: float, title: str, *, width: int = 300, height: int = 300
 ) -> str:
     """Share of unknown clips refused over share of known clips kept, the kept share that was asked for, and chance."""
-    left, bottom, top = 40.0, 40.0, 10.0
-    side = min(width - left - 10, height - top - bottom)
-
-    def x(value: float) -> float:
-        return left + side * value
-
-    def y(value: float) -> float:
-        return top + side * (1 - value)
-
-    parts = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(0), y(tick), x(1), y(tick), "grid"))
-        parts.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f}", "muted small end"))
-        parts.append(_text(x(tick), top + side + 15, f"{100 * tick:.0f}", "muted small mid"))
-    parts.append(_line(x(0), y(1), x(1), y(0), "chance"))
-    parts.append(_line(x(kept), y(0), x(kept), y(1), "chance"))
-    parts.append(_text(x(0.5), top + side + 31, "known clips kept, %", "muted small mid"))
-    path = " ".join(f"{x(known):.1f},{y(refused):.1f}" for known, refused in curve)
+    square = _Shares("known clips kept, %", width, height)
+    path = " ".join(f"{square.x(known):.1f},{square.y(refused):.1f}" for known, refused in curve)
     said = escape(f"unknown clips refused, over known clips kept; {100 * kept:.0f} % kept were asked for")
-    parts.append(f'<g class="accent"><title>{said}</title><polyline points="{path}" class="line stroke"/></g>')
+    parts = [
+        *square.grid,
+        _line(square.x(0), square.y(1), square.x(1), square.y(0), "chance"),
+        _line(square.x(kept), square.y(0), square.x(kept), square.y(1), "chance"),
+        f'<g class="accent"><title>{said}</title><polyline points="{path}" class="line stroke"/></g>',
+    ]
     return _svg(width, height, "".join(parts), title)
 
 

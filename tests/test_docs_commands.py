@@ -137,6 +137,7 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("roomy_disk")
 def test_the_tutorial(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     shell = Shell(folder)
     before, by_folders, by_table, enter, doctor, *predicting = quick("tutorial.md")
@@ -210,6 +211,7 @@ def write_scores(target: Path) -> None:
     (target / "train_CV1.txt").write_text("\n".join(f"{name}_p04_r00_v01_c01.mp4" for name in CLASSES) + "\n")
 
 
+@pytest.mark.usefixtures("roomy_disk")
 def test_troubleshooting(folder: Path) -> None:
     shell = Shell(folder)
     for line in quick("troubleshooting.md"):

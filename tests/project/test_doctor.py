@@ -22,6 +22,8 @@ from hpnet.weights.cards import usual_score
 from tests.project.test_init import videos
 from tests.trained import inside
 
+pytestmark = pytest.mark.usefixtures("roomy_disk")
+
 
 def run(folder: Path) -> tuple[int, dict[str, dict[str, object]]]:
     with inside(folder):

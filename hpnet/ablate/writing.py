@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -33,7 +34,7 @@ UnitsLookup = Callable[[Overrides, int], Units]
 Bools = NDArray[np.bool_]
 FISHER_TABLES = (7, 8)
 TOGETHER = "Which differences are significant is decided for the claims of all tables together:"
-CLAIM_COLUMNS = ("table", "claim", "here", "numbers", "difference", "p", "q")
+CLAIM_COLUMNS = ("table", "claim", "here", "numbers", "difference", "p", "q", "over")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Verdict:
         difference: second row minus first.
         p_value: of the test over the units. With several seeds the larger of that and of Welch's t between the seeds'
             accuracies, since both must agree: clips do not know that trainings differ.
+        over: what the interval and the test resample: '108 performances'; empty without a test.
     """
 
     claim: str
@@ -86,6 +88,7 @@ class Verdict:
     word: str = ""
     difference: float = 0.0
     p_value: float | None = None
+    over: str = ""
 
     @property
     def text(self) -> str:
@@ -242,11 +245,11 @@ def _verdict(claim: str, worse: Outcome | None, better: Outcome | None, resample
     measure = Measured(change.value, change.low, change.high, len(order), over)
     numbers = f"{signed_points(change.value)} points ({measure.named_range}){alone}, {_p(found.p_value)}"
     if len(worse.seeds) == 1:
-        return Verdict(claim, numbers, "", change.value, found.p_value)
+        return Verdict(claim, numbers, "", change.value, found.p_value, over)
     between = float(ttest_ind(better.right.mean(1), worse.right.mean(1), equal_var=False).pvalue)
     between = 1.0 if np.isnan(between) else between  # all seeds are equal in both rows
     numbers += f", Welch's t between seeds {_p(between)}"
-    return Verdict(claim, numbers, "", change.value, max(found.p_value, between))
+    return Verdict(claim, numbers, "", change.value, max(found.p_value, between), over)
 
 
 def _p(value: float) -> str:
@@ -481,7 +484,7 @@ def write_claims(verdicts: Mapping[str, Sequence[Verdict]], folder: Path) -> lis
     for roman, found in verdicts.items():
         for one in found:
             p = "" if one.p_value is None else f"{one.p_value:.6g}"
-            texts = (roman, one.claim, one.word, one.numbers, f"{one.difference:.6f}" if p else "", p, "")
+            texts = (roman, one.claim, one.word, one.numbers, f"{one.difference:.6f}" if p else "", p, "", one.over)
             rows.append(dict(zip(CLAIM_COLUMNS, texts, strict=True)))
     order = list(ROMAN.values())
     rows.sort(key=lambda row: order.index(row["table"]))  # a stable sort: claims keep their order within a table
@@ -505,7 +508,7 @@ def _earlier_claims(file: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) == CLAIM_COLUMNS:
             return list(reader)
-    note(f"note: {file} is of an earlier hpnet, without p-values: its claims are left out; make those tables again")
+    note(f"note: {file} is of an earlier hpnet, with other columns: its claims are left out; make those tables again")
     return []
 
 
@@ -514,4 +517,8 @@ def _claims_markdown(rows: Sequence[Mapping[str, str]], tested: int) -> str:
     for row in rows:
         q = _p(float(row["q"])).removeprefix("p ").removeprefix("= ") if row["q"] else ""
         lines.append(f"| {row['table']} | {row['claim']} | {row['here']} | {row['numbers']} | {q} |")
-    return "\n".join(lines) + f"\n\nq: p corrected for the {tested} tests of this table (Benjamini-Hochberg).\n"
+    resampled = Counter(row["over"] for row in rows if row["over"])
+    units = "".join(f"{'; ' if at else ' Resampled: '}{over} in {n}" for at, (over, n) in enumerate(resampled.items()))
+    return "\n".join(lines) + (
+        f"\n\nq: p corrected for the {tested} tests of this table (Benjamini-Hochberg).{units}{'.' if units else ''}\n"
+    )

@@ -8,6 +8,7 @@ read.
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_DVC_VALUES = 400_000
 DEEPEST_YAML = 32
 LONGEST_VALUE = 200
 """Maximum characters of a number or date."""
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+"""Numbers of YAML 1.2, which DVC reads and writes, that are text in YAML 1.1, which PyYAML reads: 1e-08."""
 LONGEST_KEY = 20
 """Maximum characters of a key that is no text, because longer numbers can be chosen so that a dict of them is slow."""
 
@@ -84,7 +87,10 @@ def require_lock(lock: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a section; PyYAML would use the last without a message."""
+    """Refuses a key that occurs twice in a section; PyYAML would use the last without a message.
+
+    Reads 1e-08 as a number, as DVC does.
+    """
 
     most = MOST_VALUES
 
@@ -134,3 +140,6 @@ class _Loader(yaml.SafeLoader):
                     )
                 lines[key.value] = line
         return node
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))  # type: ignore[no-untyped-call]

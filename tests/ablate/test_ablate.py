@@ -321,11 +321,14 @@ def test_costs_are_counted() -> None:
 def test_claims_of_earlier_tables_stay_in_the_papers_order(tmp_path: Path) -> None:
     writing.write_claims({"IX": [Verdict("a > b", "+1.0 points", "", 0.01, 0.001)]}, tmp_path)
     writing.write_claims({"III": [Verdict("c > d", "", "not run"), Verdict("e > f", "8 of 9", "held")]}, tmp_path)
-    writing.write_claims({"IX": [Verdict("a > b", "−1.0 points", "", -0.01, 0.001)]}, tmp_path)
+    last = Verdict("a > b", "−1.0 points", "", -0.01, 0.001, "108 performances")
+    writing.write_claims({"IX": [last]}, tmp_path)
     table = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
     assert table.claim.tolist() == ["c > d", "e > f", "a > b"]
     assert table.here.tolist() == ["not run", "held", "the opposite"]
-    assert "| IX | a > b | the opposite | −1.0 points | 0.001 |" in (tmp_path / "claims.md").read_text()
+    text = (tmp_path / "claims.md").read_text()
+    assert "| IX | a > b | the opposite | −1.0 points | 0.001 |" in text
+    assert "Resampled: 108 performances in 1." in text
 
 
 def test_the_claims_of_all_tables_are_corrected_together(tmp_path: Path) -> None:

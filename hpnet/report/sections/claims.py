@@ -25,7 +25,7 @@ def build(given: Given) -> Claims | None:
     claims = given.collected.claims
     if not claims:
         return None
-    rows = [{**row, "p": number(row, "p"), "q": number(row, "q")} for row in claims]
+    rows = [{**row, "p": number(row, "p"), "q": number(row, "q"), "over": row.get("over", "")} for row in claims]
     counts = Counter(row["here"] for row in claims)
     counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
     columns = (
@@ -35,9 +35,18 @@ def build(given: Given) -> Claims | None:
         Column("numbers", "Difference", "prose"),
         Column("p", "p", "p", "permutation test; with several seeds the larger of that and Welch's t between seeds"),
         Column("q", "q", "p", "Benjamini-Hochberg over the claims of all tables"),
+        Column("over", "Resampled", "text", "what the interval and the test resample as one"),
     )
     caption = "The paper's claims, as far as `hpnet ablate` has run; the tables are in report/tables"
     lead = f"{len(claims)} claims of the paper's tables were tested on this project: {counted}."
+    units = given.judge.units
+    narrow = sum(str(row["over"]).endswith("clips") for row in rows) if units.name != "clip" else 0
+    if narrow:
+        lead += (
+            f" {narrow} of the tests resample clips, although the clips of a {units.name} are not independent: their "
+            f"intervals are too narrow and their p too small. `hpnet ablate` makes the tables again, over "
+            f"{units.plural}."
+        )
     return Claims(lead, Table("claims", caption, columns, rows))
 
 

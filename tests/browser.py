@@ -63,7 +63,7 @@ COMPLAINTS = """
   // Nothing leaves the page or is cut off; on a screen some areas scroll, on paper nothing can.
   const scrolls = (element) => !paper && element.closest(".scroll, pre, .detail ul, nav");
   for (const element of document.body.querySelectorAll("*:not(td:empty)")) {
-    if (!drawn(element) || element.closest(".skip, .strip-view, [hidden]")) continue;
+    if (!drawn(element) || element.closest(".skip, .strip-view, .tile, [hidden]")) continue;
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!scrolls(element) && box.width && (box.right > width + 1 || box.left < -1))
       say(element, `spans ${Math.round(box.left)} to ${Math.round(box.right)} of ${width}`);

@@ -151,12 +151,16 @@ def test_the_tutorial(folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     wave = folder / "videos" / "wave"
     trained = Shell(copy_of_what_predict_needs(shared_project(tmp_path_factory), folder / "trained"))
     shutil.copy(wave / "01.mp4", trained.folder / "clip.mp4")
+    shutil.copy(wave / "01.mp4", trained.folder / "long.mp4")
     (trained.folder / "folder").mkdir()
     shutil.copy(wave / "02.mp4", trained.folder / "folder" / "b.mp4")
-    said = [trained.run(f"{line} --streams hpj") for line in predicting]
-    assert len(said) == 3
-    assert all("person 0" in text or '"tracks": [0]' in text for text in said)
-    assert (trained.folder / "annotated.mp4").stat().st_size > 1000
+    said = {line: trained.run(f"{line} --streams hpj") for line in predicting}
+    events = [line for line in said if "--events" in line]
+    assert (len(said), len(events)) == (5, 2)
+    assert all("person 0" in said[line] or '"tracks": [0]' in said[line] for line in said if line not in events)
+    assert all(said[line].startswith("long.mp4") for line in events)
+    for name in ("annotated.mp4", "seen.mp4"):
+        assert (trained.folder / name).stat().st_size > 1000
 
 
 def copy_of_what_predict_needs(project: Path, target: Path) -> Path:

@@ -37,6 +37,8 @@ TIOUS = (0.3, 0.5, 0.7)
 OVERLAPS = (0.1, 0.25, 0.5)
 RATE_FPS = 10.0
 """Instants per second of the measures of frames."""
+LEAST_VIDEOS = 5
+"""Fewer videos have no interval: resampling two or three says next to nothing."""
 MEASURES = (
     *(f"map_{100 * tiou:.0f}" for tiou in TIOUS),
     *(f"f1_{100 * overlap:.0f}" for overlap in OVERLAPS),
@@ -286,7 +288,10 @@ def measure_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """:func:`measures` with bootstrap intervals: videos are resampled with all their events."""
+    """:func:`measures` with bootstrap intervals: videos are resampled with all their events.
+
+    The ends are NaN where there are fewer than :data:`LEAST_VIDEOS`.
+    """
     outcomes = _outcomes(truth, predicted, durations_s, RATE_FPS)
     plain, drawn = outcomes.values(np.ones((1, len(truth)))), outcomes.values(_weights(len(truth), resamples, seed))
     return {name: _interval(float(plain[name][0]), drawn[name], level, len(truth)) for name in plain}
@@ -322,7 +327,7 @@ def _weights(videos: int, resamples: int, seed: int) -> Floats:
 
 def _interval(value: float, draws: Floats, level: float, units: int) -> Interval:
     known = draws[~np.isnan(draws)]
-    if np.isnan(value) or not len(known):
+    if np.isnan(value) or not len(known) or units < LEAST_VIDEOS:
         return Interval(value, np.nan, np.nan, level, units)
     return percentile_interval(value, known, level, units)
 

@@ -517,7 +517,7 @@ class Row:
 def events_plot(rows: Sequence[Row], end_s: float, title: str, *, width: int = 720) -> str:
     """Bars over time, one row each, on a common axis of seconds; a bar without room for its name tells it on hovering.
 
-    Below 560 px the labels stand above their rows.
+    Each says when it is, in seconds, for the page's script. Below 560 px the labels stand above their rows.
     """
     stacked = width < 560
     left = 4.0 if stacked else 4 + min(max((text_width_px(row.label) for row in rows), default=0.0) + 10, 200.0)
@@ -538,12 +538,13 @@ def events_plot(rows: Sequence[Row], end_s: float, title: str, *, width: int = 7
         parts.append(_label(0, y - 5 if stacked else y + 13, row.label, kind, width if stacked else left - 8))
         for bar in row.bars:
             begin, long = x(bar.start_s), max(1.0, x(bar.end_s) - x(bar.start_s))
+            when = f'data-start="{bar.start_s:.3f}" data-end="{bar.end_s:.3f}"'
             hint = f"<title>{escape(bar.hint or bar.text)}</title>"
             name = fitted(bar.text, long - 6, 11)
             inside = _text(begin + long / 2, y + 13, name, "small mid") if len(name) > 3 or name == bar.text else ""
             parts.append(
-                f'<g>{hint}<rect x="{begin:.1f}" y="{y:.1f}" width="{long:.1f}" height="{thick:g}" rx="2" '
-                f'style="fill:oklch(var(--dot) .14 {bar.hue:.0f} / .55)"/>{inside}</g>'
+                f'<g class="bar" {when}>{hint}<rect x="{begin:.1f}" y="{y:.1f}" width="{long:.1f}" height="{thick:g}" '
+                f'rx="2" style="fill:oklch(var(--dot) .14 {bar.hue:.0f} / .55)"/>{inside}</g>'
             )
     return _svg(width, height, "".join(parts), title)
 

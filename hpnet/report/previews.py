@@ -19,13 +19,16 @@ from ..artifacts.poses import ClipPoses
 from ..artifacts.scores import Scores
 from ..artifacts.videos import stretches
 from ..core.stretch import Stretch
-from ..core.video import VideoError, probe, read_frames
+from ..core.video import VideoError, probe, read_frames, read_timed
+from ..core.video.equal import at_rate
 from .collect import Collected
 from .figures import PERSON_COLOURS, Image
 from .results import correct
 
 FRAMES = 8
 SIZE_PX = (128, 96)
+SHEET_ACROSS = 12
+"""Tiles of a sheet side by side."""
 QUALITY = 55
 LARGEST_TOTAL_BYTES = 5_500_000
 """Bytes of all strips before base64; clips that do not fit are listed without a strip."""
@@ -78,6 +81,25 @@ def strip_frames(path: Path, stretch: Stretch | None = None) -> dict[int, Image]
     return {number: frame for number, frame in enumerate(read_frames(path, stretch=stretch)) if number in chosen}
 
 
+def sheet_of(path: Path, every_s: float) -> tuple[Image, int, int]:
+    """Frames of a long video as tiles in rows: the first, and the one that is shown every so many seconds after it.
+
+    Returns:
+        The picture, how many tiles a row has, and how many tiles there are.
+
+    Raises:
+        VideoError: the video cannot be read, or has no frame.
+    """
+    tiles = [_tile(frame)[0] for frame in at_rate(read_timed(path), 1 / every_s)]
+    if not tiles:
+        raise VideoError(f"{path} has no frame")
+    rows = -(-len(tiles) // SHEET_ACROSS)
+    blank = [np.zeros_like(tiles[0])] * (rows * SHEET_ACROSS - len(tiles))
+    # (R x A, H, W, 3) -> (R, A, H, W, 3) -> (R, H, A, W, 3) -> (R x H, A x W, 3)
+    sheet = np.stack([*tiles, *blank]).reshape(rows, SHEET_ACROSS, *tiles[0].shape).transpose(0, 2, 1, 3, 4)
+    return sheet.reshape(rows * SIZE_PX[1], SHEET_ACROSS * SIZE_PX[0], 3), SHEET_ACROSS, len(tiles)
+
+
 def draw_strip(
     frames: Sequence[Image],
     poses: ClipPoses | None,
@@ -90,20 +112,26 @@ def draw_strip(
     clip these are; by default all, from the first.
     """
     chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
-    width, height = SIZE_PX
     tiles = []
     for place in chosen:
-        image, frame = frames[place], place if numbers is None else numbers[place]
-        factor = min(width / image.shape[1], height / image.shape[0])
-        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        frame = place if numbers is None else numbers[place]
+        tile, small, factor = _tile(frames[place])
         if poses is not None and frame < len(poses.valid):
             _draw_people(small, poses, int(frame), edges, factor)
-        tile = np.zeros((height, width, 3), np.uint8)
-        top, left = (height - size[1]) // 2, (width - size[0]) // 2
-        tile[top : top + size[1], left : left + size[0]] = small
         tiles.append(tile)
     return np.concatenate(tiles, axis=1)
+
+
+def _tile(image: Image) -> tuple[Image, Image, float]:
+    """A frame in the middle of a tile of :data:`SIZE_PX`, the part of the tile that it fills, and its scale."""
+    width, height = SIZE_PX
+    factor = min(width / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    tile = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    small = tile[top : top + size[1], left : left + size[0]]
+    small[:] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return tile, small, factor
 
 
 def _draw_people(image: Image, poses: ClipPoses, frame: int, edges: Sequence[tuple[int, int]], factor: float) -> None:

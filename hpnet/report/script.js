@@ -113,6 +113,60 @@
     });
   }
 
+  // Timelines: a bar shows the frames of its time. Each chart is one stop for the Tab key; arrow keys move between bars.
+  for (const course of document.querySelectorAll(".course")) {
+    const shown = course.querySelector(".detail");
+    if (!shown) continue;
+    const across = Number(course.dataset.across), count = Number(course.dataset.frames), every = Number(course.dataset.every);
+    const rows = Math.ceil(count / across), sheet = `data:image/jpeg;base64,${shown.dataset.sheet}`;
+    const tile = (number) => {
+      const when = `${(number * every).toFixed(1)} s`;
+      const item = element("li"), view = element("div", "", { className: "tile" });
+      const picture = element("img", "", { src: sheet, alt: `frame at ${when}`, decoding: "sync" });
+      const left = (100 * (number % across)) / across, top = (100 * Math.floor(number / across)) / rows;
+      Object.assign(picture.style, { width: `${100 * across}%`, transform: `translate(-${left}%, -${top}%)` });
+      view.append(picture);
+      item.append(view, element("span", when));
+      return item;
+    };
+    const within = (bar) => {
+      const inside = (seconds) => Math.min(Math.max(Math.round(seconds / every), 0), count - 1);
+      const [first, last] = [inside(Number(bar.dataset.start)), inside(Number(bar.dataset.end))];
+      const most = Math.min(8, last - first + 1);
+      return Array.from({ length: most }, (_, n) => first + (most > 1 ? Math.round((n * (last - first)) / (most - 1)) : 0));
+    };
+    for (const chart of course.querySelectorAll("svg.fig")) {
+      const bars = [...chart.querySelectorAll(".bar")];
+      chart.setAttribute("role", "group");
+      for (const bar of bars) {
+        const name = bar.querySelector("title").textContent;
+        bar.setAttribute("role", "button");
+        bar.setAttribute("aria-label", name);
+        bar.setAttribute("tabindex", bar === bars[0] ? "0" : "-1");
+        bar.addEventListener("focus", () => {
+          for (const other of bars) other.setAttribute("tabindex", other === bar ? "0" : "-1");
+        });
+        const show = () => {
+          for (const other of course.querySelectorAll(".bar")) other.setAttribute("aria-pressed", String(other === bar));
+          const list = element("ul", "", { className: "clip-grid" });
+          list.append(...within(bar).map(tile));
+          shown.replaceChildren(element("h4", name), list);
+        };
+        bar.addEventListener("click", show);
+        bar.addEventListener("keydown", (event) => {
+          const at = bars.indexOf(bar);
+          const next = {
+            ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: bars.length - 1,
+          }[event.key];
+          if (next === undefined && event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          if (next === undefined) show();
+          else bars[next]?.focus();
+        });
+      }
+    }
+  }
+
   // The section in view is marked in the contents.
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   if ("IntersectionObserver" in window) {

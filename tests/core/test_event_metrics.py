@@ -188,6 +188,9 @@ def test_intervals_resample_videos() -> None:
     change = measure.difference_intervals(truth, predicted, truth, lengths, resamples=200)["map_50"]
     assert change.value == pytest.approx(1 - plain["map_50"])
     assert change.low > 0
+    few = {video: truth[video] for video in list(truth)[:4]}
+    ends = measure.measure_intervals(few, {}, lengths, resamples=200)["f1_50"]
+    assert (ends.value, np.isnan([ends.low, ends.high]).all()) == (0, True)
 
 
 def test_resampled_map_is_the_map_of_the_repeated_videos() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from hpnet.artifacts.found_events import FOUND_COLUMNS, FoundEvents
 from hpnet.artifacts.takes import EVENT_COLUMNS, TAKE_COLUMNS, Takes
+from hpnet.core.events import Event
 from hpnet.core.video import write_video
 from hpnet.params import Params
 from hpnet.report import page
@@ -22,24 +24,38 @@ from hpnet.report.sections import events
 MEASURED = {
     "videos": 2,
     "learnt": {},
-    "events": {"map_50": 0.8, "map_50_low": 0.7, "map_50_high": 0.9, "f1_50": 0.75, "idle_with_action": 0.02},
-    "windows": {"map_50": 0.5, "map_50_low": 0.4, "map_50_high": 0.6, "f1_50": 0.25, "idle_with_action": 1.0},
-    "gain": {"map_50": 0.3, "map_50_low": 0.2, "map_50_high": 0.4},
+    "events": {"map_50": 0.8, "f1_50": 0.75, "idle_with_action": 0.02},
+    "windows": {"map_50": 0.5, "f1_50": 0.25, "idle_with_action": 1.0},
+    "gain": {"map_50": 0.3},
 }
+
+
+def given_events(
+    folder: Path, truth: Mapping[str, Sequence[Event]], found: Mapping[str, Sequence[Event]] | None = None
+) -> Given:
+    """Videos of 20 s, ``NAME.mp4`` in a folder, with true and found events."""
+    names = list(truth)
+    videos = [(v, f"{v}.mp4", "", 64, 48, 8.0, 160, 20.0, v, "test", "") for v in names]
+    true = [(v, e.start_s, e.end_s, e.action, e.person) for v in names for e in truth[v]]
+    takes = Takes(pd.DataFrame(videos, columns=list(TAKE_COLUMNS)), pd.DataFrame(true, columns=list(EVENT_COLUMNS)))
+    rows = [
+        (v, kind, e.person, e.action, e.start_s, e.end_s, e.probability)
+        for kind, events in (("truth", truth), ("events", found or {}))
+        for v in events
+        for e in events[v]
+    ]
+    table = FoundEvents(pd.DataFrame(rows, columns=list(FOUND_COLUMNS)))
+    collected = Collected(folder, Params(), takes=takes, events=table, metrics={"events": MEASURED})
+    return Given(collected, Judge(collected.params.report, None), None)
 
 
 @pytest.fixture
 def given(tmp_path: Path) -> Given:
     """Two videos, of which one is gone."""
     write_video(tmp_path / "a.mp4", np.full((16, 48, 64, 3), 90, np.uint8), fps=8)
-    videos = [(v, f"{v}.mp4", "", 64, 48, 8.0, 160, 20.0, v, "test", "") for v in "ab"]
-    true = [(v, 1.0, 3.0, "wave <b>", 0) for v in "ab"] + [("a", 2.0, 4.0, "clap", 1)]
-    takes = Takes(pd.DataFrame(videos, columns=list(TAKE_COLUMNS)), pd.DataFrame(true, columns=list(EVENT_COLUMNS)))
-    rows = [(v, "truth", person, action, start, end, 1.0) for v, start, end, action, person in true]
-    rows += [("a", "events", 0, "wave <b>", 1.1, 2.9, 0.9), ("a", "windows", 0, "clap", 0.0, 20.0, 0.4)]
-    found = FoundEvents(pd.DataFrame(rows, columns=list(FOUND_COLUMNS)))
-    collected = Collected(tmp_path, Params(), takes=takes, events=found, metrics={"events": MEASURED})
-    return Given(collected, Judge(collected.params.report, None), None)
+    truth = {v: [Event(1.0, 3.0, "wave <b>", person=0)] for v in "ab"}
+    truth["a"].append(Event(2.0, 4.0, "clap", person=1))
+    return given_events(tmp_path, truth, {"a": [Event(1.1, 2.9, "wave <b>", 0.9, 0)]})
 
 
 def test_every_person_has_a_timeline_of_truth_and_answers(given: Given) -> None:
@@ -53,11 +69,14 @@ def test_every_person_has_a_timeline_of_truth_and_answers(given: Given) -> None:
     wide = first.chart.wide
     assert [wide.count(f"person {p}, {kind}") for p in (0, 1) for kind in ("true", "found", "windows")] == [1] * 6
     assert "wave &lt;b&gt;, 1.10 to 2.90 s, 90 % sure" in wide
-    assert wide.count("<rect") == 4
+    assert wide.count("<rect") == 3
+    assert 'data-start="1.100" data-end="2.900"' in wide
+    assert (first.frames, first.every_s, second.sheet) == (4, 0.5, "")
     assert {"events", "events_a", "events_b"} <= {*given.files.figures, *given.files.tables}
     (table,) = section.tables
+    assert table.caption == "Events of the test videos, 2 videos: too few for an interval"
     row = next(row for row in table.rows if row["what"] == "mAP at 0.5")
-    assert (row["events"].full, row["gain"].range) == ("80.0 (70.0–90.0)", "+20.0 to +40.0")
+    assert (row["events"].full, row["gain"].range) == ("80.0 (no interval)", "no interval")
     html = page.render(given, (events,))
     assert '<a href="#events">Events</a>' in html
     assert "<b>" not in html.split("<h2>Events</h2>")[1].split("</section>")[0]

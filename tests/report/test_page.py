@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import cv2
+import numpy as np
 import pytest
 
 from hpnet.artifacts.files import write_json
+from hpnet.core.events import Event
 from hpnet.core.suitability import score_figures
+from hpnet.core.video import write_video
 from hpnet.mannequin import actions
+from hpnet.report import page as page_module
 from hpnet.report.collect import collect
 from hpnet.report.page import write_report
-from hpnet.report.sections import embedding
+from hpnet.report.sections import embedding, events
 from hpnet.weights.cards import usual_score
 from tests.browser import PAPER_PX, WIDTHS_PX, Watched, browser, chromium
+from tests.report.test_events import given_events
 from tests.report.test_report import full_maps, make_params, make_project
 
 HOSTILE = (
@@ -276,6 +282,47 @@ def test_networks_that_do_not_suit_the_people_are_seen_first(running: Any, tmp_p
     assert seen[0.9] == []
     assert ["mannequin-yolo" in text for text in seen[0.6]] == [True, False]
     assert all("it does not suit these people" in text for text in seen[0.6])
+
+
+@pytest.mark.skipif(GIVEN is not None, reason="HPNET_PAGE names another page")
+def test_a_bar_of_a_timeline_shows_the_frames_of_its_time(running: Any, tmp_path: Path) -> None:
+    """20 seconds that get lighter: of an event every half second, eight frames at most."""
+    frames = np.repeat(np.arange(20, 220, 5, dtype=np.uint8), 4)[:, None, None, None]
+    write_video(tmp_path / "a.mp4", np.broadcast_to(frames, (160, 48, 64, 3)), fps=8)
+    given = given_events(tmp_path, {"a": [Event(1.0, 3.0, "wave", person=0), Event(4.0, 19.5, "<b>", person=0)]})
+    file = tmp_path / "index.html"
+    file.write_text(page_module.render(given, (events,)), encoding="utf-8")
+    assert file.stat().st_size < 200_000
+    watched = Watched(running, file)
+    page, shown = watched.page, watched.page.locator(".course .detail")
+    bars = page.locator(".course .wide .bar")
+    bars.first.click()
+    assert shown.locator("h4").text_content() == "wave, 1.00 to 3.00 s"
+    assert shown.locator("li").all_text_contents() == ["1.0 s", "1.5 s", "2.0 s", "2.5 s", "3.0 s"]
+    assert bars.first.get_attribute("aria-pressed") == "true"
+    lights = []
+    for tile in shown.locator(".tile").all():
+        picture = cv2.imdecode(np.frombuffer(tile.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        lights.append(float(picture[10:-10, 10:-10].mean()))
+    assert lights == pytest.approx([20 + 5 * 2 * seconds for seconds in (1.0, 1.5, 2.0, 2.5, 3.0)], abs=3)
+    bars.first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert shown.locator("h4").text_content() == "<b>, 4.00 to 19.50 s"
+    assert shown.locator("li").count() == 8
+    page.keyboard.press("Home")
+    page.keyboard.press("Space")
+    assert shown.locator("li").count() == 5
+    assert page.locator(".course .wide .bar[tabindex='0']").count() == 1
+    for width in WIDTHS_PX:
+        watched.show(width, "light")
+        assert watched.complaints("light") == [], f"{width} px"
+    watched.show(390, "dark")
+    page.locator(".course .narrow .bar").nth(1).click()
+    assert shown.locator("li").count() == 8
+    assert watched.complaints("dark") == []
+    assert watched.troubles == []
+    page.close()
 
 
 @pytest.mark.skipif(GIVEN is not None, reason="HPNET_PAGE names another page")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ...core.event_metrics import LEAST_VIDEOS
 from ...core.events import Event
 from ...core.video import VideoError
-from ..figures import Bar, Row, events_plot
+from ..figures import Bar, Image, Row, events_plot
 from ..output import Chart
-from ..previews import draw_strip, encode_strip, strip_frames
+from ..previews import draw_strip, encode_strip, sheet_of, strip_frames
 from ..section import Given
 from ..tables import Column, Measured, Table
 
 TITLE = "Events"
 MOST_VIDEOS = 6
 """Videos with a timeline on the page; the measures are of all."""
+SHEET_STEP_S, MOST_SHEET = 0.5, 120
+"""A click on a bar shows frames of its time: of every half second of a video, further apart above a minute."""
 HUE_STEP_DEG = 137.5
 """Between the colours of two actions: the golden angle, so that neighbours in the list differ most."""
 MEASURES = {
@@ -37,11 +39,21 @@ GROUPS = {"one": "one person", "several": "several people"}
 
 @dataclass(frozen=True)
 class Course:
-    """A video: its name, eight of its frames side by side (JPEG, base64; empty if it cannot be read), its timeline."""
+    """A video with its timeline.
+
+    Attributes:
+        strip: eight of its frames side by side, JPEG in base64; empty if it cannot be read.
+        sheet: the frames that a click on the timeline shows, likewise, in rows of ``across``.
+        every_s: seconds between two of them; the first is the video's first.
+    """
 
     video: str
     strip: str
     chart: Chart
+    sheet: str
+    across: int
+    frames: int
+    every_s: float
 
 
 @dataclass(frozen=True)
@@ -89,11 +101,12 @@ def _table(given: Given, name: str, caption: str, measured: dict[str, Any]) -> T
         rows.append({"what": title, **cells})
     columns = (
         Column("what", "Measure"),
-        Column("events", "Events, %", "interval", "95 % interval over videos"),
+        Column("events", "Events, %", "interval", f"95 % interval over videos, from {LEAST_VIDEOS} videos on"),
         Column("windows", "Sliding windows, %", "interval", "windows that overlap by half, one after another"),
         Column("gain", "Difference, points", "gain"),
     )
-    return given.files.table(Table(name, f"{caption}, {count} videos", columns, rows))
+    few = ": too few for an interval" if count < LEAST_VIDEOS else ""
+    return given.files.table(Table(name, f"{caption}, {count} video{'s' if count > 1 else ''}{few}", columns, rows))
 
 
 def _cell(values: dict[str, float], key: str, count: int) -> Measured | None:
@@ -120,7 +133,13 @@ def _course(given: Given, video: str) -> Course:
     end_s = collected.takes.durations_s[video]
     title = f"What happens when in {video}"
     chart = given.files.chart(f"events_{video}", lambda width: events_plot(rows, end_s, title, width=width))
-    return Course(video, _strip(collected.folder / collected.takes.paths[video]), chart)
+    path = collected.folder / collected.takes.paths[video]
+    every_s = max(SHEET_STEP_S, end_s / MOST_SHEET)
+    try:
+        strip, (sheet, across, count) = draw_strip(list(strip_frames(path).values()), None, ()), sheet_of(path, every_s)
+    except (VideoError, FileNotFoundError):
+        return Course(video, "", chart, "", 1, 0, every_s)
+    return Course(video, _jpeg(strip), chart, _jpeg(sheet), across, count, every_s)
 
 
 def _bars(events: Sequence[Event], person: int | None, hues: dict[str, float]) -> list[Bar]:
@@ -133,10 +152,6 @@ def _bars(events: Sequence[Event], person: int | None, hues: dict[str, float]) -
     ]  # fmt: skip
 
 
-def _strip(path: Path) -> str:
-    """Eight frames from the first to the last, as base64 JPEG; empty where the video is gone."""
-    try:
-        frames = strip_frames(path)
-    except (VideoError, FileNotFoundError):
-        return ""
-    return base64.b64encode(encode_strip(draw_strip(list(frames.values()), None, ()))).decode("ascii")
+def _jpeg(image: Image) -> str:
+    """As base64."""
+    return base64.b64encode(encode_strip(image)).decode("ascii")

@@ -19,11 +19,12 @@ from hpnet.ablate import plan, running, writing
 from hpnet.ablate.fit import Setup, fit
 from hpnet.ablate.paper import Claim, PaperTable, Row, parse_name
 from hpnet.ablate.session import Session
-from hpnet.ablate.tables import TABLES
+from hpnet.ablate.tables import TABLE5, TABLES, in_ntu120
 from hpnet.ablate.writing import Verdict
 from hpnet.artifacts.scores import Scores
 from hpnet.core.streams import STREAMS
 from hpnet.core.units import UNKNOWN, Units
+from hpnet.data.protocols import class_table
 from hpnet.params import Params, validate
 from hpnet.project import dvc_yaml
 from hpnet.project.folder import Project
@@ -69,6 +70,15 @@ def test_every_row_fits_its_table_and_every_override_is_a_valid_parameter(table:
         worse, better = table.rows[claim.worse], table.rows[claim.better]
         assert (worse.paper or 0) <= (better.paper or 0), "the claim contradicts the paper's own numbers"
     assert len({(row.labels, row.measure) for row in table.rows}) == len(table.rows)
+
+
+def test_all_actions_of_the_papers_table_5_are_found_by_their_names_in_ntu120() -> None:
+    assert len(TABLE5) == 35
+    names = class_table("ntu120-xsub").name
+    for label, numbers in TABLE5.items():
+        assert in_ntu120(names.iloc[label - 1]) == (f"{label} {names.iloc[label - 1]}", *numbers)
+    assert in_ntu120("use tablet") == ("29 play with phone/tablet", 53.1, 73.5)
+    assert in_ntu120("high five") is None
 
 
 def test_names_of_tables() -> None:

@@ -4,7 +4,8 @@
 
 The first folder holds the clip table; then two lists of trained folders, one per seed. Prints the validation accuracy
 of every training, then for validation and for test the mean over seeds, the difference with its 95 % interval, and p of
-the permutation test. The interval does not say how much trainings differ: with one seed it is of these two alone.
+the permutation test; last, what the same would be if every clip were independent. The interval does not say how much
+trainings differ: with one seed it is of these two alone.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ def compare(data: Path, first: list[Path], second: list[Path]) -> list[str]:
         means = [bootstrap_interval(share, None, groups) for share in shares]
         scale = int(np.lcm(len(first), len(second)))
         gain = paired_difference(shares[0], shares[1], None, groups, scale=scale)
-        change = gain.difference
+        change, narrow = gain.difference, paired_difference(shares[0], shares[1], scale=scale)
+        clips_low, clips_high = 100 * narrow.difference.low, 100 * narrow.difference.high
         lines.append(
             f"{split}: {100 * means[0].value:.1f} ({100 * means[0].low:.1f} to {100 * means[0].high:.1f}) and "
             f"{100 * means[1].value:.1f} ({100 * means[1].low:.1f} to {100 * means[1].high:.1f}) %, "
             f"{100 * change.value:+.1f} points ({100 * change.low:+.1f} to {100 * change.high:+.1f}), "
-            f"p = {gain.p_value:.3f}, over {units.counted(change.units)}"
+            f"p = {gain.p_value:.3f}, over {units.counted(change.units)}; "
+            f"over clips {clips_low:+.1f} to {clips_high:+.1f}, p = {narrow.p_value:.3f}"
         )
     return lines
 

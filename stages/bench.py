@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpnet.params import whole_flag
+
+from .common import read_params, value_options
+
 if TYPE_CHECKING:
     from hpnet.bench.commands import Comparison
+
+LINEAR = ("parts", "classifiers", "components", "people", "mirrored", "distances")
+"""Parameters of ``train.topology.linear`` that ``bench unknown`` takes."""
 
 
 @click.group("bench")
@@ -191,19 +198,25 @@ def train_command(
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the sequences.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the order of the clips.")
-def events_command(ut: Path, out: Path, seed: int) -> None:
+@click.option("--apart", is_flag=True, help="Single clips, for bench unknown.")
+def events_command(ut: Path, out: Path, seed: int, apart: bool) -> None:
     """Join the clips of UT-Interaction into a sequence of about a minute for each of its ten recordings.
 
     All have 10 frames per second and one canvas, and the time between actions is made of clips of no action with the
     sizes and lengths of the actions. Writes the videos and events.csv, for `hpnet init --preset folder --table`. Prints
-    what a classifier that sees only size, rate and length makes of the clips before and after.
+    what a classifier that sees only size, rate and length makes of the clips before and after. With --apart it writes
+    the parts of the sequences as single clips, with table.csv and folds.csv (each recording is tested once).
     """
     from hpnet.bench import sequences
 
     clips = sequences.ut_clips(ut / "segmented_set1", ut / "background_set1")
     planned = sequences.plan_sequences(clips, seed)
-    table = sequences.write_sequences(planned, out)
-    click.echo(f"{len(planned)} sequences, {len(table)} events: {out / 'events.csv'}")
+    if apart:
+        table = sequences.write_pieces(planned, out)
+        click.echo(f"{len(table)} clips: {out / 'table.csv'}, {out / 'folds.csv'}")
+    else:
+        table = sequences.write_sequences(planned, out)
+        click.echo(f"{len(planned)} sequences, {len(table)} events: {out / 'events.csv'}")
     for when, found in (("before", sequences.control_of_clips(clips)), ("after", sequences.control_of_pieces(planned))):
         said = f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
         click.echo(f"size, rate and length alone tell actions from background, {when}: {said}, chance 50 %")
@@ -397,15 +410,25 @@ def teach_command(
 @click.option("--network", "networks", multiple=True, type=click.Choice(["linear", "project"]), default=("linear",),
               show_default=True, help="linear, or the project's own at half its epochs; can be repeated.")  # fmt: skip
 @click.option("--name", help="Title of the project on the page.  [default: report.title]")
+@click.option("--note", default="", help="A sentence for the page.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/unknown"), show_default=True,
               help="File without suffix; results of other names in it stay.")  # fmt: skip
+@value_options(*(f"train.topology.linear.{key}" for key in LINEAR))
 def unknown_command(
-    project: Path, folds: Path | None, networks: tuple[str, ...], name: str | None, device: str, out: Path
+    project: Path,
+    folds: Path | None,
+    networks: tuple[str, ...],
+    name: str | None,
+    note: str,
+    device: str,
+    out: Path,
+    values: dict[str, Any],
 ) -> None:
     """Leave each action out of training in turn, and measure how well it is told from the others (AUROC).
 
-    Features must be up to date. Trainings are of the joint stream; one that is finished is not done again.
+    In a project with a class called background, that class alone is left out, and then learnt. Features must be up to
+    date. Trainings are of the joint stream; one that is finished is not done again.
     """
     from hpnet.bench import unknown
     from hpnet.crossval.folds import Folding
@@ -413,12 +436,20 @@ def unknown_command(
     from hpnet.train.run import Machine
 
     opened = Project(project)
-    params = opened.read_params()
+    params = read_params(str(project / "params.yaml"), values, whole_flag)
     folding = None if folds is None else Folding(file=folds)
     result = unknown.run(opened, params, folding, networks, Machine(device=device, threads=1))
     shown = "hpnet bench unknown" + ("" if folds is None else f" --folds {folds.name}")
     shown += "".join(f" --network {network}" for network in networks)
-    click.echo(unknown.write(out, name or params.report.title, result, shown))
+    shown += "".join(f" {whole_flag(key)}{_said(value)}" for key, value in values.items())
+    click.echo(unknown.write(out, name or params.report.title, result, shown, note))
+
+
+def _said(value: Any) -> str:
+    """A parameter as it stands behind its option; nothing where the option alone says it."""
+    if value is True:
+        return ""
+    return " " + ",".join(str(part).lower() for part in (value if isinstance(value, list) else [value]))
 
 
 def _compare(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events import BACKGROUND
-from .files import read_json, write_json
+from .files import read_json, typed, write_json
 
 
 def background_label(names: list[str]) -> int | None:
@@ -18,16 +18,45 @@ def background_label(names: list[str]) -> int | None:
 
 
 @dataclass(frozen=True)
+class Usual:
+    """What a measure is for known clips: mean and deviation of all of them, and of those of each action."""
+
+    mean: float
+    sd: float
+    means: tuple[float, ...]
+    sds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like the clips of an action a clip is (:mod:`hpnet.fuse.likeness`), of K actions without background.
+
+    Attributes:
+        centre: (K,) of all clips' scores, each clip's about their mean.
+        precision: (K, K) inverse of their covariance within actions.
+        directions: (K, K) of the mean of each action, a row each.
+        cosine, energy: of known clips.
+    """
+
+    centre: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    directions: tuple[tuple[float, ...], ...]
+    cosine: Usual
+    energy: Usual
+
+
+@dataclass(frozen=True)
 class Refusal:
     """How fused scores of some streams become a probability of unknown, sigmoid(sum of slope x evidence - threshold).
 
     Attributes:
-        score: what is read of the scores of the actions (:data:`hpnet.fuse.unknown.SCORES`).
+        score: what is read of the scores of the actions (:data:`hpnet.fuse.unknown.NAMES`).
         slope: of that score.
         slope_background: of the log-odds of the class background; 0 where there is none.
         threshold: the probability is one half there; the share ``kept`` of the known clips lies below it.
         share: the share of unknown clips for which these are probabilities: it follows from the threshold.
         auroc: of known and unknown clips, out of fold; of each score, and ``chosen`` of what is used.
+        likeness: what the score ``likeness`` compares with; None of another score.
     """
 
     score: str
@@ -36,6 +65,7 @@ class Refusal:
     threshold: float
     share: float
     auroc: dict[str, float]
+    likeness: Likeness | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,7 @@ class Unknown:
             return None
         values: dict[str, Any] = read_json(path)
         try:
-            refusals = {one.pop("streams"): Refusal(**one) for one in values.pop("refusals")}
+            refusals = {one.pop("streams"): typed(one, Refusal) for one in values.pop("refusals")}
             curve = tuple((float(kept), float(refused)) for kept, refused in values.pop("curve"))
             found = cls(**values, refusals=refusals, curve=curve)
             if not refusals:

@@ -163,6 +163,26 @@ def write_sequences(sequences: Mapping[str, Sequence[Piece]], out: Path) -> pd.D
     return table
 
 
+def write_pieces(sequences: Mapping[str, Sequence[Piece]], out: Path) -> pd.DataFrame:
+    """Write every piece as a video of its own into ``out``, ``table.csv`` for ``data.table``, and ``folds.csv``.
+
+    A source is a fold.
+
+    Returns:
+        The table: video, action, source.
+    """
+    rows = []
+    for source, pieces in sequences.items():
+        for number, piece in enumerate(pieces):
+            video = f"{source}-{number:02}.mp4"
+            write_video(out / video, frames_of(piece), FPS)
+            rows.append((video, piece.action, source))
+    table = pd.DataFrame(rows, columns=["video", "action", "source"])
+    write_csv(table, out / "table.csv")
+    write_csv(table.rename(columns={"source": "fold"})[["video", "fold"]], out / "folds.csv")
+    return table
+
+
 # --- the control ------------------------------------------------------------------------------------------------------
 
 

@@ -3,10 +3,14 @@
 A network is trained on the other actions alone. What the stage fuse makes of its held-out scores
 (:mod:`hpnet.fuse.unknown`) gives the test clips a probability of unknown. The clips of the action left out are unknown,
 the others known. No test clip chooses anything.
+
+In a project with a class ``background`` its test clips are the unknown ones, twice: by networks that never saw one, and
+by networks that were trained with this class.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +22,26 @@ from numpy.typing import NDArray
 from ..artifacts.clips import OPTIONAL, Clips
 from ..artifacts.files import read_json, write_json
 from ..artifacts.scores import Scores
+from ..artifacts.unknown import background_label
 from ..core.metrics import auroc
-from ..core.statistics import percentile_interval
+from ..core.statistics import Interval, percentile_interval
 from ..core.units import Units, independent_units
 from ..crossval.folds import Folding, fold_clips
 from ..crossval.step import features_folder
 from ..crossval.training import Course
 from ..crossval.training import run as run_trainings
 from ..fuse.fusion import Options, fuse, fuse_as_fitted
-from ..fuse.unknown import SCORES, fit_unknown, held_out, probability_of_unknown
+from ..fuse.unknown import LIKENESS, NAMES, fit_unknown, held_out, probability_of_unknown, without_background
 from ..params import Params
 from ..project.folder import Project
 from ..train.params import TrainParams
 from ..train.run import Folders, Machine
+from .sequences import control
 
 STREAM = "hpj"
-WAYS = ("auto", *SCORES)
+WAYS = ("auto", *NAMES)
 RESAMPLES = 1000
+TRAINED_WITH = ", trained with background"
 Floats = NDArray[np.float64]
 
 
@@ -45,7 +52,7 @@ class LeftOut:
     Attributes:
         action: its name.
         unknown: (N,) which clips are of it.
-        chances: way of :data:`WAYS` -> (N,) probability of unknown.
+        chances: way of :data:`WAYS`, as far as they are to be had -> (N,) probability of unknown.
         right: (N,) whether the best action is the right one; of known clips.
         units: (N,) of what resampling takes as one.
     """
@@ -78,26 +85,42 @@ def network(params: TrainParams, name: str) -> TrainParams:
     return params.model_copy(update={"topology": topology, "seed": params.seeds[0]})
 
 
-def left_out(scores: Scores, action: str, units: Units) -> LeftOut | None:
+def left_out(scores: Scores, action: str, units: Units, background: int | None = None) -> LeftOut | None:
     """What is made of the scores of a network that never saw ``action``; None without a test clip of it.
+
+    Args:
+        background: the label of ``action``, where it is background and the network was trained with it.
 
     Raises:
         ValueError: there are too few held-out clips.
     """
     test = scores.split("test")
-    unknown = test.labels < 0
+    unknown = test.labels < 0 if background is None else test.labels == background
     if not unknown.any() or unknown.all():
         return None
     fitted = fuse({STREAM: scores}, options=Options(units=units)).to_json()
-    held = held_out({STREAM: scores})
+    held = held_out({STREAM: scores}, units=units)
     fused = fuse_as_fitted(fitted, {STREAM: test.logits.astype(np.float64)})
     chances = {}
     for way in WAYS:
-        found = None if held is None else fit_unknown(fitted, held, score=way)
+        found = None if held is None else fit_unknown(fitted, held, score=way, background=background)
+        if way == LIKENESS and isinstance(found, str):
+            continue  # too few actions, or of too few sources
         if found is None or isinstance(found, str):
             raise ValueError(f"{action} left out: {found or 'the scores are probabilities'}")
-        chances[way] = probability_of_unknown(found.whole, fused, None)
-    return LeftOut(action, unknown, chances, fused.argmax(1) == test.labels, units.numbers(test.clip_ids))
+        chances[way] = probability_of_unknown(found.whole, fused, background)
+    labels = test.labels if background is None else test.labels - (test.labels > background)
+    right = without_background(fused, background).argmax(1) == labels
+    return LeftOut(action, unknown, chances, right, units.numbers(test.clip_ids))
+
+
+def joined(parts: Sequence[LeftOut]) -> LeftOut:
+    """Folds as one: every clip is tested once, and all probabilities mean the same."""
+    chances = {way: np.concatenate([part.chances[way] for part in parts]) for way in parts[0].chances}
+    unknown, right, units = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("unknown", "right", "units")
+    )
+    return LeftOut(parts[0].action, unknown, chances, right, units)
 
 
 def mean_auroc(parts: Sequence[LeftOut], way: str, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
@@ -126,7 +149,7 @@ def measure(parts: Sequence[LeftOut]) -> dict[str, Any]:
         actions.setdefault(part.action, []).append(auroc(chance[part.unknown], chance[~part.unknown]))
     refused = [part.chances["auto"] > 0.5 for part in parts]
     return {
-        "auroc": {way: mean_auroc(parts, way) for way in WAYS},
+        "auroc": {way: mean_auroc(parts, way) for way in WAYS if all(way in part.chances for part in parts)},
         "actions": {action: float(np.mean(values)) for action, values in actions.items()},
         "known_kept": float(np.mean([(~r)[~p.unknown].mean() for r, p in zip(refused, parts, strict=True)])),
         "unknown_refused": float(np.mean([r[p.unknown].mean() for r, p in zip(refused, parts, strict=True)])),
@@ -154,33 +177,40 @@ def run(
     tested = {c for table in tables.values() for c in table.table.clip_id[table.table.split == "test"]}
     usable = clips.usable()
     units = independent_units(usable.assign(split=np.where(usable.clip_id.isin(tested), "test", "")))
-    each = {
-        f"{fold} without {clips.class_names[label]}": (without_action(table, label), label)
-        for fold, table in tables.items()
-        for label in range(clips.num_classes)
-    }
+    background = background_label(clips.class_names)
+    variants = ("",) if background is None else ("", TRAINED_WITH)
+    place = Folders(project.data, features, project.detect / "frames")
     found = {}
-    for name in networks:
-        course = Course(
-            (STREAM,),
-            network(params.train, name),
-            Folders(project.data, features, project.detect / "frames"),
-            machine,
-            project.work / "crossval",
-        )
+    for name, variant in itertools.product(networks, variants):
+        each: dict[str, tuple[Clips, int]] = {}
+        for fold, table in tables.items():
+            for label in range(clips.num_classes) if background is None else (background,):
+                used = table if variant else without_action(table, label)
+                each[f"{fold} without {clips.class_names[label]}"] = (used, label)
+        course = Course((STREAM,), network(params.train, name), place, machine, project.work / "crossval")
         trainings = course.plan({fold: table for fold, (table, _) in each.items()})
         run_trainings(trainings, 1)
-        parts = [left_out(one.scores(), clips.class_names[each[one.fold][1]], units) for one in trainings]
-        found[name] = measure([part for part in parts if part is not None])
+        learnt = background if variant else None
+        every = [left_out(one.scores(), clips.class_names[each[one.fold][1]], units, learnt) for one in trainings]
+        parts = [part for part in every if part is not None]
+        found[name + variant] = measure(parts if background is None else [joined(parts)])
     split = "the project's own split" if folding is None else folding.text
-    return {"networks": found, "split": split, "clips": len(tested), "unit": units.plural}
+    result = {"networks": found, "split": split, "clips": len(tested), "unit": units.plural}
+    return result if background is None else {**result, "control": control_of(clips, background).__dict__}
 
 
-def write(out: Path, name: str, result: Mapping[str, Any], command: str) -> str:
+def control_of(clips: Clips, background: int) -> Interval:
+    """Balanced accuracy with which size, rate and length of the videos alone tell actions from background."""
+    table = clips.usable()
+    facts = table.assign(seconds=table.frames / table.fps)[["width", "height", "fps", "seconds"]].to_numpy(np.float64)
+    return control(facts, (table.label != background).to_numpy(), table.source.tolist())
+
+
+def write(out: Path, name: str, result: Mapping[str, Any], command: str, note: str = "") -> str:
     """Keep a project's result in ``out``.json beside those of others, and write the page ``out``.md; returns it."""
     file = out.with_name(f"{out.name}.json")
     every = read_json(file) if file.is_file() else {}
-    every[name] = {**result, "command": command}
+    every[name] = {**result, "command": command, "note": note}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, every)
     page = markdown(every)
@@ -194,23 +224,31 @@ def markdown(every: Mapping[str, Mapping[str, Any]]) -> str:
         "# None of these", "",
         "Each action is left out of training in turn, in the joint stream. AUROC: how often a test clip of the action",
         "left out has a higher probability of unknown than a test clip of the others; 0.5 is chance. `auto` is what",
-        "`hpnet fuse` takes: the energy of the fused scores or the probability of the best action, chosen on held-out",
-        "training clips. Kept and refused are shares at a probability of one half, with `fuse.known_kept` at 0.95.",
-        "Intervals are of 95 %.", "",
+        "`hpnet fuse` takes: the energy of the fused scores, the probability of the best action or the likeness to its",
+        "clips, chosen on held-out training clips. Kept and refused are shares at a probability of one half, with",
+        "`fuse.known_kept` at 0.95. Intervals are of 95 %.", "",
     ]  # fmt: skip
     for name, result in every.items():
         lines += [f"## {name}", "", f"`{result['command']}`", ""]
         lines += [f"{result['clips']} test clips, {result['split']}.", ""]
-        lines += ["| network | AUROC, auto | energy | probability | known kept | unknown refused | known right |"]
-        lines += ["|---|---|---|---|---|---|---|"]
+        lines += [result["note"], ""] if result["note"] else []
+        if "control" in result:
+            value, low, high = (f"{result['control'][key]:.1%}" for key in ("value", "low", "high"))
+            lines += [f"Size, rate and length of the videos alone tell actions from background in {value} ({low} to"]
+            lines += [f"{high}); chance is 50 %.", ""]
+        lines += [f"| network | AUROC, auto | {' | '.join(NAMES)} | known kept | unknown refused | known right |"]
+        lines += [f"|---|---|{'---|' * len(NAMES)}---|---|---|"]
         for network_name, row in result["networks"].items():
             best = row["auroc"]["auto"]
             interval = f"({best['low']:.3f} to {best['high']:.3f}, over {best['units']} {result['unit']})"
-            others = " | ".join(f"{row['auroc'][way]['mean']:.3f}" for way in SCORES)
+            others = " | ".join(f"{row['auroc'][way]['mean']:.3f}" if way in row["auroc"] else "" for way in NAMES)
             shares = " | ".join(f"{row[key]:.1%}" for key in ("known_kept", "unknown_refused", "accuracy_of_known"))
             lines.append(f"| {network_name} | **{best['mean']:.3f}** {interval} | {others} | {shares} |")
+        lines.append("")
+        if "control" in result:
+            continue
         names = list(result["networks"])
-        lines += ["", f"| action left out | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+        lines += [f"| action left out | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
         for action in next(iter(result["networks"].values()))["actions"]:
             values = " | ".join(f"{result['networks'][n]['actions'][action]:.2f}" for n in names)
             lines.append(f"| {action} | {values} |")

@@ -23,10 +23,11 @@ class FuseParams(Section):
     )
     tau: float = Field(1.0, ge=0, description="balanced: strength of the logit adjustment")
 
-    unknown: Literal["auto", "energy", "probability", "none"] = Field(
+    unknown: Literal["auto", "energy", "probability", "likeness", "none"] = Field(
         "auto",
         description="what tells a clip of none of the actions: energy of the fused scores, probability of the best "
-        "action, auto: the better one on left-out actions; none: answers have no probability of unknown",
+        "action, likeness to the action's clips, auto: the best one on left-out actions; none: answers have no "
+        "probability of unknown",
     )
     known_kept: float = Field(
         0.95, gt=0, lt=1, description="share of clips of known actions whose probability of unknown is below one half"

@@ -25,7 +25,7 @@ from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, 
 from .fusion import FusionResult, Options, Weights, fuse
 from .params import FuseParams
 from .rules import find_rule
-from .unknown import fit_unknown, held_out, probability_of_unknown
+from .unknown import Held, fit_unknown, held_out, probability_of_unknown
 
 SEED = 0
 RESAMPLES_OF_WEIGHTS = 20
@@ -142,7 +142,7 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
     write_json(out / "weights.json", {"chosen": params.rule, "labellings": fitted_on, **of_rule})
     for text in chosen.notes:
         note(f"note: {text}")
-    unknown = write_unknown(params, inputs, streams, chosen, out)
+    unknown = write_unknown(params, held_out(streams, inputs.allow_missing, units), chosen, out)
 
     summary: dict[str, Any] = {"clips": 0}
     measured: dict[str, Accuracy] = {}
@@ -169,14 +169,11 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
     return Fused(tuple(streams), measured, summary)
 
 
-def write_unknown(
-    params: FuseParams, inputs: Inputs, streams: Mapping[str, Scores], chosen: FusionResult, out: Path
-) -> Unknown | None:
+def write_unknown(params: FuseParams, held: Held | None, chosen: FusionResult, out: Path) -> Unknown | None:
     """What tells a clip of none of the actions, fitted to clips that no network saw; a note says why there is none."""
     file = delete_old(out / "unknown.json")
     if params.unknown == "none":
         return None
-    held = held_out(streams, inputs.allow_missing)
     labelling = chosen.scores.labelling
     background = None if labelling is None else background_label(list(labelling.classes))
     if held is None:

@@ -21,16 +21,20 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 from ..artifacts.scores import Scores
-from ..artifacts.unknown import Refusal, Unknown
+from ..artifacts.unknown import Likeness, Refusal, Unknown
 from ..core.metrics import auroc
+from ..core.units import UNKNOWN, Units
 from .alignment import Floats, align, score_kind
 from .ensembles import subset_weights
 from .fusion import fuse_as_fitted
+from .likeness import Fitted, Known, fit_likeness, likeness
 
 FEWEST_CLIPS = 5
 """Known clips that it takes."""
 FEWEST_ACTIONS = 3
 """Actions of which one can be left out; fewer need clips of background."""
+MOST_CLIPS = 5000
+"""Of more held-out clips, so many are read."""
 RIDGE = 1e-3
 """Of the slopes, whose evidence has variance 1."""
 CURVE = tuple(n / 100 for n in (50, 60, 70, 75, 80, 85, 90, 95, 98, 100))
@@ -50,7 +54,10 @@ def improbability(named: Floats) -> Floats:
 
 
 SCORES: dict[str, Callable[[Floats], Floats]] = {"energy": energy, "probability": improbability}
-"""``fuse.unknown`` -> what is read of the scores of the actions: higher is less known."""
+"""What is read of the scores of the actions alone: higher is less known."""
+LIKENESS = "likeness"
+NAMES = (*SCORES, LIKENESS)
+"""``fuse.unknown`` names one of them: what is read of the scores of the actions."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +68,24 @@ class Held:
         logits: stream -> (N, K) of clips that no network saw.
         labels: (N,).
         labellings: stream -> digest of the labels that its scores were made from.
+        units: (N,) clips of one unit are not independent; None: all are.
     """
 
     logits: Mapping[str, Floats]
     labels: NDArray[np.int64]
     labellings: Mapping[str, str]
+    units: NDArray[np.int64] | None = None
+
+    def fewer(self, most: int) -> Held:
+        """At most so many of the clips, drawn at random."""
+        if len(self.labels) <= most:
+            return self
+        rows = np.sort(np.random.default_rng(0).permutation(len(self.labels))[:most])
+        logits = {stream: values[rows] for stream, values in self.logits.items()}
+        return Held(logits, self.labels[rows], self.labellings, None if self.units is None else self.units[rows])
 
 
-def held_out(streams: Mapping[str, Scores], allow_missing: bool = False) -> Held | None:
+def held_out(streams: Mapping[str, Scores], allow_missing: bool = False, units: Units = UNKNOWN) -> Held | None:
     """The labelled clips that no network saw, in every stream; None where some stream has probabilities, whose logits
     are unknown."""
     aligned = align(streams, allow_missing)
@@ -76,21 +93,38 @@ def held_out(streams: Mapping[str, Scores], allow_missing: bool = False) -> Held
         return None
     rows = aligned.unseen & (aligned.labels >= 0) & np.all(list(aligned.present.values()), axis=0)
     digests = {stream: s.labelling.without_test().digest for stream, s in streams.items() if s.labelling}
-    return Held({s: values[rows] for s, values in aligned.values.items()}, aligned.labels[rows], digests)
+    numbers = units.numbers([clip for clip, chosen in zip(aligned.clip_ids, rows, strict=True) if chosen])
+    return Held({s: values[rows] for s, values in aligned.values.items()}, aligned.labels[rows], digests, numbers)
 
 
-def evidence(fused: Floats, score: str, background: int | None) -> Floats:
-    """(N, 2): what is read of the scores of the actions, and the log-odds of background (0 where there is none)."""
+def evidence(fused: Floats, score: str, background: int | None, kept: Likeness | None = None) -> Floats:
+    """(N, 2): what is read of the scores of the actions, and the log-odds of background (0 where there is none).
+
+    Args:
+        kept: what the score ``likeness`` compares with.
+    """
+    named = without_background(fused, background)
+    read = SCORES[score](named) if kept is None else likeness(kept, named, energy)
+    return np.stack([read, log_odds(fused, background)], 1)
+
+
+def without_background(fused: Floats, background: int | None) -> Floats:
+    """Fused scores of the actions alone."""
+    return fused if background is None else np.delete(fused, background, axis=1)
+
+
+def log_odds(fused: Floats, background: int | None) -> Floats:
+    """(N,) of background against all actions; 0 where there is none."""
     if background is None:
-        return np.stack([SCORES[score](fused), np.zeros(len(fused))], 1)
-    named = np.delete(fused, background, axis=1)
-    return np.stack([SCORES[score](named), fused[:, background] - logsumexp(named, axis=1)], 1)
+        return np.zeros(len(fused))
+    return np.asarray(fused[:, background] - logsumexp(without_background(fused, background), axis=1))
 
 
 def probability_of_unknown(refusal: Refusal, fused: Floats, background: int | None) -> Floats:
     """(N,) of fused scores (N, K)."""
     slopes = np.array([refusal.slope, refusal.slope_background])
-    return np.asarray(expit(evidence(fused, refusal.score, background) @ slopes - refusal.threshold))
+    found = evidence(fused, refusal.score, background, refusal.likeness)
+    return np.asarray(expit(found @ slopes - refusal.threshold))
 
 
 def without_own_action(fitted: Mapping[str, Any], logits: Mapping[str, Floats], labels: NDArray[np.int64]) -> Floats:
@@ -113,13 +147,14 @@ def fit_unknown(
 
     Args:
         fitted: one rule's entry of ``weights.json``.
-        score: one of :data:`SCORES`, or ``auto``: the one that tells known clips from left-out ones best.
+        score: one of :data:`NAMES`, or ``auto``: the one that tells known clips from left-out ones best.
         kept: share of known clips below the threshold.
         background: label of that class.
 
     Returns:
         Why there is none, a clause, where there are too few clips or actions.
     """
+    held = held.fewer(MOST_CLIPS)
     weights = {stream: weight for stream, weight in fitted["weights"].items() if weight}
     named, other = held.labels != background, held.labels == background
     actions = next(iter(held.logits.values())).shape[1] - (background is not None)
@@ -129,6 +164,8 @@ def fit_unknown(
             f"there are {int(named.sum())} held-out clips of {actions} actions, expected at least {FEWEST_CLIPS} of "
             f"{FEWEST_ACTIONS}"
         )
+    units = np.arange(len(held.labels)) if held.units is None else held.units
+    actions_of = held.labels[named] - (0 if background is None else held.labels[named] > background)
     refusals: dict[str, Refusal] = {}
     curve: tuple[tuple[float, float], ...] = ()
     for streams in subsets(tuple(weights)):
@@ -137,7 +174,12 @@ def fit_unknown(
         fused = fuse_as_fitted(chosen, logits)
         known = {stream: values[named] for stream, values in logits.items()}
         parts = [_without_own(chosen, known, held.labels[named], background)] if leave else []
-        sample = Sample(fused[named], parts[0] if leave else None, fused[other] if other.any() else None, background)
+        known_clips = Known(without_background(fused[named], background), actions_of, units[named])
+        alike = fit_likeness(known_clips, energy) if leave and score in ("auto", LIKENESS) else None
+        if score == LIKENESS and alike is None:
+            return "the score likeness needs held-out clips of every action, of two sources or more"
+        clear = fused[other] if other.any() else None
+        sample = Sample(fused[named], parts[0] if leave else None, clear, background, alike)
         refusal = sample.fit(score, kept)
         refusals["+".join(streams)] = refusal
         curve = curve or sample.curve(refusal)
@@ -174,25 +216,41 @@ class Sample:
 
     Attributes:
         background: its column in ``known`` and ``clear``; in ``left`` it is the last one.
+        alike: the score ``likeness`` of these; None where it is not to be had.
     """
 
     known: Floats
     left: Floats | None
     clear: Floats | None
     background: int | None
+    alike: Fitted | None = None
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Those that are to be had."""
+        return tuple(SCORES) if self.alike is None else NAMES
 
     def read(self, score: str) -> tuple[Floats, list[Floats]]:
         """Evidence (n, 2) of the known clips, and of each kind of unknown ones."""
         last = None if self.background is None else -1
-        unknown = [] if self.left is None else [evidence(self.left, score, last)]
+        if score == LIKENESS and self.alike is not None and self.left is not None:
+            known = np.stack([self.alike.own, log_odds(self.known, self.background)], 1)
+            unknown = [np.stack([self.alike.without_own, log_odds(self.left, last)], 1)]
+        else:
+            known = evidence(self.known, score, self.background)
+            unknown = [] if self.left is None else [evidence(self.left, score, last)]
         if self.clear is not None:
-            unknown.append(evidence(self.clear, score, self.background))
-        return evidence(self.known, score, self.background), unknown
+            unknown.append(evidence(self.clear, score, self.background, self.kept(score)))
+        return known, unknown
+
+    def kept(self, score: str) -> Likeness | None:
+        """What a refusal by this score compares with."""
+        return self.alike.kept if score == LIKENESS and self.alike is not None else None
 
     def fit(self, score: str, kept: float) -> Refusal:
         """The slopes, and the threshold."""
         measured = {}
-        for name in SCORES:
+        for name in self.scores:
             known, unknown = self.read(name)
             measured[name] = auroc(np.concatenate(unknown)[:, 0], known[:, 0])
         chosen = max(measured, key=lambda name: measured[name]) if score == "auto" else score
@@ -205,7 +263,8 @@ class Sample:
             threshold = float(found[min(len(found), math.ceil((len(found) + 1) * kept)) - 1])
         measured["chosen"] = auroc(np.concatenate(unknown) @ slopes, found)
         rounded = {name: round(value, 4) for name, value in measured.items()}
-        return Refusal(chosen, float(slopes[0]), float(slopes[1]), threshold, float(expit(-threshold - bias)), rounded)
+        share = float(expit(-threshold - bias))
+        return Refusal(chosen, float(slopes[0]), float(slopes[1]), threshold, share, rounded, self.kept(chosen))
 
     def curve(self, refusal: Refusal) -> tuple[tuple[float, float], ...]:
         """Share of known clips kept, share of unknown clips refused (the mean over kinds of them)."""

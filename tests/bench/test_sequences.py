@@ -108,6 +108,19 @@ def test_sequences_are_written_with_their_table(tmp_path: Path) -> None:
         list(sequences.frames_of(replace(act, frames=99)))
 
 
+def test_parts_of_sequences_are_written_apart(tmp_path: Path) -> None:
+    write_video(tmp_path / "x.mp4", (np.full((48, 64, 3), 90, np.uint8) for _ in range(60)), 20)
+    pieces = [Piece((tmp_path / "x.mp4",), "1", action, (64, 40), 15) for action in (BACKGROUND, "wave")]
+    table = sequences.write_pieces({"1": pieces}, tmp_path / "out")
+    assert table.to_dict("records") == [
+        {"video": "1-00.mp4", "action": BACKGROUND, "source": "1"},
+        {"video": "1-01.mp4", "action": "wave", "source": "1"},
+    ]
+    assert (tmp_path / "out" / "folds.csv").read_text().split() == ["video,fold", "1-00.mp4,1", "1-01.mp4,1"]
+    infos = [probe(tmp_path / "out" / name) for name in table.video]
+    assert {(info.frames, info.fps, info.width) for info in infos} == {(15, 10.0, sequences.CANVAS_PX[0])}
+
+
 def test_other_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no .avi"):
         ut_clips(tmp_path, tmp_path)

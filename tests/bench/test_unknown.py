@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,29 @@ def test_figures_of_a_network_and_the_page(tmp_path: Path) -> None:
     assert "## first" in page
     assert "`hpnet bench unknown --folds x.csv`" in page
     assert "over 120 clips" in page
+
+
+def test_a_network_that_was_trained_with_background() -> None:
+    every = scores(6.0)
+    labels = np.where(every.labels < 0, 1, every.labels)  # the test clips of the action left out are of background
+    part = unknown.left_out(replace(every, labels=labels), "background", UNKNOWN, background=1)
+    assert part is not None
+    assert part.unknown.sum() == (labels[120:] == 1).sum()
+    assert part.right[~part.unknown].mean() > 0.95
+    both = unknown.joined([part, part])
+    assert both.unknown.sum() == 2 * part.unknown.sum()
+    assert set(both.chances) == set(unknown.WAYS) - {"likeness"}  # of two actions there is none
+    assert "likeness" not in unknown.measure([both])["auroc"]
+
+
+def test_the_control_sees_the_length_of_videos() -> None:
+    every = clips()
+    half = every.table.label % 2
+    sources = every.table.assign(source=[f"s{n // 4}" for n in range(16)], fps=10.0, frames=30, label=half)
+    alike = unknown.control_of(Clips(sources, every.classes), 1)
+    assert alike.value == 0.5
+    longer = sources.assign(frames=np.where(sources.label == 1, 90, 30))
+    assert unknown.control_of(Clips(longer, every.classes), 1).value == 1.0
 
 
 def test_clips_of_one_unit_are_drawn_together() -> None:

@@ -13,7 +13,7 @@ from hpnet.artifacts.scores import Scores
 from hpnet.artifacts.unknown import Unknown, background_label
 from hpnet.fuse.fusion import fuse_as_fitted
 from hpnet.fuse.unknown import (
-    SCORES,
+    NAMES,
     Held,
     fit_unknown,
     held_out,
@@ -53,7 +53,7 @@ def found(streams: dict[str, Scores], rule: str = "weighted", **options: Any) ->
 
 
 @pytest.mark.parametrize("rule", ["weighted", "balanced"])
-@pytest.mark.parametrize("score", ["auto", *SCORES])
+@pytest.mark.parametrize("score", ["auto", *NAMES])
 def test_known_clips_are_kept_and_strangers_refused(rule: str, score: str) -> None:
     streams = {"hpj": scores(0, strangers=CLIPS), "hpb": scores(1, strangers=CLIPS)}
     unknown = found(streams, rule, score=score)
@@ -122,6 +122,21 @@ def test_background_is_what_unknown_learns_from() -> None:
     assert (chance[labels[300:] != 1] <= 0.5).mean() > 0.9
 
 
+def test_likeness_with_a_class_background() -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(600) % 5
+    logits = random.normal(size=(600, 5))
+    logits[np.arange(600), labels] += 4
+    held = Held({"hpj": logits[:300]}, labels[:300], {}, np.arange(300) // 5)
+    result = fit_unknown(fitted_of("hpj", classes=5), held, score="likeness", background=2)
+    assert isinstance(result, Unknown)
+    assert result.whole.likeness is not None
+    assert np.array(result.whole.likeness.precision).shape == (4, 4)
+    chance = probability_of_unknown(result.whole, logits[300:], 2)
+    assert (chance[labels[300:] == 2] > 0.5).mean() > 0.8
+    assert (chance[labels[300:] != 2] <= 0.5).mean() > 0.9
+
+
 def test_one_action_and_background_are_enough() -> None:
     random = np.random.default_rng(0)
     labels = np.arange(100) % 2
@@ -160,7 +175,8 @@ def test_the_largest_set_of_streams_comes_first() -> None:
 
 
 def test_the_file_says_what_was_fitted(tmp_path: Path) -> None:
-    unknown = found({"hpj": scores(0), "hpb": scores(1)})
+    unknown = found({"hpj": scores(0), "hpb": scores(1)}, score="likeness")
+    assert unknown.whole.likeness is not None
     unknown.save(tmp_path / "unknown.json")
     assert Unknown.load(tmp_path / "unknown.json") == unknown
     assert unknown.of({"hpb": 1.0, "hpj": 0.5}) == unknown.refusals["hpj+hpb"]

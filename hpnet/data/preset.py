@@ -46,7 +46,8 @@ PAPER: Values = {
 }
 """The paper's networks at the paper's size, and our choices where they differ: the recipe ``default``. ``window: 1``
 keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``; on the
-mannequins 300 times ``lr`` ran away. ``fusion_scale: 750`` is the tame value (``benchmarks/fusion-rate.md``)."""
+mannequins 300 times ``lr`` ran away, with another epsilon. ``fusion_scale: 5000`` and 750 are tamer
+(``benchmarks/fusion-rate.md``)."""
 SMALL: Values = {
     "detect": {"image_size": 256, "stride": 2, "frames": 4, "candidates": 1},
     "pool": {"frames": 16},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpnet.work.console import one_line, progress
+from hpnet.work.console import note, one_line, progress
 
 from .common import device_option
 
@@ -71,9 +71,16 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
         raise click.UsageError(f"{videos[0]} is a folder: --live plays one file")
     targets = {} if asked.save is None else find_targets(asked.save, files or [Path("live.mp4")])
 
+    for file, reason in (reasons := {} if running else unreadable(files)).items():  # before networks are loaded
+        note(f"{one_line(str(file))}: {reason}")
+    if reasons:
+        raise broken(list(map(str, reasons)), files, unusable)
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # refuse what cannot be written before the work starts
 
+    from hpnet.predict.stored import require_names
+
+    require_names(asked.project, chosen)
     from hpnet.predict.files import Task, default_workers, recognise_files
     from hpnet.predict.model import Model
     from hpnet.predict.output import Output
@@ -90,18 +97,23 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
         output = Output(model.project, model.recogniser, cutting, asked.top, asked.as_json, targets)
         watch(videos[0], model, cutting, output, asked.seconds)
         return
-    workers = asked.workers or default_workers(len(files), model.project.device)
+    workers = asked.workers or default_workers(len(files), model.project.on_gpu)
     try:
         with progress("recognising", len(files)) as advance:
             failed = recognise_files(files, task, model, workers, advance)
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: the answers above are complete") from None
-    failed += [repr(str(file)) for file in unusable]
-    if failed:
-        raise click.ClickException(
-            f"{len(failed)} of {len(files) + len(unusable)} videos could not be read to their end: "
-            f"{', '.join(map(one_line, failed))}"
-        )
+    if failed or unusable:
+        raise broken(failed, files, unusable)
+
+
+def broken(failed: Sequence[str], files: Sequence[Path], unusable: Mapping[Path, str]) -> click.ClickException:
+    """What is said at the end of videos that failed, or whose names cannot be used."""
+    names = [*failed, *(repr(str(file)) for file in unusable)]
+    return click.ClickException(
+        f"{len(names)} of {len(files) + len(unusable)} videos could not be read to their end: "
+        f"{', '.join(map(one_line, names))}"
+    )
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,13 @@ def has_no_end(video: str) -> bool:
     from hpnet.predict import sources
 
     return sources.has_no_end(video)
+
+
+def unreadable(files: Sequence[Path]) -> dict[Path, str]:
+    """Why no file can be opened; empty if one can. See :func:`hpnet.predict.sources.unreadable`."""
+    from hpnet.predict import sources
+
+    return sources.unreadable(files)
 
 
 def find_files(videos: tuple[str, ...], expected: str | None = None) -> tuple[list[Path], dict[Path, str]]:

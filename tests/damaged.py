@@ -70,7 +70,7 @@ from hpnet.data.ucla import import_ucla
 from hpnet.detect.families.rtdetr import load_rtdetr
 from hpnet.detect.families.ultralytics import load_checkpoint
 from hpnet.params import load_params
-from hpnet.predict.project import _fusion as stored_fusion
+from hpnet.predict.stored import read_fusion
 from hpnet.predict.windows import Cutting, every_window
 from hpnet.project.folder import Project
 from hpnet.report.step import run as run_report
@@ -543,7 +543,7 @@ def fusion(folder: Path) -> Format:
             "adjustment": [0.0, 0.0], "softmaxed": []}  # fmt: skip
     file = folder / "artifacts" / "fuse" / "weights.json"
     write_json(file, {"chosen": "weighted", "weighted": rule, "labellings": {"hpj": "ab", "hpb": "cd"}})
-    return _alone(file, lambda _: stored_fusion(Project(folder), None))
+    return _alone(file, lambda _: read_fusion(Project(folder), None))
 
 
 def rtdetr(folder: Path) -> Format:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hpnet.stages.cli import COMMANDS, cli, main
+from hpnet.weights.places import ASSETS
 
 
 def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -48,22 +49,55 @@ def test_importing_a_command_stays_light() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_predicting_by_packaged_networks_imports_what_they_need_alone() -> None:
-    """MoveNet and topology streams: no transformers, no mmpose. torchvision is what made torch._dynamo start."""
-    program = (
-        "import sys\n"
-        "import hpnet.predict.model, hpnet.predict.output, hpnet.predict.live\n"
+HEAVY = frozenset({
+    "torch", "torchvision", "torch._dynamo", "pandas", "pyarrow", "scipy", "sklearn", "accelerate", "transformers",
+    "tokenizers", "ultralytics", "mmpose", "mmengine", "matplotlib", "onnxruntime", "cv2", "av",
+})  # fmt: skip
+"""Modules that take a tenth of a second or more to import."""
+RUN = "from hpnet.stages.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\n"
+PICTURES = frozenset({"cv2", "av"})
+MAY_IMPORT: dict[str, tuple[str, frozenset[str]]] = {
+    "a file that is no video": (RUN.format(arguments=["predict", "no.mp4"]), PICTURES),
+    "a file that is missing": (RUN.format(arguments=["predict", "nowhere.mp4"]), PICTURES),
+    "a folder that is no project": (RUN.format(arguments=["predict", "clip.mp4", "--project", "nowhere"]), PICTURES),
+    "a project that was not trained": (RUN.format(arguments=["predict", "clip.mp4", "--streams", "hpx"]), PICTURES),
+    "teach without clips": (RUN.format(arguments=["teach", "wave"]), frozenset()),
+    "the Python API": ("import hpnet\nhpnet.load\nhpnet.Result\nhpnet.VideoEvent\n", PICTURES),
+    "MoveNet and what follows people": (
         "import numpy as np\n"
+        "import hpnet.predict.output, hpnet.predict.files\n"
         "from hpnet.detect.detector import build_detector\n"
         "from hpnet.estimate.networks import build\n"
         "from hpnet.estimate.specs import SPECS\n"
         "build_detector('movenet-multipose', image_size=64).detect(np.zeros((1, 64, 64, 3), np.uint8))\n"
-        "build(SPECS['movenet-lightning'])\n"
-        "heavy = {'mmpose', 'mmengine', 'transformers', 'torchvision', 'torch._dynamo', 'sklearn', 'scipy.stats'}\n"
-        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        "build(SPECS['movenet-lightning'])\n",
+        PICTURES | {"torch"},
+    ),
+    "the networks of the topology streams": (
+        "import hpnet.predict.project\n"
+        "from hpnet.core.choices import load\n"
+        "from hpnet.models import TOPOLOGY_NETWORKS\n"
+        "from hpnet.train import FITTERS\n"
+        "for choices in (TOPOLOGY_NETWORKS, FITTERS):\n"
+        "    for name in choices: load(choices, name, 'network')\n",
+        PICTURES | {"torch", "pandas", "pyarrow"},
+    ),
+}
+"""What is done -> a program that does it, and which of :data:`HEAVY` it may import."""
+
+
+@pytest.mark.parametrize("what", list(MAY_IMPORT))
+def test_what_is_done_imports_what_it_needs_alone(what: str, tmp_path: Path) -> None:
+    """What can be refused without networks is refused before torch is imported; MoveNet and the topology streams need
+    neither mmpose nor ultralytics nor transformers."""
+    program, allowed = MAY_IMPORT[what]
+    (tmp_path / "no.mp4").write_text("no video")
+    (tmp_path / "clip.mp4").write_bytes((ASSETS / "clip.mp4").read_bytes())
+    (tmp_path / "params.yaml").touch()
+    code = f"{program}import sys; print('imported', *sorted({set(HEAVY)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()[-1].split()[1:]) <= allowed, done.stderr
 
 
 def test_wrong_usage_exits_2_with_a_hint(tmp_path: Path) -> None:

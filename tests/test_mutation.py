@@ -35,9 +35,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hpnet.models.streams": ("models/test_streams.py",),
     "hpnet.models.trmm": ("models/test_trmm.py",),
     "hpnet.fuse.alignment": ("fuse/test_fusion.py",),
+    "hpnet.fuse.applied": ("fuse/test_fusion.py",),
     "hpnet.fuse.fitting": ("fuse/test_fusion.py",),
     "hpnet.fuse.rules": ("fuse/test_fusion.py",),
     "hpnet.fuse.fusion": ("fuse/test_fusion.py",),
+    "hpnet.fuse.stored": ("fuse/test_fusion.py",),
 }
 """Each module's own tests alone, without those of its command: they have to notice, whatever others do."""
 _ANY_NEGATIVE = "reshape takes -2 as it takes -1: the size that is left"
@@ -61,8 +63,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
     },
     "hpnet.fuse.alignment": {
-        'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
-        '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
         "for clip, split, label in zip(scores.clip_ids, scores.splits, scores.labels.tolist(), strict=True):"
         "  [True -> False]": "Scores refuses columns of different lengths",
     },
@@ -72,6 +72,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "hpnet.fuse.rules": {},
     "hpnet.fuse.fusion": {},
+    "hpnet.fuse.applied": {},
+    "hpnet.fuse.stored": {
+        'return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else '
+        '"logits"  [Lt -> LtE]': "no sum of floating-point numbers is exactly the tolerance away from 1",
+    },
 }
 """Module -> mutant -> why it computes the same as the original."""
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from hpnet.core.section import LARGEST_SEED
 from hpnet.core.streams import STREAMS
-from hpnet.fuse.fusion import given_weights
+from hpnet.fuse.applied import given_weights
 from hpnet.params import Params, dotted_names, load_params, validate
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hpnet.artifacts.scores import Scores
 from hpnet.core.skeleton import COCO17, HAND21, RELEASED17, UCLA20
 from hpnet.data.protocols import label_and_split
-from hpnet.fuse.fusion import fuse, fuse_as_fitted
+from hpnet.fuse.applied import fuse_as_fitted
+from hpnet.fuse.fusion import fuse
 from hpnet.models.streams import STREAM_TRANSFORMS, transform
 
 SKELETONS = st.sampled_from([COCO17, HAND21, UCLA20, RELEASED17])

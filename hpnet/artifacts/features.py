@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.clip_ids import check_clip_ids
 from ..core.reading import decoding
 from ..core.skeleton import Skeleton
 from .files import load_meta, require_columns, typed, write_json, writing
+from .kinds import TEXT, TRUTH, WHOLE
 from .missing import missing
-from .parquet import TEXT, TRUTH, WHOLE, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = {"clip_id": TEXT, "person": WHOLE, "row": WHOLE, "valid": TRUTH}
 
@@ -110,6 +112,8 @@ class Features:
     @classmethod
     def load(cls, folder: Path) -> Features:
         """Open a pool folder; the array is memory-mapped, read-only."""
+        from .parquet import read_table  # pandas and pyarrow take half a second, and descriptions need neither
+
         if not (folder / "features.npy").is_file():
             raise missing(folder / "features.npy", "run `hpnet pool` first")
         remedy = "run `hpnet pool` again"

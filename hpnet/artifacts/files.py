@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from ..core.reading import THROWN, Damaged, decoding, read_text, short
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Meta = TypeVar("Meta")
 Content = TypeVar("Content")

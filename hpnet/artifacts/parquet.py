@@ -60,7 +60,7 @@ class Columns:
 
 
 def read_table(
-    path: Path, kinds: Mapping[str, pa.DataType], remedy: str = AGAIN, optional: Collection[str] = ()
+    path: Path, kinds: Mapping[str, pa.DataType | str], remedy: str = AGAIN, optional: Collection[str] = ()
 ) -> pd.DataFrame:
     """The flat columns ``kinds`` of a Parquet file; see :func:`read_columns`."""
     return read_columns(path, kinds, optional, remedy=remedy).table
@@ -68,7 +68,7 @@ def read_table(
 
 def read_columns(
     path: Path,
-    kinds: Mapping[str, pa.DataType],
+    kinds: Mapping[str, pa.DataType | str],
     optional: Collection[str] = (),
     gaps: Collection[str] = (),
     remedy: str = AGAIN,
@@ -76,7 +76,7 @@ def read_columns(
     """Some columns of a Parquet file.
 
     Args:
-        kinds: name -> type that the column is read as, of those above.
+        kinds: name -> type that the column is read as, of those above, or its name (:mod:`hpnet.artifacts.kinds`).
         optional: columns of ``kinds`` that may be missing.
         gaps: columns of numbers that may have empty cells, which become NaN.
         remedy: the last words of an error.
@@ -86,6 +86,7 @@ def read_columns(
         ValueError: it is no Parquet file, a column is missing, of another type or has empty cells, the lists of a
             column have different lengths, or it is over a bound; names the file.
     """
+    kinds = {name: pa.type_for_alias(kind) if isinstance(kind, str) else kind for name, kind in kinds.items()}
     file_bytes(path, MOST_FILE_BYTES, remedy)
     with decoding(path, remedy, "is not a complete Parquet file", (pa.ArrowException,)):
         with open_parquet(path) as file:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -20,8 +19,11 @@ from ..core.clip_ids import check_clip_ids
 from ..core.reading import decoding
 from ..core.skeleton import Skeleton
 from .files import load_meta, readable, typed, write_json, writing
+from .kinds import NUMBER, TEXT, WHOLE
 from .missing import missing
-from .parquet import NUMBER, TEXT, WHOLE, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INDEX_KINDS = {
     "clip_id": TEXT, "shard": TEXT, "start": WHOLE, "frames": WHOLE, "persons": WHOLE, "crops": WHOLE,
@@ -126,6 +128,8 @@ class PoseStore:
     """
 
     def __init__(self, folder: Path) -> None:
+        from .parquet import read_table  # pandas and pyarrow take half a second, and a clip's poses need neither
+
         if not (folder / "index.parquet").is_file():
             raise missing(folder / "index.parquet", "run `hpnet estimate` first")
         self.folder = folder
@@ -174,6 +178,8 @@ class PoseStore:
     @staticmethod
     def write_shard(folder: Path, name: str, clips: Sequence[ClipPoses], meta: PoseMeta) -> pd.DataFrame:
         """Write one shard and return its index rows (clip_id, shard, start, frames, persons)."""
+        import pandas as pd
+
         folder.mkdir(parents=True, exist_ok=True)
         joints = meta.skeleton.num_joints
         empty: dict[str, NDArray[Any]] = {

@@ -28,12 +28,13 @@ from ..core.video import probe, read_frames
 from ..data.params import DataParams
 from ..data.walk import find_videos
 from ..estimate import networks
-from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..estimate.batches import ClipBoxes, ClipSource, FailedClip
+from ..estimate.estimator import PoseEstimator
 from ..estimate.params import EstimateParams
 from ..estimate.specs import network_spec
 from ..mannequin.benchmark import plan, write_clip
+from ..pool.features import clip_features
 from ..pool.params import PoolParams
-from ..pool.step import clip_features
 from ..work.processes import gpu_workers
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .plain import PlainExtractor

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import XCLIPConfig
 
-from ..core.device import resolve_device, tune_allocator
+from ..core.allocator import tune_allocator
+from ..core.device import resolve_device
 from ..core.skeleton import COCO17
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..train.multimodal import optimizer_for

@@ -32,8 +32,9 @@ from ..data.index import index_folder
 from ..data.params import DataParams
 from ..detect import step as detection
 from ..estimate.step import SHARD, clip_items, collect_shards, listed_paths
+from ..pool.features import feature_meta
 from ..pool.params import PoolParams
-from ..pool.step import PoolWork, feature_meta, pool_items, pool_key
+from ..pool.step import PoolWork, pool_items, pool_key
 from ..pool.step import merge as merge_pooled
 from ..work.processes import share_cores
 from ..work.shards import ShardItem, run_shards

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..core.allocator import tune_allocator
 from ..core.cuda_graphs import record
-from ..core.device import resolve_device, tune_allocator
+from ..core.device import resolve_device
 from ..core.skeleton import COCO17
 from ..models.ctrgcn import CTRGCN
 from ..models.fused import plain_operations

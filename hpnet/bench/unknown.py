@@ -30,8 +30,10 @@ from ..crossval.folds import Folding, fold_clips
 from ..crossval.step import features_folder
 from ..crossval.training import Course
 from ..crossval.training import run as run_trainings
-from ..fuse.fusion import Options, fuse, fuse_as_fitted
-from ..fuse.unknown import LIKENESS, NAMES, fit_unknown, held_out, probability_of_unknown, without_background
+from ..fuse.applied import fuse_as_fitted
+from ..fuse.fusion import Options, fuse
+from ..fuse.refusing import LIKENESS, NAMES, probability_of_unknown, without_background
+from ..fuse.unknown import fit_unknown, held_out
 from ..params import Params
 from ..project.folder import Project
 from ..train.params import TrainParams

@@ -1,11 +1,8 @@
-"""Device and precision, and process settings that affect the speed on a CPU."""
+"""Device and precision."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import re
-import sys
 
 import torch
 
@@ -14,8 +11,6 @@ PRECISIONS: dict[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -47,16 +42,3 @@ def resolve_precision(name: str) -> torch.dtype:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is fast on a device: a GPU, or a CPU with instructions for it."""
     return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
-
-
-def tune_allocator() -> None:
-    """Keep large freed memory blocks in this process and do not return them to the kernel.
-
-    Otherwise page faults take most of the time of large batches on a CPU. This is the same as glibc's
-    MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_. Other C libraries are not changed.
-    """
-    if platform.libc_ver()[0] != "glibc" or not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    for option, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20)):
-        libc.mallopt(option, value)

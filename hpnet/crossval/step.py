@@ -32,7 +32,7 @@ from ..artifacts.scores import Scores
 from ..core.streams import STREAMS as KNOWN_STREAMS
 from ..core.streams import TOPOLOGY_STREAMS, refuse_former_name
 from ..core.units import UnitName, Units, independent_units
-from ..fuse.ensembles import subset_weights
+from ..fuse.applied import subset_weights
 from ..fuse.fusion import FusionResult, Options, fuse
 from ..fuse.params import FuseParams
 from ..params import Params

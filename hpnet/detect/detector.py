@@ -10,12 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.allocator import tune_allocator
+from ..core.metrics import iou_matrix
 from ..weights.places import digest
 from .families import parse_model
+from .params import DetectParams
 
 Detection = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Boxes (B, 4) xyxy in frame pixels and scores (B,) of one frame, best first."""
 
+Rows = NDArray[np.int64]
 PERSON = "person"
 STRIDE_PX = 32
 """Sides of a network's input are multiples of this."""
@@ -59,6 +63,21 @@ def build_detector(
     return built
 
 
+def open_detector(params: DetectParams, device: str, precision: str) -> Detector | None:
+    """The detector of section ``detect``, as the stage and `hpnet predict` use it; None where it is switched off."""
+    if not params.enabled:
+        return None
+    tune_allocator()
+    return build_detector(
+        params.model,
+        image_size=params.image_size,
+        confidence=min(LOW_SCORE, params.confidence),
+        iou=params.iou,
+        device=device,
+        precision=precision,
+    )
+
+
 def weights_files(model: str) -> tuple[Path, ...]:
     """The files that :func:`build_detector` reads.
 
@@ -100,6 +119,17 @@ def in_frame(
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return boxes[inside], scores.astype(np.float32)[inside]
+
+
+def without_overlaps(boxes_xyxy_px: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]], most: float) -> Rows:
+    """Which boxes (B, 4) stay, best first, where of two that overlap by more than ``most`` the better one does."""
+    order = np.argsort(-scores, kind="stable")
+    overlapping = iou_matrix(boxes_xyxy_px[order], boxes_xyxy_px[order]) > most
+    kept = np.ones(len(order), bool)
+    for place in range(len(order)):
+        if kept[place]:
+            kept[place + 1 :] &= ~overlapping[place, place + 1 :]
+    return np.asarray(order[kept], np.int64)
 
 
 def letterbox(frames: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:

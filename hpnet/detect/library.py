@@ -26,9 +26,6 @@ class Ultralytics:
     DetectionModel: Any
     DetectionLoss: Any
     non_max_suppression: Callable[..., list[torch.Tensor]]
-    nms: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
-    BYTETracker: Any
-    Boxes: Any
     defaults: Any
 
 
@@ -37,12 +34,11 @@ def ultralytics() -> Ultralytics:
     """Import ultralytics without network access, without installing packages, and without writing into the home folder.
 
     Raises:
-        ModuleNotFoundError: ultralytics or lap (for its tracker) is missing.
+        ModuleNotFoundError: ultralytics is missing.
         RuntimeError: ultralytics was imported earlier in this process with network or installing switched on.
     """
-    for name in ("ultralytics", "lap"):
-        if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(f"the detector needs {name}: pip install ultralytics lap")
+    if importlib.util.find_spec("ultralytics") is None:
+        raise ModuleNotFoundError("the detector needs ultralytics: pip install ultralytics")
     wanted = {
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
@@ -73,8 +69,5 @@ def ultralytics() -> Ultralytics:
         DetectionModel=tasks.DetectionModel,
         DetectionLoss=part("ultralytics.utils.loss").v8DetectionLoss,
         non_max_suppression=part("ultralytics.utils.nms").non_max_suppression,
-        nms=part("ultralytics.utils.nms").TorchNMS.nms,
-        BYTETracker=part("ultralytics.trackers.byte_tracker").BYTETracker,
-        Boxes=part("ultralytics.engine.results").Boxes,
         defaults=utils.DEFAULT_CFG,
     )

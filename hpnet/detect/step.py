@@ -17,7 +17,6 @@ from ..artifacts.files import read_json_as, write_json
 from ..artifacts.frames import PersonFrames
 from ..artifacts.truth import load_truth
 from ..artifacts.videos import Videos, stretches
-from ..core.device import tune_allocator
 from ..core.metrics import average_precision, count_accuracy
 from ..core.stretch import Stretch
 from ..core.suitability import score_figures
@@ -30,7 +29,7 @@ from ..work.locks import held
 from ..work.processes import device_workers
 from ..work.shards import ShardItem, clips_per_shard, content_digest, link_tree, run_shards, stretch_digest
 from .bytetrack import track
-from .detector import LOW_SCORE, Detection, Detector, build_detector, weights_digest
+from .detector import Detection, Detector, open_detector, weights_digest
 from .params import DetectParams
 from .person_frames import cut_out, encode_jpeg, person_cuts
 from .tracking import Track, interpolate, rank_tracks
@@ -124,16 +123,8 @@ class DetectWork:
         if self.given is not None:
             return self.given
         if self._built is None:
-            params = self.params
-            tune_allocator()
-            self._built = build_detector(
-                params.model,
-                image_size=params.image_size,
-                confidence=min(LOW_SCORE, params.confidence),
-                iou=params.iou,
-                device=self.device,
-                precision=self.precision,
-            )
+            self._built = open_detector(self.params, self.device, self.precision)
+            assert self._built is not None  # asked for where the stage detects
         return self._built
 
     def _detected(self, items: Sequence[ShardItem], failed: dict[str, str]) -> Iterable[_Clip]:

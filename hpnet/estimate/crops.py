@@ -1,38 +1,17 @@
-"""Person crops: warped out of a frame by OpenCV, or out of many frames at once on the device."""
+"""Person crops on the device: cut out of many frames at once, and normalised."""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 Colour = tuple[float, float, float]
 
 
-def warp_crops(frame: NDArray[np.uint8], frame_to_crop: ArrayLike, input_size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut crops out of one frame: bilinear, zeros outside the frame.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        frame_to_crop: (N, 2, 3).
-        input_size_px: (width, height).
-
-    Returns:
-        (N, height, width, 3) uint8 RGB.
-    """
-    affines = np.asarray(frame_to_crop, dtype=np.float64)
-    crops = np.empty((len(affines), input_size_px[1], input_size_px[0], 3), dtype=np.uint8)
-    for crop, affine in zip(crops, affines, strict=True):
-        cv2.warpAffine(frame, affine, input_size_px, dst=crop, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return crops
-
-
 def bilinear_crops(frames: Tensor, which: Tensor, crop_to_frame: Tensor, input_size_px: tuple[int, int]) -> Tensor:
     """Cut crops out of many frames on their device, all at once: bilinear, zeros outside the frame.
 
-    Within the rounding of OpenCV's fixed-point interpolation this equals :func:`warp_crops`.
+    Within the rounding of OpenCV's fixed-point interpolation this equals :func:`hpnet.estimate.warp.warp_crops`.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.

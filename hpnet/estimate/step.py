@@ -31,7 +31,8 @@ from ..work.failures import refuse_many
 from ..work.locks import held
 from ..work.processes import device_workers
 from . import networks
-from .estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from .batches import ClipBoxes, ClipSource, FailedClip
+from .estimator import PoseEstimator
 from .evaluate import compare_with_truth
 from .params import EstimateParams
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from ..core.events import BACKGROUND
+from ..core.softmax import log_softmax
 
 Floats = NDArray[np.float64]
 AROUND = (0.0, -0.5, 0.5, -1.0, 1.0, -2.0, 2.0)
@@ -93,7 +93,7 @@ class Threshold:
         odds = np.log(surest / (1 - surest)) - np.log(self.level / (1 - self.level))  # (n,), log
         acting, idle = -np.logaddexp(0, -odds), -np.logaddexp(0, odds)
         relative = given - given.max(1, keepdims=True) + acting[:, None]
-        return np.asarray(log_softmax(np.column_stack([relative, idle]), axis=1))
+        return np.asarray(log_softmax(np.column_stack([relative, idle])))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -133,7 +133,7 @@ class Background:
         if self.background >= 0:
             given = np.delete(given, self.background, axis=1)
         acting, idle = -np.logaddexp(0, odds), -np.logaddexp(0, -odds)
-        return np.column_stack([log_softmax(given, axis=1) + acting[:, None], idle])
+        return np.column_stack([log_softmax(given) + acting[:, None], idle])
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

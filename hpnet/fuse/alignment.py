@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
+from numpy.typing import NDArray
 
 from ..artifacts.labelling import Labelling
 from ..artifacts.scores import Scores
-
-Floats = NDArray[np.float64]
-Kind = Literal["probabilities", "logits"]
-"""Kind of stored scores."""
-PROBABILITY_FLOOR = 1e-8
-_SUM_TOLERANCE = 1e-3
+from .stored import Floats
 
 
 @dataclass(frozen=True)
@@ -49,25 +42,6 @@ class Aligned:
     def num_classes(self) -> int:
         """K."""
         return next(iter(self.values.values())).shape[1]
-
-
-def score_kind(scores: ArrayLike) -> Kind:
-    """Kind of stored scores (N, K): ``probabilities`` if every row is >= 0 and sums to 1, else ``logits``."""
-    values = np.asarray(scores, dtype=np.float64)
-    if values.size == 0:
-        return "logits"
-    return "probabilities" if (values >= 0).all() and (abs(values.sum(1) - 1) < _SUM_TOLERANCE).all() else "logits"
-
-
-def log_probabilities(scores: ArrayLike, kind: Kind) -> Floats:
-    """Normalised log-probabilities (N, K) of stored scores.
-
-    Probabilities are floored at 1e-8 before their logarithm.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    if kind == "probabilities":
-        values = np.log(np.maximum(values, PROBABILITY_FLOOR))
-    return np.asarray(log_softmax(values, axis=1), dtype=np.float64)
 
 
 def _some(names: Iterable[str], shown: int = 5) -> str:

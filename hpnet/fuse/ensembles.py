@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..core.statistics import bootstrap_interval
 from ..core.streams import MULTIMODAL
 from ..core.units import UNKNOWN, Units
 from . import RULES
-from .fusion import FusionResult, given_weights
+from .fusion import FusionResult
 from .rules import find_rule
 
 COMBINATIONS: dict[str, tuple[str, ...]] = {
@@ -32,24 +32,6 @@ def combinations(streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
     names = tuple(streams)
     found = {name: parts for name, parts in COMBINATIONS.items() if set(parts) <= set(names)}
     return {**found, "all": names}
-
-
-def subset_weights(weights: Mapping[str, float], streams: Sequence[str], parts: Sequence[str]) -> dict[str, float]:
-    """Given weights of all ``streams`` -> weights of the combination ``parts``.
-
-    They are scaled so that their largest weight is the largest weight of all streams. This keeps the balance with the
-    logit adjustment. If every part has weight 0, weights are equal.
-
-    Raises:
-        ValueError: a weight for an unknown stream, or a stream without one.
-    """
-    checked = given_weights(streams, weights)
-    top = max(checked.values())
-    chosen = {stream: checked[stream] for stream in parts}
-    largest = max(chosen.values())
-    if largest == 0:
-        return dict.fromkeys(parts, top)
-    return {stream: weight * (top / largest) for stream, weight in chosen.items()}
 
 
 def evaluate(scores: Scores, split: str = "test") -> dict[str, float]:

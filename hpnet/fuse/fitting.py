@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
-from .alignment import Floats
+from .stored import Floats
 
 _LOG_TEMPERATURE_BOUNDS = (-4.0, 4.0)
 

@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
 from ..artifacts.scores import Scores
-from ..core.streams import refuse_former_name
 from ..core.units import UNKNOWN, Units
-from .alignment import Aligned, Floats, Kind, align, score_kind
+from .alignment import Aligned, align
+from .applied import given_weights
 from .fitting import fit_temperature, fit_weights
 from .mixing import MOST_CLIPS, mix
 from .rules import Constants, Origin, Rule, find_rule
+from .stored import Floats, Kind, score_kind
 
 Weights = Mapping[str, float] | Literal["validation"]
 MIN_VALIDATION_CLIPS = 10
@@ -131,27 +132,6 @@ def log_frequency(class_frequency: ArrayLike | None, num_classes: int) -> tuple[
     notes = (f"{int(empty.sum())} classes have no training clip: counted like the rarest class",) if empty.any() else ()
     filled = np.where(empty, counts[~empty].min(), counts)
     return np.log(filled / filled.sum()), notes
-
-
-def given_weights(streams: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights by stream, checked: one for every stream, 0 or more, and not all 0.
-
-    Raises:
-        ValueError: a stream is unknown or has no weight, or a weight is not a number of 0 or more.
-    """
-    unknown = sorted(set(weights) - set(streams))
-    if unknown:
-        refuse_former_name(unknown[0], "fusion weights")
-        raise ValueError(f"weight for unknown stream {unknown[0]!r}; the streams are {', '.join(streams)}")
-    lacking = sorted(set(streams) - set(weights))
-    if lacking:
-        raise ValueError(f"stream {lacking[0]!r} has no weight; give {lacking[0]}=0 to leave it out")
-    for stream, weight in weights.items():
-        if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"weight of stream {stream!r} is {weight}; expected a number of 0 or more")
-    if not any(weights.values()):
-        raise ValueError("all fusion weights are 0: give at least one stream a weight")
-    return {stream: float(weights[stream]) for stream in streams}
 
 
 def _checked_kinds(aligned: Aligned, kinds: Mapping[str, Kind] | None) -> dict[str, Kind]:
@@ -292,32 +272,3 @@ def _note_of_constants(clips: int, constants: Constants, protocol: str) -> str:
     softmaxed = ", ".join(constants.softmaxed)
     of = f"; logits of {softmaxed} are turned into probabilities first" if softmaxed else ""
     return f"{clips} validation clips, too few to fit weights: {whose} are used ({listed}){of}"
-
-
-def fuse_as_fitted(fitted: Mapping[str, Any], logits: Mapping[str, ArrayLike]) -> Floats:
-    """Fuse new clips in the same way as :func:`fuse` fused the project's clips.
-
-    Args:
-        fitted: one rule's entry of ``weights.json`` (:meth:`FusionResult.to_json`).
-        logits: stream -> (N, K) logits of the same networks; streams of weight 0 may be left out.
-
-    Returns:
-        (N, K) fused scores; their softmax gives probabilities.
-
-    Raises:
-        ValueError: a stream with a weight above 0 is missing, or a stream has no weight.
-    """
-    weights: Mapping[str, float] = fitted["weights"]
-    lacking = sorted(s for s, w in weights.items() if w and s not in logits)
-    if lacking:
-        raise ValueError(f"stream {lacking[0]!r} is missing, but the fusion weights were fitted with it")
-    rule = find_rule(fitted["rule"])
-    fused: Floats = np.negative(np.asarray(fitted["adjustment"], dtype=np.float64))[None]
-    for stream, stored in logits.items():
-        if stream not in weights:
-            raise ValueError(f"stream {stream!r} has no fusion weight; weights are for {', '.join(weights)}")
-        values = rule.prepare(np.asarray(stored, dtype=np.float64), "logits")
-        if stream in fitted["softmaxed"]:
-            values = softmax(values, axis=1)
-        fused = fused + weights[stream] * rule.term(values, fitted["temperatures"][stream])
-    return fused

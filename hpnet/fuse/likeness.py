@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.unknown import Likeness, Usual
 from ..core.folds import grouped_folds
-from .alignment import Floats
+from .stored import Floats
 
 FOLDS = 5
 SEED = 0

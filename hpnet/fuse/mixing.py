@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from ..core.folds import grouped_folds
-from .alignment import Floats
 from .fitting import balanced_clip_weights, fit_weights
+from .stored import Floats
 
 MOST_CLIPS = 100
 """With more clips to fit on, the fit of all streams is used alone. Fitted on some sources of out-of-fold scores (JHMDB,

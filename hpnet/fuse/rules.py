@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import log_softmax
 
 from ..core.choices import load
+from ..core.softmax import log_softmax
 from ..core.streams import MULTIMODAL
 from . import RULES
-from .alignment import Floats, Kind, log_probabilities
+from .stored import Floats, Kind, log_probabilities
 
 Origin = Literal["validation", "given", "released", "equal"]
 """Origin of weights."""
@@ -108,7 +108,7 @@ def divided(values: Floats, temperature: float) -> Floats:
 
 def log_probabilities_at(values: Floats, temperature: float) -> Floats:
     """Log-probabilities (N, K) at a temperature, normalised again."""
-    return np.asarray(log_softmax(values / temperature, axis=1), dtype=np.float64)
+    return np.asarray(log_softmax(values / temperature), dtype=np.float64)
 
 
 WEIGHTED = Rule(as_stored, divided, weighted_constants, tempered=False, adjusted=False)

@@ -21,11 +21,13 @@ from ..core.streams import STREAMS, refuse_former_name
 from ..core.units import UNKNOWN, Units, independent_units
 from ..work.console import note
 from . import RULES
-from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions, subset_weights
+from .applied import subset_weights
+from .ensembles import absent_classes, all_ensembles, ensemble_table, evaluate, predicted_actions
 from .fusion import FusionResult, Options, Weights, fuse
 from .params import FuseParams
+from .refusing import probability_of_unknown
 from .rules import find_rule
-from .unknown import Held, fit_unknown, held_out, probability_of_unknown
+from .unknown import Held, fit_unknown, held_out
 
 SEED = 0
 RESAMPLES_OF_WEIGHTS = 20

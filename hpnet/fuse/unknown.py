@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from ..artifacts.scores import Scores
 from ..artifacts.unknown import Likeness, Refusal, Unknown
 from ..core.metrics import auroc
 from ..core.units import UNKNOWN, Units
-from .alignment import Floats, align, score_kind
-from .ensembles import subset_weights
-from .fusion import fuse_as_fitted
-from .likeness import Fitted, Known, fit_likeness, likeness
+from .alignment import align
+from .applied import fuse_as_fitted, subset_weights
+from .likeness import Fitted, Known, fit_likeness
+from .refusing import LIKENESS, NAMES, SCORES, energy, evidence, log_odds, without_background
+from .stored import Floats, score_kind
 
 FEWEST_CLIPS = 5
 """Known clips that it takes."""
@@ -39,25 +40,6 @@ RIDGE = 1e-3
 """Of the slopes, whose evidence has variance 1."""
 CURVE = tuple(n / 100 for n in (50, 60, 70, 75, 80, 85, 90, 95, 98, 100))
 """Shares of known clips kept."""
-
-
-def energy(named: Floats) -> Floats:
-    """(N,) minus the log of the mean of exp of the scores, taken about their mean over the K actions (Liu et al.,
-    Energy-based Out-of-distribution Detection, NeurIPS 2020). With a sum, or without the mean, a clip whose action is
-    left out would look unknown by the missing term alone."""
-    return np.asarray(named.mean(1) + np.log(named.shape[1]) - logsumexp(named, axis=1), dtype=np.float64)
-
-
-def improbability(named: Floats) -> Floats:
-    """(N,) minus the log-probability of the best action (Hendrycks and Gimpel, ICLR 2017)."""
-    return np.asarray(logsumexp(named, axis=1) - named.max(1), dtype=np.float64)
-
-
-SCORES: dict[str, Callable[[Floats], Floats]] = {"energy": energy, "probability": improbability}
-"""What is read of the scores of the actions alone: higher is less known."""
-LIKENESS = "likeness"
-NAMES = (*SCORES, LIKENESS)
-"""``fuse.unknown`` names one of them: what is read of the scores of the actions."""
 
 
 @dataclass(frozen=True)
@@ -95,36 +77,6 @@ def held_out(streams: Mapping[str, Scores], allow_missing: bool = False, units: 
     digests = {stream: s.labelling.without_test().digest for stream, s in streams.items() if s.labelling}
     numbers = units.numbers([clip for clip, chosen in zip(aligned.clip_ids, rows, strict=True) if chosen])
     return Held({s: values[rows] for s, values in aligned.values.items()}, aligned.labels[rows], digests, numbers)
-
-
-def evidence(fused: Floats, score: str, background: int | None, kept: Likeness | None = None) -> Floats:
-    """(N, 2): what is read of the scores of the actions, and the log-odds of background (0 where there is none).
-
-    Args:
-        kept: what the score ``likeness`` compares with.
-    """
-    named = without_background(fused, background)
-    read = SCORES[score](named) if kept is None else likeness(kept, named, energy)
-    return np.stack([read, log_odds(fused, background)], 1)
-
-
-def without_background(fused: Floats, background: int | None) -> Floats:
-    """Fused scores of the actions alone."""
-    return fused if background is None else np.delete(fused, background, axis=1)
-
-
-def log_odds(fused: Floats, background: int | None) -> Floats:
-    """(N,) of background against all actions; 0 where there is none."""
-    if background is None:
-        return np.zeros(len(fused))
-    return np.asarray(fused[:, background] - logsumexp(without_background(fused, background), axis=1))
-
-
-def probability_of_unknown(refusal: Refusal, fused: Floats, background: int | None) -> Floats:
-    """(N,) of fused scores (N, K)."""
-    slopes = np.array([refusal.slope, refusal.slope_background])
-    found = evidence(fused, refusal.score, background, refusal.likeness)
-    return np.asarray(expit(found @ slopes - refusal.threshold))
 
 
 def without_own_action(fitted: Mapping[str, Any], logits: Mapping[str, Floats], labels: NDArray[np.int64]) -> Floats:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import device as Device
-
 from ..work import processes
 from ..work.console import one_line
 from ..work.processes import MOST_ON_CPU, Died, Workers, cores, device_workers
@@ -50,9 +48,9 @@ class Task:
         )
 
 
-def default_workers(files: int, device: Device) -> int:
+def default_workers(files: int, on_gpu: bool) -> int:
     """On CPU one process per core, if each gets files at least twice, because its start takes seconds. Else one."""
-    return 1 if device.type != "cpu" else max(1, min(cores(), MOST_ON_CPU, files // (2 * HANDED_OVER)))
+    return 1 if on_gpu else max(1, min(cores(), MOST_ON_CPU, files // (2 * HANDED_OVER)))
 
 
 def recognise_files(

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses
 from ..core.metrics import iou
-from ..estimate.estimator import ClipBoxes
+from ..estimate.batches import ClipBoxes
 from ..events.labelling import LEAST_LOG, Timeline
+from ..pool.features import clip_features, people_valid
 from ..pool.pooling import pool_windows
-from ..pool.step import clip_features, people_valid
 from .people import Person, SeenWindow
-from .project import Sample, TrainedProject
 from .recognise import Prediction
 from .seeing import Eyes, clip_boxes
+from .trained import Sample, Trained
 from .windows import Cutting, OnFailure, Window, in_parts
 
 CHUNK_S = 4.0
@@ -65,7 +65,7 @@ class Following:
         on_failure: called with the video and the reason if it cannot be read to its end.
     """
 
-    project: TrainedProject
+    project: Trained
     eyes: Eyes
     windows: Iterable[Window]
     window_s: float
@@ -349,7 +349,7 @@ class _Numbers:
         return found[0] if len(found) == 1 else person.number
 
 
-def _rows(poses: ClipPoses, rank: int, frames: NDArray[np.int64], seen: SeenWindow, project: TrainedProject) -> _Rows:
+def _rows(poses: ClipPoses, rank: int, frames: NDArray[np.int64], seen: SeenWindow, project: Trained) -> _Rows:
     """A person's rows of some frames of a part."""
     pool = project.params.pool
     rows: _Rows = {

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..data.feature_folder import pose_clip
 from ..data.pyskl import SKELETONS, annotation_people, read_annotations
 from ..work.console import one_line
-from .project import Sample, TrainedProject
 from .result import GroupAnswer, WindowResult
+from .trained import Sample, Trained
 
 KINDS = {2: "pose2d", 3: "pose3d"}
 """Coordinates -> kind of features."""
@@ -51,7 +51,7 @@ def clips_of(source: str | Path | NDArray[np.floating], scores: NDArray[np.float
 
 
 def answer_poses(
-    project: TrainedProject, clips: Sequence[Mapping[str, Any]], each: bool, failed: dict[str, str]
+    project: Trained, clips: Sequence[Mapping[str, Any]], each: bool, failed: dict[str, str]
 ) -> Iterator[WindowResult]:
     """An answer for each clip, in order; a clip that cannot be used is in ``failed`` with its reason.
 
@@ -66,7 +66,7 @@ def answer_poses(
         yield from _answered(project, clips[start : start + GROUP], each, failed)
 
 
-def _require_same_joints(project: TrainedProject, clips: Sequence[Mapping[str, Any]]) -> None:
+def _require_same_joints(project: Trained, clips: Sequence[Mapping[str, Any]]) -> None:
     features = project.features
     for clip in clips:
         joints, size = clip["keypoint"].shape[2:]
@@ -80,7 +80,7 @@ def _require_same_joints(project: TrainedProject, clips: Sequence[Mapping[str, A
 
 
 def _answered(
-    project: TrainedProject, clips: Sequence[Mapping[str, Any]], each: bool, failed: dict[str, str]
+    project: Trained, clips: Sequence[Mapping[str, Any]], each: bool, failed: dict[str, str]
 ) -> Iterator[WindowResult]:
     asked: list[tuple[str, int, list[tuple[int, ...]]]] = []
     samples: list[Sample] = []
@@ -108,7 +108,7 @@ def _answered(
         yield WindowResult(name, 0, np.nan, np.nan, (0, length - 1), (), tuple(answers))
 
 
-def _people(project: TrainedProject, clip: Mapping[str, Any]) -> tuple[list[int], NDArray[np.float16]]:
+def _people(project: Trained, clip: Mapping[str, Any]) -> tuple[list[int], NDArray[np.float16]]:
     """The people who are there, their numbers in the file, and their features (m, T, V, C).
 
     Raises:

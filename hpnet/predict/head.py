@@ -19,8 +19,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
-from scipy.optimize import minimize_scalar
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -136,6 +134,8 @@ class Products:
         Returns:
             Coefficients (K + J, n) by which the learnt clips are added up to weights, and biases (K + J,).
         """
+        from scipy.linalg import solve  # scipy is for teaching; who asks needs none of it
+
         gram = self.gram[np.ix_(learnt, learnt)]
         present, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
         count = len(learnt)
@@ -236,6 +236,8 @@ def temperature(others: Floats, own: Floats) -> float:
     """
     if not len(own) or not len(others):
         return max(float(others.std()), TEMPERATURES[0]) if len(others) else 1.0
+
+    from scipy.optimize import minimize_scalar
 
     def loss(log: float) -> float:
         scale = np.exp(log)

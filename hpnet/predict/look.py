@@ -19,7 +19,7 @@ from ..weights.suitability import Comparison
 from .drawing import drawn_by_score
 from .recognise import Prediction
 from .result import Shown, shown_frames
-from .seeing import Eyes
+from .seeing import open_eyes
 from .suitability import Sureness
 from .windows import UNUSABLE, Cutting, Image, OnFailure, every_window, in_parts, why
 
@@ -85,7 +85,7 @@ class Looker:
         self.cutting = Cutting(WINDOW_S, WHOLE_S, OVERLAP, MOST_FPS, params.detect.stride)
         nothing = {"taps": (), "mirrored": False, "window": 1, "vectors": False, "frames": 0}
         estimate = params.estimate.model_copy(update=nothing)
-        self.eyes = Eyes(params.detect, estimate, device=device, precision=precision)
+        self.eyes = open_eyes(params.detect, estimate, device=device, precision=precision)
 
     @property
     def skeleton(self) -> Skeleton:

@@ -20,11 +20,12 @@ from .finding import EventFinder, VideoEvent
 from .following import parts_of
 from .head import MOST_LOSS
 from .live import LiveReader, live_windows
-from .project import TrainedProject
 from .recognise import Prediction, Recogniser
 from .result import Result, make_result, without_maps
 from .sources import EXPECTED, gather_files, has_no_end
+from .stored import StoredProject
 from .suitability import watched
+from .trained import Trained
 from .windows import Cutting, OnFailure, Window, array_windows, every_window
 
 LIVE_FPS = 15.0
@@ -114,15 +115,13 @@ class Model:
         each: bool = True,
         precision: str = "float32",
     ) -> None:
-        self.project = TrainedProject(Path(folder), streams, device)
-        self.streams: tuple[str, ...] = tuple(self.project.models)
+        self.project = open_trained(Path(folder), streams, device)
+        self.streams: tuple[str, ...] = self.project.streams
         self._finder: EventFinder | None = None
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
 
     def __repr__(self) -> str:
-        return (
-            f"Model({str(self.project.project.root)!r}: {len(self.names)} actions, streams {', '.join(self.streams)})"
-        )
+        return f"Model({str(self.project.root)!r}: {len(self.names)} actions, streams {', '.join(self.streams)})"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -306,9 +305,9 @@ class Model:
         Raises:
             ValueError: no such action is taught.
         """
-        from .teaching import forget
+        from .teaching import forget, require_project
 
-        self.project.taught = forget(self.project, name)
+        self.project.taught = forget(require_project(self.project), name)
 
     def cutting(
         self,
@@ -432,6 +431,18 @@ class _Found:
             yield array_windows(self.frames, self.fps, cutting)
         for file in self.files:
             yield every_window([file], cutting, on_failure)
+
+
+def open_trained(folder: Path, streams: Sequence[str] | None, device: str) -> Trained:
+    """The networks of a folder. What is missing or does not belong together is refused before torch is imported.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`hpnet.load`.
+    """
+    StoredProject(folder, streams)
+    from .project import TrainedProject
+
+    return TrainedProject(folder, streams, device)
 
 
 def load(

@@ -15,10 +15,10 @@ from ..work.console import note, one_line
 from .drawing import Course, drawn, drawn_events
 from .finding import EventFinder
 from .following import Following
-from .project import TrainedProject
 from .recognise import Prediction, Recogniser
 from .result import event_json_lines, event_lines, shown_frames, window_result, without_maps
 from .suitability import watched
+from .trained import Trained
 from .windows import Cutting
 
 
@@ -34,7 +34,7 @@ def say(text: str, err: bool = False) -> None:
 class Output:
     """Prints answers, writes annotated videos, and keeps the failures and the latencies of live answers."""
 
-    trained: TrainedProject
+    trained: Trained
     recogniser: Recogniser
     cutting: Cutting
     top: int

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.device import tune_allocator
 from ..core.metrics import iou
 from ..core.video import VideoError
 from ..detect.bytetrack import track
-from ..detect.detector import LOW_SCORE, Detection, Detector, build_detector
+from ..detect.detector import Detection, Detector
 from ..detect.params import DetectParams
 from ..detect.tracking import Track, interpolate, rank_tracks
 from .windows import Image, Window
@@ -78,30 +77,17 @@ class PeopleFinder:
     Args:
         params: section ``detect``.
         keep: people kept per window.
+        detector: None: the whole frame is the only box.
         batch: frames per call of the detector.
     """
 
     params: DetectParams
     keep: int
-    device: str = "auto"
-    precision: str = "float32"
+    detector: Detector | None
     batch: int = 32
-    _detector: Detector | None = field(default=None, init=False, repr=False)
     _known: dict[int, Detection] = field(default_factory=dict, init=False, repr=False)
     _before: tuple[int, tuple[Person, ...]] = field(default=(0, ()), init=False, repr=False)
     _next: int = field(default=0, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.params.enabled:
-            tune_allocator()
-            self._detector = build_detector(
-                self.params.model,
-                image_size=self.params.image_size,
-                confidence=min(LOW_SCORE, self.params.confidence),
-                iou=self.params.iou,
-                device=self.device,
-                precision=self.precision,
-            )
 
     def find(self, window: Window) -> SeenWindow:
         """The people of ``window``; windows of a video must come in order.
@@ -113,7 +99,7 @@ class PeopleFinder:
             self._known, self._before, self._next = {}, (window.first, ()), 0
         times_s, size_px, steps = self._detect(window)
         count = len(times_s)
-        if self._detector is None:
+        if self.detector is None:
             boxes = np.tile(np.array([0, 0, *size_px], dtype=np.float32), (count, 1))  # (T, 4)
             whole = Track(np.arange(count), boxes, np.ones(count, np.float32))
             return SeenWindow(window, times_s, size_px, (Person(0, whole),))
@@ -151,8 +137,8 @@ class PeopleFinder:
     def _flush(self, waiting: list[tuple[int, Image]]) -> None:
         fresh = [(index, frame) for index, frame in waiting if index not in self._known]
         waiting.clear()
-        if fresh and self._detector is not None:
-            found = self._detector.detect(np.stack([frame for _, frame in fresh]))
+        if fresh and self.detector is not None:
+            found = self.detector.detect(np.stack([frame for _, frame in fresh]))
             self._known.update((index, detection) for (index, _), detection in zip(fresh, found, strict=True))
 
     def _number(self, ranked: list[Track], first: int) -> tuple[Person, ...]:

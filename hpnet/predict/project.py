@@ -1,11 +1,9 @@
-"""A trained project for prediction: parameters, networks, classes and fusion, checked for consistency."""
+"""The networks of a trained project, by torch, and what its tables say of its training clips."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,62 +16,35 @@ from torch import Tensor
 
 from ..artifacts.clips import Clips
 from ..artifacts.features import KINDS, FeatureMeta
-from ..artifacts.files import load_meta, read_object, typed
-from ..artifacts.labelling import LABELLING, check_trained
-from ..artifacts.missing import missing
+from ..artifacts.files import load_meta
 from ..artifacts.parquet import read_table
 from ..artifacts.poses import PoseMeta
 from ..artifacts.taught import Taught
 from ..artifacts.unknown import Unknown
 from ..core.device import resolve_device
-from ..core.reading import decoding
 from ..core.sampling import sample_frames
-from ..core.streams import refuse_former_name
-from ..fuse.ensembles import subset_weights
-from ..fuse.fusion import fuse_as_fitted
-from ..fuse.unknown import probability_of_unknown
+from ..core.streams import MULTIMODAL
+from ..events.finding import Rule
 from ..models.linear import Linear
-from ..params import Params
-from ..pool.step import feature_meta
-from ..project.folder import Project
 from ..train.topology import TopologyModel, load_topology
 from ..work.shards import file_digest
-from .head import Head
+from .event_rules import learnt_rule, plain_rule
+from .seeing import Eyes, open_eyes
+from .stored import StoredProject
+from .trained import FALLBACK_WINDOW_S, VIDEO_KINDS, Sample, Trained, stacked
 
 if TYPE_CHECKING:
     from ..models.multimodal import HPNet
 
-FALLBACK_WINDOW_S = 2.0
 LONGEST_TIMES = 4.0
 IMPORTED_KINDS = ("pose2d", "pose3d")
 """Kinds of features that `hpnet import` gives."""
-VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 BATCH = 16
 MUTUAL_SHARE = 0.5
 """Actions of which this share of the training clips has several people are done together."""
 
-_Card: Any = tuple[list[str], FeatureMeta, int, dict[str, Any]]
-"""Class names, features, frames and parameters of a card."""
-_Rule: Any = tuple[str, dict[str, float], list[float], list[str]]
-"""Name, temperatures, adjustment and softmaxed streams of a rule of fusion."""
 
-
-@dataclass(frozen=True)
-class Sample:
-    """Network inputs of some people in a window.
-
-    Attributes:
-        features: (m, T, V, C) float16, one row per person.
-        valid: (m,) bool.
-        jpegs: person frames for the RGB stream, in order; empty if no stream reads them.
-    """
-
-    features: NDArray[np.float16]
-    valid: NDArray[np.bool_]
-    jpegs: Sequence[bytes]
-
-
-class TrainedProject:
+class TrainedProject(Trained):
     """The trained streams of a project folder and how they are fused.
 
     Args:
@@ -87,49 +58,33 @@ class TrainedProject:
         ValueError: a file is broken, or the streams do not belong together.
 
     Attributes:
-        classes: the K classes of the networks.
-        background: number of a class called background, which is no answer; None where there is none.
+        models: stream -> its network.
     """
 
     def __init__(
         self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto", *, with_taught: bool = True
     ) -> None:
-        self.project = Project(folder)
+        stored = StoredProject(folder, streams)
+        self.project, self.params, self.fusion = stored.project, stored.params, stored.fusion
+        self.root = self.project.root
+        self.cards, self.streams = stored.cards, tuple(stored.used)
         self.device = resolve_device(device)
-        self.params: Params = self.project.read_params()
-        self.fusion = _fusion(self.project, streams)
-        used = [stream for stream, weight in self.fusion["weights"].items() if weight]
-        for stream in used:
-            refuse_former_name(stream, str(self.project.fuse / "weights.json"))
-        self.cards: dict[str, dict[str, Any]] = {s: self._card(s) for s in used}
-        self._check_labellings(used)
-        self.models: dict[str, TopologyModel | HPNet] = {s: self._model(s) for s in used}
-        first = self.cards[used[0]]
-        self.classes: list[str] = [str(name) for name in first["classes"]]
+        self.on_gpu = self.device.type == "cuda"
+        self.models: dict[str, TopologyModel | HPNet] = {s: self._model(s) for s in self.streams}
+        first = self.cards[self.streams[0]]
+        self.classes = [str(name) for name in first["classes"]]
         self.features = FeatureMeta.from_json(first["features"])
         self.frames = int(first["frames"])
-        for stream, card in self.cards.items():
-            if (card["classes"], card["features"], card["frames"]) != (
-                first["classes"], first["features"], first["frames"],
-            ):  # fmt: skip
-                raise ValueError(f"streams {used[0]} and {stream} were trained on different features: run `dvc repro`")
-        if len(self.fusion["adjustment"]) != len(self.classes):
-            raise ValueError(
-                f"{self.project.fusion_file} is for {len(self.fusion['adjustment'])} classes, the "
-                f"networks have {len(self.classes)}: run `hpnet fuse` again"
-            )
-        self.people = min(self._slots(stream) for stream in used)
-        self.taught: Taught | None = self._taught() if with_taught else None
-        stored = self._unknown()
-        self._refusal = None if stored is None else stored.of(self.fusion["weights"])
-        self.background = None if stored is None or self._refusal is None else stored.background
+        self.people = min(self._slots(stream) for stream in self.streams)
+        self.wants_frames = int(self.cards[MULTIMODAL]["params"]["frames"]) if MULTIMODAL in self.streams else 0
+        self.taught = self._taught() if with_taught else None
+        unknown = self._unknown()
+        self.refusal = None if unknown is None else unknown.of(self.fusion["weights"])
+        self.background = None if unknown is None or self.refusal is None else unknown.background
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What can be answered: the trained actions, without one called background, whose share is that of unknown;
-        then the taught ones."""
-        named = [name for label, name in enumerate(self.classes) if label != self.background]
-        return (*named, *(() if self.taught is None else self.taught.names))
+    def eyes(self, *, people: int | None, device: str, precision: str) -> Eyes:
+        """See :meth:`Trained.eyes`."""
+        return open_eyes(self.params.detect, self.params.estimate, people=people, device=device, precision=precision)
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -138,72 +93,44 @@ class TrainedProject:
 
     @property
     def without_unknown(self) -> str:
-        """Why answers have no probability of unknown, though params.yaml asks for it; empty: they have one, or it does
-        not."""
-        if self._refusal is not None or self.params.fuse.unknown == "none":
+        """See :attr:`Trained.without_unknown`."""
+        if self.refusal is not None or self.params.fuse.unknown == "none":
             return ""
         file = self.project.unknown_file
         return f"{file} has none for these streams" if file.is_file() else f"{file} is missing: run `hpnet fuse` for it"
 
     @property
-    def needs_frames(self) -> bool:
-        """Whether a stream reads person frames."""
-        return "multimodal" in self.models
+    def pose_meta(self) -> PoseMeta | None:
+        """See :attr:`Trained.pose_meta`."""
+        made = self.project.estimate / "meta.json"
+        return load_meta(made, PoseMeta.from_json) if made.is_file() else None
 
-    @property
-    def frames_wanted(self) -> int:
-        """Person frames that a sample of the multimodal stream has."""
-        return int(self.cards["multimodal"]["params"]["frames"])
+    def without_frames(self) -> TrainedProject:
+        """See :meth:`Trained.without_frames`."""
+        streams = [stream for stream in self.streams if stream != MULTIMODAL]
+        if len(streams) == len(self.streams):
+            return self
+        if not streams:
+            raise ValueError(
+                f"the stream {MULTIMODAL} finds no events, because it reads whole windows: "
+                "use one of the streams hpj to hpbm"
+            )
+        return TrainedProject(self.root, streams, str(self.device))
+
+    def event_rules(self, window_s: float) -> tuple[Rule, Rule | None]:
+        """See :meth:`Trained.event_rules`."""
+        table = self.training_clips()
+        names = [] if table.empty else [self.classes[label] if label >= 0 else "" for label in table.label]
+        seconds = [] if table.empty else (table.frames / table.fps).tolist()
+        scores = {stream: self.project.train(stream) / "scores.parquet" for stream in self.streams}
+        plain = plain_rule(self, list(zip(names, seconds, strict=True)), scores, window_s)
+        return plain, learnt_rule(self.project.events, plain)
 
     @property
     def imported(self) -> bool:
-        """Whether the networks read imported poses or features."""
+        """See :attr:`Trained.imported`."""
         kept = (self.project.estimate / "meta.json").is_file()
         return self.features.kind not in VIDEO_KINDS or (self.features.kind in IMPORTED_KINDS and not kept)
-
-    def require_videos(self) -> None:
-        """Refuse networks that do not read videos.
-
-        Raises:
-            ValueError: they read imported features; says what can be given.
-        """
-        if self.features.kind not in VIDEO_KINDS:
-            raise ValueError(
-                f"this project's networks read imported {self.features.kind} features: hpnet predict needs "
-                "networks that were trained on videos, or poses (`hpnet predict --poses FILE`)"
-            )
-
-    def check_poses(self, poses: PoseMeta) -> None:
-        """Refuse another pose network than the one whose features the streams were trained on.
-
-        Raises:
-            ValueError: they were trained on imported features, or params.yaml has changed since; names the parameter.
-        """
-        self.require_videos()
-        wanted = feature_meta(self.params.pool, poses)
-        for name in ("kind", "tap", "region", "operator"):
-            now, then = getattr(wanted, name), getattr(self.features, name)
-            if now != then:
-                raise ValueError(f"pool.{name} is {now!r}, the networks were trained with {then!r}: run `dvc repro`")
-        if self.params.pool.frames != self.frames:
-            raise ValueError(
-                f"pool.frames is {self.params.pool.frames}, the networks were trained with {self.frames}: "
-                "run `dvc repro`"
-            )
-        if poses.skeleton.joints != self.features.skeleton.joints:
-            raise ValueError(
-                f"estimate.model finds the joints of {poses.skeleton.name!r}, the networks were trained on "
-                f"{self.features.skeleton.name!r}: run `dvc repro`"
-            )
-        made = self.project.estimate / "meta.json"
-        if made.is_file():
-            stored = load_meta(made, PoseMeta.from_json)
-            for name in ("model", "weights_digest", "parity"):
-                if getattr(stored, name) != getattr(poses, name):
-                    raise ValueError(
-                        f"the pose network's {name} is {str(getattr(poses, name))[:20]!r}, the features were made with "
-                        f"{str(getattr(stored, name))[:20]!r}: run `dvc repro`"
-                    )
 
     def training_seconds(self) -> tuple[float, float]:
         """Median and longest duration of the training clips in seconds, or the fallback if the table is missing.
@@ -280,16 +207,6 @@ class TrainedProject:
         """Stream -> digest of its weights, of the streams that give a vector."""
         return {stream: file_digest(self.project.train(stream) / "model.safetensors") for stream in self.readers}
 
-    def with_taught(self, probabilities: NDArray[np.float64], samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """(N, K) -> (N, K + J), with the J taught actions; the sum is 1."""
-        if self.taught is None or not samples:
-            return probabilities
-        actions = self.taught.actions
-        thresholds = np.array([action.threshold for action in actions])
-        temperatures = np.array([action.temperature for action in actions])
-        head = Head(self.taught.weights, self.taught.biases, thresholds, temperatures)
-        return head.answered(probabilities, self.embeddings(samples))
-
     @torch.inference_mode()
     def classifier_inputs(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """Stream -> (N, D), what its linear classifier reads of each sample; without ``multimodal``, which has none."""
@@ -303,33 +220,6 @@ class TrainedProject:
                     parts.append(read.float().cpu().numpy())
                 found[stream] = np.concatenate(parts)
         return found
-
-    def probabilities(self, logits: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """(N, K): the softmax of the fused scores of :attr:`classes`."""
-        fused = fuse_as_fitted(self.fusion, logits)
-        shifted = np.exp(fused - fused.max(1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(1, keepdims=True))
-
-    def of_names(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, K + J) -> those of :attr:`names`, without background, with the sum 1."""
-        if self.background is None or not len(probabilities):
-            return probabilities
-        kept = np.delete(probabilities, self.background, axis=1)
-        return np.asarray(kept / kept.sum(1, keepdims=True).clip(1e-300))
-
-    def unknown(
-        self, logits: Mapping[str, NDArray[np.float32]], probabilities: NDArray[np.float64]
-    ) -> NDArray[np.float64] | None:
-        """(N,): the probability that it is none of :attr:`names`; None where the fusion has fitted none.
-
-        Args:
-            probabilities: (N, K + J) of :meth:`with_taught`: what is a taught action is not unknown, though the trained
-                networks do not know it.
-        """
-        if self._refusal is None:
-            return None
-        chance = probability_of_unknown(self._refusal, fuse_as_fitted(self.fusion, logits), self.background)
-        return np.asarray(chance * (1 - probabilities[:, len(self.classes) :].sum(1)))
 
     def _stream_logits(self, stream: str, samples: Sequence[Sample]) -> NDArray[np.float32]:
         found = []
@@ -345,18 +235,9 @@ class TrainedProject:
         return np.concatenate(found)
 
     def _people(self, stream: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-        """(N, C, T, V, M) float32, zeros where there is no person, and (N, M) bool, on the host."""
-        slots = self._slots(stream)
-        _, frames, joints, channels = samples[0].features.shape
-        people = np.zeros((len(samples), slots, frames, joints, channels), np.float32)
-        valid = np.zeros((len(samples), slots), bool)
-        for n, sample in enumerate(samples):
-            count = min(slots, len(sample.features))
-            valid[n, :count] = sample.valid[:count]
-            people[n, :count] = sample.features[:count] * sample.valid[:count, None, None, None]
-        # (N, M, T, V, C) -> (N, C, T, V, M)
-        moved = torch.from_numpy(people).permute(0, 4, 2, 3, 1).to(self.device)
-        return moved, torch.from_numpy(valid)
+        """(N, C, T, V, M) float32 and (N, M) bool, on the host; see :func:`hpnet.predict.trained.stacked`."""
+        people, valid = stacked(samples, self._slots(stream))
+        return torch.from_numpy(people).to(self.device), torch.from_numpy(valid)
 
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""
@@ -366,8 +247,8 @@ class TrainedProject:
         clips = []
         for sample in samples:
             images = [decode_jpeg(jpeg, size, "window") for jpeg in sample.jpegs]
-            stacked = np.stack(images) if images else np.zeros((1, size, size, 3), np.uint8)
-            clips.append(stacked[sample_frames(len(stacked), self.frames_wanted)])
+            pictures = np.stack(images) if images else np.zeros((1, size, size, 3), np.uint8)
+            clips.append(pictures[sample_frames(len(pictures), self.wants_frames)])
         # (N, F, S, S, 3) -> (N, F, 3, S, S)
         return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).to(self.device)
 
@@ -397,19 +278,6 @@ class TrainedProject:
             )
         return found
 
-    def _check_labellings(self, streams: Sequence[str]) -> None:
-        """Refuse streams made from other labels than the project's tables, or than the fusion was fitted on."""
-        data = self.project.data
-        now = Clips.load(data).labelling() if (data / "clips.csv").is_file() else None
-        for stream in streams:
-            check_trained(self.project.train(stream), now, f"hpnet train {stream}")
-            fitted_on, made_from = self.fusion["labellings"].get(stream), self.cards[stream].get(LABELLING)
-            if fitted_on != made_from:
-                raise ValueError(
-                    f"{self.project.fusion_file} was fitted to scores of {stream} from labels "
-                    f"{fitted_on}, the network is from {made_from}: run `hpnet fuse` or `dvc repro`"
-                )
-
     def _unknown(self) -> Unknown | None:
         """What the project's fusion knows of unknown clips.
 
@@ -420,18 +288,6 @@ class TrainedProject:
         if stored is not None and stored.labellings != self.fusion["labellings"]:
             raise ValueError(f"{self.project.unknown_file} is not of the weights beside it: run `hpnet fuse` again")
         return stored
-
-    def _card(self, stream: str) -> dict[str, Any]:
-        file = self.project.train(stream) / "config.json"
-        if not file.is_file():
-            raise missing(file, f"run `dvc repro`, or `hpnet train {stream}`, in {self.project.root}")
-        card = read_object(file)
-        lacking = [k for k in ("classes", "features", "frames", "params") if k not in card]
-        if lacking:
-            raise ValueError(f"{file} lacks {lacking[0]!r}: run `hpnet train {stream}` again")
-        with decoding(file, f"run `hpnet train {stream}` again", "is not what the stage writes"):
-            typed([card["classes"], card["features"], card["frames"], card["params"]], _Card)
-        return card
 
     def _model(self, stream: str) -> TopologyModel | HPNet:
         folder = self.project.train(stream)
@@ -460,28 +316,3 @@ def embedded(model: TopologyModel, people: Tensor, valid: Tensor) -> NDArray[np.
     linear = isinstance(network, Linear)
     values = network.standardised(*network.statistics(x, valid)) if linear else network.forward_features(x, valid)
     return np.asarray(values.float().cpu().numpy())
-
-
-def _fusion(project: Project, streams: Sequence[str] | None) -> dict[str, Any]:
-    """The project's own fusion rule with its weights, limited to ``streams`` if they are given."""
-    file = project.fusion_file
-    if not file.is_file():
-        raise missing(file, f"run `dvc repro`, or `hpnet fuse`, in {project.root.resolve()}")
-    stored = read_object(file)
-    try:
-        rule = stored[stored["chosen"]]
-        typed([rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")], _Rule)
-        weights = typed(rule["weights"], dict[str, float])
-        fusion = {key: rule[key] for key in ("rule", "temperatures", "adjustment", "softmaxed")}
-        json.dumps(fusion, allow_nan=False)
-        labellings = typed(stored.get("labellings", {}), dict[str, str | None])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError(f"{file} is not what `hpnet fuse` writes: run `hpnet fuse` again") from None
-    if streams:
-        unknown = sorted(set(streams) - set(weights))
-        if unknown:
-            raise ValueError(f"stream {unknown[0]!r} is not one of the fused streams: {', '.join(weights)}")
-        weights = subset_weights(weights, tuple(weights), tuple(streams))
-    if not any(weights.values()):
-        raise ValueError(f"{file}: no stream has a weight above 0; run `hpnet fuse` again")
-    return {**fusion, "weights": weights, "labellings": labellings}

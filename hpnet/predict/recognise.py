@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses, PoseMeta
 from ..detect.person_frames import PersonCuts, cut_out, encode_jpeg, person_cuts
-from ..pool.step import clip_features, people_valid
+from ..pool.features import clip_features, people_valid
 from .people import Person, SeenWindow
-from .project import Sample, TrainedProject
-from .seeing import Eyes, Seen
+from .seeing import Seen
+from .trained import Sample, Trained
 from .windows import Image, OnFailure, Window, in_parts
 
 GROUP = 8
@@ -61,7 +61,7 @@ class _Asked:
 
 
 class Recogniser:
-    """The networks of a trained project, loaded for prediction.
+    """Trained networks at work.
 
     Args:
         project: its networks.
@@ -72,7 +72,7 @@ class Recogniser:
 
     def __init__(
         self,
-        project: TrainedProject,
+        project: Trained,
         *,
         people: int | None = None,
         each: bool = True,
@@ -81,8 +81,7 @@ class Recogniser:
     ) -> None:
         self.project = project
         self.each = each
-        params = project.params
-        self.eyes = Eyes(params.detect, params.estimate, people=people, device=device, precision=precision)
+        self.eyes = project.eyes(people=people, device=device, precision=precision)
         project.check_poses(self.pose_meta)
 
     @property
@@ -131,7 +130,7 @@ class Recogniser:
     def _ask(self, seen: SeenWindow) -> _Asked:
         """Cut the person frames that the RGB stream reads, while the window's frames are there."""
         groups = self._groups(seen)
-        if not groups or not self.project.needs_frames:
+        if not groups or not self.project.wants_frames:
             return _Asked(groups, [[] for _ in groups])
         cuts = [self._cuts(seen, people) for people in groups]
         wanted = {frame for one in cuts for frame in one.frames.tolist()}
@@ -180,7 +179,7 @@ class Recogniser:
         """What the RGB stream sees of these people: of the frames that detect would keep, the middle ones."""
         tracks = [seen.people[m].track for m in people]
         kept = person_cuts(tracks, seen.count, seen.size_px, self.project.params.detect)
-        return kept.middle(self.project.frames_wanted)
+        return kept.middle(self.project.wants_frames)
 
     def _jpegs(self, cuts: PersonCuts, images: dict[int, Image]) -> list[bytes]:
         size = self.project.params.detect.frame_size

@@ -12,13 +12,16 @@ import numpy as np
 
 from ..artifacts.poses import ClipPoses
 from ..core.sampling import uniform_indices
+from ..detect.detector import open_detector
 from ..detect.params import DetectParams
-from ..estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from ..estimate.batches import ClipBoxes, ClipSource, Estimator, FailedClip
 from ..estimate.params import EstimateParams
 from .people import PeopleFinder, SeenWindow
 from .windows import UNUSABLE, Image, OnFailure, Window, why
 
 Kept = TypeVar("Kept")
+CROPS_ON_CPU = 4
+"""Crops of a pass; 16 are no faster for a single video, and need 200 MB more."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +49,11 @@ class Seen(Generic[Kept]):
 
 
 class Eyes:
-    """A detector, its tracker and a pose network.
+    """A detector, its tracker and a pose network."""
 
-    Args:
-        detect, estimate: their parameters.
-        people: people kept per window; None: ``detect.persons``.
-        device, precision: see :mod:`hpnet.core.device`.
-    """
-
-    def __init__(
-        self,
-        detect: DetectParams,
-        estimate: EstimateParams,
-        *,
-        people: int | None = None,
-        device: str = "auto",
-        precision: str = "float32",
-    ) -> None:
-        self.estimator = PoseEstimator(estimate, device, precision)
-        self.finder = PeopleFinder(detect, people or detect.persons, device, precision)
+    def __init__(self, estimator: Estimator, finder: PeopleFinder) -> None:
+        self.estimator = estimator
+        self.finder = finder
 
     def see(
         self,
@@ -109,6 +98,28 @@ class Eyes:
                 continue
             waiting.append((seen, kept))
             yield ClipSource(window.video, functools.partial(_images, window), read(seen, kept))
+
+
+def open_eyes(
+    detect: DetectParams,
+    estimate: EstimateParams,
+    *,
+    people: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+) -> Eyes:
+    """The networks that parameters name.
+
+    Args:
+        people: people kept per window; None: ``detect.persons``.
+        device, precision: see :mod:`hpnet.core.device`.
+    """
+    from ..core.device import resolve_device
+    from ..estimate.estimator import PoseEstimator  # torch takes seconds, and files are refused before
+
+    on_gpu = resolve_device(device).type == "cuda"
+    estimator = PoseEstimator(estimate, device, precision, None if on_gpu else CROPS_ON_CPU)
+    return Eyes(estimator, PeopleFinder(detect, people or detect.persons, open_detector(detect, device, precision)))
 
 
 def _images(window: Window) -> Iterator[Image]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.video import VideoError, open_video
 from ..data.walk import find_videos
 from ..work.console import one_line
 
@@ -44,6 +45,20 @@ class GatheredFiles:
     files: list[Path]
     unusable: dict[Path, str]
     notes: list[str]
+
+
+def unreadable(files: Sequence[Path]) -> dict[Path, str]:
+    """Why none of these files can be opened as a video; empty as soon as one can, and where there is no file."""
+    reasons: dict[Path, str] = {}
+    for file in files:
+        try:
+            container, _ = open_video(file)
+        except VideoError as error:
+            reasons[file] = str(error)
+        else:
+            container.close()
+            return {}
+    return reasons
 
 
 def gather_files(names: Sequence[str], expected: str = EXPECTED) -> GatheredFiles:

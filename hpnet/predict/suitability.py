@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..artifacts.poses import ClipPoses
 from ..core.suitability import score_figures
-from ..params import Params
 from ..weights.cards import usual_score
 from ..weights.suitability import Comparison, compare
 from ..work.console import one_line
 from .people import SeenWindow
 from .recognise import Prediction
+
+if TYPE_CHECKING:
+    from ..params import Params
 
 LIVE_WINDOWS = 5
 """After so many windows of a live source it is said whether the networks suit its people."""

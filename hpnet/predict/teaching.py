@@ -27,8 +27,9 @@ from ..train.out_of_fold import learnt, make_folds
 from ..work.console import one_line
 from ..work.shards import file_digest
 from .head import Check, Head, Indices, Known, fit_head
-from .project import BATCH, Sample, TrainedProject
+from .project import BATCH, TrainedProject
 from .recognise import Recogniser
+from .trained import Sample, Trained
 from .windows import Cutting, every_window
 
 FOLDS = 5
@@ -59,7 +60,7 @@ def teach(recogniser: Recogniser, name: str, files: Sequence[Path], cutting: Cut
         ValueError: the name or a clip cannot be used, or the action cannot be told from a trained one; nothing is kept.
         FileNotFoundError: the features of the training clips are missing.
     """
-    trained = recogniser.project
+    trained = require_project(recogniser.project)
     before = trained.taught
     actions = () if before is None else before.actions
     if not 0 <= most_loss < 1:
@@ -80,6 +81,17 @@ def teach(recogniser: Recogniser, name: str, files: Sequence[Path], cutting: Cut
     found.save(trained.project.taught)
     trained.taught = found
     return found
+
+
+def require_project(trained: Trained) -> TrainedProject:
+    """Refuse networks without their project.
+
+    Raises:
+        ValueError: they are an exported bundle.
+    """
+    if not isinstance(trained, TrainedProject):
+        raise ValueError(f"{trained.root} is a bundle: teach its project, then export it again")
+    return trained
 
 
 def again(trained: TrainedProject) -> Taught:

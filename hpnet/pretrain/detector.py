@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
+from ..core.allocator import tune_allocator
+from ..core.device import has_fast_bfloat16, resolve_device
 from ..core.metrics import average_precision
 from ..detect.families.mannequin import build_network, load_network, packaged_config, save_network
 from ..detect.library import ultralytics

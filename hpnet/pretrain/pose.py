@@ -30,16 +30,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..artifacts.files import read_json, writing
-from ..core.device import has_fast_bfloat16, resolve_device, tune_allocator
+from ..core.allocator import tune_allocator
+from ..core.device import has_fast_bfloat16, resolve_device
 from ..core.geometry import apply_affine, crop_affine, invert_affine
 from ..core.skeleton import COCO_JOINTS, COCO_MIRROR
 from ..estimate import networks
-from ..estimate.crops import bilinear_crops, normalise, warp_crops
+from ..estimate.crops import bilinear_crops, normalise
 from ..estimate.estimator import PoseEstimator
 from ..estimate.evaluate import pose_figures
 from ..estimate.params import EstimateParams
 from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
+from ..estimate.warp import warp_crops
 from ..train.averaging import moving_average, remembering
 from ..train.batches import endless_batches
 from ..weights.checkpoint import load_into, load_state

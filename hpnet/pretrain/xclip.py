@@ -28,7 +28,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from transformers import XCLIPModel
 
-from ..core.device import resolve_device, tune_allocator
+from ..core.allocator import tune_allocator
+from ..core.device import resolve_device
 from ..core.geometry import square_around, union_box
 from ..core.skeleton import COCO17
 from ..models.xclip import LOGIT_SCALE_MAX, VideoEncoder, reduced_config

@@ -65,7 +65,9 @@ def examine(root: Path = Path()) -> list[Check]:
     found += _guarded("torch", lambda: [_torch()])
     if found[-1].ok:
         found += _devices()
-    checks = {"mmpose": _mmpose, "ultralytics": _ultralytics, "transformers": _transformers, "dvc": _dvc}
+    checks = {
+        "mmpose": _mmpose, "ultralytics": _ultralytics, "lap": _lap, "transformers": _transformers, "dvc": _dvc,
+    }  # fmt: skip
     for name, check in (checks | {"video": _video}).items():
         found += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
     found += _guarded("weights", _packaged_weights)
@@ -223,6 +225,10 @@ def _ultralytics() -> Check:
         return ultralytics()  # no other module may import it: see the docstring of that module
 
     return _package("ultralytics", use)
+
+
+def _lap() -> Check:
+    return _package("lap", lambda: importlib.import_module("hpnet.detect.bytetrack"))
 
 
 def _transformers() -> Check:

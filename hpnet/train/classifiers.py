@@ -11,11 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
 
+from ..core.softmax import log_softmax
 from .clips import Indices
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -52,6 +49,8 @@ def logistic(scores: Floats, labels: Indices, classes: int, strength: float) -> 
     if not scores.shape[1]:
         biases[present] = np.log(np.unique(labels, return_counts=True)[1] / len(labels))
         return weights, biases
+    from sklearn.linear_model import LogisticRegression  # a second and a half, for fitting alone
+
     fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scores, labels)
     coefficients, intercepts = fitted.coef_, fitted.intercept_
     if len(present) == 2:  # scikit-learn keeps the difference of the two alone
@@ -66,6 +65,8 @@ def discriminant(scores: Floats, labels: Indices, classes: int, strength: float)
     Its covariance within classes is shrunk: 1 / ``strength`` of the components' mean variance is added to each
     (Friedman, Regularized Discriminant Analysis, JASA 1989).
     """
+    from scipy.linalg import solve
+
     present, counts = np.unique(labels, return_counts=True)
     middle = scores.mean(0)
     means = np.stack([scores[labels == label].mean(0) for label in present]) - middle
@@ -97,11 +98,13 @@ def about_class(values: NDArray[np.floating], labels: Indices) -> Floats:
 
 def cross_entropy(logits: NDArray[np.floating], labels: Indices) -> float:
     """Mean over clips (n, K), (n,)."""
-    return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
 def best_temperature(logits: Floats, labels: Indices) -> float:
     """What logits (n, K) are divided by for the lowest cross-entropy, within :data:`TEMPERATURES`."""
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(
         lambda log: cross_entropy(logits / np.exp(log), labels), bounds=np.log(TEMPERATURES), method="bounded"
     )

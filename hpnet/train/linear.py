@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from scipy.linalg import eigh
-from threadpoolctl import threadpool_limits
 
 from ..artifacts.features import FeatureMeta, Features
 from ..artifacts.files import writing
@@ -192,6 +190,8 @@ def principal_components(z: NDArray[np.float32], products: NDArray[np.floating] 
     Args:
         products: (n, n) of z with itself where that is the smaller matrix; None: (D, D) is made here.
     """
+    from scipy.linalg import eigh
+
     dual = products is not None
     matrix = np.asarray(z.T @ z if products is None else products, dtype=np.float64)
     size = len(matrix)
@@ -392,6 +392,8 @@ def fit(model: TopologyModel, task: TopologyTask, params: TopologyParams, run: R
     run.work.mkdir(parents=True, exist_ok=True)
     done = sealed(run.work, "fitted")
     if done is None:
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(torch.get_num_threads()), torch.no_grad():
             tried = []
             for reading in readings(params.linear, task):

@@ -14,13 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -37,6 +35,9 @@ from .clips import Indices, LabelledClips
 from .out_of_fold import OutOfFold, whole
 from .parts import Parts, has_batch_norm
 from .schedules import Schedule
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 CHECK_EVERY_STEPS = 50
 
@@ -148,6 +149,8 @@ def make_accelerator(device: torch.device, precision: str = "float32", determini
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+    from accelerate import Accelerator  # half a second, and a trained network needs none of it
+
     return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
 
 
@@ -295,6 +298,8 @@ def _evaluate(
                 break  # no return here: a process without batches must wait for the others below
             found.append((indices, values.float().cpu().numpy()))
     if accelerator.num_processes > 1:
+        from accelerate.utils import gather_object
+
         found = gather_object(found)
     if not found:
         return None

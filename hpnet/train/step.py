@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from ..artifacts.files import write_json
+from ..core.allocator import tune_allocator
 from ..core.choices import load
-from ..core.device import resolve_device, tune_allocator
+from ..core.device import resolve_device
 from ..core.streams import MULTIMODAL
 from ..work.console import note
 from ..work.locks import locked

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..artifacts.features import FeatureMeta, Features
@@ -53,6 +52,9 @@ from .loop import Course, Run, finish
 from .params import TopologyParams
 from .run import Inputs, Machine
 from .schedules import lr_scale, warmup_schedule
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 MOMENTUM = 0.9
 SIZES = ("in_channels", "num_classes", "num_joints", "num_persons")

@@ -15,8 +15,8 @@ from hpnet.bench import extract, scale
 from hpnet.bench.plain import PlainExtractor
 from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
+from hpnet.pool.features import clip_features
 from hpnet.pool.params import PoolParams
-from hpnet.pool.step import clip_features
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from hpnet.core.device import resolve_device, resolve_precision, tune_allocator
+from hpnet.core.allocator import tune_allocator
+from hpnet.core.device import resolve_device, resolve_precision
 
 
 def test_names() -> None:

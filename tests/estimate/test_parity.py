@@ -10,7 +10,8 @@ import torch
 from hpnet.core.geometry import apply_affine, invert_affine
 from hpnet.core.video import read_frames
 from hpnet.estimate import networks
-from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
+from hpnet.estimate.batches import ClipBoxes, ClipSource
+from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.families import IMAGENET_MEAN, IMAGENET_SD
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.specs import SPECS

@@ -14,7 +14,8 @@ from torch import Tensor
 from hpnet.artifacts.poses import ClipPoses
 from hpnet.core.skeleton import COCO17, HALPE26, WHOLEBODY133
 from hpnet.estimate import networks
-from hpnet.estimate.estimator import ClipBoxes, ClipSource, PoseEstimator
+from hpnet.estimate.batches import ClipBoxes, ClipSource
+from hpnet.estimate.estimator import PoseEstimator
 from hpnet.estimate.params import EstimateParams
 from hpnet.estimate.specs import SPECS, cspnext_aliases
 from hpnet.estimate.taps import RGB, TapReader, resolve_tap, sample_windows

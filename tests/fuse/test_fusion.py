@@ -24,7 +24,7 @@ from hpnet.artifacts.scores import Scores
 from hpnet.core.statistics import bootstrap_interval
 from hpnet.core.units import Units
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
-from hpnet.fuse import RULES, alignment, ensembles, fitting, fusion
+from hpnet.fuse import RULES, alignment, applied, ensembles, fitting, fusion, stored
 from hpnet.fuse.fusion import Options
 from hpnet.report.results import select
 
@@ -261,10 +261,10 @@ def test_unknown_rule_and_wrong_frequencies() -> None:
 
 def test_score_kind() -> None:
     logits = noisy(1, 1, LABELS)
-    assert alignment.score_kind(logits) == "logits"
-    assert alignment.score_kind(abs(logits)) == "logits"
-    assert alignment.score_kind(softmax(logits, axis=1).astype(np.float32)) == "probabilities"
-    assert alignment.score_kind(log_softmax(logits, axis=1)) == "logits"
+    assert stored.score_kind(logits) == "logits"
+    assert stored.score_kind(abs(logits)) == "logits"
+    assert stored.score_kind(softmax(logits, axis=1).astype(np.float32)) == "probabilities"
+    assert stored.score_kind(log_softmax(logits, axis=1)) == "logits"
 
 
 def test_logits_promised_as_probabilities_are_refused() -> None:
@@ -455,9 +455,9 @@ def test_temperature_stays_within_its_bounds() -> None:
 
 
 def test_the_floor_under_probabilities() -> None:
-    found = alignment.log_probabilities([[0.0, 1.0]], "probabilities")
+    found = stored.log_probabilities([[0.0, 1.0]], "probabilities")
     np.testing.assert_allclose(found, [[np.log(1e-8 / (1 + 1e-8)), np.log(1 / (1 + 1e-8))]], rtol=1e-7)
-    np.testing.assert_allclose(alignment.log_probabilities([[1.0, 3.0]], "logits"), log_softmax([[1.0, 3.0]], axis=1))
+    np.testing.assert_allclose(stored.log_probabilities([[1.0, 3.0]], "logits"), log_softmax([[1.0, 3.0]], axis=1))
 
 
 @pytest.mark.parametrize(
@@ -474,8 +474,8 @@ def test_the_floor_under_probabilities() -> None:
     ],
 )
 def test_rows_are_probabilities_up_to_a_thousandth(rows: list[list[float]], kind: str) -> None:
-    assert alignment.score_kind(rows) == kind
-    assert alignment.score_kind(np.zeros((0, 2))) == "logits"
+    assert stored.score_kind(rows) == kind
+    assert stored.score_kind(np.zeros((0, 2))) == "logits"
 
 
 def test_frequencies_are_shares_and_an_empty_class_is_as_rare_as_the_rarest() -> None:
@@ -517,7 +517,7 @@ def test_any_other_protocol_has_equal_weights_of_probabilities(protocol: str) ->
     assert any("equal weights are used" in note for note in result.notes)
     expected = sum(softmax(scores.logits.astype(float), axis=1) for scores in streams.values())
     np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-5)
-    again = fusion.fuse_as_fitted(result.to_json(), {s: v.logits for s, v in streams.items()})
+    again = applied.fuse_as_fitted(result.to_json(), {s: v.logits for s, v in streams.items()})
     np.testing.assert_allclose(again, result.scores.logits, rtol=1e-5)
     assert fusion.fuse(streams, "balanced", protocol=protocol).weights == pytest.approx(dict.fromkeys(streams, 0.2))
 
@@ -589,7 +589,7 @@ def test_what_fuse_fits_is_what_the_parts_fit(rule: str) -> None:
         whole = {s: log_softmax(log_softmax(v, axis=1) / temperatures[s], axis=1) for s, v in whole.items()}
     expected = sum(result.weights[s] * whole[s] for s in streams) - adjustment
     np.testing.assert_allclose(result.scores.logits, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), expected, atol=1e-4)
+    np.testing.assert_allclose(applied.fuse_as_fitted(result.to_json(), whole_logits(streams)), expected, atol=1e-4)
     assert fusion.fuse(streams, rule, options=Options(resamples=1)).fit.standard_error == {}  # type: ignore[union-attr]
 
 
@@ -601,15 +601,15 @@ def test_new_clips_are_fused_with_hpnet_as_probabilities_where_its_constant_was_
     streams = five_streams()
     result = fusion.fuse(streams)
     np.testing.assert_allclose(
-        fusion.fuse_as_fitted(result.to_json(), whole_logits(streams)), result.scores.logits, rtol=1e-4, atol=1e-4
+        applied.fuse_as_fitted(result.to_json(), whole_logits(streams)), result.scores.logits, rtol=1e-4, atol=1e-4
     )
-    stored = {**result.to_json(), "weights": {"hpj": 1.0, "multimodal": 0.0}, "softmaxed": []}
+    fitted = {**result.to_json(), "weights": {"hpj": 1.0, "multimodal": 0.0}, "softmaxed": []}
     logits = whole_logits(streams)["hpj"]
-    np.testing.assert_allclose(fusion.fuse_as_fitted(stored, {"hpj": logits}), logits)
+    np.testing.assert_allclose(applied.fuse_as_fitted(fitted, {"hpj": logits}), logits)
     with pytest.raises(ValueError, match="'hpj' is missing"):
-        fusion.fuse_as_fitted(stored, {"multimodal": logits})
+        applied.fuse_as_fitted(fitted, {"multimodal": logits})
     with pytest.raises(ValueError, match="'hpx' has no fusion weight; weights are for hpj, multimodal"):
-        fusion.fuse_as_fitted(stored, {"hpj": logits, "hpx": logits})
+        applied.fuse_as_fitted(fitted, {"hpj": logits, "hpx": logits})
 
 
 def test_tau_from_zero_on() -> None:
@@ -690,9 +690,9 @@ def test_rows_of_the_table_by_hand() -> None:
 
 def test_parts_without_weight_count_the_same() -> None:
     weights = {"hpj": 0.0, "hpb": 0.0, "multimodal": 2.0}
-    assert ensembles.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
+    assert applied.subset_weights(weights, tuple(weights), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 2.0}
     halves = {"hpj": 0.5, "hpb": 0.25, "multimodal": 2.0}
-    assert ensembles.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
+    assert applied.subset_weights(halves, tuple(halves), ("hpj", "hpb")) == {"hpj": 2.0, "hpb": 1.0}
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -721,11 +721,11 @@ def test_other_peoples_streams_join_the_ensemble() -> None:
 
 def test_subset_weights_keep_the_largest_weight() -> None:
     streams = tuple(RELEASED)
-    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "multimodal")) == {"hpj": 0.1, "multimodal": 11.0}
-    assert ensembles.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
-    assert ensembles.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
+    assert applied.subset_weights(RELEASED, streams, ("hpj", "multimodal")) == {"hpj": 0.1, "multimodal": 11.0}
+    assert applied.subset_weights(RELEASED, streams, ("hpj", "hpb")) == pytest.approx({"hpj": 11.0, "hpb": 11.0})
+    assert applied.subset_weights({"a": 0.0, "b": 2.0}, ("a", "b"), ("a",)) == {"a": 2.0}
     with pytest.raises(ValueError, match="unknown stream 'c'"):
-        ensembles.subset_weights({"a": 1.0, "b": 2.0, "c": 1.0}, ("a", "b"), ("a",))
+        applied.subset_weights({"a": 1.0, "b": 2.0, "c": 1.0}, ("a", "b"), ("a",))
 
 
 def test_evaluate_needs_labelled_clips() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from hpnet.core.metrics import auroc
 from hpnet.fuse.likeness import Known, fit_likeness, fit_space, likeness, usual
-from hpnet.fuse.unknown import Held, energy, fit_unknown
+from hpnet.fuse.refusing import energy
+from hpnet.fuse.unknown import Held, fit_unknown
 
 ACTIONS, CLIPS = 5, 200
 

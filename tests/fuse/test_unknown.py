@@ -11,13 +11,12 @@ import pytest
 
 from hpnet.artifacts.scores import Scores
 from hpnet.artifacts.unknown import Unknown, background_label
-from hpnet.fuse.fusion import fuse_as_fitted
+from hpnet.fuse.applied import fuse_as_fitted
+from hpnet.fuse.refusing import NAMES, probability_of_unknown
 from hpnet.fuse.unknown import (
-    NAMES,
     Held,
     fit_unknown,
     held_out,
-    probability_of_unknown,
     subsets,
     without_own_action,
 )

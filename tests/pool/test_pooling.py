@@ -13,18 +13,9 @@ from hpnet.core import poses, resampling
 from hpnet.core.skeleton import COCO17, HAND21
 from hpnet.data.released import export_features, to_released
 from hpnet.pool import pooling
+from hpnet.pool.features import clip_features, feature_meta, people_valid
 from hpnet.pool.params import PoolParams
-from hpnet.pool.step import (
-    FAULTS,
-    PoolWork,
-    clip_features,
-    feature_meta,
-    merge,
-    people_valid,
-    pool_items,
-    pool_key,
-    run,
-)
+from hpnet.pool.step import FAULTS, PoolWork, merge, pool_items, pool_key, run
 from hpnet.work.shards import run_shards
 from tests import golden
 

@@ -16,8 +16,8 @@ from hpnet.detect.tracking import Track
 from hpnet.params import Params, validate
 from hpnet.predict.following import CHUNK_S, Following, mixed, parts_of
 from hpnet.predict.people import Person, SeenWindow
-from hpnet.predict.project import Sample
 from hpnet.predict.seeing import Seen
+from hpnet.predict.trained import Sample
 from hpnet.predict.windows import Cutting, HeldFrames, Window
 
 FPS = 8

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from hpnet.artifacts.clips import Clips
@@ -26,7 +25,8 @@ from hpnet.core.streams import STREAMS
 from hpnet.core.video import load_clip, read_timed, write_timed, write_video
 from hpnet.detect.params import DetectParams
 from hpnet.detect.tracking import Track
-from hpnet.fuse.fusion import fuse, fuse_as_fitted
+from hpnet.fuse.applied import fuse_as_fitted
+from hpnet.fuse.fusion import fuse
 from hpnet.predict.files import default_workers
 from hpnet.predict.live import LiveReader, live_windows
 from hpnet.predict.output import Output
@@ -102,7 +102,7 @@ def test_person_frames_are_the_middle_ones_of_those_that_detect_keeps(
 ) -> None:
     from hpnet.artifacts.frames import PersonFrames
     from hpnet.detect.step import DetectWork, merge
-    from hpnet.predict.project import Sample
+    from hpnet.predict.trained import Sample
     from hpnet.work.shards import ShardItem
 
     samples: list[Sample] = []
@@ -207,7 +207,7 @@ def test_iou_of_tracks_counts_shared_frames_alone() -> None:
     assert shared_iou(late, early, 2) == pytest.approx(1 / 3)
 
 
-def test_frames_that_windows_share_are_detected_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_windows_share_are_detected_on_once() -> None:
     asked: list[int] = []
 
     class Counting:
@@ -215,8 +215,7 @@ def test_frames_that_windows_share_are_detected_on_once(monkeypatch: pytest.Monk
             asked.extend(int(f[0, 0, 0]) for f in frames)
             return [(np.array([[2, 2, 30, 40]], np.float32), np.array([0.9], np.float32)) for _ in frames]
 
-    monkeypatch.setattr("hpnet.predict.people.build_detector", lambda *_, **__: Counting())
-    finder = PeopleFinder(DetectParams(stride=2), 2, "cpu")
+    finder = PeopleFinder(DetectParams(stride=2), 2, Counting())
     timed = [(n / 8, np.full((48, 64, 3), n, np.uint8)) for n in range(12)]
     for number, first in enumerate((0, 4)):
         finder.find(Window("x", number, first, 8.0, HeldFrames(tuple(timed[first : first + 8])), (64, 48)))
@@ -500,9 +499,9 @@ def test_workers_answer_as_one_process_does(project: Path, tmp_path: Path) -> No
 
 
 def test_few_files_are_not_worth_processes() -> None:
-    assert default_workers(15, torch.device("cpu")) == 1
-    assert default_workers(10_000, torch.device("cuda")) == 1
-    assert default_workers(10_000, torch.device("cpu")) == min(os.cpu_count() or 1, 8)
+    assert default_workers(15, on_gpu=False) == 1
+    assert default_workers(10_000, on_gpu=True) == 1
+    assert default_workers(10_000, on_gpu=False) == min(os.cpu_count() or 1, 8)
 
 
 def test_two_people_are_answered_together_and_each(project: Path) -> None:

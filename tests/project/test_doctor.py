@@ -153,7 +153,7 @@ def test_what_is_missing_or_broken_is_said_with_its_command_and_nothing_crashes(
     expected = {
         "torch": ("operator torchvision::nms", "pip install -U torch torchvision"),
         "mmpose": ("mmengine is missing", "pip install mmengine==0.10.7"),
-        "ultralytics": ("cannot be used: ", "pip install --force-reinstall ultralytics"),
+        "lap": ("lap: undefined symbol", "pip install --force-reinstall lap"),
         "transformers": ("libcudart.so.13", "pip install --force-reinstall transformers"),
         "dvc": ("funcy", "pip install --force-reinstall dvc"),
         "video": ("No module named 'av'", "pip install av"),

@@ -6,7 +6,7 @@ the given file.
 
 from __future__ import annotations
 
-from .opening import VIDEO_SUFFIXES, VideoError
+from .opening import VIDEO_SUFFIXES, VideoError, open_video
 from .pixels import RGBConverter, shown_size
 from .reading import VideoInfo, decoding_bytes, frame_times, load_clip, probe, read_frames, read_timed
 from .writing import write_timed, write_video
@@ -19,6 +19,7 @@ __all__ = [
     "decoding_bytes",
     "frame_times",
     "load_clip",
+    "open_video",
     "probe",
     "read_frames",
     "read_timed",

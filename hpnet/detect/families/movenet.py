@@ -13,14 +13,13 @@ from ...core.device import resolve_device, resolve_precision
 from ...models.movenet import BOX_HEADS, MULTI_HEADS, MoveNet, decode_boxes
 from ...weights.checkpoint import in_float32, load_into, load_state
 from ...weights.places import packaged
-from ..detector import LOW_SCORE, STRIDE_PX, Detection, check_frames, in_frame, letterbox
-from ..library import ultralytics
+from ..detector import LOW_SCORE, STRIDE_PX, Detection, check_frames, in_frame, letterbox, without_overlaps
 
 WEIGHTS = "movenet-multipose.safetensors"
 WIDTH = 1.5
 MOST_PEOPLE = 20
-AT_ONCE = 4
-"""Frames of one pass on a CPU; more are slower, because their maps leave the caches."""
+AT_ONCE = 1
+"""Frames of one pass on a CPU; more are no faster, because their maps leave the caches, and need their memory."""
 SCALES = (0.5, 1.0)
 """Sizes of the input, as shares of ``image_size``: two, because the network finds nobody who is very large or small."""
 LARGEST_PX = 192
@@ -67,9 +66,9 @@ class MoveNetDetector:
             part = frames[start : start + at_once]
             by_size = [self._at_size(part, size, size == self._sizes[0]) for size in self._sizes]
             for detections in zip(*by_size, strict=True):
-                boxes, scores = (torch.cat(parts) for parts in zip(*detections, strict=True))
-                kept = ultralytics().nms(boxes, scores, self._iou)
-                found.append(in_frame(boxes[kept].numpy(), scores[kept].numpy(), (width, height)))
+                boxes, scores = (torch.cat(parts).numpy() for parts in zip(*detections, strict=True))
+                kept = without_overlaps(boxes, scores, self._iou)
+                found.append(in_frame(boxes[kept], scores[kept], (width, height)))
         return found
 
     def _at_size(self, frames: NDArray[np.uint8], size: int, large: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -61,6 +61,7 @@ class EventFinder:
         self.eyes = recogniser.eyes
         self.window_s = window_s
         self.project = _without_frames(recogniser.project)
+        self.project.taught = recogniser.project.taught
         self.plain = _plain_rule(self.project, window_s)
         self.rule = _learnt_rule(self.project, self.plain) or self.plain
 
@@ -70,9 +71,11 @@ class EventFinder:
 
     def events(self, video: str, timelines: Sequence[Timeline]) -> list[VideoEvent]:
         """The events of a video that was watched to its end, in order of their beginnings."""
+        taught = self.project.taught
+        rule = self.rule if taught is None else self.rule.knowing(taught.names)
         return [
             VideoEvent(event.start_s, event.end_s, event.action, event.probability, event.person, video=video)
-            for event in self.rule.events(timelines)
+            for event in rule.events(timelines)
         ]
 
 

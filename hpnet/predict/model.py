@@ -298,6 +298,7 @@ class Model:
         from .teaching import teach
 
         files = [Path(clip) for clip in clips]
+        self._finder = None
         return teach(self.recogniser, name, files, self.cutting(), most_loss).actions[-1]
 
     def forget(self, name: str) -> None:
@@ -309,6 +310,7 @@ class Model:
         from .teaching import forget
 
         self.project.taught = forget(self.project, name)
+        self._finder = None
 
     def cutting(
         self,

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 import hpnet
 from hpnet.predict import given_poses
 from hpnet.stages.cli import cli
+from tests.documents import ROOT
 from tests.trained import hpnet as run
 from tests.trained import inside
 
@@ -113,6 +115,25 @@ def test_people_have_the_numbers_of_the_file(model: hpnet.Model) -> None:
     answers = model.from_poses(keypoints).windows[0].answers
     assert {track for answer in answers for track in answer.tracks} <= {1, 2}
     assert answers[0].tracks[0] == 2  # there longest
+
+
+def test_the_lines_of_the_tutorial_run(folder: Path, tmp_path: Path) -> None:
+    """As a new user types them: poses in a folder of their own, and answers for others."""
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split("### Poses instead of videos")[1]
+    block = page.split("```console\n")[1].split("```")[0]
+    shutil.copy(folder / "all.pkl", tmp_path / "poses.pkl")
+    shutil.copy(folder / "new.pkl", tmp_path / "new.pkl")
+    first, second, *lines = [shlex.split(line.removeprefix("$ ")) for line in block.strip().splitlines()]
+    assert first == ["mkdir", "poses", "&&", "cd", "poses"]
+    assert (second[0], *second[2:]) == ("echo", ">", "params.yaml")
+    (tmp_path / "poses").mkdir()
+    with inside(tmp_path / "poses"):
+        Path("params.yaml").write_text(second[1])
+        said = [run(*words[1:]) for words in lines]
+        found = hpnet.load(".").from_poses("../new.pkl")
+    assert said[-1] == f"{found}\n"
+    assert found.windows[0].answers[0].action == "0"
+    assert len(lines) == 4
 
 
 def test_answers_have_a_probability_of_unknown(folder: Path, tmp_path: Path) -> None:

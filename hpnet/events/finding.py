@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..core.events import Event, tiou
 from .decoding import Decoder
 from .durations import Durations
-from .labelling import Background, Labeller, Threshold, Timeline
+from .labelling import Background, Labeller, Threshold, Timeline, with_taught
 
 RULE_FILE = "rule.json"
 """Of the stage ``events``."""
@@ -37,11 +37,20 @@ class Rule:
         """The events of a video in order of their beginnings; those of a person do not overlap."""
         found = []
         for timeline in timelines:
-            for segment in self.decoder.decode(self.labeller.label(timeline)):
+            labelled = with_taught(self.labeller.label(timeline), timeline.taught)
+            for segment in self.decoder.decode(labelled):
                 start_s, end_s = timeline.step_times_s(segment.start, segment.end)
                 action = self.actions[segment.label]
                 found.append(Event(start_s, end_s, action, segment.probability, timeline.person))
         return in_order(found)
+
+    def knowing(self, taught: Sequence[str]) -> Rule:
+        """With taught actions behind the others, which last as long as actions do on average."""
+        durations = self.decoder.durations
+        means, sds = durations.mean_log, durations.sd_log
+        mean, spread = float(np.mean(means)), float(np.sqrt(np.mean(np.square(sds)) + np.var(means)))
+        longer = Durations((*means, *[mean] * len(taught)), (*sds, *[spread] * len(taught)))
+        return replace(self, actions=(*self.actions, *taught), decoder=replace(self.decoder, durations=longer))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

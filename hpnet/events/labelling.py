@@ -35,6 +35,7 @@ class Timeline:
         step_s: seconds of a step.
         log_probabilities: (n, K) float64, of each step's window.
         speeds: (n,) float64, of the joints in the window, in heights of the person a second.
+        taught: (n, J) float64, the share of each taught action beside all K classes; None: nothing is taught.
     """
 
     person: int
@@ -44,6 +45,7 @@ class Timeline:
     step_s: float
     log_probabilities: Floats
     speeds: Floats
+    taught: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.log_probabilities)
@@ -55,6 +57,23 @@ class Timeline:
             self.start_s if start == 0 else max(self.start_s, begin_s),
             self.end_s if end == len(self) else min(self.end_s, stop_s),
         )
+
+
+def with_taught(labelled: Floats, taught: Floats | None) -> Floats:
+    """(n, A + 1) log probabilities of the actions and the background -> (n, A + J + 1), with J taught actions between.
+
+    What is a taught action is neither another action nor background: their shares shrink by it.
+
+    Args:
+        taught: (n, J) shares; None: there are none.
+    """
+    if taught is None:
+        return labelled
+    least = np.exp(LEAST_LOG)
+    rest = np.log((1 - taught.sum(1, keepdims=True)).clip(least))
+    shares = np.log(taught.clip(least))
+    found = np.concatenate([labelled[:, :-1] + rest, shares, labelled[:, -1:] + rest], axis=1)
+    return np.asarray(log_softmax(found, axis=1))
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

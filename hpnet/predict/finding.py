@@ -41,6 +41,7 @@ class EventFinder:
         self.eyes = recogniser.eyes
         self.window_s = window_s
         self.project = recogniser.project.without_frames()
+        self.project.taught = recogniser.project.taught
         self.plain, learnt = self.project.event_rules(window_s)
         self.rule = learnt or self.plain
 
@@ -50,7 +51,9 @@ class EventFinder:
 
     def events(self, video: str, timelines: Sequence[Timeline]) -> list[VideoEvent]:
         """The events of a video that was watched to its end, in order of their beginnings."""
+        taught = self.project.taught
+        rule = self.rule if taught is None else self.rule.knowing(taught.names)
         return [
             VideoEvent(event.start_s, event.end_s, event.action, event.probability, event.person, video=video)
-            for event in self.rule.events(timelines)
+            for event in rule.events(timelines)
         ]

@@ -158,20 +158,26 @@ class Following:
             each = [found for p in together if (found := row([p], span)) is not None] if others else []
             places.append((presence, row([presence], span), row(together, span) if others else None, each))
             presence.speeds.append(presence.speed(span))
-        answers = self._log_probabilities(samples)
+        answers, taught = self._answers(samples)
         unsure = np.full(len(self.project.classes), -np.log(len(self.project.classes)))
         for presence, alone, shared, each in places:
             own = unsure if alone is None else answers[alone]
             if shared is not None:
                 own = mixed(own, answers[shared], answers[each], self.project.mutual)
             presence.answers.append(own)
+            presence.taught.append(np.zeros(taught.shape[1]) if alone is None else taught[alone])
 
-    def _log_probabilities(self, samples: list[Sample]) -> NDArray[np.float64]:
-        found = [np.zeros((0, len(self.project.classes)))]
+    def _answers(self, samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log probabilities (N, K) of the classes, and the shares (N, J) of taught actions beside them."""
+        classes = len(self.project.classes)
+        known = len(self.project.taught.names) if self.project.taught is not None else 0
+        logs, shares = [np.zeros((0, classes))], [np.zeros((0, known))]
         for start in range(0, len(samples), ASKED):
-            logits = self.project.logits(samples[start : start + ASKED])
-            found.append(np.log(self.project.probabilities(logits).clip(np.exp(2 * LEAST_LOG))))
-        return np.concatenate(found)
+            part = samples[start : start + ASKED]
+            chances = self.project.probabilities(self.project.logits(part))
+            logs.append(np.log(chances.clip(np.exp(2 * LEAST_LOG))))
+            shares.append(self.project.with_taught(chances, part)[:, classes:])
+        return np.concatenate(logs), np.concatenate(shares)
 
     def _beside(self, presence: _Presence, span: _Span) -> list[_Presence]:
         """Who else is seen for most of a window, as many as the networks have room for."""
@@ -249,6 +255,7 @@ class _Presence:
     rows: _Rows = field(default_factory=dict)
     answers: list[NDArray[np.float64]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
+    taught: list[NDArray[np.float64]] = field(default_factory=list)
     first: int = field(init=False)
     next: int = field(init=False)
 
@@ -307,10 +314,9 @@ class _Presence:
 
     def timeline(self) -> Timeline:
         """All answers."""
-        answers = np.stack(self.answers)
-        return Timeline(
-            self.person, self.start_s, self.until_s, self.first, self.step_s, answers, np.array(self.speeds)
-        )
+        answers, speeds, taught = np.stack(self.answers), np.array(self.speeds), np.stack(self.taught)
+        lasting = (self.person, self.start_s, self.until_s, self.first, self.step_s)
+        return Timeline(*lasting, answers, speeds, taught if taught.shape[1] else None)
 
 
 @dataclass

@@ -98,12 +98,15 @@ def _answered(
     logits = project.logits(samples) if samples else {}
     probabilities = project.probabilities(logits) if samples else np.zeros((0, 0))
     probabilities = project.with_taught(probabilities, samples)
+    unknown = project.unknown(logits, probabilities) if samples else None
+    probabilities = project.of_names(probabilities)
     row = 0
     for name, length, groups_of in asked:
         answers = []
         for group in groups_of:
             of_streams = {stream: values[row] for stream, values in logits.items()}
-            answers.append(GroupAnswer(group, project.names, probabilities[row], of_streams))
+            chance = None if unknown is None else float(unknown[row])
+            answers.append(GroupAnswer(group, project.names, probabilities[row], of_streams, chance))
             row += 1
         yield WindowResult(name, 0, np.nan, np.nan, (0, length - 1), (), tuple(answers))
 

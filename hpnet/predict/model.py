@@ -297,6 +297,7 @@ class Model:
         from .teaching import teach
 
         files = [Path(clip) for clip in clips]
+        self._finder = None
         return teach(self.recogniser, name, files, self.cutting(), most_loss).actions[-1]
 
     def forget(self, name: str) -> None:
@@ -308,6 +309,7 @@ class Model:
         from .teaching import forget, require_project
 
         self.project.taught = forget(require_project(self.project), name)
+        self._finder = None
 
     def cutting(
         self,

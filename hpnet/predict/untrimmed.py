@@ -28,9 +28,10 @@ class Watcher:
 
     def __init__(self, folder: Path, window_s: float | None, device: str, precision: str) -> None:
         self._model = Model(folder, device, precision=precision)
+        self._model.project.taught = None  # what is learnt here is of the trained actions
         self._cutting = self._model.cutting(window_s=window_s)
         self._finder = self._model.finder(self._cutting.window_s)
-        self.classes = self._model.names
+        self.classes = tuple(self._model.project.classes)
         self.plain = self._finder.plain
 
     def __call__(self, file: Path) -> Watched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from scipy.special import log_softmax
 
 from hpnet.events.decoding import Decoder, Segment, _best
 from hpnet.events.durations import Durations, fit_durations
-from hpnet.events.labelling import Background, Threshold, Timeline, actions_of, readings
+from hpnet.events.finding import Rule
+from hpnet.events.labelling import Background, Threshold, Timeline, actions_of, readings, with_taught
 
 
 def decoder(seconds: float = 2.0, actions: int = 2, weight: float = 1.0, entry: float = -1.0) -> Decoder:
@@ -143,6 +145,21 @@ def test_a_regression_reads_the_windows_around_a_step() -> None:
     assert Background.from_json(json.loads(json.dumps(rule.to_json()))).label(line).tolist() == found.tolist()
     with pytest.raises(ValueError, match="41 readings of a step, the regression was fitted to 4"):
         Background(np.zeros(4), 0.0, 0.25).label(line)
+
+
+def test_a_taught_action_is_an_event_beside_the_trained_ones() -> None:
+    sure = np.tile([0.9, 0.1], (12, 1))
+    shares = np.zeros((12, 1))
+    shares[6:] = 0.95
+    line = replace(timeline(sure), taught=shares)
+    rule = Rule(("wave", "clap"), 2.0, Threshold(0.5), decoder(1.5)).knowing(["drink"])
+    assert rule.actions == ("wave", "clap", "drink")
+    assert rule.decoder.durations.mean_log[2] == pytest.approx(np.log(1.5))
+    assert [event.action for event in rule.events([line])] == ["wave", "drink"]
+    labelled = with_taught(rule.labeller.label(line), shares)
+    assert labelled.shape == (12, 4)
+    assert np.exp(labelled).sum(1) == pytest.approx(1)
+    assert with_taught(labelled, None) is labelled
 
 
 def test_the_first_and_the_last_step_end_where_the_person_is_seen() -> None:

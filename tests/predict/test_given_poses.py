@@ -6,6 +6,8 @@ import json
 import math
 import os
 import pickle
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 import hpnet
 from hpnet.predict import given_poses
 from hpnet.stages.cli import cli
+from tests.documents import ROOT
 from tests.trained import hpnet as run
 from tests.trained import inside
 
@@ -112,6 +115,44 @@ def test_people_have_the_numbers_of_the_file(model: hpnet.Model) -> None:
     answers = model.from_poses(keypoints).windows[0].answers
     assert {track for answer in answers for track in answer.tracks} <= {1, 2}
     assert answers[0].tracks[0] == 2  # there longest
+
+
+def test_the_lines_of_the_tutorial_run(folder: Path, tmp_path: Path) -> None:
+    """As a new user types them: poses in a folder of their own, and answers for others."""
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split("### Poses instead of videos")[1]
+    block = page.split("```console\n")[1].split("```")[0]
+    shutil.copy(folder / "all.pkl", tmp_path / "poses.pkl")
+    shutil.copy(folder / "new.pkl", tmp_path / "new.pkl")
+    first, second, *lines = [shlex.split(line.removeprefix("$ ")) for line in block.strip().splitlines()]
+    assert first == ["mkdir", "poses", "&&", "cd", "poses"]
+    assert (second[0], *second[2:]) == ("echo", ">", "params.yaml")
+    (tmp_path / "poses").mkdir()
+    with inside(tmp_path / "poses"):
+        Path("params.yaml").write_text(second[1])
+        said = [run(*words[1:]) for words in lines]
+        found = hpnet.load(".").from_poses("../new.pkl")
+    assert said[-1] == f"{found}\n"
+    assert found.windows[0].answers[0].action == "0"
+    assert len(lines) == 4
+
+
+def test_answers_have_a_probability_of_unknown(folder: Path, tmp_path: Path) -> None:
+    """So many clips of three actions are enough; a class called background is no answer here either."""
+    fresh = shutil.copytree(folder, tmp_path / "copy")
+    file = fresh / "artifacts" / "fuse" / "unknown.json"
+    stored = json.loads(file.read_text())
+    refusal = {**stored["refusals"][0], "score": "energy", "likeness": None}
+    file.write_text(json.dumps({**stored, "background": 1, "refusals": [refusal]}))
+    other = hpnet.load(fresh, device="cpu")
+    first, second, *_ = (window.answers[0] for window in other.from_poses("new.pkl").windows if window.answers)
+    assert first.names == ("0", "2")
+    assert first.probabilities.sum() == pytest.approx(1)
+    assert first.unknown is not None
+    assert second.unknown is not None
+    assert first.unknown < second.unknown  # the second clip is of background
+    plain = hpnet.load(folder, device="cpu").from_poses("new.pkl").windows[0].answers[0]
+    assert plain.unknown is not None
+    assert 0 <= plain.unknown < 0.5
 
 
 def test_a_clip_that_is_not_finite_fails_alone(model: hpnet.Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+import shlex
 import shutil
 import sys
 import warnings
@@ -387,6 +388,41 @@ def test_the_lines_of_the_readme_run(folder: Path, tmp_path: Path, capsys: pytes
     with inside(tmp_path):
         exec(compile(code, "README.md", "exec"), {})
     assert shape_of(capsys.readouterr().out) == ["new.mp# #-# s person # ACTION #%, ACTION #%, ACTION #%"]
+
+
+def test_the_lines_of_the_tutorial_run(
+    project: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Section 4, as a new user types it, but the camera: answers, events, Python, an action taught and forgotten."""
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    section = page.split("## 4. Use it")[1].split("### Poses instead of videos")[0]
+    home = linked_project(project, tmp_path / "actions")
+    for name in ("clip.mp4", "long.mp4", "folder"):
+        (home / name).symlink_to(folder / name)
+    (home / "door").mkdir()
+    for number in range(1, 6):
+        (home / "door" / f"{number}.mp4").symlink_to(folder / f"drink{number}.mp4")
+    said: dict[str, str] = {}
+    with inside(home):
+        for kind, text in re.findall(r"```(console|python)\n(.*?)```", section, re.DOTALL):
+            if kind == "python":
+                exec(compile(text, "docs/tutorial.md", "exec"), {})
+                continue
+            for line in text.strip().splitlines():
+                _, *words = shlex.split(line.removeprefix("$ "))
+                if words == ["predict", "0"]:
+                    continue
+                least = ["--max-loss", "30"] if words[0] == "teach" and words[1][:2] != "--" else []  # small networks
+                more = ["--device", "cpu"] if words[0] == "predict" or least else []
+                done = CliRunner().invoke(cli, [*words, *more, *least], catch_exceptions=False)
+                assert done.exit_code == 0, done.output
+                said[line] = done.stdout
+        assert {name.name for name in home.glob("*.mp4")} == {"clip.mp4", "long.mp4", "annotated.mp4", "seen.mp4"}
+        assert not (home / "taught").exists()
+    assert "open the door" in said["$ hpnet teach --list"]
+    assert json.loads(said["$ hpnet predict folder --json"])["unknown"] is not None
+    assert shape_of(capsys.readouterr().out)[-1] == "(#,) ACTION #%, unknown #%"
+    assert len(said) == 8
 
 
 def test_the_notebook_runs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ import hpnet
 from hpnet.artifacts.labelling import LABELLING, model_labelling
 from hpnet.artifacts.taught import FILE, Taught
 from hpnet.core.video import VideoError, load_clip, write_video
+from hpnet.events.labelling import Timeline
 from hpnet.mannequin.actions import ACTIONS
 from hpnet.mannequin.benchmark import ClipSpec, write_clip
 from hpnet.predict import teaching
+from hpnet.predict.following import parts_of
 from hpnet.predict.head import Check
+from hpnet.predict.windows import every_window
 from hpnet.stages.cli import cli
 from tests.trained import SIZES, inside, linked_project, shared_project
 
@@ -90,6 +94,37 @@ def test_a_taught_action_is_among_the_answers_until_it_is_forgotten(project: Pat
     assert model.names == trained
     assert not (project / "taught").exists()
     np.testing.assert_array_equal(model(drinks(1, 6)).windows[0].answers[0].probabilities, before)
+
+
+def test_a_taught_action_is_among_the_events(project: Path) -> None:
+    model = load(project)
+    finder = model.finder(model.cutting().window_s)
+    (line,) = _timelines(model, "long.mp4")
+    assert line.taught is None
+    model.teach("drink", drinks(5), most_loss=LOSS)
+    assert model.finder(model.cutting().window_s) is not finder
+    (line,) = _timelines(model, "drink6.mp4")
+    assert line.taught is not None
+    window = model(drinks(1, 6)).windows[0].answers[0].probabilities[-1]
+    assert line.taught.shape == (len(line), 1)
+    assert line.taught[:, 0] == pytest.approx(window, abs=0.02)
+    rule = model.finder(model.cutting().window_s).rule.knowing(["drink"])
+    sure = replace(line, taught=np.full((len(line), 1), 0.99))
+    assert {event.action for event in rule.events([sure])} == {"drink"}
+    assert model("long.mp4", events=True).names[-1] == "drink"
+    model.forget("drink")
+    assert _timelines(model, "long.mp4")[0].taught is None
+
+
+def _timelines(model: hpnet.Model, video: str) -> list[Timeline]:
+    cutting = model.cutting()
+    following = model.finder(cutting.window_s).follow(every_window([Path(video)], parts_of(cutting), refuse), refuse)
+    list(following)
+    return following.timelines
+
+
+def refuse(video: str, reason: str) -> None:
+    raise AssertionError(f"{video}: {reason}")
 
 
 def test_two_taught_actions_and_clips_of_several_windows_and_people(project: Path) -> None:

@@ -73,7 +73,7 @@ def with_taught(labelled: Floats, taught: Floats | None) -> Floats:
     rest = np.log((1 - taught.sum(1, keepdims=True)).clip(least))
     shares = np.log(taught.clip(least))
     found = np.concatenate([labelled[:, :-1] + rest, shares, labelled[:, -1:] + rest], axis=1)
-    return np.asarray(log_softmax(found, axis=1))
+    return np.asarray(log_softmax(found))
 
 
 def actions_of(classes: Sequence[str]) -> list[str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .predict.model import Embedding, Model, load
     from .predict.result import GroupAnswer, PersonTrack, Result, WindowResult
 
-__version__ = "0.1.0"
 __all__ = ["Embedding", "GroupAnswer", "Model", "PersonTrack", "Result", "VideoEvent", "WindowResult", "load"]
 
 _ROOMS = {
@@ -29,6 +28,7 @@ _ROOMS = {
     "Result": "predict.result",
     "VideoEvent": "predict.finding",
     "WindowResult": "predict.result",
+    "__version__": "core.version",
     "load": "predict.model",
 }
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import click
 
+from hpnet.core.version import __version__
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a project from a preset."),
     "data": ("data", "Make the clip tables: index a folder of videos, or render the mannequins."),
@@ -77,7 +79,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.version_option(package_name="hpnet")
+@click.version_option(__version__)
 def cli(debug: bool) -> None:
     """Recognise human actions in video by heatmap pooling.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hpnet.core.streams import usual_streams
 from hpnet.params import Params
 
 from .common import PROJECT, section_options
@@ -42,7 +43,8 @@ def command(
     """Fuse the streams' scores by clip with every rule, and write a table of all combinations."""
     from hpnet.fuse.step import Inputs, run
 
-    inputs = Inputs(PROJECT.root, source, frequencies, allow_missing)
+    expected = usual_streams(params.data.source, params.train.multimodal.video)
+    inputs = Inputs(PROJECT.root, source, frequencies, allow_missing, expected)
     written = metrics or (out / "metrics.json" if out else PROJECT.metrics / "fuse.json")
     fused = run(params.fuse, params.data.protocol, inputs, out or PROJECT.artifacts / "fuse", written)
     for rule, found in fused.measured.items():

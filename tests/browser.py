@@ -41,9 +41,9 @@ COMPLAINTS = """
   const least = (element) => (element.matches(".confusion tbody td") ? (paper ? 1 : 4) : 0);
   for (const element of document.querySelectorAll(solid)) {
     if (element.matches(".skip, [hidden]") || (paper ? element.matches(unprinted) : folded(element))) continue;
-    const twin = element.closest(".wide, .narrow");
+    const twin = element.closest(".wide, .middle, .narrow");
     if (twin && !drawn(twin)) {
-      if (![...twin.parentElement.children].some(drawn)) say(element, "is drawn in neither width");
+      if (![...twin.parentElement.children].some(drawn)) say(element, "is drawn in no width");
       continue;
     }
     if (!element.hasChildNodes() && !element.matches("img, td, .votes i")) continue;

@@ -108,6 +108,40 @@ def test_links_and_named_files_are_there(page: Path) -> None:
         assert (ROOT / name).exists() or "NAME" in name, f"{page.name}: {name}"
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES, ROOT / "CHANGELOG.md"], ids=lambda p: p.name)
+def test_links_to_headings_lead_to_one(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#\s]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        there = page.parent / target if target else page
+        assert anchor in headings(there), f"{page.name}: {target}#{anchor}"
+
+
+def test_the_site_has_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"- {page.name}" in text or f": {page.name}" in text, f"mkdocs.yml: nav has no {page.name}"
+
+
+STUMBLING = (
+    "what that says", "told from chance", "which alone, and after fewer", "who is slow", "never older",
+    "measure memory", "at its word", "what people do in any", "the plain way",
+)  # fmt: skip
+"""Phrases that readers stumbled over."""
+
+
+def test_stumbling_phrases_do_not_come_back() -> None:
+    sources = [*(ROOT / "hpnet").rglob("*.py"), *(ROOT / "hpnet").rglob("*.html"), *(ROOT / "stages").glob("*.py")]
+    for file in (*PAGES, *OTHER_PAGES, *sources):
+        text = " ".join(file.read_text(encoding="utf-8").lower().split())
+        assert not (found := [phrase for phrase in STUMBLING if phrase in text]), f"{file.name}: {found}"
+
+
 PAPER = ROOT.parent / "shared" / "paper" / "hpnet_paper.txt"
 
 

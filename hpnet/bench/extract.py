@@ -319,7 +319,7 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     task, ways = result["task"], result["ways"]
     on_gpu = result["machine"]["gpu"] is not None and task["device"] != "cpu"
     about = (
-        "The plain way (one frame, one crop, float32, batch norm in training mode, as the released extractor works) "
+        "The released method (one frame, one crop, float32, batch norm in training mode) "
         f"in one process, and `hpnet estimate` + `hpnet pool` in {task['workers']}, in turn, on the same clips and "
         "weights; "
         f"medians over {result['rounds']} rounds, ratios within a round."

@@ -1,4 +1,4 @@
-"""Feature extraction the plain way, as the released code works: one frame, one crop, float32, one after another.
+"""Feature extraction as the released code does it: one frame, one crop, float32, one after another.
 
 Written from facts about that code, to be timed against; nothing else uses it.
 """

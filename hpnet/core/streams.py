@@ -21,3 +21,17 @@ def refuse_former_name(name: str, where: str) -> None:
         raise ValueError(
             f"{where}: the stream {FORMER_MULTIMODAL!r} is called {MULTIMODAL!r} now: rename it, or make it again"
         )
+
+
+PACKAGED_VIDEO = "mannequin-xclip"
+"""The vision network that ships with hpnet. It knows mannequins alone."""
+
+
+def usual_streams(source: str, video: str) -> tuple[str, ...]:
+    """The streams that a project of videos trains: not the multimodal one on real people with the packaged network.
+
+    Args:
+        source: data.source, ``mannequin`` or ``folder``.
+        video: train.multimodal.video.
+    """
+    return TOPOLOGY_STREAMS if source == "folder" and video == PACKAGED_VIDEO else STREAMS

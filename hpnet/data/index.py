@@ -163,8 +163,9 @@ def label_folder(folder: Path, params: DataParams) -> Labelled:
             return _label_events(folder, params)
         rows = read_table(Path(params.table))
         table = split_table(rows, params.val_fraction, params.seed)
-        notes = _unserved(table, params.val_fraction)
-        return Labelled(_on_disk(folder, rows.video.tolist()), table, notes, mirrors(rows))
+        files = _on_disk(folder, rows.video.tolist())
+        notes = (*_absent(folder, files, Path(params.table)), *_unserved(table, params.val_fraction))
+        return Labelled(files, table, notes, mirrors(rows))
     found = find_videos(folder)
     found.refuse_unusable()
     names = [f.relative_to(folder).as_posix() for f in found.files]
@@ -183,9 +184,11 @@ def _label_events(folder: Path, params: DataParams) -> Labelled:
     rows = read_events_table(Path(params.table))
     splits = split_events(rows, params.val_fraction, params.seed)
     named = rows.assign(class_name=rows.action, split=splits)
-    notes = _unserved(named[named.class_name != ""], params.val_fraction)
+    files = _on_disk(folder, rows.video.tolist())
+    unserved = _unserved(named[named.class_name != ""], params.val_fraction)
     columns = ["video", "class_name", "split", "source"]
-    return Labelled(_on_disk(folder, rows.video.tolist()), named[columns], notes, mirrors(rows), rows)
+    notes = (*_absent(folder, files, Path(params.table)), *unserved)
+    return Labelled(files, named[columns], notes, mirrors(rows), rows)
 
 
 def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
@@ -202,6 +205,20 @@ def _unserved(table: pd.DataFrame, val_fraction: float) -> tuple[str, ...]:
             verb = "has" if len(without) == 1 else "have"
             parts.append(f"{len(without)} {verb} no {split} clips ({', '.join(without[:SHOWN])}{more}{needs})")
     return (f"of {len(actions)} actions, {', '.join(parts)}",) if parts else ()
+
+
+def _absent(folder: Path, files: Sequence[Path], table: Path) -> tuple[str, ...]:
+    """One line about the videos of a table that are not there; empty if all are."""
+    named = list(dict.fromkeys(files))
+    lacking = [file for file in named if not file.is_file()]
+    if not lacking:
+        return ()
+    verb = "is" if len(lacking) == 1 else "are"
+    first = lacking[0].relative_to(folder).as_posix()
+    return (
+        f"{len(lacking)} of {len(named)} videos of {table} {verb} not in {folder}, the first {first}: column video is "
+        "the path below that folder; correct it, or the folder (data.videos, --videos)",
+    )
 
 
 def _on_disk(folder: Path, videos: Sequence[str]) -> list[Path]:

@@ -33,6 +33,8 @@ SEED = 0
 RESAMPLES_OF_WEIGHTS = 20
 RESAMPLES_OF_ACCURACY = 1000
 MEASURED = ("top1", "top5", "mean_class_accuracy")
+HEADLINE = "headline.json"
+"""The file beside the metrics file that `dvc metrics diff` compares."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Inputs:
         source: folder of STREAM/scores.parquet or STREAM.parquet; None: the project's own streams.
         frequencies: CSV of label,count; None: from the clip table, or beside imported scores.
         allow_missing: fuse clips that some streams lack.
+        expected: streams of a complete project; a note names those that it lacks.
     """
 
     project: Path = Path()
     source: Path | None = None
     frequencies: Path | None = None
     allow_missing: bool = False
+    expected: tuple[str, ...] = STREAMS
 
     @property
     def folder(self) -> Path:
@@ -103,7 +107,7 @@ class Fused:
 
 def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: Path) -> Fused:
     """Fuse by every rule; write ``out``/scores.parquet, weights.json, unknown.json where it can be fitted, table.csv
-    and combinations.parquet, and metrics.
+    and combinations.parquet, metrics, and :data:`HEADLINE` beside them.
 
     Args:
         params: section ``fuse``.
@@ -168,7 +172,27 @@ def run(params: FuseParams, protocol: str, inputs: Inputs, out: Path, metrics: P
         if lacking:
             note(f"note: {len(lacking)} test clips of clips.csv have no score, such as {lacking[0]}")
     write_json(metrics, summary)
+    write_json(metrics.with_name(HEADLINE), headline(summary, tuple(streams)))
     return Fused(tuple(streams), measured, summary)
+
+
+def headline(summary: Mapping[str, Any], streams: tuple[str, ...]) -> dict[str, Any]:
+    """The few figures that say whether a change helped: of the fused result, and the accuracy of each stream.
+
+    Args:
+        summary: what is written to the metrics file.
+
+    Returns:
+        clips and, with labelled test clips, accuracy, mean_class_accuracy and streams (name -> accuracy).
+    """
+    if "top1" not in summary:
+        return {"clips": summary["clips"]}
+    return {
+        "accuracy": summary["top1"],
+        "mean_class_accuracy": summary["mean_class_accuracy"],
+        "clips": summary["clips"],
+        "streams": {stream: summary[stream]["top1"] for stream in streams},
+    }
 
 
 def write_unknown(params: FuseParams, held: Held | None, chosen: FusionResult, out: Path) -> Unknown | None:
@@ -261,7 +285,7 @@ def load_streams(inputs: Inputs) -> dict[str, Scores]:
         found = {s: f for s, f in files.items() if f.is_file()}
         if not found:
             raise FileNotFoundError(f"no scores in {folder}: run `hpnet train STREAM` first")
-        for stream in sorted(set(files) - set(found)):
+        for stream in sorted(set(inputs.expected) - set(found)):
             note(f"note: {files[stream]} is missing: the fusion does not include {stream}")
     else:
         if not folder.is_dir():

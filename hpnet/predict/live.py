@@ -238,7 +238,7 @@ class LiveReader:
 def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = None) -> Iterator[Window]:
     """Windows of the newest frames. A window is cut if ``1 - overlap`` of it is new and the previous one is answered.
 
-    A slow machine gets fewer windows, never older ones; ``dropped`` counts the frames that are in no window. A source
+    A slow machine skips windows and keeps to the newest; ``dropped`` counts the frames that are in no window. A source
     with less than one picture per window gives windows of one picture.
 
     Args:

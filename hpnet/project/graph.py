@@ -32,7 +32,7 @@ class Stage:
         outs: outputs in DVC's cache.
         loose: outputs outside the cache.
         params: parameters of the stage, by dotted name.
-        metrics: metrics files, outside the cache.
+        metrics: metrics files that `dvc metrics diff` compares, outside the cache; other figures are in ``loose``.
         each: items, if it runs once for each; ``${item}``, ``${key}`` and ``${item.VALUE}`` refer to them.
         code: NAME of ``code/NAME.txt``, the identity of its code; empty if it depends on none.
         always: it runs at every ``dvc repro``, because DVC cannot see what it depends on.
@@ -157,6 +157,8 @@ RENDERED = ("artifacts/data/videos", "artifacts/data/truth.parquet")
 """Their further input if the clips are rendered."""
 LABELS = ("artifacts/data/clips.csv", "artifacts/data/classes.csv")
 """Input of training and later stages."""
+HEADLINE = "metrics/headline.json"
+"""The few figures that are compared first."""
 TRAINING = ("train.seed", "train.refit", "train.validation_folds", "train.measure")
 """Parameters of every training, beside the section of its stream."""
 PAGE = "The page is not an output of DVC, because its git revisions, bytes and seconds change with every run."
@@ -196,7 +198,7 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
             deps=(*LABELS, "artifacts/pool", "${item.input}", *weights),
             outs=("artifacts/train/${key}",),
             params=(*TRAINING, "train.${item.section}"),
-            metrics=("metrics/train/${key}.json",),
+            loose=("metrics/train/${key}.json",),
             each={stream: _stream(stream) for stream in kind.streams},
             code="train-${item.section}",
         ),
@@ -208,15 +210,15 @@ def _from_videos(kind: Kind) -> tuple[Stage, ...]:
     found = []
     if kind.takes:
         read = (DATA, "artifacts/pool", "artifacts/train", "artifacts/fuse/weights.json", *weights)
-        found.append(_stage("events", read, ("events", "detect", "estimate", "pool")))
+        made = _stage("events", read, ("events", "detect", "estimate", "pool"))
+        found.append(replace(made, loose=made.metrics, metrics=()))
         shown.append("artifacts/events")
     report = Stage(
         "report",
         "hpnet report",
         deps=(*shown, "artifacts/fuse"),
-        loose=("report/figures", "report/plots"),
+        loose=("report/figures", "report/plots", "metrics/report.json"),
         params=("report",),
-        metrics=("metrics/report.json",),
         code="report",
         note=PAGE,
     )
@@ -232,7 +234,7 @@ def _from_poses(kind: Kind) -> tuple[Stage, ...]:
             deps=(DATA,),
             outs=("artifacts/train/${item}",),
             params=(*TRAINING, "train.topology"),
-            metrics=("metrics/train/${item}.json",),
+            loose=("metrics/train/${item}.json",),
             each=kind.streams,
             code="train-topology",
         ),
@@ -259,14 +261,16 @@ def _compare(variants: tuple[str, ...]) -> Stage:
             "train.topology",
             "compare.variants.${item}",
         ),
-        metrics=("metrics/compare/${item}.json",),
+        loose=("metrics/compare/${item}.json",),
         each=variants,
         code="compare",
     )
 
 
 def _fuse(kind: Kind, params: tuple[str, ...]) -> Stage:
-    return _stage("fuse", (*LABELS, *(f"artifacts/train/{stream}/scores.parquet" for stream in kind.streams)), params)
+    read = (*LABELS, *(f"artifacts/train/{stream}/scores.parquet" for stream in kind.streams))
+    made = _stage("fuse", read, params)
+    return replace(made, loose=made.metrics, metrics=(HEADLINE,))
 
 
 def _stream(stream: str) -> dict[str, str]:

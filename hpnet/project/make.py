@@ -58,6 +58,7 @@ def make_project(
         ".dvcignore": render.DVCIGNORE,
         ".dvc/config": render.DVC_CONFIG.format(scm="" if in_git(folder) else "    no_scm = true\n"),
         ".dvc/.gitignore": render.DVC_GITIGNORE,
+        ".dvc/plots.html": render.PLOTS_PAGE.read_text(encoding="utf-8"),
     }
     there = [file for file in files if (folder / file).exists()]
     if there:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from ..core.streams import STREAMS, TOPOLOGY_STREAMS
+from ..core.streams import MULTIMODAL, PACKAGED_VIDEO, TOPOLOGY_STREAMS, usual_streams
 from ..data.preset import Preset, Values
 from ..data.sets import SETS
 from .graph import DATA, Kind
@@ -28,15 +28,6 @@ def get(name: str) -> Preset:
     return PRESETS[name]
 
 
-MANNEQUIN_VIDEO = "mannequin-xclip"
-
-
-def _reads_video(values: Values) -> bool:
-    """Whether the multimodal stream is trained: not on real people with the packaged X-CLIP, which knows mannequins."""
-    video = values.get("train", {}).get("multimodal", {}).get("video", MANNEQUIN_VIDEO)
-    return values["data"].get("source") != "folder" or video != MANNEQUIN_VIDEO
-
-
 def kind(preset: Preset, values: Values, poses: str = "", untrimmed: bool = False) -> Kind:
     """What the graph of a preset's project depends on; RGB and text, and their stream, need videos.
 
@@ -49,12 +40,13 @@ def kind(preset: Preset, values: Values, poses: str = "", untrimmed: bool = Fals
         options = f"--frames {preset.pose_frames} {preset.pose_options}".strip()
         command = f"hpnet import {preset.poses} {poses} --out {DATA} {options}"
         return Kind(poses=command, poses_from=poses, streams=TOPOLOGY_STREAMS)
-    data = values["data"]
+    data, multimodal = values["data"], values.get("train", {}).get(MULTIMODAL, {})
+    video = multimodal.get("video", PACKAGED_VIDEO)
     return Kind(
         videos=data.get("source") == "folder",
         table=bool(data.get("table")),
         weights=bool(values.get("estimate", {}).get("model")),
-        streams=STREAMS if _reads_video(values) else TOPOLOGY_STREAMS,
+        streams=usual_streams(data.get("source", "mannequin"), video),
         takes=untrimmed or bool(data.get("takes") or data.get("training_takes")),
         variants=tuple(values.get("compare", {}).get("variants", {})),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -49,7 +50,11 @@ DVC_CONFIG = """[core]
     check_update = false
 {scm}[cache]
     type = "reflink,hardlink,symlink,copy"
+[plots]
+    html_template = plots.html
 """
+PLOTS_PAGE = Path(__file__).with_name("plots.html")
+"""The page of `dvc plots`: DVC's own loads its scripts from the network."""
 DVC_GITIGNORE = """/config.local
 /tmp
 /cache

@@ -37,6 +37,7 @@ from ..data.params import DataParams
 from ..detect.params import DetectParams
 from ..estimate.params import EstimateParams
 from ..fuse.params import FuseParams
+from ..models import FITTED_NETWORKS
 from ..pool.params import PoolParams
 from ..train.params import CompareParams, TrainParams
 from .params import ReportParams
@@ -92,6 +93,13 @@ class Run:
     history: Curves
     metrics: dict[str, Any]
     features: TrainedFeatures | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the network was fitted as a whole, without epochs."""
+        params = self.config.get("params")
+        graph = params.get("graph") if isinstance(params, Mapping) else None
+        return isinstance(graph, Mapping) and graph.get("model") in FITTED_NETWORKS
 
     @property
     def chosen_epoch(self) -> int | None:

@@ -178,7 +178,8 @@ def _features(
     at = round(frame * (len(values) - 1) / max(length - 1, 1))
     pictures["features"], pictures["motion"] = feature_picture(values[at]), motion_picture(values)
     kind = collected.features.meta
-    name = f"{kind.tap}, region {kind.region}" if kind.kind == "pooled" else kind.kind
+    pooled = f"{kind.tap}, region {kind.region}"
+    name = {"pooled": pooled, "both": f"pooled, region {kind.region}, and 2-D pose"}.get(kind.kind, kind.kind)
     drawn = (
         Picture(
             "features",

@@ -7,6 +7,7 @@ are fractions in 0..1 and are printed as percentages. Every text passes through 
 from __future__ import annotations
 
 import base64
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -261,39 +262,55 @@ def change_plot(rows: Sequence[Change], title: str, *, width: int = 720) -> str:
     return _svg(width, height, "".join(parts), title)
 
 
+def log_range(values: Sequence[float]) -> tuple[float, float]:
+    """Least and greatest finite value for a logarithmic axis, at least a factor of two apart, without zero."""
+    positive = [value for value in values if np.isfinite(value) and value > 0]
+    most = max(positive, default=1.0)
+    return min(max(min(positive, default=1.0), most / 1e4), most / 2), most
+
+
+def _three(least: float, most: float, scale: Literal["percent", "log"]) -> tuple[float, float, float]:
+    """The ends of an axis and its middle."""
+    return least, (least + most) / 2 if scale == "percent" else math.sqrt(least * most), most
+
+
 def curve_plot(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     title: str,
     *,
     chosen: int | None = None,
-    as_percent: bool = False,
-    upper: float | None = None,
+    scale: Literal["percent", "log"] = "log",
     width: int = 220,
     height: int = 128,
 ) -> str:
-    """A small line chart: curves (name -> steps, values) over epochs, zero-based axis, the chosen epoch marked.
+    """A small line chart: curves (name -> steps, values) over epochs, the chosen epoch marked.
 
-    The curve whose name starts with 'val' is drawn in the accent colour, others quietly.
+    Shares have the axis 0 to 100 %. Losses have a logarithmic one from their least to their greatest value, because
+    they fall by a factor in the first epochs and by a little afterwards. The curve whose name starts with 'val' is
+    drawn in the accent colour, others quietly.
     """
-    left, right, top, bottom = 34.0, 8.0, 20.0, 20.0
     steps = [s for xs, _ in curves.values() for s in xs]
     values = [v for _, ys in curves.values() for v in ys if np.isfinite(v)]
     last = max(max(steps, default=1.0), 1.0)
-    peak = upper if upper is not None else (1.0 if as_percent else max(max(values, default=1.0), 1e-9))
+    least, most = (0.0, 1.0) if scale == "percent" else log_range(values)
+    ticks = {tick: f"{100 * tick:.0f}" if scale == "percent" else f"{tick:.2g}" for tick in _three(least, most, scale)}
+    left, right, top, bottom = max(34.0, 10 + max(text_width_px(text, 11) for text in ticks.values())), 8.0, 20.0, 20.0
 
     def x(step: float) -> float:
         return left + (width - left - right) * step / last
 
-    def y(value: float) -> float:
-        return height - bottom - (height - top - bottom) * min(max(value / peak, 0.0), 1.0)
+    def share(value: float) -> float:
+        if scale == "percent":
+            return value
+        return (math.log(max(value, least)) - math.log(least)) / (math.log(most) - math.log(least))
 
-    def label(value: float) -> str:
-        return f"{100 * value:.0f}" if as_percent else f"{value:.2g}"
+    def y(value: float) -> float:
+        return height - bottom - (height - top - bottom) * min(max(share(value), 0.0), 1.0)
 
     parts = [_text(left, 12, title, "small strong")]
-    for part in (0.0, 0.5, 1.0):
-        parts.append(_line(left, y(part * peak), width - right, y(part * peak), "grid"))
-        parts.append(_text(left - 6, y(part * peak) + 4, label(part * peak), "muted small end"))
+    for tick, text in ticks.items():
+        parts.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, text, "muted small end"))
     parts.append(_text(width - right, height - 6, f"epoch {int(last) + 1}", "muted small end"))
     if chosen is not None and 0 <= chosen <= last:
         parts.append(_line(x(chosen), top, x(chosen), height - bottom, "chance"))

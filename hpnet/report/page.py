@@ -24,7 +24,9 @@ from .results import Group, Judge, Variant, compare_variants, correct, evaluated
 from .section import Given, Section
 from .sections import (
     accuracy,
+    advice,
     against,
+    calibration,
     check,
     claims,
     classes,
@@ -45,8 +47,8 @@ from .sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
-    run, against, accuracy, crossval, features, claims, classes, confusion, unknown, events, clips, examples, training,
-    cost, check, failures, method,
+    against, advice, accuracy, confusion, events, clips, examples, check, crossval, features, classes, unknown,
+    calibration, claims, training, cost, failures, run, method,
 )  # fmt: skip
 """The sections of the page, from top to bottom."""
 FOLDER = Path(__file__).parent

@@ -23,7 +23,10 @@ from .tables import Measured
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-BASELINE = "pose2d"
+POSES = ("pose2d", "xy")
+"""The kinds of features that are joints alone: the baseline of every comparison."""
+POOLED = ("pooled", "both")
+"""The kinds with pooled features: alone, and with the 2-D pose beside them."""
 SIGNIFICANCE = 0.05
 """Of q-values."""
 
@@ -36,19 +39,7 @@ def evaluated(scores: Scores | None) -> Scores | None:
     keep = test.labels >= 0
     if not keep.any():
         return None
-    return select(test, keep)
-
-
-def select(scores: Scores, keep: Bools) -> Scores:
-    """The clips where ``keep`` is true."""
-    rows = np.flatnonzero(keep)
-    return replace(
-        scores,
-        clip_ids=tuple(scores.clip_ids[i] for i in rows),
-        splits=tuple(scores.splits[i] for i in rows),
-        labels=scores.labels[rows],
-        logits=scores.logits[rows],
-    )
+    return test.where(keep)
 
 
 def common(many: Sequence[Scores]) -> list[Scores]:
@@ -197,9 +188,9 @@ class FeatureKind:
 
     def title(self, usual_tap: str) -> str:
         """'2-D pose', 'Pooled 3 × 3'; with the operator unless it is the mean, and the tap unless it is usual."""
-        if self.kind != "pooled":
-            return {BASELINE: "2-D pose", "simcc": "SimCC vectors"}.get(self.kind, self.kind)
-        words = [f"Pooled {self.region} × {self.region}"]
+        if self.kind not in POOLED:
+            return {"pose2d": "2-D pose", "xy": "2-D pose, x and y", "simcc": "SimCC vectors"}.get(self.kind, self.kind)
+        words = [f"Pooled {self.region} × {self.region}{' and 2-D pose' if self.kind == 'both' else ''}"]
         words += [self.operator] if self.operator != "mean" else []
         words += [self.tap] if self.tap != usual_tap else []
         return ", ".join(words)
@@ -213,9 +204,9 @@ def feature_kind(collected: Collected, run: Run) -> FeatureKind:
     else:
         params = collected.params
         raw = (params.variant(run.name) if run.name in params.compare.variants else params.pool).model_dump()
-    if raw["kind"] != "pooled":
+    if raw["kind"] not in POOLED:
         return FeatureKind(str(raw["kind"]))
-    return FeatureKind("pooled", str(raw["tap"]), int(raw["region"]), str(raw["operator"]))
+    return FeatureKind(str(raw["kind"]), str(raw["tap"]), int(raw["region"]), str(raw["operator"]))
 
 
 def feature_runs(collected: Collected) -> dict[str, Run]:
@@ -229,19 +220,26 @@ def feature_runs(collected: Collected) -> dict[str, Run]:
     for run in runs:
         if evaluated(run.scores) is not None:
             found.setdefault(feature_kind(collected, run), run)
-    ordered = sorted(found, key=lambda kind: (kind.kind != BASELINE, kind.kind, kind.tap, kind.operator, kind.region))
+    ordered = sorted(found, key=lambda kind: (kind.kind not in POSES, kind.kind, kind.tap, kind.operator, kind.region))
     return {found[kind].name: found[kind] for kind in ordered}
 
 
 def baseline_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
     """The run on the 2-D pose."""
-    return next((name for name, run in runs.items() if feature_kind(collected, run).kind == BASELINE), None)
+    return next((name for name, run in runs.items() if feature_kind(collected, run).kind in POSES), None)
 
 
 def pooled_name(collected: Collected, runs: Mapping[str, Run]) -> str | None:
     """The run compared with the 2-D pose: the project's own stream, or else the first on pooled features."""
-    pooled = [name for name, run in runs.items() if feature_kind(collected, run).kind == "pooled"]
+    pooled = [name for name, run in runs.items() if feature_kind(collected, run).kind in POOLED]
     return "hpj" if "hpj" in pooled else next(iter(pooled), None)
+
+
+def pooled_words(collected: Collected, runs: Mapping[str, Run]) -> str:
+    """What the run of :func:`pooled_name` sees, in a sentence."""
+    name = pooled_name(collected, runs)
+    both = name is not None and feature_kind(collected, runs[name]).kind == "both"
+    return "pooled features with the 2-D pose" if both else "pooled features"
 
 
 def compare_variants(collected: Collected, judge: Judge) -> dict[str, tuple[Group, list[Variant]]]:
@@ -256,7 +254,7 @@ def compare_variants(collected: Collected, judge: Judge) -> dict[str, tuple[Grou
     scores = dict(zip(names, joined, strict=True))
     baseline = baseline_name(collected, runs)
     groups = clip_groups(joined[0].labels, collected.clips)
-    parts = [{name: select(s, group.members) for name, s in scores.items()} for group in groups]
+    parts = [{name: s.where(group.members) for name, s in scores.items()} for group in groups]
     others = [name for name in names if baseline is not None and name != baseline]
     pairs = [(at, name) for at in range(len(groups)) for name in others]
     tests = [

@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .figures import percent, signed_points
@@ -130,6 +130,17 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
     strong: frozenset[int] = frozenset()
+
+    def shown(self, *hidden: str) -> Table:
+        """The table for the page: without the ``hidden`` columns, and without those that are empty in every row."""
+        filled = [
+            c for c in self.columns if c.key not in hidden and any(row.get(c.key) is not None for row in self.rows)
+        ]
+        return replace(self, columns=filled or self.columns)
+
+    def alike(self, *keys: str) -> tuple[str, ...]:
+        """Those of the columns that have one value in all rows: the caption can say it once."""
+        return tuple(key for key in keys if len({row.get(key) for row in self.rows}) == 1)
 
     def cells(self, row: Mapping[str, Any]) -> list[Cell]:
         """One row as the page shows it."""

@@ -463,3 +463,16 @@ def test_a_table_of_train_and_test_gets_its_validation_clips_from_train_by_sourc
     assert untouched.split.tolist() == rows.split.tolist()
     named = rows.assign(subject="", split=rows.split.where(rows.source != "dan", "val"))
     assert split_table(named).split.tolist() == named.split.tolist()
+
+
+def test_videos_of_a_table_that_are_not_there_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    folder = files(tmp_path / "v", "a/1.mp4", "a/2.mp4")
+    table = tmp_path / "t.csv"
+    table.write_text("video,action\na/1.mp4,wave\na/3.mp4,clap\na/2.mp4,wave\nb/4.mp4,clap\n")
+    params = PARAMS.model_copy(update={"table": str(table)})
+    first = label_folder(folder, params).notes[0]
+    assert first.startswith(
+        f"2 of 4 videos of {table} are not in {folder}, the first a/3.mp4: column video is the path"
+    )
+    table.write_text("video,action\na/1.mp4,wave\na/2.mp4,clap\n")
+    assert not any("are not in" in note for note in label_folder(folder, params).notes)

@@ -26,7 +26,6 @@ from hpnet.core.units import Units
 from hpnet.data.importers import ImportedScores, import_scores_hpnet
 from hpnet.fuse import RULES, alignment, applied, ensembles, fitting, fusion, stored
 from hpnet.fuse.fusion import Options
-from hpnet.report.results import select
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SMARTHOME = SHARED / "data" / "scores" / "smarthome_cs"
@@ -770,6 +769,12 @@ def test_fuse_command_in_a_project(project: Path) -> None:
     assert metrics["unscored"] == 0
     assert metrics["clips"] == 200
     assert metrics["top1"] > max(metrics["hpj"]["top1"], metrics["multimodal"]["top1"])
+    assert json.loads((project / "metrics" / "headline.json").read_text()) == {
+        "accuracy": metrics["top1"],
+        "mean_class_accuracy": metrics["mean_class_accuracy"],
+        "clips": 200,
+        "streams": {name: metrics[name]["top1"] for name in ("hpj", "multimodal")},
+    }
     weights = json.loads((project / "artifacts" / "fuse" / "weights.json").read_text())
     assert weights["chosen"] == "weighted"
     assert weights["balanced"]["fit"]["split"] == "val"
@@ -801,7 +806,7 @@ def test_fuse_command_keeps_what_every_combination_recognises(project: Path) -> 
     for stream in ("hpj", "multimodal"):  # unlabelled scores leave no old tables behind
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         scores = Scores.load(path)
-        select(scores, np.array(scores.splits) == "val").save(path)
+        scores.where(np.array(scores.splits) == "val").save(path)
     assert fuse_in_project().exit_code == 0
     names = {f.name for f in (project / "artifacts" / "fuse").iterdir()}
     assert names == {"scores.parquet", "weights.json", "unknown.json"}
@@ -829,7 +834,7 @@ def fuse_in_project(*arguments: str) -> Any:
 
 def first(scores: Scores, count: int) -> Scores:
     """The first clips; what they were made from is what it was."""
-    return select(scores, np.isin(scores.clip_ids, scores.clip_ids[:count]))
+    return scores.where(np.isin(scores.clip_ids, scores.clip_ids[:count]))
 
 
 def drop_clips(project: Path, stream: str, count: int) -> None:
@@ -853,7 +858,7 @@ def test_fuse_command_says_which_classes_the_mean_leaves_out(project: Path) -> N
         path = project / "artifacts" / "train" / stream / "scores.parquet"
         whole = Scores.load(path)
         kept = np.array([not (s == "test" and k == 5) for s, k in zip(whole.splits, whole.labels, strict=True)])
-        select(whole, kept).save(path)
+        whole.where(kept).save(path)
     result = fuse_in_project()
     assert result.exit_code == 0, result.output
     assert "1 of 6 classes have no test clip (5): the mean class accuracy is of the 5" in result.output
@@ -885,7 +890,7 @@ def test_fuse_command_names_broken_scores(project: Path, change: str, message: s
     else:
         clips = Clips.load(project / "artifacts" / "data")
         five = Labelling(tuple("abcde"), clips.labelling().of(table.clip_id[table.label < 5]).clips)
-        kept = select(replace(Scores.load(path), labelling=None), (table.label < 5).to_numpy())
+        kept = replace(Scores.load(path), labelling=None).where((table.label < 5).to_numpy())
         replace(kept, logits=kept.logits[:, :5], labelling=five).save(path)
     if change == "twice":
         table.to_parquet(path, index=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...artifacts.combinations import Combination
@@ -16,7 +16,6 @@ from ..output import Chart
 from ..results import Bools, Ints, Judge, correct, evaluated
 from ..section import Given
 from ..tables import Column, Measured, Table
-from . import calibration
 
 TITLE = "Accuracy"
 SHORT_TITLES = {"hpj": "J", "hpb": "B", "hpjm": "JM", "hpbm": "BM", MULTIMODAL: "HP+RGB+T"}
@@ -25,14 +24,13 @@ FUSED = "All streams, fused"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Data of the template. Without ``table`` it shows only the notes."""
+    """Data of the template. Without ``table`` it shows only the notes; ``more``: tables that are folded."""
 
     lead: str = ""
     figure: Chart | None = None
     caption: str = ""
     table: Table | None = None
     more: tuple[Table, ...] = ()
-    calibration: calibration.Calibration | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -60,10 +58,9 @@ def build(given: Given) -> Accuracy:
     """Streams and ensembles: a plot and a table."""
     collected, rule = given.collected, given.collected.params.fuse.rule
     singles, fused = list(_streams(collected, given.judge)), list(_fused(given))
-    calibrated = calibration.build(given)
     if not singles and not fused:
         why = "No stream has scores on labelled test clips, so there is no accuracy to show."
-        return Accuracy(calibration=calibrated, notes=(why,))
+        return Accuracy(notes=(why,))
     ensembles = list(_ensembles(given))
     drawn = [one for one in ensembles if one.rule == rule]
     measured = [*singles, *ensembles, *fused]
@@ -83,10 +80,17 @@ def build(given: Given) -> Accuracy:
         Column("n", "n", "count", "test clips"),
         Column("over", "Intervals over", "text", "what is resampled as one, of the test split"),
     )
-    strong = frozenset({len(measured) - 1} if fused else ())
     over = measured[-1].top1.over
     caption = f"Streams and ensembles, %, with 95 % intervals over {over}"
+    rows = [one.row for one in measured]
+    whole = given.files.table(Table("accuracy", caption, columns, rows))
+    said = whole.alike("n", "over")
+    own = [one.row for one in (*singles, *fused)]
+    table = replace(whole, rows=own, strong=frozenset({len(own) - 1} if fused else ())).shown("rule", *said)
+    mixed = replace(whole, caption=f"Combinations, %, with 95 % intervals over {over}", rows=[e.row for e in ensembles])
     weights = _weights_table(collected)
+    more = [mixed.shown(*said)] if ensembles else []
+    more += [] if weights is None else [given.files.table(weights).shown()]
     return Accuracy(
         lead=(
             "Each stream alone, then the combinations. Top-1 is the share of right clips; the class mean gives "
@@ -98,9 +102,8 @@ def build(given: Given) -> Accuracy:
         ),
         caption=f"Top-1 accuracy on the test split, %, with 95 % intervals over {over}."
         + (f" Grey dots: combinations under the rule “{rule}”." if len(marks) > len(singles) + 1 else ""),
-        table=given.files.table(Table("accuracy", caption, columns, [one.row for one in measured], strong)),
-        more=() if weights is None else (given.files.table(weights),),
-        calibration=calibrated,
+        table=table,
+        more=tuple(more),
         notes=_notes(collected),
     )
 

@@ -14,6 +14,7 @@ from ..results import evaluated, softmax
 from ..section import Given
 from ..tables import Column, Table
 
+TITLE = "Calibration"
 BINS = 10
 
 

@@ -19,7 +19,7 @@ from ...core.video import VIDEO_SUFFIXES
 from ..collect import Collected
 from ..doubts import LEAST_TIMES, Doubt, by_clip, doubted_labels, lost_people, unseen_people, unsure_people
 from ..naming import clip_places
-from ..results import select, softmax
+from ..results import softmax
 from ..section import Given
 from ..tables import Column, Link, Table
 
@@ -62,7 +62,7 @@ def _labels(given: Given, clips: Clips, links: dict[str, Link]) -> tuple[list[Ta
     fused = given.collected.fused
     if fused is not None:
         known = (fused.labels >= 0) & np.isin(fused.splits, list(SCORED))
-        fused = select(fused, known)
+        fused = fused.where(known)
     if fused is None or not len(fused.labels):
         return [], ["Nothing can be said of labels: there are no fused scores of labelled clips."]
     names, places, probabilities = clips.class_names, clip_places(given.collected), softmax(fused.logits)

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from ..section import Given
 from ..tables import Column, Table
 
-TITLE = ""
+TITLE = "The paper's claims"
+
+
+HELD = "held"
+"""The verdict of `hpnet ablate` on a claim that is true here."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ def build(given: Given) -> Claims | None:
         return None
     rows = [{**row, "p": number(row, "p"), "q": number(row, "q"), "over": row.get("over", "")} for row in claims]
     counts = Counter(row["here"] for row in claims)
-    counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    rest = ", ".join(f"{count} {word}" for word, count in counts.most_common() if word != HELD)
     columns = (
         Column("table", "Table"),
         Column("claim", "The paper's claim", "prose"),
@@ -38,7 +42,8 @@ def build(given: Given) -> Claims | None:
         Column("over", "Resampled", "text", "what the interval and the test resample as one"),
     )
     caption = "The paper's claims, as far as `hpnet ablate` has run; the tables are in report/tables"
-    lead = f"{len(claims)} claims of the paper's tables were tested on this project: {counted}."
+    held = f"{counts[HELD]} of {len(claims)} claims of the paper's tables held on this project"
+    lead = f"{held}; {rest}." if rest else f"{held}."
     units = given.judge.units
     narrow = sum(str(row["over"]).endswith("clips") for row in rows) if units.name != "clip" else 0
     if narrow:

@@ -8,7 +8,7 @@ from typing import Any
 from ...core.statistics import per_class_changes
 from ..figures import Change, change_plot, signed_points
 from ..output import Chart
-from ..results import baseline_name, common, correct, evaluated, feature_kind, feature_runs, pooled_name
+from ..results import baseline_name, common, correct, evaluated, feature_kind, feature_runs, pooled_name, pooled_words
 from ..section import Given
 from ..tables import Column, Table
 from . import embedding, fisher
@@ -88,9 +88,9 @@ def build_gains(given: Given) -> Gains | None:
     )
     return Gains(
         lead=(
-            f"{better} of {len(rows)} actions gain with pooled features, {worse} lose. A class has few clips, so "
-            f"a single row says little: the table gives a test per action over {units.plural}, corrected for testing "
-            "them all."
+            f"{better} of {len(rows)} actions gain with {pooled_words(collected, runs)}, {worse} lose. A class has few "
+            f"clips, so a single row says little: the table gives a test per action over {units.plural}, corrected for "
+            "testing them all."
             + ("" if len(marks) <= MOST_DRAWN else " The chart shows the 20 largest gains and the 20 smallest.")
         ),
         figure=given.files.chart(

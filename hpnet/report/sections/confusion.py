@@ -111,8 +111,11 @@ def _most_confused(given: Given, matrix: NDArray[np.int64], names: list[str]) ->
     return given.files.table(Table("most_confused", "Most frequent confusions", columns, rows))
 
 
-def _extremes(given: Given, count: int = 10) -> Table | None:
-    """The most accurate and the most confused actions of the multimodal stream, before and after fusion (Table XVI)."""
+def _extremes(given: Given, count: int = 3) -> Table | None:
+    """The most accurate and the most confused actions of the multimodal stream, before and after fusion (Table XVI).
+
+    None where they do not differ in accuracy.
+    """
     run, clips = given.collected.runs.get(MULTIMODAL), given.collected.clips
     single = evaluated(run.scores) if run is not None else None
     if single is None or given.test is None or clips is None:
@@ -123,6 +126,8 @@ def _extremes(given: Given, count: int = 10) -> Table | None:
     before, after = (per_class_accuracy(scores.logits, scores.labels) for scores in (single, fused))
     present = [int(k) for k in np.argsort(-before, kind="stable") if np.isfinite(before[k])]
     count = min(count, len(present) // 2)
+    if not count or before[present[count - 1]] <= before[present[-count]]:
+        return None
     rows = [
         {"part": part, "name": clips.class_names[k], "one": before[k], "all": after[k],
          "change": after[k] - before[k], "clips": int((single.labels == k).sum())}
@@ -138,4 +143,4 @@ def _extremes(given: Given, count: int = 10) -> Table | None:
         Column("clips", "n", "count"),
     )
     caption = "The most accurate and the most confused actions of the multimodal stream, alone and after fusion"
-    return given.files.table(Table("extremes", caption, columns, rows)) if rows else None
+    return given.files.table(Table("extremes", caption, columns, rows))

@@ -15,16 +15,17 @@ TITLE = "Sizes and speeds"
 
 @dataclass(frozen=True)
 class Cost:
-    """What the template shows."""
+    """What the template shows; ``measured``: the metrics of the stages, folded."""
 
     tables: tuple[Table, ...]
+    measured: tuple[Table, ...]
     notes: tuple[str, ...]
 
 
 def build(given: Given) -> Cost:
     """Parameters, stored bytes, times."""
-    tables = (*_networks(given), *_storage(given), *_measured(given), *_seconds(given))
-    return Cost(tables, () if tables else ("The stages recorded no sizes and no times.",))
+    tables, measured = (*_networks(given), *_storage(given), *_seconds(given)), tuple(_measured(given))
+    return Cost(tables, measured, () if tables or measured else ("The stages recorded no sizes and no times.",))
 
 
 def _networks(given: Given) -> Iterator[Table]:
@@ -33,8 +34,8 @@ def _networks(given: Given) -> Iterator[Table]:
         {
             "network": run_title(collected, run),
             "parameters": run.parameters,
-            "epoch": None if run.chosen_epoch is None else run.chosen_epoch + 1,
-            "epochs": max((len(steps) for steps, _ in run.history.values()), default=0) or None,
+            "epoch": None if run.fitted or run.chosen_epoch is None else run.chosen_epoch + 1,
+            "epochs": None if run.fitted else max((len(steps) for steps, _ in run.history.values()), default=0) or None,
         }
         for run in (*collected.runs.values(), *collected.variants.values())
         if run.parameters is not None
@@ -46,7 +47,7 @@ def _networks(given: Given) -> Iterator[Table]:
         Column("epochs", "of", "count", "epochs trained"),
     )
     if rows:
-        yield given.files.table(Table("networks", "Networks", columns, rows))
+        yield given.files.table(Table("networks", "Networks", columns, rows)).shown()
 
 
 def _storage(given: Given) -> Iterator[Table]:

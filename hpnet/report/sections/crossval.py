@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,12 @@ FIRST = "default"
 
 @dataclass(frozen=True)
 class Section:
-    """What the template shows. ``confusion``: SVG; ``curves``: accuracy against training clips, where asked for."""
+    """What the template shows. ``details``: folded tables; ``confusion``: SVG; ``curves``: accuracy against training
+    clips, where asked for."""
 
     lead: str
     table: Table
-    folds: Table
+    details: tuple[Table, ...]
     curves: list[Panel]
     curve_table: Table | None
     confusion_title: str
@@ -45,10 +46,17 @@ def build(given: Given) -> Section | None:
     shown = results[first]
     names, matrix = list(shown.scores.classes), np.array(shown.metrics["confusion"], dtype=np.int64)
     title = f"Confusion of {first}, test clips of all folds"
+    whole = given.files.table(_results(given, results, first))
+    fused = [whole.rows[at] for at in sorted(whole.strong)]
+    streams = whole.shown("changed", "gain", "p", "q")
     return Section(
         lead=_lead(results),
-        table=given.files.table(_results(given, results, first)),
-        folds=given.files.table(_folds(results)),
+        table=replace(whole, rows=fused, strong=frozenset()).shown("streams", "changed"),
+        details=(
+            *([replace(streams, caption="Every stream of every result")] if len(fused) < len(whole.rows) else []),
+            *_changes(results),
+            given.files.table(_folds(results)),
+        ),
         curves=list(_curves(given, results)),
         curve_table=_curve_table(given, results),
         confusion_title=title,
@@ -105,7 +113,7 @@ def _results(given: Given, results: Mapping[str, Crossval], first: str) -> Table
         Column("n", "Clips", "count", "test clips of all folds"),
         Column("changed", "Not as in params.yaml", "prose"),
     )
-    strong = frozenset(at for at, row in enumerate(rows) if row["streams"] == FUSED)
+    strong = frozenset(at for at, row in enumerate(rows) if row is rows[-1] or rows[at + 1]["result"] != row["result"])
     return Table("crossval", "Results of `hpnet crossval`", columns, rows, strong)
 
 
@@ -136,6 +144,18 @@ def _against(given: Given, results: Mapping[str, Crossval], first: str) -> dict[
         found[name] = {"gain": Measured(change.value, change.low, change.high, len(pairs), over), "p": one.p_value}
     q_values = benjamini_hochberg([row["p"] for row in found.values()]).tolist()
     return {name: {**row, "q": q} for (name, row), q in zip(found.items(), q_values, strict=True)}
+
+
+def _changes(results: Mapping[str, Crossval]) -> Iterator[Table]:
+    """The parameters of each result that are not those of params.yaml."""
+    rows = [
+        {"result": name, "parameter": key, "value": str(value)}
+        for name, result in results.items()
+        for key, value in result.summary.changed.items()
+    ]
+    columns = (Column("result", "Result"), Column("parameter", "Parameter", "code"), Column("value", "Value", "prose"))
+    if rows:
+        yield Table("crossval_changed", "Parameters that are not as in params.yaml", columns, rows)
 
 
 def _folds(results: Mapping[str, Crossval]) -> Table:

@@ -77,7 +77,9 @@ def _people_errors(given: Given) -> tuple[list[Table], list[str]]:
         else []
     )
     if collected.truth is None:
-        return [], [*notes, "There is no ground truth for people, so detection and pose were not evaluated."]
+        rendered = collected.params.data.source != "folder"
+        lacking = ["There is no ground truth for people, so detection and pose were not evaluated."] if rendered else []
+        return [], [*notes, *lacking]
     truth = people_per_clip(collected.truth)
     both = [(clip, truth[clip], count) for clip, count in found.items() if clip in truth]
     off = [(clip, true, count) for clip, true, count in both if true != count]

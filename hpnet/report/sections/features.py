@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..figures import Mark, interval_plot, signed_points
-from ..results import BASELINE, Variant, baseline_name, feature_runs, pooled_name
+from ..results import POSES, Variant, baseline_name, feature_runs, pooled_name, pooled_words
 from ..section import Given, Panel
 from ..tables import Column, Table
 
@@ -54,10 +54,11 @@ def build(given: Given) -> Features:
     rows = [
         _row(group.title, row, collected.params.pool.tap) for group, variants in compared.values() for row in variants
     ]
+    table = given.files.table(Table("features", caption, columns, rows))
     return Features(
         lead=_lead(given),
         panels=tuple(_panels(given)),
-        table=given.files.table(Table("features", caption, columns, rows)),
+        table=table.shown(*table.alike("n", "over")),
         notes=tuple(_notes(given)),
     )
 
@@ -77,7 +78,7 @@ def _panels(given: Given) -> list[Panel]:
                 row.accuracy.low,
                 row.accuracy.high,
                 row.accuracy.full,
-                "baseline" if row.features.kind == BASELINE else "accent" if row.name == own else "pooled",
+                "baseline" if row.features.kind in POSES else "accent" if row.name == own else "pooled",
             )
             for row in rows
         ]
@@ -110,18 +111,14 @@ def _notes(given: Given) -> list[str]:
             "There is no variant on the 2-D pose, so no gain is given: add `pose2d: {kind: pose2d}` to "
             "compare.variants."
         )
-    if len(given.compared) == 1:
-        notes.append(
-            "The class table names no look-alike actions (column pair of classes.csv), so there are no object or order "
-            "pairs."
-        )
     return notes
 
 
 def _lead(given: Given) -> str:
     collected, compared = given.collected, given.compared
     runs = feature_runs(collected)
-    base, pooled = baseline_name(collected, runs), pooled_name(collected, runs)
+    base, pooled, words = baseline_name(collected, runs), pooled_name(collected, runs), pooled_words(collected, runs)
+    alone = " alone" if words.endswith("pose") else ""
     sentences = [
         "The joint stream was trained in the same way on each kind of features and scored on the same test clips."
     ]
@@ -133,7 +130,7 @@ def _lead(given: Given) -> str:
         change = row.against.difference
         where = "On all clips" if group.key == "overall" else f"On {group.title.lower()} ({group.text})"
         sentences.append(
-            f"{where} pooled features reach {row.accuracy.text} % and the 2-D pose {before.accuracy.text} %: "
+            f"{where} {words} reach {row.accuracy.text} % and the 2-D pose{alone} {before.accuracy.text} %: "
             f"{signed_points(change.value)} points ({change.range}){row.against.doubt}."
         )
     return " ".join(sentences)

@@ -10,12 +10,12 @@ from ...weights.suitability import compare
 from ..collect import Collected
 from ..figures import percent, signed_points
 from ..naming import STREAM_TITLES
-from ..results import Judge, correct, evaluated, feature_runs, pooled_name
+from ..results import Judge, correct, evaluated, feature_runs, pooled_name, pooled_words
 from ..section import Given
 from ..tables import Measured
 
-GAINS = (("overall", "Pooled features over 2-D pose"), ("object_pairs", "The same on object pairs"))
-"""Groups of clips whose gain is one of the large numbers, and its label."""
+GAINS = (("overall", "{} over 2-D pose"), ("object_pairs", "The same on object pairs"))
+"""Groups of clips whose gain is one of the large numbers, and its label with room for what is compared."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,13 @@ def build_keys(given: Given) -> Iterator[Key]:
         title = STREAM_TITLES.get(name, name)
         label = f"Best single stream: {title if name == MULTIMODAL else title.lower()}"
         yield Key(label, score.text, "%", f"{score.named}; n = {score.n}")
-    pooled = pooled_name(collected, feature_runs(collected))
+    runs = feature_runs(collected)
+    pooled, words = pooled_name(collected, runs), pooled_words(collected, runs).capitalize().replace("2-d", "2-D")
     for group, label in GAINS:
         _, rows = given.compared.get(group, (None, []))
         gains = [row.against.difference for row in rows if row.name == pooled and row.against is not None]
         for gain in gains[:1]:
-            yield Key(label, signed_points(gain.value), "points", f"{gain.named_range}; n = {gain.n}")
+            yield Key(label.format(words), signed_points(gain.value), "points", f"{gain.named_range}; n = {gain.n}")
 
 
 def _best_stream(collected: Collected, judge: Judge) -> tuple[str, Measured] | None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import yaml
 
-from ...core.streams import MULTIMODAL, STREAMS
+from ...core.streams import MULTIMODAL, STREAMS, usual_streams
 from ...models import FITTED_NETWORKS
 from ..collect import Collected, Run, flatten
-from ..naming import run_title
+from ..naming import natural_key, run_title
 from ..section import Given
 
 TITLE = "What was run"
+MOST_LISTED = 24
+"""Subjects or sources of a split that are named; more are counted alone."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def build_flow(collected: Collected) -> tuple[Stage, ...]:
     )
     if collected.features is not None:
         meta, shape = collected.features.meta, collected.features.array.shape
-        what = f"{meta.tap}, region {meta.region}, {meta.operator}" if meta.kind == "pooled" else meta.kind
+        pooled = f"{meta.tap}, region {meta.region}, {meta.operator}"
+        what = {"pooled": pooled, "both": f"{pooled}, and 2-D pose"}.get(meta.kind, meta.kind)
         add("pool", what, f"{shape[1]} × {shape[2]} × {shape[3]} (T V C)")
     else:
         add("pool", "not run")
     trained = [name for name in STREAMS if name in collected.runs and collected.runs[name].scores is not None]
     add(
         "train",
-        f"{len(trained)} of {len(STREAMS)} streams" if trained else "not run",
+        f"{len(trained)} of {len(expected_streams(collected))} streams" if trained else "not run",
         trained_graphs(collected) if trained else None,
         training_seeds([collected.runs[name] for name in trained]) if trained else None,
     )
@@ -88,14 +91,24 @@ def build_flow(collected: Collected) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def expected_streams(collected: Collected) -> tuple[str, ...]:
+    """The streams of a complete project of this kind, and those that it has."""
+    usual = usual_streams(collected.params.data.source, collected.params.train.multimodal.video)
+    return tuple(name for name in STREAMS if name in usual or name in collected.runs)
+
+
 def weights_in_words(collected: Collected) -> str:
-    """Origin of the fusion weights, from ``weights.json``."""
+    """How the fusion weights were made, from ``weights.json``."""
     chosen = collected.weights.get(collected.weights.get("chosen", ""), {})
+    fit = chosen.get("fit")
+    if fit:
+        what = "clips, out of fold" if fit["split"] == "out of fold" else "validation clips"
+        return f"weights fitted on {fit['clips']} {what}"
     return {
         "validation": "weights from validation",
         "given": "given weights",
-        "released": f"no validation clips: the released weights of {collected.params.data.protocol}",
-        "equal": "no validation clips: equal weights",
+        "released": f"too few validation clips: the released weights of {collected.params.data.protocol}",
+        "equal": "too few validation clips: equal weights",
     }.get(chosen.get("origin", ""), "weights of unknown origin")
 
 
@@ -121,14 +134,11 @@ def build_facts(collected: Collected) -> list[tuple[str, str]]:
     if collected.clips is not None:
         table = collected.clips.table
         for split in ("train", "val", "test"):
-            subjects = sorted(set(table.source[table.split == split].astype(str)) - {""})
-            if subjects:
-                facts.append(
-                    (
-                        f"Subjects, {split}",
-                        f"{len(subjects)}: {', '.join(subjects)}" if len(subjects) <= 24 else f"{len(subjects)}",
-                    )
-                )
+            sources = sorted(set(table.source[table.split == split].astype(str)) - {""}, key=natural_key)
+            if sources:
+                what = "Subjects" if (table.source == table.subject).all() else "Sources"
+                listed = f": {', '.join(sources)}" if len(sources) <= MOST_LISTED else ""
+                facts.append((f"{what}, {split}", f"{len(sources)}{listed}"))
     if collected.poses is not None:
         meta = collected.poses.meta
         facts.append(("Pose weights", f"{meta.model}, sha256 {meta.weights_digest[:16]}"))
@@ -214,7 +224,8 @@ def missing_parts(collected: Collected) -> list[str]:
             "There is no validation split, so the epoch and the fusion weights were not chosen on one: "
             "set data.val_fraction above 0."
         )
-    absent = [name for name in STREAMS if name not in collected.runs or collected.runs[name].scores is None]
+    expected = expected_streams(collected)
+    absent = [name for name in expected if name not in collected.runs or collected.runs[name].scores is None]
     if absent:
         notes.append(f"Not trained, and therefore not in any table: {', '.join(absent)}.")
     if collected.boxes is None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ...models import FITTED_NETWORKS
 from ..collect import Run
 from ..figures import curve_plot
 from ..naming import run_title
@@ -40,7 +36,7 @@ def build(given: Given) -> Training:
     """Training curves: a grid per metric, a panel per network."""
     collected = given.collected
     every = [run for run in (*collected.runs.values(), *collected.variants.values()) if run.history]
-    runs = [run for run in every if not _is_fitted(run)]
+    runs = [run for run in every if not run.fitted]
     if not runs:
         why = (
             "There are no training curves: the networks are fitted as a whole, without epochs."
@@ -54,7 +50,7 @@ def build(given: Given) -> Training:
     groups = []
     for metric in metrics:
         drawn = {run.name: grouped[run.name][metric] for run in runs if metric in grouped[run.name]}
-        values = [v for curves in drawn.values() for _, ys in curves.values() for v in ys if np.isfinite(v)]
+        values = [v for curves in drawn.values() for _, ys in curves.values() for v in ys]
         share = _is_accuracy(metric) and max(values, default=0.0) <= 1
         panels = []
         for run in runs:
@@ -64,8 +60,7 @@ def build(given: Given) -> Training:
                 drawn[run.name],
                 run_title(collected, run),
                 chosen=run.chosen_epoch,
-                as_percent=share,
-                upper=None if share else max(values, default=1.0),
+                scale="percent" if share else "log",
             )
             panels.append(given.files.figure(f"curve_{run.name}_{metric}", svg))
             for split, (steps, ys) in drawn[run.name].items():
@@ -85,20 +80,15 @@ def build(given: Given) -> Training:
     validated = any("val" in name for curves in grouped.values() for panel in curves.values() for name in panel)
     return Training(
         lead=(
-            "One panel per network, on one scale. The epoch is chosen on validation clips, never on test clips."
+            "One panel per network. A loss has its own logarithmic scale in each; accuracies share one. The epoch is "
+            "chosen on validation clips, never on test clips."
             if validated
-            else "One panel per network, on one scale. There were no validation clips: the last epoch is kept."
+            else "One panel per network. A loss has its own logarithmic scale in each; accuracies share one. There "
+            "were no validation clips: the last epoch is kept."
         ),
         groups=tuple(groups),
         any_chosen=any(run.chosen_epoch is not None for run in runs),
     )
-
-
-def _is_fitted(run: Run) -> bool:
-    """Whether the network was fitted as a whole."""
-    params = run.config.get("params")
-    graph = params.get("graph") if isinstance(params, Mapping) else None
-    return isinstance(graph, Mapping) and graph.get("model") in FITTED_NETWORKS
 
 
 def _grouped_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]]]:

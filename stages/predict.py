@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--poses", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Instead of videos: poses of clips, a pickle as pyskl has it.")  # fmt: skip
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), default=Path(),
-              help="Folder of the trained project.  [default: this folder]")  # fmt: skip
+              help="Folder of the trained project, or of a bundle.  [default: this folder]")  # fmt: skip
 @click.option(
     "--streams", metavar="NAMES", help="Only these streams, such as hpj,hpb.  [default: all with a weight above 0]"
 )
@@ -78,9 +78,11 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)  # refuse what cannot be written before the work starts
 
+    from hpnet.predict.bundle import is_bundle
     from hpnet.predict.stored import require_names
 
-    require_names(asked.project, chosen)
+    if not is_bundle(asked.project):
+        require_names(asked.project, chosen)
     from hpnet.predict.files import Task, default_workers, recognise_files
     from hpnet.predict.model import Model
     from hpnet.predict.output import Output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,11 +36,7 @@ class UltralyticsDetector:
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
-        people = [index for index, name in names.items() if name == PERSON]
-        if not people:
-            raise ValueError(f"detect.model: no class {PERSON!r} among {', '.join(list(names.values())[:5])}, ...")
-        self._person = people[0]
+        self._person = person_of(network)
         self._device, self._dtype = resolve_device(device), resolve_precision(precision)
         fused: torch.nn.Module = network.fuse(verbose=False)  # type: ignore[operator]
         self._network = fused.eval().to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,3 +63,32 @@ class UltralyticsDetector:
             in_frame(((found[:, :4].cpu() - shift) / scale).numpy(), found[:, 4].cpu().numpy(), (width, height))
             for found in kept
         ]
+
+
+class YoloNetwork(torch.nn.Module):
+    """A fused network for a graph of any size of frames: (N, H, W, 3) uint8 RGB -> predictions (N, 4 + K, A)."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network.fuse(verbose=False).eval()  # type: ignore[operator]
+        head: Any = list(self.network.children())[-1][-1]
+        head.dynamic, head.export, head.format = True, True, "onnx"  # places of cells are computed for each size
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        # (N, H, W, 3) RGB -> (N, 3, H, W) RGB in 0..1
+        found = self.network(frames.permute(0, 3, 1, 2).float() / 255)
+        predictions: torch.Tensor = found[0] if isinstance(found, tuple | list) else found
+        return predictions
+
+
+def person_of(network: torch.nn.Module) -> int:
+    """The number of the class person.
+
+    Raises:
+        ValueError: there is none.
+    """
+    names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+    people = [index for index, name in names.items() if name == PERSON]
+    if not people:
+        raise ValueError(f"detect.model: no class {PERSON!r} among {', '.join(list(names.values())[:5])}, ...")
+    return people[0]

@@ -13,8 +13,9 @@ Axes: N clips, C channels, T frames, V joints, M person slots, P parts, D statis
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import torch
@@ -220,7 +221,7 @@ class Linear(nn.Module):
             found += [areas(each, self.planes, view.parts).flatten(1, 3) for each in clocks]
         if view.per_limb:
             places = clocks[-1][:, list(self.positions)]  # (N, X, T, V, M)
-            rows, columns = torch.triu_indices(x.shape[3], x.shape[3], offset=1)
+            rows, columns = _pairs(combinations(range(self.sizes[1]), 2))
             apart = (places[:, :, :, rows] - places[:, :, :, columns]).square().sum(1, keepdim=True).add(1e-12).sqrt()
             # (N, 1, T, Q, M) -> (N, S, 1, Q, M) -> (N, S Q, M), of S without the changes
             found.append(parts_over_time(apart, view.parts)[:, : view.per_limb].flatten(1, 3))
@@ -244,9 +245,9 @@ class Linear(nn.Module):
         if view.facing:
             turn = torch.tensor([-1, 1, -1], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
             places = torch.stack([places[..., 0], *[turn * other for other in places[..., 1:].unbind(-1)]], -1)
-        joints = x.shape[3]
-        rows, columns = torch.triu_indices(joints, joints)
-        above = rows != columns
+        joints = self.sizes[1]
+        rows, columns = _pairs(combinations_with_replacement(range(joints), 2))
+        lower, upper = _pairs(combinations(range(joints), 2))
         total = x.new_zeros(x.shape[0], view.per_pair * joints**2)
         pairs = x.new_zeros(x.shape[0], 1)
         for i, j in combinations(range(x.shape[4]), 2):
@@ -254,7 +255,7 @@ class Linear(nn.Module):
             apart = (places[..., i, None] - places[..., None, :, j]).square().sum(1).add(1e-12).sqrt()
             mirrored = apart.transpose(2, 3)
             alike = ((apart + mirrored) / 2)[:, :, rows, columns]  # (N, T, V (V + 1) / 2)
-            unlike = ((apart - mirrored).abs() / 2)[:, :, rows[above], columns[above]]  # (N, T, V (V - 1) / 2)
+            unlike = ((apart - mirrored).abs() / 2)[:, :, lower, upper]  # (N, T, V (V - 1) / 2)
             both = (there[:, i] * there[:, j])[:, None]  # (N, 1)
             total = total + of_distances(torch.cat([alike, unlike], 2), view.parts) * both
             pairs = pairs + both
@@ -273,3 +274,9 @@ class Linear(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(N, C, T, V, M), mask (N, M) or None for all -> logits (N, K)."""
         return self.forward_features(x, valid) + self.bias
+
+
+def _pairs(of_joints: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """The first joints of pairs, and the second ones."""
+    found = list(of_joints)
+    return [first for first, _ in found], [second for _, second in found]

@@ -208,13 +208,14 @@ def decode_boxes(heads: Heads, most: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     centre = heads["centre"][0].float()
     height, width = centre.shape[1:]
-    peaks = torch.where(F.max_pool2d(centre, 5, 1, 2) == centre, centre, 0.0).flatten()
+    peaks = torch.where(F.max_pool2d(centre[None], 5, 1, 2)[0] == centre, centre, 0.0).flatten()
     found = peaks.topk(min(most, len(peaks)))
     values, best = found.values[found.values > 0], found.indices[found.values > 0]  # (P,)
     at = torch.stack([best // width, best % width], -1).float()  # (P, 2) y, x
     middle = at + _at(heads["box_offset"], best[None])[0]
     half = _at(heads["box_scale"], best[None])[0].clamp(min=0) / 2
-    limit = torch.tensor([height, width], device=centre.device, dtype=torch.float32)
+    rows, columns = _cells(height, width, centre.device)
+    limit = torch.stack([rows.amax(), columns.amax()]) + 1  # height and width, of any size where this is traced
     top_left, bottom_right = (middle - half).clamp(min=0).minimum(limit), (middle + half).clamp(min=0).minimum(limit)
     boxes = torch.cat([top_left.flip(-1), bottom_right.flip(-1)], -1) * STRIDE_PX  # y, x pairs -> x1, y1, x2, y2
     return boxes, values, best

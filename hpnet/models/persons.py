@@ -24,6 +24,11 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def is_exporting() -> bool:
+    """Whether the network is being written as a graph, by ``torch.export`` or by tracing for ONNX."""
+    return bool(torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export())
+
+
 def all_valid(features: Tensor) -> Tensor:
     """The mask (N, M) that makes every slot count, as the released networks do."""
     return torch.ones(features.shape[0], features.shape[4], dtype=torch.bool, device=features.device)
@@ -31,7 +36,7 @@ def all_valid(features: Tensor) -> Tensor:
 
 def who_is_there(valid: Tensor | None) -> Tensor | None:
     """A mask (N, M), or None where every slot is known to be valid; never waits for a device to find out."""
-    if valid is None or torch.compiler.is_exporting() or valid.device.type != "cpu":
+    if valid is None or is_exporting() or valid.device.type != "cpu":
         return valid
     return None if bool(valid.all()) else valid
 
@@ -64,7 +69,7 @@ class PersonNorm(nn.Module):
         persons, joints, channels = self.sizes
         if features.ndim != 5 or (features.shape[4], features.shape[3], features.shape[1]) != self.sizes:
             raise ValueError(f"input is {tuple(features.shape)}, expected (N, {channels}, T, {joints}, {persons})")
-        if valid is None or torch.compiler.is_exporting():
+        if valid is None or is_exporting():
             slots = [features[..., m] for m in range(persons)]
         else:
             slots = [features[..., m].index_select(0, _positions(valid[:, m], features)) for m in range(persons)]
@@ -120,7 +125,7 @@ def mean_over_persons(people: Tensor, valid: Tensor | None, clips: int) -> Tenso
     """
     if valid is None:
         return people.view(-1, clips, people.shape[1]).mean(0)  # (M, N, D) -> (N, D)
-    if torch.compiler.is_exporting():
+    if is_exporting():
         # (M * N, D) -> (M, N, D), zeros where nobody is
         slots = people.reshape(valid.shape[1], -1, people.shape[1]) * valid.t()[..., None]
     else:

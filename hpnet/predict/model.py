@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..artifacts.taught import TaughtAction
 from ..core.video import VideoError
 from ..work.console import one_line
+from .bundle import Bundle, is_bundle
 from .finding import EventFinder, VideoEvent
 from .following import parts_of
 from .head import MOST_LOSS
@@ -441,6 +442,8 @@ def open_trained(folder: Path, streams: Sequence[str] | None, device: str) -> Tr
     Raises:
         FileNotFoundError, ValueError: see :func:`hpnet.load`.
     """
+    if is_bundle(folder):
+        return Bundle(folder, streams, device)
     StoredProject(folder, streams)
     from .project import TrainedProject
 
@@ -459,7 +462,7 @@ def load(
     """The model of a trained project.
 
     Args:
-        folder: a project in which ``dvc repro`` has run.
+        folder: a project in which ``dvc repro`` has run, or a bundle that `hpnet export bundle` wrote.
         device: auto, cpu, cuda or cuda:N.
         streams: only these, such as ``["hpj", "hpb"]``; None: all with a weight above 0 in the project's fusion.
         people: people kept per window; None: ``detect.persons`` of the project.

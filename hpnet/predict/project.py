@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,10 @@ from ..core.device import resolve_device
 from ..core.sampling import sample_frames
 from ..core.streams import MULTIMODAL
 from ..events.finding import Rule
-from ..models.linear import Linear
 from ..train.topology import TopologyModel, load_topology
 from ..work.shards import file_digest
 from .event_rules import learnt_rule, plain_rule
+from .graphs import embedding
 from .seeing import Eyes, open_eyes
 from .stored import StoredProject
 from .trained import FALLBACK_WINDOW_S, VIDEO_KINDS, Sample, Trained, stacked
@@ -311,8 +311,5 @@ def embedded(model: TopologyModel, people: Tensor, valid: Tensor) -> NDArray[np.
         people: (N, C, T, V, M) float32, zeros where there is no person.
         valid: (N, M) bool, on the host.
     """
-    network: Any = model.network
-    x = model.prepare(people, valid)
-    linear = isinstance(network, Linear)
-    values = network.standardised(*network.statistics(x, valid)) if linear else network.forward_features(x, valid)
+    values = embedding(model.network, model.prepare(people, valid), valid)
     return np.asarray(values.float().cpu().numpy())

@@ -117,11 +117,22 @@ def read_fusion(project: Project, streams: Sequence[str] | None) -> dict[str, An
         labellings = typed(stored.get("labellings", {}), dict[str, str | None])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{file} is not what `hpnet fuse` writes: run `hpnet fuse` again") from None
+    fitted = {**fusion, "weights": weights, "labellings": labellings}
+    return of_streams(fitted, streams, str(file))
+
+
+def of_streams(fusion: dict[str, Any], streams: Sequence[str] | None, source: str) -> dict[str, Any]:
+    """A fusion limited to some of its streams; None: all.
+
+    Raises:
+        ValueError: one is not fused, or none counts.
+    """
+    weights: dict[str, float] = fusion["weights"]
     if streams:
         unknown = sorted(set(streams) - set(weights))
         if unknown:
             raise ValueError(f"stream {unknown[0]!r} is not one of the fused streams: {', '.join(weights)}")
         weights = subset_weights(weights, tuple(weights), tuple(streams))
     if not any(weights.values()):
-        raise ValueError(f"{file}: no stream has a weight above 0; run `hpnet fuse` again")
-    return {**fusion, "weights": weights, "labellings": labellings}
+        raise ValueError(f"{source}: no stream has a weight above 0; run `hpnet fuse` again")
+    return {**fusion, "weights": weights}

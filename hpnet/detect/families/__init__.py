@@ -2,7 +2,8 @@
 
 A module here has ``build(source, image_size=, confidence=, iou=, device=, precision=)``, which returns a
 :class:`hpnet.detect.detector.Detector`, and ``files(source)``, the files that it reads. A new family is a module and an
-entry.
+entry. Where it also has ``graph(source)``, its networks can be in a bundle: the network as a module that reads frames,
+the kind of what it gives (:mod:`hpnet.detect.exported`), and the number of its class person.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ...weights.checkpoint import load_into, load_state
 from ...weights.places import ASSETS, packaged
 from ..detector import PERSON
 from ..library import ultralytics
-from ..yolo import UltralyticsDetector
+from ..yolo import UltralyticsDetector, YoloNetwork, person_of
 
 NAME = "mannequin-yolo"
 PACKAGED = f"{NAME}.safetensors"
@@ -79,3 +79,9 @@ def load_network(config: dict[str, Any], file: Path) -> torch.nn.Module:
     network = build_network(config)
     load_into(network, {name: value.float() for name, value in load_state(file).items()}, str(file))
     return network
+
+
+def graph(source: str) -> tuple[torch.nn.Module, str, int]:
+    """The network to write as a graph; see :mod:`hpnet.detect.families`."""
+    network = load_network(packaged_config(), mannequin_file(source))
+    return YoloNetwork(network), "yolo", person_of(network)

@@ -13,7 +13,7 @@ from ...core.reading import decoding
 from ...weights.checkpoint import in_float32, load_into
 from ...weights.places import find
 from ..library import ultralytics
-from ..yolo import UltralyticsDetector
+from ..yolo import UltralyticsDetector, YoloNetwork, person_of
 from ..yolo_checkpoint import KINDS, read_checkpoint, require_layers
 from .mannequin import packaged_config
 
@@ -77,3 +77,9 @@ def description(kind: str) -> dict[str, Any]:
     file = Path(str(spec.origin if spec else "")).parent / "cfg" / "models" / known.description
     config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return {**config, "scale": known.scale} if known.scale else config
+
+
+def graph(source: str) -> tuple[torch.nn.Module, str, int]:
+    """The network to write as a graph; see :mod:`hpnet.detect.families`."""
+    network = load_checkpoint(checkpoint_file(source))
+    return YoloNetwork(network), "yolo", person_of(network)

@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.version_option(__version__)
+@click.version_option(__version__, prog_name="hpnet")
 def cli(debug: bool) -> None:
     """Recognise human actions in video by heatmap pooling.
 

@@ -50,8 +50,6 @@ ELSEWHERE = {
     "dvc repro": GRAPH,
     "dvc repro pool": GRAPH,
     "hpnet predict new.mp4": WALK,
-    "hpnet predict artifacts/data/videos/S001C001P003R001A001.mp4 --save seen.mp4":
-        INSTALLED,
     "hpnet predict 0": "tests/predict/test_predict.py::test_live_command_reports_latency",
     "hpnet predict 0 --window 2": "tests/predict/test_predict.py::test_live_command_reports_latency",
     "hpnet predict rtsp://192.168.0.9/stream --seconds 60": (
@@ -72,7 +70,13 @@ ELSEWHERE = {
 }  # fmt: skip
 """Command -> where it, or the same command at a size that a test can afford, is run."""
 CROSSVAL = "tests/crossval/test_crossval.py::test_results_are_fused_fold_by_fold"
-WHOLE_PAGES = {"README.md": GRAPH, "dvc.md": GRAPH, "training.md": GRAPH, "crossval.md": CROSSVAL}
+WHOLE_PAGES = {
+    "README.md": GRAPH,
+    "install.md": INSTALLED,
+    "dvc.md": GRAPH,
+    "training.md": GRAPH,
+    "crossval.md": CROSSVAL,
+}
 
 
 def commands(page: Path) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from .graph import CODE, Kind, Stage, code_file, graph, upstream
+from .graph import CODE, Graph, Kind, Stage, code_file, graph, upstream
 
 REPOSITORY = Kind(here=True, takes=True, variants=("pose2d", "region3", "region5"))
 """The project of hpnet's own repository: the mannequins."""
@@ -35,7 +35,7 @@ def render(kind: Kind) -> str:
     lines = [*(f"# {line}" for line in heading.splitlines()), "stages:"]
     for number, stage in enumerate(made.stages):
         lines += [*([""] if number else []), *_stage_lines(stage)]
-    return "\n".join([*lines, *_plot_lines(made.curves), ""])
+    return "\n".join([*lines, *_plot_lines(made), ""])
 
 
 def _stage_lines(stage: Stage) -> list[str]:
@@ -58,18 +58,19 @@ def _stage_lines(stage: Stage) -> list[str]:
     return lines + _list(pad, "metrics", [*map(_uncached, stage.metrics)])
 
 
-def _plot_lines(streams: Iterable[str]) -> list[str]:
-    drawn = [f"        artifacts/train/{name}/history/plots/metrics/val/accuracy.tsv: accuracy" for name in streams]
-    if not drawn:
-        return []
-    return [
-        "",
-        "plots:",
+def _plot_lines(made: Graph) -> list[str]:
+    drawn = [f"        artifacts/train/{name}/history/plots/metrics/val/accuracy.tsv: accuracy" for name in made.curves]
+    confusion = [
         "  - report/plots/confusion.csv:",
         "      template: confusion",
         "      x: actual",
         "      y: predicted",
         "      title: Confusion of the fused scores on the test split",
+    ]
+    return [
+        "",
+        "plots:",
+        *(confusion if any(stage.name == "report" for stage in made.stages) else []),
         "  - validation accuracy:",
         "      template: linear",
         "      x: step",

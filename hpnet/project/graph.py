@@ -130,7 +130,7 @@ class Graph:
     """The stages of a project, upstream first.
 
     Attributes:
-        curves: the streams with training curves in ``dvc plots``, beside the confusion matrix; none: no plots.
+        curves: the streams with training curves in ``dvc plots``. A graph with a report has its confusion matrix too.
     """
 
     stages: tuple[Stage, ...]
@@ -176,7 +176,7 @@ def graph(kind: Kind) -> Graph:
         params=CHOOSING_OF_POSES if kind.poses else CHOOSING,
         always=not kind.here,
     )
-    return Graph((code, *stages), () if kind.poses else kind.streams)
+    return Graph((code, *stages), kind.streams)
 
 
 def _from_videos(kind: Kind) -> tuple[Stage, ...]:

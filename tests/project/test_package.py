@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import hpnet
-from hpnet.stages.cli import COMMANDS
+from hpnet.stages.cli import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT = "import sys, hpnet; print(hpnet.__file__, 'torch' in sys.modules, 'numpy' in sys.modules, hpnet.__all__)"
@@ -78,6 +79,9 @@ def test_the_wheel_holds_every_module_weight_template_and_table(built: Path) -> 
     for module, _ in COMMANDS.values():
         assert f"hpnet/stages/{module}.py" in names or f"hpnet/stages/{module}/__init__.py" in names
     strangers = {name.split("/")[0] for name in names} - {"hpnet", f"hpnet-{hpnet.__version__}.dist-info"}
+    licences = f"hpnet-{hpnet.__version__}.dist-info/licenses"
+    for notice in ("LICENSE", "hpnet/assets/NOTICE.txt", "hpnet/assets/LICENSE-APACHE-2.0.txt"):
+        assert f"{licences}/{notice}" in names
     assert strangers == set()  # no bare `stages` or `tests` in site-packages
     assert wheel.stat().st_size < 45_000_000
 
@@ -117,11 +121,15 @@ def test_every_python_has_one_pinned_version_of_each_package(python: str) -> Non
     declared = [Requirement(line) for line in importlib.metadata.requires("hpnet") or []]
     assert len(declared) > 20
     for needed in declared:
-        if not any(extra in str(needed.marker) for extra in ("ray", "supervision")):  # make setup leaves these out
+        if not any(
+            extra in str(needed.marker) for extra in ("ray", "supervision", "docs")
+        ):  # make setup leaves these out
             assert needed.specifier.contains(pinned[canonicalize_name(needed.name)]), f"{needed}, Python {python}"
 
 
 def test_versions_agree() -> None:
+    said = CliRunner().invoke(cli, ["--version"]).output
+    assert said.strip() == f"hpnet, version {hpnet.__version__}"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == hpnet.__version__
     assert citation["license"] == re.search(r'^license = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]  # type: ignore[index]

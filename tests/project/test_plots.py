@@ -7,6 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from hpnet.core.streams import TOPOLOGY_STREAMS
+from hpnet.project.dvc_yaml import render
+from hpnet.project.graph import Kind
 from hpnet.project.render import DVC_CONFIG, PLOTS_PAGE
 from tests.browser import Watched, browser
 
@@ -63,3 +68,13 @@ def test_lines_a_confusion_matrix_and_anything_else_are_drawn(tmp_path: Path) ->
         assert shown.locator("#p1 svg").count() == 2
         assert shown.locator("#p1 rect > title").first.text_content() == "predicted a, actual a: 2"
         assert shown.locator("#p2 td").all_text_contents() == ["x", "3"]
+
+
+def test_every_kind_of_project_has_curves_and_those_with_a_report_a_confusion_matrix() -> None:
+    folder = Kind(videos=True, streams=TOPOLOGY_STREAMS)
+    poses = Kind(poses="hpnet import nw-ucla x.npz", poses_from="x.npz", streams=TOPOLOGY_STREAMS)
+    for kind, confusion in ((folder, True), (poses, False)):
+        plots = yaml.safe_load(render(kind))["plots"]
+        assert ("report/plots/confusion.csv" in plots[0]) is confusion
+        curves = plots[-1]["validation accuracy"]["y"]
+        assert [path.split("/")[2] for path in curves] == list(TOPOLOGY_STREAMS)

@@ -102,6 +102,27 @@ def test_everything_is_shown_at_every_width(watched: Watched) -> None:
             assert watched.complaints(medium) == [], f"{width} px, {medium}"
 
 
+def test_charts_take_the_column(watched: Watched) -> None:
+    """At each width one drawing of the chart, nearly as wide as its section."""
+    for width in WIDTHS_PX:
+        watched.show(width, "light")
+        shares = watched.page.evaluate("""() => {
+          const across = (part) => part.getBoundingClientRect().width;
+          return [...document.querySelectorAll(".wide, .middle, .narrow")].filter((part) => part.checkVisibility())
+            .map((part) => across(part.querySelector("svg")) / across(part.closest("section")));
+        }""")
+        charts = watched.page.locator("figure:has(> .wide)").count()
+        assert len(shares) == charts > 0, f"{width} px"
+        assert min(shares) > 0.9, f"{width} px: {shares}"
+
+
+def test_what_to_do_next_comes_first(watched: Watched) -> None:
+    names = watched.page.locator("section").evaluate_all("(all) => all.map((section) => section.id)")
+    assert names[:3] == ["advice", "accuracy", "confusion"]
+    for link in watched.page.locator("#advice a").all():
+        assert watched.page.locator(str(link.get_attribute("href"))).count() == 1
+
+
 def test_paper_shows_everything_in_ink_on_white(watched: Watched) -> None:
     for width in (*WIDTHS_PX, *PAPER_PX):
         watched.show(width, "print")

@@ -24,7 +24,7 @@ from ..section import Given
 from ..tables import Column, Link, Table
 
 TITLE = "What to check"
-MOST_ROWS = 30
+MOST_ROWS = 12
 """Rows shown on the page; the files have all."""
 SCORED = {"val": "validation", "test": "test", "train": "training, scored out of fold"}
 """Split -> what its scores are called. Training clips have scores only from networks that did not see them."""

@@ -14,12 +14,22 @@ from ...core.metrics import most_confused
 from ...core.statistics import benjamini_hochberg, paired_difference
 from ..collect import Crossval
 from ..figures import Mark, confusion_plot, interval_plot, percent
-from ..section import Given, Panel
+from ..output import Chart
+from ..section import Given
 from ..tables import Column, Measured, Table
 
 TITLE = "Cross-validation"
 FIRST = "default"
 """The result that the others are compared with, where there is one of that name."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Accuracy against training clips: a heading, what it says, and the chart."""
+
+    title: str
+    text: str
+    chart: Chart
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Section:
     lead: str
     table: Table
     details: tuple[Table, ...]
-    curves: list[Panel]
+    curves: list[LearningCurve]
     curve_table: Table | None
     confusion_title: str
     confusion: str
@@ -181,7 +191,7 @@ def _fold_rows(results: Mapping[str, Crossval]) -> Iterator[dict[str, Any]]:
                    "per_class": own["mean_class_accuracy"]}  # fmt: skip
 
 
-def _curves(given: Given, results: Mapping[str, Crossval]) -> Iterator[Panel]:
+def _curves(given: Given, results: Mapping[str, Crossval]) -> Iterator[LearningCurve]:
     """Of each result with a curve: what it says, and the accuracies by training clips per action."""
     for name, result in results.items():
         if result.curve is None:
@@ -198,8 +208,11 @@ def _curves(given: Given, results: Mapping[str, Crossval]) -> Iterator[Panel]:
             for point in result.curve.points
         ]
         title = f"{name}: accuracy against training clips"
-        svg = given.files.figure(f"crossval_curve_{name}", interval_plot(marks, title))
-        yield Panel(title, result.curve.text, svg)
+        yield LearningCurve(title, result.curve.text, _drawn(given, name, marks, title))
+
+
+def _drawn(given: Given, name: str, marks: list[Mark], title: str) -> Chart:
+    return given.files.chart(f"crossval_curve_{name}", lambda width: interval_plot(marks, title, width=width))
 
 
 def _curve_table(given: Given, results: Mapping[str, Crossval]) -> Table | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..figures import Mark, interval_plot, signed_points
+from ..output import Chart
 from ..results import POSES, Variant, baseline_name, feature_runs, pooled_name, pooled_words
 from ..section import Given, Panel
 from ..tables import Column, Table
@@ -17,10 +19,12 @@ TITLE = "Features and 2-D pose"
 
 @dataclass(frozen=True)
 class Features:
-    """Data of the template. Without ``panels`` it shows only the notes."""
+    """Data of the template: a panel for each group of clips, or ``figure`` if there is one group. Without both it shows
+    only the notes."""
 
     lead: str = ""
     panels: tuple[Panel, ...] = ()
+    figure: Chart | None = None
     table: Table | None = None
     notes: tuple[str, ...] = ()
 
@@ -57,35 +61,46 @@ def build(given: Given) -> Features:
     table = given.files.table(Table("features", caption, columns, rows))
     return Features(
         lead=_lead(given),
-        panels=tuple(_panels(given)),
+        **_drawn(given),
         table=table.shown(*table.alike("n", "over")),
         notes=tuple(_notes(given)),
     )
 
 
-def _panels(given: Given) -> list[Panel]:
-    """A figure for each group of clips, all on one axis."""
-    collected, compared = given.collected, given.compared
-    lows = [np.fmin(row.accuracy.low, row.accuracy.value) for _, rows in compared.values() for row in rows]
-    axis = (max(0.0, np.floor(min(lows) * 10) / 10), 1.0)
-    own = pooled_name(collected, feature_runs(collected))
+def _drawn(given: Given) -> dict[str, Any]:
+    """``panels``, a small chart for each group of clips, all on one axis; ``figure`` where there is one group."""
+    lows = [np.fmin(row.accuracy.low, row.accuracy.value) for _, rows in given.compared.values() for row in rows]
+    axis = (max(0.0, float(np.floor(min(lows) * 10) / 10)), 1.0)
+    if len(given.compared) == 1:
+        ((key, (group, rows)),) = given.compared.items()
+        marks, title = _marks(given, rows), f"Joint stream, {group.title.lower()}"
+        chart = given.files.chart(
+            f"features_{key}",
+            lambda width: interval_plot(marks, title, width=width, axis=axis, label_width=200),
+        )
+        return {"figure": chart}
     panels = []
-    for key, (group, rows) in compared.items():
-        marks = [
-            Mark(
-                row.features.title(collected.params.pool.tap),
-                row.accuracy.value,
-                row.accuracy.low,
-                row.accuracy.high,
-                row.accuracy.full,
-                "baseline" if row.features.kind in POSES else "accent" if row.name == own else "pooled",
-            )
-            for row in rows
-        ]
-        svg = interval_plot(marks, f"Joint stream, {group.title.lower()}", width=320, axis=axis)
+    for key, (group, rows) in given.compared.items():
+        svg = interval_plot(_marks(given, rows), f"Joint stream, {group.title.lower()}", width=320, axis=axis)
         text = f"{group.text}; n = {int(group.members.sum())}, {rows[0].accuracy.over}"
         panels.append(Panel(group.title, text, given.files.figure(f"features_{key}", svg)))
-    return panels
+    return {"panels": tuple(panels)}
+
+
+def _marks(given: Given, rows: Sequence[Variant]) -> list[Mark]:
+    collected = given.collected
+    own = pooled_name(collected, feature_runs(collected))
+    return [
+        Mark(
+            row.features.title(collected.params.pool.tap),
+            row.accuracy.value,
+            row.accuracy.low,
+            row.accuracy.high,
+            row.accuracy.full,
+            "baseline" if row.features.kind in POSES else "accent" if row.name == own else "pooled",
+        )
+        for row in rows
+    ]
 
 
 def _row(clips: str, variant: Variant, tap: str) -> dict[str, Any]:

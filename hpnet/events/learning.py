@@ -23,11 +23,12 @@ from .finding import Rule, in_order, of_nobody
 from .labelling import LEAST_LOG, Head, Timeline, readings
 from .params import EventsParams
 
-WEIGHTS = (0.12, 0.25, 0.5, 1.0)
-ENTRIES = (-1.0, -0.5, 0.0, 0.5, 1.0)
+WEIGHTS = (0.12, 0.25, 0.5)
+ENTRIES = (-0.5, 0.0, 0.5, 1.0)
 TRUSTS = (0.0, 0.5, 1.0)
-"""What is tried: how much a step's evidence counts, what beginning an action costs, and how much the regression's
-answer counts beside the networks'."""
+LEANS = (0.0, 1.0)
+"""What is tried: how much a step's evidence counts, what beginning an action costs, how much the regression's answer
+counts beside the networks', and by how much the log odds of the background are raised."""
 STRENGTHS = (0.001, 0.003, 0.01)
 """Inverse strengths of the regression's penalty, on readings of variance 1, that are tried."""
 LEAST_EVENTS = 3
@@ -101,8 +102,8 @@ class Learnt:
 def learn(examples: Sequence[Example], classes: Sequence[str], plain: Rule, params: EventsParams) -> Learnt:
     """Learn durations, actions and background, and choose how much each counts.
 
-    The regression's penalty is the one with the least log loss out of fold. Weight, entry and trust are those whose
-    events are the best out of fold.
+    The regression's penalty is the one with the least log loss out of fold. Weight, entry, trust and lean are those
+    whose events are the best out of fold.
 
     Args:
         examples: of training and validation.
@@ -128,20 +129,27 @@ def learn(examples: Sequence[Example], classes: Sequence[str], plain: Rule, para
         for strength, heads in fitted.items()
     }
     strength = min(losses, key=lambda one: losses[one])
-    tried: list[tuple[float, Rule, float, dict[str, float]]] = []
+    tried: list[tuple[float, Rule, tuple[float, float], dict[str, float]]] = []
     truth = {str(k): list(example.truth) for k, example in enumerate(examples)}
     lengths = {str(k): example.duration_s for k, example in enumerate(examples)}
-    for trust in TRUSTS:
-        heads = [replace(fitted[strength][fold], trust=trust) for fold in folds]
+    for trust, lean in itertools.product(TRUSTS, LEANS):
+        heads = [_biased(fitted[strength][fold], trust, lean) for fold in folds]
         labels = [_labels(*one) for one in zip(heads, examples, told, strict=True)]
         for weight, entry in itertools.product(WEIGHTS, ENTRIES):
             rule = replace(plain, decoder=replace(plain.decoder, durations=durations, weight=weight, entry=entry))
             found = {str(k): _events(rule, *one) for k, one in enumerate(zip(examples, labels, strict=True))}
             measured = measures(truth, found, lengths)
-            tried.append((_worth(measured), rule, trust, measured))
-    _, rule, trust, chosen = max(tried, key=lambda one: one[0])
-    whole = replace(_fit(told, strength, reach_s, background), trust=trust)
+            tried.append((_worth(measured), rule, (trust, lean), measured))
+    _, rule, (trust, lean), chosen = max(tried, key=lambda one: one[0])
+    whole = _biased(_fit(told, strength, reach_s, background), trust, lean)
     return Learnt(replace(rule, labeller=whole), chosen, len(STRENGTHS) + len(tried))
+
+
+def _biased(head: Head, trust: float, lean: float) -> Head:
+    """A regression that counts so much, and takes the background for more probable by so much."""
+    biases = head.biases.copy()
+    biases[-1] += lean
+    return replace(head, trust=trust, biases=biases)
 
 
 def _labels(head: Head, example: Example, told: _Told) -> list[NDArray[np.float64]]:

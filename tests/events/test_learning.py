@@ -64,7 +64,7 @@ def test_background_is_learnt_where_the_networks_alone_are_sure_of_an_action() -
     learnt = learn([example(seed) for seed in range(6)], CLASSES, plain(), PARAMS)
     assert learnt.chosen["map_50"] > 0.9
     assert learnt.chosen["idle_with_action"] < 0.1
-    assert learnt.tried == 63
+    assert learnt.tried == 75
     new = truth(99)
     found = learnt.rule.events([timeline(new, 99)])
     assert [event.action for event in found] == [event.action for event in new]

@@ -335,8 +335,13 @@ def _comparison_options(run: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Number of clips of the project, test clips first.",
 )
+@click.option("--events", is_flag=True, help="Compare `hpnet predict --events` with windows, on long videos.")
+@click.option("--video", "videos", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="With --events: this video; can be repeated.  [default: untrimmed test videos]")  # fmt: skip
 @_comparison_options
-def predict_command(clips: int, project: Path, rounds: int, device: str, note: str, out: Path | None) -> None:
+def predict_command(
+    clips: int, events: bool, videos: tuple[Path, ...], project: Path, rounds: int, device: str, **options: Any
+) -> None:
     """Compare `hpnet predict` on files with making features of the same files (detect, estimate, pool).
 
     Commands run whole, in processes of their own; start-up counts.
@@ -346,9 +351,15 @@ def predict_command(clips: int, project: Path, rounds: int, device: str, note: s
     from hpnet.bench import commands
     from hpnet.core.device import resolve_device
 
+    note, out, kind = options["note"], options["out"], resolve_device(device).type
+    if events:
+        shown = "hpnet bench predict --events" + "".join(f" --video {video.name}" for video in videos)
+        comparison = commands.watching(project, videos, device)
+        _compare(comparison, project, rounds, shown, device, note, out or Path("benchmarks") / f"predict-events-{kind}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         comparison = commands.predicting(project, clips, Path(folder), device)
-        out = out or Path("benchmarks") / f"predict-{resolve_device(device).type}"
+        out = out or Path("benchmarks") / f"predict-{kind}"
         _compare(comparison, project, rounds, f"hpnet bench predict --clips {clips}", device, note, out)
 
 

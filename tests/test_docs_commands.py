@@ -36,12 +36,19 @@ FETCH = "tests/weights/test_commands.py::test_fetch_from_a_mirror_and_offline"
 TABLE9 = "tests/ablate/test_ablate.py::test_table_9_end_to_end_reuses_what_ran_and_runs_nothing_twice"
 INSTALLED = "tests/project/test_installed.py::test_an_installed_hpnet_runs_a_whole_project"
 TEACH = "tests/predict/test_teach.py::test_the_command_teaches_lists_and_forgets"
+POSES = "tests/predict/test_given_poses.py::test_the_lines_of_the_tutorial_run"
 ELSEWHERE = {
     'hpnet teach "open the door" door/1.mp4 door/2.mp4 door/3.mp4 door/4.mp4 door/5.mp4': TEACH,
     "hpnet teach --list": TEACH,
     "hpnet teach --again": "tests/predict/test_teach.py::test_the_command_teaches_again",
     'hpnet teach --forget "open the door"': TEACH,
     "hpnet predict --poses poses.pkl": "tests/predict/test_given_poses.py::test_the_command_prints_the_json_of_python",
+    "mkdir poses && cd poses": POSES,
+    "echo 'train: {topology: {graph: {model: linear}}}' > params.yaml": POSES,
+    "hpnet import pyskl ../poses.pkl --out artifacts/data --val-fraction 0.3": POSES,
+    "hpnet train hpj --input artifacts/data --data artifacts/data": POSES,
+    "hpnet fuse": POSES,
+    "hpnet predict --poses ../new.pkl": POSES,
     "make demo": CI,
     "source .venv/bin/activate": CI,
     "make wheel": "tests/project/test_package.py::test_the_wheel_holds_every_module_weight_template_and_table",

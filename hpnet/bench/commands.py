@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.clips import Clips
-from ..core.streams import TOPOLOGY_STREAMS
+from ..artifacts.files import read_object
+from ..artifacts.takes import Takes
+from ..core.streams import MULTIMODAL, TOPOLOGY_STREAMS
+from ..core.video import probe
+from ..project.folder import Project
 from .machine import describe_machine, machine_line
 
 Commands = tuple[tuple[str, ...], ...]
@@ -80,6 +84,41 @@ def predicting(project: Path, clips: int, folder: Path, device: str) -> Comparis
         },
         "frames",
         int(usable.frames.sum()),
+    )
+
+
+def watching(project: Path, videos: Sequence[Path], device: str) -> Comparison:
+    """Compare `hpnet predict --events` with windows of the same videos by the same streams, in one process each.
+
+    Args:
+        project: a trained project.
+        videos: long ones; empty: its untrimmed test videos.
+
+    Raises:
+        FileNotFoundError: no video is given, and the project has no untrimmed ones.
+        ValueError: none of them is of the test split, or only the stream ``multimodal`` has a weight.
+    """
+    takes = None if videos else Takes.load(project / "artifacts" / "data").of(["test"])
+    files = list(videos) if takes is None else [project / path for path in takes.paths.values()]
+    if not files:
+        raise ValueError(f"{project} has no untrimmed test video: name videos")
+    stored = read_object(Project(project).fusion_file)
+    weights = stored[stored["chosen"]]["weights"]
+    read = [stream for stream, weight in weights.items() if weight and stream != MULTIMODAL]
+    if not read:
+        raise ValueError(f"{project}: no stream but {MULTIMODAL} has a weight, and it finds no events")
+    shown = [str(file.absolute()) for file in files]
+    windows = ("predict", *shown, "--project", str(project.absolute()), "--json", "--device", device, "--workers", "1")
+    of_streams = (*windows, "--streams", ",".join(read))
+    return Comparison(
+        f"hpnet predict --events over {len(files)} videos",
+        "Who does what when (`hpnet predict --events`), against an answer for every window by the same "
+        f"streams ({', '.join(read)}). Windows overlap by half, so the pose network reads most frames twice; with "
+        "`--events` it reads each once, and the streams read windows that are an eighth of their length apart.",
+        "windows",
+        {"windows": (of_streams,), "windows, all streams": (windows,), "events": ((*of_streams, "--events"),)},
+        "frames",
+        sum(probe(file).frames for file in files),
     )
 
 

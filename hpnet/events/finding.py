@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..core.events import Event, tiou
-from .decoding import Decoder
+from .decoding import Decoder, Floats
 from .durations import Durations
-from .labelling import Background, Labeller, Threshold, Timeline, with_taught
+from .labelling import Head, Labeller, Threshold, Timeline, with_taught
 
 RULE_FILE = "rule.json"
 """Of the stage ``events``."""
@@ -37,12 +37,17 @@ class Rule:
         """The events of a video in order of their beginnings; those of a person do not overlap."""
         found = []
         for timeline in timelines:
-            labelled = with_taught(self.labeller.label(timeline), timeline.taught)
-            for segment in self.decoder.decode(labelled):
-                start_s, end_s = timeline.step_times_s(segment.start, segment.end)
-                action = self.actions[segment.label]
-                found.append(Event(start_s, end_s, action, segment.probability, timeline.person))
+            found += self.events_of(timeline, with_taught(self.labeller.label(timeline), timeline.taught))
         return in_order(found)
+
+    def events_of(self, timeline: Timeline, labels: Floats) -> list[Event]:
+        """The events of one timeline, of its labels (n, A + 1)."""
+        found = []
+        for segment in self.decoder.decode(labels):
+            start_s, end_s = timeline.step_times_s(segment.start, segment.end)
+            action = self.actions[segment.label]
+            found.append(Event(start_s, end_s, action, segment.probability, timeline.person))
+        return found
 
     def knowing(self, taught: Sequence[str]) -> Rule:
         """With taught actions behind the others, which last as long as actions do on average."""
@@ -75,7 +80,7 @@ class Rule:
         """
         durations = Durations(*(tuple(map(float, raw["durations"][name])) for name in ("mean_log", "sd_log")))
         decoder = Decoder(durations, float(raw["step_s"]), float(raw["weight"]), float(raw["entry"]))
-        kind = Background if "weights" in raw["labeller"] else Threshold
+        kind = Head if "weights" in raw["labeller"] else Threshold
         labeller = kind.from_json(raw["labeller"])
         return cls(tuple(map(str, raw["actions"])), float(raw["window_s"]), labeller, decoder)
 

@@ -13,15 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.events import BACKGROUND
-from ..core.softmax import log_softmax
+from ..core.softmax import log_softmax, log_sum_exp
 
 Floats = NDArray[np.float64]
 AROUND = (0.0, -0.5, 0.5, -1.0, 1.0, -2.0, 2.0)
-"""Where the windows lie that tell background from action, in reaches from the step."""
+"""Where the windows lie that tell what happens at a step, in reaches from it."""
 STILL = 0.01
 """Speeds below this, in heights a second, are alike: joints tremble so much."""
 LEAST_LOG = -12.0
 """Log probabilities below this are this: a network that is very sure is not that sure of a window of a long video."""
+LEAST_READ = -8.0
+"""The same, where a regression reads them."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is seen in the window of each step, as a regression reads it.
+
+    Attributes:
+        alone: (n, K) log probabilities for the person alone.
+        together: (n, K) for the person with those beside them; NaN where nobody is, or nobody was asked.
+        near: (n, 2) how far the nearest of those is, of the bodies' middles and of the joints that are nearest, in
+            heights of the person; NaN likewise.
+        inputs: (n, D) what the linear classifiers of the graph networks read of the person alone.
+    """
+
+    alone: Floats
+    together: Floats
+    near: Floats
+    inputs: Floats
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Timeline:
         step_s: seconds of a step.
         log_probabilities: (n, K) float64, of each step's window.
         speeds: (n,) float64, of the joints in the window, in heights of the person a second.
+        views: what else is seen in the windows.
         taught: (n, J) float64, the share of each taught action beside all K classes; None: nothing is taught.
     """
 
@@ -45,6 +66,7 @@ class Timeline:
     step_s: float
     log_probabilities: Floats
     speeds: Floats
+    views: Views
     taught: Floats | None = None
 
     def __len__(self) -> int:
@@ -125,60 +147,90 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Background:
-    """A logistic regression says how probable the background is, from the windows around a step.
+class Head:
+    """A multinomial regression on what is seen around a step: which action it is, or the background.
 
-    It is fitted on untrimmed videos. Among the actions the networks' own answer for the step's window counts.
+    It is fitted on untrimmed videos. Of actions that it has hardly seen there, the networks' own answer counts.
 
     Attributes:
-        weights: (F,), of :func:`readings`.
-        bias: 0 is as probable as not.
+        weights: (A + 1, F), of :func:`readings`, for every action and, last, the background.
+        biases: (A + 1,).
+        known: (A,) whether its answer counts.
+        trust: how much it counts beside the networks' own, 0 to 1: both log probabilities are averaged.
         reach_s: half the length of a window; see :func:`readings`.
-        background: number of the class named background; -1 if there is none.
+        background: number of the networks' class named background; -1 if there is none.
     """
 
     weights: Floats
-    bias: float
+    biases: Floats
+    known: NDArray[np.bool_]
+    trust: float
     reach_s: float
     background: int = -1
 
     def label(self, timeline: Timeline) -> Floats:
         """(n, A + 1), see :class:`Labeller`."""
-        read = readings(timeline, self.reach_s)
-        if read.shape[1] != len(self.weights):
-            raise ValueError(f"{read.shape[1]} readings of a step, the regression was fitted to {len(self.weights)}")
-        odds = read @ self.weights + self.bias  # (n,), log, of the background
+        return self.labelled(timeline, readings(timeline, self.reach_s))
+
+    def labelled(self, timeline: Timeline, read: Floats) -> Floats:
+        """(n, A + 1), of the readings (n, F) of a timeline.
+
+        Raises:
+            ValueError: the regression was fitted to other readings.
+        """
+        if read.shape[1] != self.weights.shape[1]:
+            raise ValueError(
+                f"{read.shape[1]} readings of a step, the regression was fitted to {self.weights.shape[1]}: run "
+                "`hpnet events` again"
+            )
+        own = log_softmax(read @ self.weights.T + self.biases).clip(LEAST_LOG)  # (n, A + 1)
+        idle = own[:, -1]
+        acting = np.log((1 - np.exp(idle)).clip(np.exp(LEAST_LOG)))
         given = timeline.log_probabilities.clip(LEAST_LOG)
         if self.background >= 0:
             given = np.delete(given, self.background, axis=1)
-        acting, idle = -np.logaddexp(0, odds), -np.logaddexp(0, -odds)
-        return np.column_stack([log_softmax(given) + acting[:, None], idle])
+        names = log_softmax(given)
+        if self.known.any():
+            both = self.trust * own[:, :-1][:, self.known] + (1 - self.trust) * names[:, self.known]
+            share = log_sum_exp(names[:, self.known])[:, None]
+            names[:, self.known] = log_softmax(both) + share
+        return np.column_stack([names + acting[:, None], idle])
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**self.__dict__, "weights": self.weights.tolist()}
+        arrays = {"weights": self.weights, "biases": self.biases, "known": self.known}
+        return {**self.__dict__, **{name: values.tolist() for name, values in arrays.items()}}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Background:
-        """The inverse of :meth:`to_json`."""
-        weights = np.array(raw["weights"], np.float64)
-        return cls(weights, float(raw["bias"]), float(raw["reach_s"]), int(raw["background"]))
+    def from_json(cls, raw: Mapping[str, Any]) -> Head:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: sizes differ.
+        """
+        weights, biases = np.array(raw["weights"], np.float64), np.array(raw["biases"], np.float64)
+        known = np.array(raw["known"], bool)
+        if weights.ndim != 2 or not len(weights) == len(biases) == len(known) + 1:
+            raise ValueError(f"{weights.shape} weights, {len(biases)} biases, {len(known)} actions")
+        return cls(weights, biases, known, float(raw["trust"]), float(raw["reach_s"]), int(raw["background"]))
 
 
 def readings(timeline: Timeline, reach_s: float) -> Floats:
-    """(n, F) of every step: what the windows at the step and around it say, and how fast the person moves.
+    """(n, F) of every step, what a regression reads.
 
-    Of the windows at the step and half a reach, a reach and two before and after it: the log probabilities of the K
-    classes, the log odds of the surest one, the entropy, the logarithm of the speed; and how much the window at the
-    step and those around it agree.
+    Of the windows at the step and half a reach, a reach and two before and after it: the log probabilities for the
+    person alone, and the logarithm of the speed. Of the window at the step also the log probabilities together with
+    others and how near they are, zeros where nobody is, and the inputs of the classifiers.
     """
-    count = len(timeline)
-    logs = timeline.log_probabilities.clip(LEAST_LOG)
-    chances = np.exp(logs)
-    surest = chances.max(1).clip(np.exp(LEAST_LOG), 1 - np.exp(LEAST_LOG))
-    odds, entropy = np.log(surest / (1 - surest)), -(chances * logs).sum(1)
-    own = np.column_stack([logs, odds, entropy, np.log(timeline.speeds + STILL)])
+    views, count = timeline.views, len(timeline)
     shifts = [round(share * reach_s / timeline.step_s) for share in AROUND]
     places = [(np.arange(count) + shift).clip(0, count - 1) for shift in shifts]
-    alike = [(chances * chances[place]).sum(1) for place in places[1:]]
-    return np.concatenate([own, *(own[place] for place in places[1:]), np.column_stack(alike)], axis=1)
+    alone, speeds = views.alone.clip(LEAST_READ), np.log(timeline.speeds + STILL)
+    beside = ~np.isnan(views.near[:, :1])  # (n, 1)
+    together, near = (np.where(beside, np.nan_to_num(values), 0.0) for values in (views.together, views.near))
+    close = np.where(beside, np.exp(-2 * near[:, :1]), 0.0)
+    return np.concatenate(
+        [*(alone[place] for place in places), *(speeds[place, None] for place in places), together.clip(LEAST_READ),
+         near, close, beside, views.inputs],
+        axis=1,
+    )  # fmt: skip

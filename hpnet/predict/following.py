@@ -6,7 +6,7 @@ neither the detector nor the pose network sees a person of a frame twice, and me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from ..artifacts.poses import ClipPoses
 from ..core.metrics import iou
+from ..detect.tracking import Track
 from ..estimate.batches import ClipBoxes
-from ..events.labelling import LEAST_LOG, Timeline
+from ..events.labelling import LEAST_LOG, Timeline, Views
 from ..pool.features import clip_features, people_valid
 from ..pool.pooling import pool_windows
+from ..weights.cards import usual_score
 from .people import Person, SeenWindow
-from .recognise import Prediction
-from .seeing import Eyes, clip_boxes
+from .recognise import Prediction, of_people
+from .seeing import Eyes, Seen, clip_boxes
 from .trained import Sample, Trained
 from .windows import Cutting, OnFailure, Window, in_parts
 
@@ -42,6 +44,11 @@ ALONE_SHARE = 0.01
 they do nor that they do not; found on ten training takes of mannequins."""
 ASKED = 64
 """Windows that are classified together."""
+SURE_SHARE = 0.6
+"""Whose joints are less sure than this share of what is usual for the pose network is a chair or a coat. Of 20 takes of
+mannequins 0.05 % of the people's frames are, and half of those in which something else was taken for a person."""
+SURE_S = 1.0
+"""That is the median over this time."""
 _CLOCK_S = 1e-3
 """Containers round times to this."""
 
@@ -80,13 +87,33 @@ class Following:
         """The parts with people and poses, without answers."""
         for part in in_parts(self.windows):
             for seen in self.eyes.see(part, self._shared, self.on_failure, self._fresh_boxes):
-                numbered = replace(seen, window=self._numbers.given(seen.window))
-                self._take(numbered.window, seen.poses, seen.kept)
+                people = self._people(seen)
+                numbered = replace(people, window=self._numbers.given(people.window))
+                self._take(numbered.window, numbered.poses, numbered.kept)
                 window, poses = numbered.in_video_px()
                 yield Prediction(window, poses, (), None)
         for person in list(self._present):
             self._leave(person)
         self.timelines.sort(key=lambda timeline: (timeline.person, timeline.start_s))
+
+    def _people(self, seen: Seen[int]) -> Seen[int]:
+        """The part without the frames in which somebody is no person, as far as the joints tell."""
+        usual = usual_score(self.project.params.estimate.rated_model)
+        if usual is None:
+            return seen
+        people, ranks = [], []
+        for rank, person in enumerate(seen.window.people):
+            frames = person.track.frames
+            fresh = frames[(frames >= seen.kept) & seen.poses.valid[frames, rank].astype(bool)]
+            scores = _smoothed(seen.poses.scores[fresh, rank].mean(1), SURE_S * seen.window.window.fps)
+            # other frames, which were read before or not at all, are as the next one that was
+            near = np.searchsorted(fresh, frames).clip(0, max(0, len(fresh) - 1))
+            kept = (scores >= SURE_SHARE * usual)[near] if len(fresh) else np.ones(len(frames), bool)
+            if kept.any():
+                people.append(Person(person.number, _some(person.track, kept)))
+                ranks.append(rank)
+        window = replace(seen.window, people=tuple(people))
+        return replace(seen, window=window, poses=of_people(seen.poses, ranks) if ranks else seen.poses)
 
     def _shared(self, seen: SeenWindow) -> int:
         """The number of frames of this part that the part before it has."""
@@ -140,7 +167,7 @@ class Following:
     def _ask(self, wanted: list[tuple[_Presence, _Span]]) -> None:
         """Answers of the networks for windows of people, alone and, where they know such actions, with the others."""
         samples: list[Sample] = []
-        places: list[tuple[_Presence, int | None, int | None, list[int]]] = []
+        places: list[tuple[_Presence, _Span, list[_Presence], int | None, int | None, list[int]]] = []
         known: dict[tuple[float, float, tuple[int, ...]], int | None] = {}
 
         def row(people: list[_Presence], span: _Span) -> int | None:
@@ -156,28 +183,41 @@ class Following:
             others = self._beside(presence, span) if self.project.mutual.any() else []
             together = sorted([presence, *others], key=lambda p: p.rank)
             each = [found for p in together if (found := row([p], span)) is not None] if others else []
-            places.append((presence, row([presence], span), row(together, span) if others else None, each))
-            presence.speeds.append(presence.speed(span))
-        answers, taught = self._answers(samples)
+            shared = row(together, span) if others else None
+            places.append((presence, span, others, row([presence], span), shared, each))
+        answers, taught, inputs = self._read(samples)
         unsure = np.full(len(self.project.classes), -np.log(len(self.project.classes)))
-        for presence, alone, shared, each in places:
+        nothing = np.full(len(self.project.classes), np.nan)
+        for presence, span, others, alone, shared, each in places:
             own = unsure if alone is None else answers[alone]
+            both = nothing if shared is None else answers[shared]
+            read = np.zeros(inputs.shape[1], np.float32) if alone is None else inputs[alone]
+            near = np.full(2, np.nan) if shared is None else presence.near(others, span)
+            presence.views.append((own, both, near, read))
+            presence.speeds.append(presence.speed(span))
             if shared is not None:
-                own = mixed(own, answers[shared], answers[each], self.project.mutual)
+                own = mixed(own, both, answers[each], self.project.mutual)
             presence.answers.append(own)
             presence.taught.append(np.zeros(taught.shape[1]) if alone is None else taught[alone])
 
-    def _answers(self, samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log probabilities (N, K) of the classes, and the shares (N, J) of taught actions beside them."""
+    def _read(self, samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+        """Log probabilities (N, K) of the classes, the shares (N, J) of taught actions beside them, and what the
+        streams' classifiers read (N, D)."""
         classes = len(self.project.classes)
         known = len(self.project.taught.names) if self.project.taught is not None else 0
-        logs, shares = [np.zeros((0, classes))], [np.zeros((0, known))]
+        logs, shares, inputs = [np.zeros((0, classes))], [np.zeros((0, known))], []
         for start in range(0, len(samples), ASKED):
             part = samples[start : start + ASKED]
-            chances = self.project.probabilities(self.project.logits(part))
+            logits, read = self.project.logits_and_inputs(part)
+            chances = self.project.probabilities(logits)
             logs.append(np.log(chances.clip(np.exp(2 * LEAST_LOG))))
             shares.append(self.project.with_taught(chances, part)[:, classes:])
-        return np.concatenate(logs), np.concatenate(shares)
+            inputs.append(read)
+        return (
+            np.concatenate(logs),
+            np.concatenate(shares),
+            np.concatenate(inputs) if inputs else np.zeros((0, 0), np.float32),
+        )
 
     def _beside(self, presence: _Presence, span: _Span) -> list[_Presence]:
         """Who else is seen for most of a window, as many as the networks have room for."""
@@ -240,6 +280,8 @@ _Rows = dict[str, NDArray[Any]]
 """Of one person on n frames: frame (n,), time_s (n,), keypoints_px (n, V, 2), scores (n, V), valid (n,), the vectors
 (n, V, L) where there are any, and for every tap (n, V, C), pooled."""
 _TAP = "tap "
+_View = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
+"""A row of each part of :class:`Views`, in their order."""
 
 
 @dataclass
@@ -256,6 +298,7 @@ class _Presence:
     answers: list[NDArray[np.float64]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
     taught: list[NDArray[np.float64]] = field(default_factory=list)
+    views: list[_View] = field(default_factory=list)
     first: int = field(init=False)
     next: int = field(init=False)
 
@@ -308,15 +351,50 @@ class _Presence:
         joints, times_s = rows["keypoints_px"][seen], rows["time_s"][seen]
         if len(joints) < 2:
             return 0.0
-        height = float(np.median(np.ptp(joints[..., 1], axis=1)))
         steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1).mean(1)  # (n - 1,), pixels
-        return float(np.median(steps / np.maximum(np.diff(times_s), _CLOCK_S))) / max(height, 1.0)
+        return float(np.median(steps / np.maximum(np.diff(times_s), _CLOCK_S))) / _height_px(joints)
+
+    def near(self, others: Sequence[_Presence], span: _Span) -> NDArray[np.float64]:
+        """(2,): how far the nearest of others is, see :class:`Views`; NaN where no frame shows both."""
+        rows = self.between(span)
+        own = {frame: n for n, frame in enumerate(rows["frame"].tolist()) if rows["valid"][n]}
+        found = []
+        for other in others:
+            theirs = other.between(span)
+            at = [n for n, frame in enumerate(theirs["frame"].tolist()) if theirs["valid"][n] and frame in own]
+            if at:
+                mine = rows["keypoints_px"][[own[frame] for frame in theirs["frame"][at].tolist()]]  # (n, V, 2)
+                his = theirs["keypoints_px"][at]
+                middles = np.abs(np.median(mine[..., 0].mean(1)) - np.median(his[..., 0].mean(1)))
+                apart = np.linalg.norm(mine[:, :, None] - his[:, None], axis=-1)  # (n, V, V)
+                found.append((middles, np.median(apart.reshape(len(at), -1).min(1))) / np.array(_height_px(mine)))
+        return min(found, key=lambda distance: float(distance[0]), default=np.full(2, np.nan))
 
     def timeline(self) -> Timeline:
         """All answers."""
-        answers, speeds, taught = np.stack(self.answers), np.array(self.speeds), np.stack(self.taught)
+        views = Views(*(np.stack(part) for part in zip(*self.views, strict=True)))
         lasting = (self.person, self.start_s, self.until_s, self.first, self.step_s)
-        return Timeline(*lasting, answers, speeds, taught if taught.shape[1] else None)
+        taught = np.stack(self.taught)
+        shares = taught if taught.shape[1] else None
+        return Timeline(*lasting, np.stack(self.answers), np.array(self.speeds), views, shares)
+
+
+def _height_px(joints: NDArray[np.float32]) -> float:
+    """Median height of a person, of joints (n, V, 2)."""
+    return max(float(np.median(np.ptp(joints[..., 1], axis=1))), 1.0)
+
+
+def _smoothed(values: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    """Running median (n,) over about ``width`` values."""
+    half = round(width / 2)
+    padded = np.pad(values, half, mode="edge") if len(values) else values
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1) if len(values) else values[:, None]
+    return np.asarray(np.median(around, axis=1), np.float32)
+
+
+def _some(track: Track, kept: NDArray[np.bool_]) -> Track:
+    """Some frames of a track."""
+    return Track(track.frames[kept], track.boxes_xyxy_px[kept], track.scores[kept])
 
 
 @dataclass

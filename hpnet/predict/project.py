@@ -183,6 +183,38 @@ class TrainedProject(Trained):
         return {stream: self._stream_logits(stream, samples) for stream in self.models}
 
     @torch.inference_mode()
+    def logits_and_inputs(
+        self, samples: Sequence[Sample]
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+        """As :meth:`Trained.logits_and_inputs`, of one pass of the networks."""
+        logits, inputs = {}, []
+        for stream, model in self.models.items():
+            if not isinstance(model, TopologyModel):
+                logits[stream] = self._stream_logits(stream, samples)
+            elif isinstance(model.network, Linear):  # its classifier reads the sums to which the biases are added
+                logits[stream] = self._stream_logits(stream, samples)
+                inputs.append(logits[stream] - model.network.bias.float().cpu().numpy())
+            else:
+                logits[stream], read = self._read_by_classifier(stream, model, samples)
+                inputs.append(read)
+        return logits, np.concatenate(inputs, axis=1)
+
+    def _read_by_classifier(
+        self, stream: str, model: TopologyModel, samples: Sequence[Sample]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (N, K) of a graph network, and what its classifier read for them (N, D)."""
+        read: list[Tensor] = []
+        classifier: Any = model.network.classifier
+        hook = classifier.register_forward_pre_hook(lambda _, given: read.append(given[0].float().cpu()))
+        try:
+            logits = self._stream_logits(stream, samples)
+        finally:
+            hook.remove()
+        draws = len(read) // -(-len(samples) // BATCH)  # a stream may read every batch several times
+        parts = [torch.stack(read[n : n + draws]).mean(0) for n in range(0, len(read), draws)]
+        return logits, torch.cat(parts).numpy()
+
+    @torch.inference_mode()
     def embeddings(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """Stream -> (N, D), :func:`embedded`; without ``multimodal``."""
         found: dict[str, list[NDArray[np.float32]]] = {stream: [] for stream in self.readers}

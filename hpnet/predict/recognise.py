@@ -170,7 +170,7 @@ class Recogniser:
         return [together, *each] if together else []
 
     def _sample(self, poses: ClipPoses, people: list[int], jpegs: list[bytes]) -> Sample:
-        chosen = poses if people == list(range(poses.valid.shape[1])) else _only(poses, people)
+        chosen = poses if people == list(range(poses.valid.shape[1])) else of_people(poses, people)
         pool = self.project.params.pool
         features = clip_features(chosen, pool, self.pose_meta).astype(np.float16)
         return Sample(features, np.asarray(people_valid(chosen, pool).any(0)), jpegs)
@@ -186,7 +186,7 @@ class Recogniser:
         return [encode_jpeg(cut_out(images[frame], area, size)) for frame, area in cuts.by_frame().items()]
 
 
-def _only(poses: ClipPoses, people: list[int]) -> ClipPoses:
+def of_people(poses: ClipPoses, people: list[int]) -> ClipPoses:
     """Some of a clip's people."""
     arrays: dict[str, Any] = {
         name: getattr(poses, name)[:, people] for name in ("keypoints_px", "scores", "frame_to_crop", "valid")

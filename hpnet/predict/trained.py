@@ -98,6 +98,12 @@ class Trained(ABC):
     def classifier_inputs(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """Stream -> (N, D), what its linear classifier reads of each sample; without ``multimodal``, which has none."""
 
+    def logits_and_inputs(
+        self, samples: Sequence[Sample]
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+        """:meth:`logits`, and (N, D) the :meth:`classifier_inputs` of all streams side by side."""
+        return self.logits(samples), np.concatenate(list(self.classifier_inputs(samples).values()), axis=1)
+
     @abstractmethod
     def training_seconds(self) -> tuple[float, float]:
         """Median and longest duration of the training clips in seconds."""

@@ -33,6 +33,18 @@ def test_every_way_of_predicting_does_the_same_clips(project: Path, tmp_path: Pa
     assert (tmp_path / "artifacts" / "pool" / "features.npy").is_file()
 
 
+def test_events_and_windows_are_of_the_same_videos_and_streams(project: Path) -> None:
+    video = project.parent / "videos" / "wave" / "01.mp4"
+    comparison = commands.watching(project, [video], "cpu")
+    (windows,), (events,) = comparison.ways["windows"], comparison.ways["events"]
+    assert events == (*windows, "--events")
+    assert windows[1] == str(video.absolute())
+    assert "multimodal" not in windows[-1]
+    assert comparison.amount == 8
+    with pytest.raises(FileNotFoundError, match="untrimmed videos come from"):
+        commands.watching(project, [], "cpu")
+
+
 def test_both_ways_of_training_are_told_the_same(project: Path, tmp_path: Path) -> None:
     comparison = commands.streams(project, 1, "cpu")
     four, (together,) = comparison.ways["four runs"], comparison.ways["train all"]

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from hpnet.events.decoding import Decoder, Segment, _best
 from hpnet.events.durations import Durations, fit_durations
 from hpnet.events.finding import Rule
-from hpnet.events.labelling import Background, Threshold, Timeline, actions_of, readings, with_taught
+from hpnet.events.labelling import Head, Threshold, Timeline, Views, actions_of, readings, with_taught
 
 
 def decoder(seconds: float = 2.0, actions: int = 2, weight: float = 1.0, entry: float = -1.0) -> Decoder:
@@ -112,7 +112,10 @@ def test_durations_are_those_of_the_examples_and_few_examples_count_for_little()
 
 
 def timeline(chances: np.ndarray, step_s: float = 0.25, first: int = 3) -> Timeline:
-    return Timeline(0, 0.9, 0.9 + len(chances) * step_s, first, step_s, np.log(chances), np.zeros(len(chances)))
+    """Of somebody with whom nobody is, and who stands still."""
+    logs, count = np.log(chances), len(chances)
+    views = Views(logs, np.full_like(logs, np.nan), np.full((count, 2), np.nan), np.arange(count, dtype=float)[:, None])
+    return Timeline(0, 0.9, 0.9 + count * step_s, first, step_s, logs, np.zeros(count), views)
 
 
 def test_what_is_less_sure_than_the_threshold_is_background() -> None:
@@ -129,22 +132,50 @@ def test_a_class_named_background_is_background() -> None:
     assert found.argmax(1).tolist() == [0, 2, 1]
 
 
+def head(weights: np.ndarray, known: tuple[bool, ...] = (True, True), trust: float = 1.0) -> Head:
+    return Head(weights, np.zeros(3), np.array(known), trust, 0.25)
+
+
 def test_a_regression_reads_the_windows_around_a_step() -> None:
     line = timeline(np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]))
-    read = readings(line, 0.25)  # two log probabilities, log odds, entropy and speed, of seven windows; likeness to six
-    assert read.shape == (4, 41)
-    assert read[:, 15].tolist() == [read[0, 0], *read[:3, 0]]
-    assert read[:, 20].tolist() == [*read[1:, 0], read[3, 0]]
-    assert read[1, 35 + 2] == pytest.approx(0.9 * 0.6 + 0.1 * 0.4)
-    weights = np.zeros(41)
-    weights[1] = 100.0  # what looks like the second class is background
-    rule = Background(weights, 100 * np.log(2), 0.25)
+    read = readings(line, 0.25)  # 2 log probabilities and the speed of 7 windows, 2 together, 4 of others, 1 input
+    assert read.shape == (4, 28)
+    assert read[:, 2 * 3].tolist() == [read[0, 0], *read[:3, 0]]
+    assert read[:, 2 * 4].tolist() == [*read[1:, 0], read[3, 0]]
+    assert (read[:, 21:27] == 0).all()
+    assert read[:, 27].tolist() == [0, 1, 2, 3]
+    near = replace(line.views, together=line.views.alone / 2, near=np.array([[0.5, 0.1]] * 3 + [[np.nan, np.nan]]))
+    beside = readings(replace(line, views=near), 0.25)
+    assert beside[:3, 21:23] == pytest.approx(line.views.alone[:3] / 2)
+    assert beside[:, 23:27] == pytest.approx(np.array([[0.5, 0.1, np.exp(-1), 1]] * 3 + [[0, 0, 0, 0]]))
+
+
+def test_a_regression_tells_background_from_actions() -> None:
+    line = timeline(np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]))
+    weights = np.zeros((3, 28))
+    weights[0, 0], weights[2, 1] = 9.0, 9.0  # what looks like the second class is background
+    rule = replace(head(weights), biases=np.array([0.0, -99.0, 0.0]))
     found = rule.label(line)
-    assert np.exp(found).sum(1) == pytest.approx(1)
+    assert np.exp(found).sum(1) == pytest.approx(1, abs=1e-4)
     assert found.argmax(1).tolist() == [0, 0, 2, 2]
-    assert Background.from_json(json.loads(json.dumps(rule.to_json()))).label(line).tolist() == found.tolist()
-    with pytest.raises(ValueError, match="41 readings of a step, the regression was fitted to 4"):
-        Background(np.zeros(4), 0.0, 0.25).label(line)
+    again = Head.from_json(json.loads(json.dumps(rule.to_json())))
+    assert again.label(line).tolist() == found.tolist()
+    with pytest.raises(ValueError, match=r"28 readings of a step, .* fitted to 4: run `hpnet events` again"):
+        head(np.zeros((3, 4))).label(line)
+    with pytest.raises(ValueError, match="1 actions"):
+        Head.from_json({**rule.to_json(), "known": [True]})
+
+
+def test_of_unknown_actions_the_networks_answer_counts() -> None:
+    """The regression always says the first action; it knows nothing of the second, or is not trusted."""
+    line = timeline(np.array([[0.25, 0.75]]))
+    weights = np.zeros((3, 28))
+    rule = Head(weights, np.array([9.0, 0.0, 9.0]), np.array([True, True]), 1.0, 0.25)
+    assert np.exp(rule.label(line))[0] == pytest.approx([0.5, 0.0, 0.5], abs=1e-3)
+    stranger = replace(rule, known=np.array([True, False]))
+    assert np.exp(stranger.label(line))[0] == pytest.approx([0.125, 0.375, 0.5], abs=1e-3)
+    doubted = replace(rule, trust=0.0)
+    assert np.exp(doubted.label(line))[0] == pytest.approx([0.125, 0.375, 0.5], abs=1e-3)
 
 
 def test_a_taught_action_is_an_event_beside_the_trained_ones() -> None:

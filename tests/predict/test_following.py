@@ -34,6 +34,7 @@ class FakeEyes:
     """Sees tracks that a function tells; a map holds what the person does, so that windows can be checked."""
 
     who: Who
+    unsure: Callable[[int, int], bool] = lambda number, frame: False
     read: list[tuple[int, int]] = field(default_factory=list)
     estimator: Any = field(default_factory=lambda: SimpleNamespace(meta=META))
 
@@ -69,6 +70,8 @@ class FakeEyes:
             place, action = self.who(seen.window.first + frame)[number]
             self.read.append((number, seen.window.first + frame))
             poses.valid[frame, rank] = True
+            if self.unsure(number, seen.window.first + frame):
+                poses.scores[frame, rank] = 0.3
             poses.windows["h2s3"][frame, rank, ..., action] = 1
             poses.keypoints_px[frame, rank, :, 0] = place
             poses.keypoints_px[frame, rank, ::2, 1] = 40
@@ -93,6 +96,9 @@ class FakeProject:
     def logits(self, samples: list[Sample]) -> dict[str, Any]:
         self.most_asked = max(self.most_asked, len(samples))
         return {"hpj": np.stack([sample.features.astype(np.float64).mean((0, 1, 2)) for sample in samples])}
+
+    def logits_and_inputs(self, samples: list[Sample]) -> Any:
+        return self.logits(samples), np.array([[len(sample.features)] for sample in samples], np.float32)
 
     def probabilities(self, logits: dict[str, Any]) -> Any:
         return (logits["hpj"] + 1e-3) / (logits["hpj"] + 1e-3).sum(1, keepdims=True)
@@ -164,6 +170,23 @@ def test_a_track_that_breaks_for_a_moment_goes_on() -> None:
     assert [(t.person, t.start_s, t.end_s) for t in following.timelines] == [(0, 0.0, 10.0)]
 
 
+def test_a_chair_is_nobody_and_who_sits_down_on_it_goes_on() -> None:
+    """A chair is tracked from the beginning; the person sits down on it after five seconds, and that track goes on."""
+
+    def who(frame: int) -> dict[int, tuple[float, int]]:
+        return {0: (5.0, 0), 1: (6.0, 1)} if frame < 40 else {1: (6.0, 1)}
+
+    eyes = FakeEyes(who, lambda number, frame: number == 1 and frame < 40)
+    following = Following(FakeProject(), eyes, parts(80), 2.0, refuse)  # type: ignore[arg-type]
+    shown = list(following)
+    assert [(t.person, t.start_s, t.end_s) for t in following.timelines] == [(0, 0.0, 10.0)]
+    assert [[person.number for person in part.seen.people] for part in shown] == [[0], [0, 0], [0]]
+    alone = FakeEyes(lambda frame: {0: (5.0, 0)}, lambda number, frame: True)
+    following = Following(FakeProject(), alone, parts(80), 2.0, refuse)  # type: ignore[arg-type]
+    assert all(part.seen.people == () for part in following)
+    assert following.timelines == []
+
+
 def test_a_new_track_elsewhere_or_after_long_is_somebody_else() -> None:
     following, _ = follow(lambda frame: {int(frame >= 44): (5.0 if frame < 44 else 30.0, 0)}, 80)
     assert [(t.person, t.start_s, t.end_s) for t in following.timelines] == [(0, 0.0, 5.5), (1, 5.5, 10.0)]
@@ -187,6 +210,11 @@ def test_people_who_do_something_together_are_asked_together() -> None:
     project = FakeProject(mutual=np.array([False, True]))
     both, _ = follow(lambda frame: {0: (5.0, 1), 1: (30.0, 1)}, 60, project)
     assert [t.log_probabilities.argmax(1).tolist() for t in both.timelines] == [[1] * 30, [1] * 30]
+    assert all(np.isnan(t.views.together).all() and np.isnan(t.views.near).all() for t in alone.timelines)
+    views = both.timelines[0].views
+    assert views.near == pytest.approx(np.tile([25 / 40, 25 / 40], (30, 1)))
+    assert views.together.argmax(1).tolist() == [1] * 30
+    assert (views.inputs == 1).all()
 
 
 def test_what_people_do_together_is_seen_in_the_answers_for_each_of_them() -> None:

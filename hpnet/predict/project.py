@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from ..core.device import resolve_device
 from ..core.sampling import sample_frames
 from ..core.streams import MULTIMODAL
 from ..events.finding import Rule
+from ..models.linear import Linear
 from ..train.topology import TopologyModel, load_topology
 from ..work.shards import file_digest
 from .event_rules import learnt_rule, plain_rule

@@ -203,7 +203,9 @@ def test_an_action_called_background_is_no_answer(own_fusion: Path) -> None:
     """Its logits stay; its share of the probabilities is that of unknown."""
     file = own_fusion / "artifacts" / "fuse" / "unknown.json"
     plain = hpnet.load(own_fusion, device="cpu", streams=["hpj"])("clip.mp4").windows[0].answers[0]
-    file.write_text(json.dumps({**json.loads(file.read_text()), "background": 1}))
+    stored = json.loads(file.read_text())
+    refusals = [{**each, "score": "energy", "likeness": None} for each in stored["refusals"]]  # likeness is of four
+    file.write_text(json.dumps({**stored, "background": 1, "refusals": refusals}))
     model = hpnet.load(own_fusion, device="cpu", streams=["hpj"])
     answer = model("clip.mp4").windows[0].answers[0]
     assert model.names == answer.names == tuple(name for k, name in enumerate(plain.names) if k != 1)

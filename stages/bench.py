@@ -388,12 +388,20 @@ def streams_command(epochs: int, project: Path, rounds: int, device: str, note: 
 @click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Clips that teach an action.")
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="Draws of clips for each group.")
 @click.option("--time/--no-time", "timed", default=True, show_default=True, help="Also time `hpnet teach`.")
+@click.option("--only-time", is_flag=True, help="Only time `hpnet teach`; the other figures of the page stay.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--note", default="", help="A sentence for the page.  [default: as before]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/teach"), show_default=True,
-              help="File without suffix.")  # fmt: skip
+              help="File without suffix; results of other projects in it stay.")  # fmt: skip
 def teach_command(
-    projects: tuple[Path, ...], streams: str, timed: bool, device: str, note: str, out: Path, **numbers: int
+    projects: tuple[Path, ...],
+    streams: str,
+    timed: bool,
+    only_time: bool,
+    device: str,
+    note: str,
+    out: Path,
+    **numbers: int,
 ) -> None:
     """Measure how well actions that trained networks never saw are taught by a few clips, and what it costs the others.
 
@@ -402,15 +410,19 @@ def teach_command(
     from hpnet.bench import teach
 
     plan = teach.Plan(tuple(name.strip() for name in streams.split(",")), **numbers)
-    found = {}
-    for project in projects or (Path(),):
-        name = project.absolute().name
-        found[name] = teach.run(project, plan, device)
+    names = [project.absolute().name for project in projects or (Path(),)]
+    whose = "hpnet bench teach" + "".join(f" --project {name}" for name in names)
+    found: dict[str, dict[str, Any]] = {}
+    for name, project in zip(names, projects or (Path(),), strict=True):
+        found[name] = {}
+        if not only_time:
+            shown = f"{whose} --streams {streams}" + "".join(f" --{key} {value}" for key, value in numbers.items())
+            found[name] = {**teach.run(project, plan, device), "command": shown + ("" if timed else " --no-time")}
         if timed:
             found[name]["teaching"] = teach.seconds(project, plan.shots)
-    shown = "".join(f" --project {name}" for name in found) + f" --streams {streams}"
-    shown += "".join(f" --{key} {value}" for key, value in numbers.items())
-    _write(out, found, teach.markdown(found, f"hpnet bench teach{shown}", note))
+        if only_time:
+            found[name]["time_command"] = f"{whose} --shots {plan.shots} --only-time"
+    click.echo(teach.keep(out, found, note))
 
 
 @command.command("unknown")

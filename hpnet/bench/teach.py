@@ -7,6 +7,7 @@ of them is of a source whose clips were taught.
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from scipy.special import log_softmax
 
 from ..artifacts.clips import Clips
 from ..artifacts.features import Features
+from ..artifacts.files import read_json, write_json
 from ..core.device import resolve_device
 from ..models.linear import Linear
 from ..params import Params
@@ -274,6 +276,7 @@ def seconds(project: Path, shots: int) -> dict[str, Any]:
             if (root / name).exists():
                 (Path(folder) / name).symlink_to(root / name)
         shown = ("teach", "something new", *files, "--max-loss", "99", "--device", "cpu")
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
         begun, before = time.monotonic(), _processor_s()
         done = subprocess.run([sys.executable, "-c", _HPNET, *shown], cwd=folder, capture_output=True, text=True)
         took, work = time.monotonic() - begun, _processor_s() - before
@@ -284,6 +287,7 @@ def seconds(project: Path, shots: int) -> dict[str, Any]:
         "processor_s": work,
         "clips": len(files),
         "frames": int(some.frames.sum()),
+        "load": load,
         "said": done.stdout.strip(),
     }
 
@@ -294,11 +298,45 @@ def _processor_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def markdown(found: dict[str, dict[str, Any]], command: str, note: str) -> str:
+def keep(out: Path, found: dict[str, dict[str, Any]], note: str) -> str:
+    """Keep results by project in ``out``.json beside those of others, and write the page ``out``.md; returns it.
+
+    Args:
+        found: project -> what :func:`run` gives, with the ``command``; and, with the command as ``time_command``, what
+            :func:`seconds` gives as ``teaching``, which may be all that is new.
+        note: for the page; empty: as before.
+    """
+    file = out.with_name(f"{out.name}.json")
+    stored: dict[str, Any] = read_json(file) if file.is_file() else {}
+    every = {**stored.get("projects", {})}
+    for name, result in found.items():
+        every[name] = {**every.get(name, {}), **result} if "results" not in result else result
+    lacking = [name for name, result in every.items() if "results" not in result]
+    if lacking:
+        raise ValueError(f"{file} has no figures of {lacking[0]}: run `hpnet bench teach` without --only-time first")
+    note = note or stored.get("note", "")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"projects": every, "note": note})
+    page = markdown(every, note)
+    out.with_name(f"{out.name}.md").write_text(page, encoding="utf-8")
+    return page
+
+
+def _taking(teaching: dict[str, Any]) -> str:
+    return (
+        f"{teaching['seconds']:.1f}, {teaching['processor_s']:.1f} of them processor time ({teaching['clips']} clips, "
+        f"{teaching['frames']} frames, load {teaching['load']:.1f} before)"
+    )
+
+
+def markdown(found: dict[str, dict[str, Any]], note: str) -> str:
     """A page of the results of several projects, by name."""
-    machine = next(iter(found.values()))["machine"]
-    lines = ["# New actions from a few clips", "", f"`{command}`", "", f"Machine: {machine_line(machine)}.", ""]
-    lines += [note, ""] if note else []
+    lines = ["# New actions from a few clips", "", "What was run:", ""]
+    for command in dict.fromkeys(r[key] for r in found.values() for key in ("command", "time_command") if key in r):
+        lines += [f"    {command}"]
+    lines += [""]
+    lines += [f"Machine of {name}: {machine_line(result['machine'])}.  " for name, result in found.items()]
+    lines += ["", *([note, ""] if note else [])]
     lines += [
         "Networks are trained without a group of actions, as the project trains its own, and taught them by clips of "
         "the training split. Questions are clips of the test split, none of a source whose clips were taught. "
@@ -318,12 +356,7 @@ def markdown(found: dict[str, dict[str, Any]], command: str, note: str) -> str:
         "one action more: its test clips recognised": lambda r: _said(r, "recalled") + f" ({r['shots']} clips)",
         "trained actions right before": lambda r: _said(r, "before"),
         "trained actions lost to the new one, points": lambda r: _said(r, "lost", 2),
-        "seconds of `hpnet teach`": lambda r: (
-            f"{r['teaching']['seconds']:.1f}, {r['teaching']['processor_s']:.1f} of them processor time "
-            f"({r['teaching']['clips']} clips, {r['teaching']['frames']} frames)"
-            if "teaching" in r
-            else "not measured"
-        ),
+        "seconds of `hpnet teach`": lambda r: _taking(r["teaching"]) if "teaching" in r else "not measured",
     }
     lines += [
         f"| {name} | " + " | ".join(say(result) for result in found.values()) + " |" for name, say in rows.items()

@@ -226,8 +226,8 @@ def markdown(every: Mapping[str, Mapping[str, Any]]) -> str:
         "# None of these", "",
         "Each action is left out of training in turn, in the joint stream. AUROC: how often a test clip of the action",
         "left out has a higher probability of unknown than a test clip of the others; 0.5 is chance. `auto` is what",
-        "`hpnet fuse` takes: the energy of the fused scores, the probability of the best action or the likeness to its",
-        "clips, chosen on held-out training clips. Kept and refused are shares at a probability of one half, with",
+        "`hpnet fuse` takes: the likeness to the action's clips. The other columns are `fuse.unknown: energy`,",
+        "`probability` and `likeness`. Kept and refused are shares at a probability of one half, with",
         "`fuse.known_kept` at 0.95. Intervals are of 95 %.", "",
     ]  # fmt: skip
     for name, result in every.items():

@@ -26,7 +26,7 @@ class FuseParams(Section):
     unknown: Literal["auto", "energy", "probability", "likeness", "none"] = Field(
         "auto",
         description="what tells a clip of none of the actions: energy of the fused scores, probability of the best "
-        "action, likeness to the action's clips, auto: the best one on left-out actions; none: answers have no "
+        "action, likeness to the action's clips; auto: likeness, or the better of the others; none: answers have no "
         "probability of unknown",
     )
     known_kept: float = Field(

@@ -99,7 +99,10 @@ def fit_unknown(
 
     Args:
         fitted: one rule's entry of ``weights.json``.
-        score: one of :data:`NAMES`, or ``auto``: the one that tells known clips from left-out ones best.
+        score: one of :data:`NAMES`, or ``auto``: likeness, or of the others the one that tells known clips from
+            left-out ones best, where there is none. Left-out scores do not choose between likeness and the others: a
+            network that was told of an action gives its clips low scores for all others, as it would not have done had
+            it never seen one, and so energy looks better there than it is (benchmarks/unknown.md).
         kept: share of known clips below the threshold.
         background: label of that class.
 
@@ -205,7 +208,8 @@ class Sample:
         for name in self.scores:
             known, unknown = self.read(name)
             measured[name] = auroc(np.concatenate(unknown)[:, 0], known[:, 0])
-        chosen = max(measured, key=lambda name: measured[name]) if score == "auto" else score
+        best = LIKENESS if self.alike is not None else max(measured, key=lambda name: measured[name])
+        chosen = best if score == "auto" else score
         known, unknown = self.read(chosen)
         slopes, bias = _separated(known, unknown)
         found = np.sort(known @ slopes)

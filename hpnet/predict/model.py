@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -89,6 +89,19 @@ class _Failures:
         _warn(f"{one_line(video)}: {reason}")
 
 
+def _names(source: str | Path | int | Sequence[str | Path]) -> list[str]:
+    """What is asked for, one or several.
+
+    Raises:
+        ValueError: it is something else, or nothing.
+    """
+    several = [source] if isinstance(source, str | Path | int) else source
+    given: list[Any] = list(several) if isinstance(several, Iterable) and not isinstance(several, bytes) else []
+    if not given or not all(isinstance(name, str | Path | int) for name in given):
+        raise ValueError(f"{source!r} is no source: expected {EXPECTED}, a list of them, or frames as an array")
+    return [str(name) for name in given]
+
+
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=2)
 
@@ -110,13 +123,16 @@ class Model:
         self,
         folder: str | Path,
         device: str = "auto",
-        streams: Sequence[str] | None = None,
+        streams: Sequence[str] | str | None = None,
         *,
         people: int | None = None,
         each: bool = True,
         precision: str = "float32",
     ) -> None:
-        self.project = open_trained(Path(folder), streams, device)
+        if people is not None and people < 1:
+            raise ValueError(f"people is {people}: expected one or more")
+        chosen = streams.split(",") if isinstance(streams, str) else streams
+        self.project = open_trained(Path(folder), chosen, device)
         self.streams: tuple[str, ...] = self.project.streams
         self._finder: EventFinder | None = None
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
@@ -297,7 +313,7 @@ class Model:
         """
         from .teaching import teach
 
-        files = [Path(clip) for clip in clips]
+        files = [Path(clip) for clip in ([clips] if isinstance(clips, str | Path) else clips)]
         self._finder = None
         return teach(self.recogniser, name, files, self.cutting(), most_loss).actions[-1]
 
@@ -330,10 +346,10 @@ class Model:
         """
         median_s, longest_s = self.project.training_seconds()
         return Cutting(
-            window_s=window_s or median_s,
-            whole_s=window_s or longest_s,
+            window_s=median_s if window_s is None else window_s,
+            whole_s=longest_s if window_s is None else window_s,
             overlap=overlap,
-            max_fps=max_fps or (LIVE_FPS if live else max(FILE_FPS, self.project.training_fps())),
+            max_fps=(LIVE_FPS if live else max(FILE_FPS, self.project.training_fps())) if max_fps is None else max_fps,
             stride=self.project.params.detect.stride,
         )
 
@@ -357,7 +373,7 @@ class Model:
             return _Found(_Failures(True), frames=source, fps=fps)
         if fps is not None:
             raise ValueError("fps is for an array of frames: a video has timestamps; max_fps leaves frames out")
-        names = [str(source)] if isinstance(source, str | Path | int) else [str(name) for name in source]
+        names = _names(source)
         endless = [name for name in names if has_no_end(name)]
         running = bool(endless) if live is None else live
         if running and (len(names) != 1 or Path(names[0]).is_dir()):
@@ -453,7 +469,7 @@ def open_trained(folder: Path, streams: Sequence[str] | None, device: str) -> Tr
 def load(
     folder: str | Path,
     device: str = "auto",
-    streams: Sequence[str] | None = None,
+    streams: Sequence[str] | str | None = None,
     *,
     people: int | None = None,
     each: bool = True,
@@ -464,7 +480,8 @@ def load(
     Args:
         folder: a project in which ``dvc repro`` has run, or a bundle that `hpnet export bundle` wrote.
         device: auto, cpu, cuda or cuda:N.
-        streams: only these, such as ``["hpj", "hpb"]``; None: all with a weight above 0 in the project's fusion.
+        streams: only these, such as ``["hpj", "hpb"]`` or ``"hpj,hpb"``; None: all with a weight above 0 in the
+            project's fusion.
         people: people kept per window; None: ``detect.persons`` of the project.
         each: with several people, also answer for each of them.
         precision: float32, bfloat16 or float16.

@@ -60,7 +60,7 @@ def test_actions_that_are_easy_to_tell_apart_are_taught(project: Path) -> None:
     assert results["lost"]["mean"] < 0.05
     assert results["ways"]["outcomes"] == 2 * 2 * 3
     assert results["ways"]["low"] <= results["ways"]["mean"] <= results["ways"]["high"]
-    page = teach.markdown({"small": found}, "hpnet bench teach", "")
+    page = teach.markdown({"small": {**found, "command": "hpnet bench teach"}}, "")
     assert "| networks | hpj linear |" in page
     assert "| seconds of `hpnet teach` | not measured |" in page
 
@@ -95,6 +95,13 @@ def test_the_command_writes_a_page(project: Path, tmp_path: Path) -> None:
                  "--no-time", "--out", str(tmp_path / "teach")]  # fmt: skip
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
-    assert json.loads((tmp_path / "teach.json").read_text())["small"]["ways"] == 2
+    assert json.loads((tmp_path / "teach.json").read_text())["projects"]["small"]["ways"] == 2
     assert "--project small --streams hpj --group 3 --ways 2" in (tmp_path / "teach.md").read_text()
+    taking = {"seconds": 9.5, "processor_s": 12.0, "clips": 5, "frames": 80, "load": 0.5, "said": ""}
+    page = teach.keep(tmp_path / "teach", {"small": {"teaching": taking, "time_command": "only the time"}}, "a note")
+    assert "9.5, 12.0 of them processor time (5 clips, 80 frames, load 0.5 before)" in page
+    assert "    only the time\n" in page
+    assert "told from each other" in page
+    with pytest.raises(ValueError, match="has no figures of other: run `hpnet bench teach` without --only-time first"):
+        teach.keep(tmp_path / "teach", {"other": {"teaching": taking}}, "")
     assert CliRunner().invoke(cli, [*arguments, "--ways", "4"]).exit_code == 1

@@ -203,7 +203,9 @@ def test_an_action_called_background_is_no_answer(own_fusion: Path) -> None:
     """Its logits stay; its share of the probabilities is that of unknown."""
     file = own_fusion / "artifacts" / "fuse" / "unknown.json"
     plain = hpnet.load(own_fusion, device="cpu", streams=["hpj"])("clip.mp4").windows[0].answers[0]
-    file.write_text(json.dumps({**json.loads(file.read_text()), "background": 1}))
+    stored = json.loads(file.read_text())
+    refusals = [{**each, "score": "energy", "likeness": None} for each in stored["refusals"]]  # likeness is of four
+    file.write_text(json.dumps({**stored, "background": 1, "refusals": refusals}))
     model = hpnet.load(own_fusion, device="cpu", streams=["hpj"])
     answer = model("clip.mp4").windows[0].answers[0]
     assert model.names == answer.names == tuple(name for k, name in enumerate(plain.names) if k != 1)
@@ -311,6 +313,12 @@ ZEROS = np.zeros((4, 48, 64, 3), np.uint8)
     ("source", "options", "said"),
     [
         ("nowhere.mp4", {}, "nowhere.mp4 is missing: expected a video file"),
+        ([], {}, r"\[\] is no source: expected a video file, a folder"),
+        (3.5, {}, "3.5 is no source"),
+        (None, {}, "None is no source"),
+        (b"clip.mp4", {}, "b'clip.mp4' is no source"),
+        ("clip.mp4", {"max_fps": 0}, "rate 0: expected"),
+        ("clip.mp4", {"window_s": 0}, "window 0 s"),
         (ZEROS, {}, "has no times: give fps"),
         (ZEROS, {"fps": 0}, "fps is 0: expected"),
         (ZEROS, {"fps": 8, "live": True}, "not live"),
@@ -329,6 +337,12 @@ ZEROS = np.zeros((4, 48, 64, 3), np.uint8)
 def test_sources_that_cannot_be_used(model: hpnet.Model, source: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, OSError), match=said):
         model(source, **options)
+
+
+def test_options_of_load() -> None:
+    assert hpnet.load("actions", device="cpu", streams="hpj,hpb").streams == ("hpj", "hpb")
+    with pytest.raises(ValueError, match="people is 0: expected one or more"):
+        hpnet.load("actions", device="cpu", people=0)
 
 
 def test_a_live_source_gives_results_as_they_come(model: hpnet.Model) -> None:

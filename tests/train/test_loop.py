@@ -649,7 +649,7 @@ def test_the_epoch_is_chosen_by_the_data_sets_own_measure(
 
 def test_a_process_that_has_nothing_to_give_still_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[list[Any]] = []
-    monkeypatch.setattr(training, "gather_object", lambda found: met.append(found) or found)
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda found: met.append(found) or found)
     two = SimpleNamespace(device=torch.device("cpu"), num_processes=2, autocast=nullcontext)
     assert training.trained_features(Counting(), torch.nn.Linear(1, 1), two, ("val",)) is None  # type: ignore[arg-type]
     assert met == [[]]

@@ -249,7 +249,11 @@ def test_a_stream_that_breaks_off_is_opened_again(
     monkeypatch.setattr(live, "FIRST_PAUSE_S", 0.05)
     with server(dropping(8, more)) as address:
         with LiveReader(address, CUTTING.window_s, CUTTING.max_fps) as reader:
-            found = list(live_windows(reader, CUTTING, 4.0))
+            found: list[Window] = []
+            for window in live_windows(reader, CUTTING, 30.0):
+                found.append(window)
+                if reader.reopened >= 2 and window.first + len(list(window.frames)) > 10:
+                    break  # how long that takes depends on the machine
         assert reader.reopened >= 2
         assert found[-1].first + len(list(found[-1].frames)) > 10
         assert "it is opened again" in capsys.readouterr().err

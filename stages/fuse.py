@@ -43,7 +43,8 @@ def command(
     """Fuse the streams' scores by clip with every rule, and write a table of all combinations."""
     from hpnet.fuse.step import Inputs, run
 
-    expected = usual_streams(params.data.source, params.train.multimodal.video)
+    pictures = (PROJECT.artifacts / "detect").is_dir() or not (PROJECT.artifacts / "pool").is_dir()
+    expected = usual_streams(params.data.source, params.train.multimodal.video, pictures)
     inputs = Inputs(PROJECT.root, source, frequencies, allow_missing, expected)
     written = metrics or (out / "metrics.json" if out else PROJECT.metrics / "fuse.json")
     fused = run(params.fuse, params.data.protocol, inputs, out or PROJECT.artifacts / "fuse", written)

@@ -27,11 +27,12 @@ PACKAGED_VIDEO = "mannequin-xclip"
 """The vision network that ships with hpnet. It knows mannequins alone."""
 
 
-def usual_streams(source: str, video: str) -> tuple[str, ...]:
-    """The streams that a project of videos trains: not the multimodal one on real people with the packaged network.
+def usual_streams(source: str, video: str, pictures: bool = True) -> tuple[str, ...]:
+    """The streams that a project trains: not the multimodal one on real people with the packaged network.
 
     Args:
         source: data.source, ``mannequin`` or ``folder``.
         video: train.multimodal.video.
+        pictures: False: a project of imported poses, which has no person frames.
     """
-    return TOPOLOGY_STREAMS if source == "folder" and video == PACKAGED_VIDEO else STREAMS
+    return TOPOLOGY_STREAMS if not pictures or (source == "folder" and video == PACKAGED_VIDEO) else STREAMS

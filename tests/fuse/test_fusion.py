@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -757,6 +758,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         scores = replace(make(noisy(seed, 1.5, LABELS), LABELS, 200), labelling=clips.labelling())
         scores.save(tmp_path / "artifacts" / "train" / stream / "scores.parquet")
     return tmp_path
+
+
+def test_a_project_of_imported_poses_misses_no_multimodal_stream(project: Path) -> None:
+    from hpnet.stages.fuse import command
+
+    shutil.rmtree(project / "artifacts" / "train" / "multimodal")
+    assert "does not include multimodal" in CliRunner().invoke(command, [], catch_exceptions=False).output
+    (project / "artifacts" / "pool").mkdir()
+    assert "does not include multimodal" not in CliRunner().invoke(command, [], catch_exceptions=False).output
 
 
 def test_fuse_command_in_a_project(project: Path) -> None:

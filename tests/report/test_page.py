@@ -44,6 +44,7 @@ PAGES = {
     "18 classes": actions.NAMES,
     "120 classes": HOSTILE + tuple(f"action {number} of a longer kind" for number in range(len(HOSTILE), 120)),
 }
+CLAIMS = "table,claim,here,numbers,p,q,over\nIX,a > b,held,+2.0 points over clips,0.01,0.02,37 clips\n"
 GIVEN = os.environ.get("HPNET_PAGE")
 
 
@@ -61,6 +62,8 @@ def opened(request: pytest.FixtureRequest, running: Any, tmp_path_factory: pytes
     else:
         root, params = tmp_path_factory.mktemp("page"), make_params()
         make_project(root, params, PAGES[request.param], per_class=3, skill=1.2)
+        (root / "report" / "tables").mkdir(parents=True)
+        (root / "report" / "tables" / "claims.csv").write_text(CLAIMS, encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(embedding, "MOST_CLIPS", 60)  # the map of 300 takes half of the time
             write_report(collect(root, params), root / "report", full_maps)
@@ -114,6 +117,12 @@ def test_charts_take_the_column(watched: Watched) -> None:
         charts = watched.page.locator("figure:has(> .wide)").count()
         assert len(shares) == charts > 0, f"{width} px"
         assert min(shares) > 0.9, f"{width} px: {shares}"
+
+
+def test_commands_are_set_as_code(watched: Watched) -> None:
+    names = "".join(clips(watched)["classes"])
+    shown = watched.page.evaluate("document.body.innerText")
+    assert "`" not in shown or "`" in names, shown[max(0, shown.index("`") - 60) :][:120]
 
 
 def test_what_to_do_next_comes_first(watched: Watched) -> None:

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from hpnet.artifacts.clips import Clips
+from hpnet.artifacts.features import FeatureMeta, Features
 from hpnet.artifacts.scores import Scores
+from hpnet.core.skeleton import COCO17
 from hpnet.params import Params, validate
 from hpnet.report import page
 from hpnet.report.collect import Collected, Run
@@ -136,6 +138,17 @@ def test_a_folder_of_real_videos_lacks_no_stream_that_its_project_does_not_train
     assert "multimodal" not in " ".join(run.missing_parts(folder))
     assert "hpb, hpjm, hpbm." in " ".join(run.missing_parts(folder))
     assert "multimodal" in " ".join(run.missing_parts(replace(folder, params=Params())))
+
+
+def test_a_project_of_imported_poses_lacks_neither_boxes_nor_the_multimodal_stream() -> None:
+    index = pd.DataFrame({"clip_id": ["a"], "person": [0], "row": [0], "valid": [True]})
+    features = Features(np.zeros((1, 4, 17, 3), np.float16), index, FeatureMeta("pose3d", "", 0, "", COCO17))
+    folder = replace(given(8, 8).collected, params=Params(), features=features)
+    said = " ".join(run.missing_parts(folder))
+    assert "hpb, hpjm, hpbm." in said
+    assert "boxes" not in said
+    assert "poses" not in said
+    assert [stage.name for stage in run.build_flow(folder)] == ["data", "pool", "train", "fuse"]
 
 
 @pytest.mark.parametrize(

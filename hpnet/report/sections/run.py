@@ -60,19 +60,20 @@ def build_flow(collected: Collected) -> tuple[Stage, ...]:
         add("data", f"{len(table)} clips, {collected.clips.num_classes} classes", counts)
     else:
         add("data", "not run")
-    detect = flatten(collected.metrics.get("detect", {}))
-    add(
-        "detect",
-        params.detect.model if params.detect.enabled else "off: whole frames",
-        _metric(detect, "ap50", "AP50 {:.3f}"),
-    )
-    estimate = flatten(collected.metrics.get("estimate", {}))
-    add(
-        "estimate",
-        params.estimate.model,
-        _metric(estimate, "pck_torso", "PCK@0.2 torso {:.3f}"),
-        f"taps {', '.join(params.estimate.taps)}",
-    )
+    if not imported(collected):
+        detect = flatten(collected.metrics.get("detect", {}))
+        add(
+            "detect",
+            params.detect.model if params.detect.enabled else "off: whole frames",
+            _metric(detect, "ap50", "AP50 {:.3f}"),
+        )
+        estimate = flatten(collected.metrics.get("estimate", {}))
+        add(
+            "estimate",
+            params.estimate.model,
+            _metric(estimate, "pck_torso", "PCK@0.2 torso {:.3f}"),
+            f"taps {', '.join(params.estimate.taps)}",
+        )
     if collected.features is not None:
         meta, shape = collected.features.meta, collected.features.array.shape
         pooled = f"{meta.tap}, region {meta.region}, {meta.operator}"
@@ -91,9 +92,15 @@ def build_flow(collected: Collected) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def imported(collected: Collected) -> bool:
+    """Whether the features are poses that another program found, so that nothing was detected or estimated here."""
+    return collected.features is not None and collected.boxes is None and collected.poses is None
+
+
 def expected_streams(collected: Collected) -> tuple[str, ...]:
     """The streams of a complete project of this kind, and those that it has."""
-    usual = usual_streams(collected.params.data.source, collected.params.train.multimodal.video)
+    params = collected.params
+    usual = usual_streams(params.data.source, params.train.multimodal.video, not imported(collected))
     return tuple(name for name in STREAMS if name in usual or name in collected.runs)
 
 
@@ -228,6 +235,8 @@ def missing_parts(collected: Collected) -> list[str]:
     absent = [name for name in expected if name not in collected.runs or collected.runs[name].scores is None]
     if absent:
         notes.append(f"Not trained, and therefore not in any table: {', '.join(absent)}.")
+    if imported(collected):
+        return notes
     if collected.boxes is None:
         notes.append("There are no boxes (artifacts/detect): run `hpnet detect`.")
     if collected.poses is None:

@@ -78,8 +78,13 @@ MAY_IMPORT: dict[str, tuple[str, frozenset[str]]] = {
         "from hpnet.core.choices import load\n"
         "from hpnet.models import TOPOLOGY_NETWORKS\n"
         "from hpnet.train import FITTERS\n"
-        "for choices in (TOPOLOGY_NETWORKS, FITTERS):\n"
-        "    for name in choices: load(choices, name, 'network')\n",
+        "for name in FITTERS: load(FITTERS, name, 'network')\n"
+        "from hpnet.models.build import build\n"
+        "from hpnet.models.sketch import sketching\n"
+        "sizes = dict(in_channels=8, num_classes=3, num_joints=17, num_persons=2, base_channels=8, blocks=2)\n"
+        "for name in TOPOLOGY_NETWORKS:\n"
+        "    with sketching(): build(name, **sizes)\n"
+        "    build(name, **sizes)\n",
         PICTURES | {"torch", "pandas", "pyarrow"},
     ),
 }

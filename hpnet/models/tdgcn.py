@@ -34,7 +34,8 @@ class TemporalDecouplingGraphConv(nn.Module):
         reduced = max(8, in_channels // 8)
         self.transform = nn.Conv2d(in_channels, subsets * out_channels, 1)
         self.phi = nn.Conv1d(in_channels, subsets * reduced, 1, bias=False)  # a bias would cancel in the difference
-        self.xi_weight = nn.Parameter(torch.randn(subsets, out_channels, reduced) * (2 / out_channels) ** 0.5)
+        xi_weight = torch.empty(subsets, out_channels, reduced).normal_(std=(2 / out_channels) ** 0.5)
+        self.xi_weight = nn.Parameter(xi_weight)
         self.xi_bias = nn.Parameter(torch.zeros(subsets, out_channels, 1))
         self.topology = nn.Parameter(adjacency.clone())
         self.alpha = nn.Parameter(torch.zeros(1))

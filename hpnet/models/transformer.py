@@ -103,7 +103,7 @@ class Transformer(PersonClassifier):
         distances = graph_distances(skeleton)
         self.register_buffer("distances", torch.from_numpy(distances), persistent=False)
         self.embedding = nn.Linear(in_channels, channels)
-        self.joint_embedding = nn.Parameter(torch.randn(skeleton.num_joints, channels) * 0.02)
+        self.joint_embedding = nn.Parameter(torch.empty(skeleton.num_joints, channels).normal_(std=0.02))
         self.blocks = nn.ModuleList(Block(channels, int(distances.max()) + 1) for _ in range(blocks))
         self.last_norm = nn.LayerNorm(channels)
 

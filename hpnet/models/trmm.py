@@ -132,7 +132,7 @@ class CrossAttention(nn.Module):
             )
         self.norm = nn.LayerNorm(text_dim)
         self.joint_norm = nn.LayerNorm(condition_dim, bias=False)
-        self.joint_embedding = nn.Parameter(torch.randn(num_joints, condition_dim) * 0.02)
+        self.joint_embedding = nn.Parameter(torch.empty(num_joints, condition_dim).normal_(std=0.02))
         self.attention = nn.MultiheadAttention(
             text_dim, heads, kdim=condition_dim, vdim=condition_dim, batch_first=True
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from ..core.skeleton import from_tree
 from ..estimate.networks import with_weights
 from ..estimate.specs import SPECS
 from ..models.build import build
+from ..models.sketch import sketching
 from ..weights.checkpoint import load_state, require_fit
 from ..weights.ctrgcn import convert_ctrgcn
 
@@ -37,7 +37,7 @@ def convert(source: Path, model: str, out: Path) -> int:
     state = load_state(source)
     if model == CTRGCN:
         state = convert_ctrgcn(state)
-        with torch.device("meta"):  # its sizes come from the file: compare them before memory is allocated
+        with sketching():  # its sizes come from the file: compare them before memory is allocated
             described = _ctrgcn_of(state)
         require_fit(described, state, str(source))
     else:

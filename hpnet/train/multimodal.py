@@ -28,6 +28,7 @@ from ..artifacts.missing import missing
 from ..core.sampling import sample_frames
 from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..models.skeletons import graph_skeleton
+from ..models.sketch import sketching
 from ..models.xclip import video_state, with_drop_path
 from ..weights.checkpoint import load_into, load_tensors, require_fit
 from ..weights.hub_folder import offline, plain_config
@@ -516,7 +517,7 @@ def load_multimodal(folder: Path) -> HPNet:
         return HPNet(_plain(known["network"], card))
 
     with offline():
-        with torch.device("meta"):
+        with sketching():
             sketch = load_meta(card, build)
         state = load_tensors(weights)
         require_fit(sketch, state, str(weights))  # before memory is allocated for the sizes that the card says

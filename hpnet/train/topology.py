@@ -23,6 +23,7 @@ from ..core.skeleton import Skeleton
 from ..models import FITTED_NETWORKS, HEATMAP_NETWORKS
 from ..models.build import build, require_network
 from ..models.skeletons import graph_skeleton
+from ..models.sketch import sketching
 from ..models.streams import transform
 from ..weights.checkpoint import load_into, load_tensors, require_fit
 from . import FITTERS, refit, warm
@@ -464,7 +465,7 @@ def load_topology(folder: Path) -> TopologyModel:
         if not (folder / name).is_file():
             raise missing(folder / name, f"run `hpnet train {folder.name}` first")
     card, weights = folder / "config.json", folder / "model.safetensors"
-    with torch.device("meta"):
+    with sketching():
         sketch, _ = load_meta(card, _of_card)
     state = load_tensors(weights)
     require_fit(sketch, state, str(weights))  # before memory is allocated for the sizes that the card says

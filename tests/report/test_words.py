@@ -20,7 +20,7 @@ from hpnet.report.collect import Collected, Run
 from hpnet.report.naming import clip_places, natural_key
 from hpnet.report.results import Judge, compare_variants, evaluated
 from hpnet.report.section import Given
-from hpnet.report.sections import advice, claims, confusion, cost, features, run
+from hpnet.report.sections import advice, claims, confusion, cost, features, method, run
 
 NAMES = ("wave", "clap", "bow", "kick", "jump", "sit")
 EACH, SPLITS = 8, ("train", "val", "test")
@@ -208,3 +208,15 @@ def test_what_is_confused_and_examples_come_before_calibration_and_claims() -> N
     early = ["accuracy", "confusion", "events", "clips", "examples"]
     late = ["calibration", "claims", "training", "cost", "run", "method"]
     assert [name for name in order if name in (*early, *late)] == early + late
+
+
+def test_the_method_says_how_this_project_chose() -> None:
+    folder = given(8, 8)
+    stepped = " ".join(method.build(folder).paragraphs)
+    assert "validation split" in stepped
+    assert "Which of the two" not in stepped, "no action has a look-alike partner"
+    runs = {name: replace(one, config={**one.config, "out_of_fold": {"text": "5 folds"}})
+            for name, one in folder.collected.runs.items()}  # fmt: skip
+    fitted = " ".join(method.build(replace(folder, collected=replace(folder.collected, runs=runs))).paragraphs)
+    assert "not fitted to them" in fitted
+    assert "validation split" not in fitted

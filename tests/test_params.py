@@ -236,10 +236,10 @@ def test_files_that_are_cheap_to_read_and_endless_to_use_are_refused_soon(
     tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "params.yaml").write_text(text)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=rf"params\.yaml is not valid YAML: .*{message}"):
         load_params(tmp_path / "params.yaml")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_aliases_that_a_person_writes_are_read(tmp_path: Path) -> None:

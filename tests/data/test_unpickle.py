@@ -287,20 +287,20 @@ QUIET = {"open", "builtins.id", "object.__getattr__", "os.listdir", "os.scandir"
 sys.addaudithook(lambda event, arguments: None if event in QUIET else events.append(event))
 told = {}
 for file in sorted(Path(sys.argv[1]).iterdir()):
-    before, start = len(events), time.perf_counter()
+    before, start = len(events), time.process_time()
     try:
         load_pickle(file)
         words = "READ"
     except ValueError as error:
         words = str(error)
-    told[file.name] = [words, time.perf_counter() - start, events[before:]]
+    told[file.name] = [words, time.process_time() - start, events[before:]]
 print(json.dumps(told))
 """
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, float, list[str]]]:
-    """What a process of its own says of every forged file: words, seconds, and what Python's audit saw it do."""
+    """What a process of its own says of every forged file: words, seconds of its processor, what Python's audit saw."""
     root = tmp_path_factory.mktemp("forged")
     for folder in ("files", "home"):
         (root / folder).mkdir()

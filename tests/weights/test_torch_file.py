@@ -130,10 +130,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 def test_refused_in_words_and_at_once(tmp_path: Path, kind: str) -> None:
     content, words = REFUSED[kind]
     file = archive(tmp_path / "w.pth", content, {"0": bytes(16)})
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(TorchFileError, match=words) as caught:
         weights.load_state(file)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert str(file) in str(caught.value)
     assert len(str(caught.value)) < 500
 

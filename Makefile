@@ -39,7 +39,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmpose,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pose-networks,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt mmpose==1.1.0
 	@$(MAKE) --no-print-directory importable
 	@touch $(READY)
@@ -53,8 +53,11 @@ importable:
 graph: setup
 	$(BIN)/python -m hpnet.project.dvc_yaml > dvc.yaml
 
+# What an earlier build left would go into the wheel, and its metadata would be read in place of the installed one's.
 wheel: setup
+	rm -rf build hpnet.egg-info
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+	rm -rf build hpnet.egg-info
 
 clean:
 	rm -rf artifacts .work report dist build

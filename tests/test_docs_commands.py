@@ -52,7 +52,7 @@ ELSEWHERE = {
     "make demo": CI,
     "source .venv/bin/activate": CI,
     "make wheel": "tests/project/test_package.py::test_the_wheel_holds_every_module_weight_template_and_table",
-    'pip install "$(ls dist/hpnet-*.whl)[mmpose]"': INSTALLED,
+    'pip install "$(ls dist/hpnet-*.whl)[pose-networks]"': INSTALLED,
     "pip install --no-deps mmpose==1.1.0": CI,
     "dvc repro": GRAPH,
     "dvc repro pool": GRAPH,
@@ -83,6 +83,8 @@ WHOLE_PAGES = {
     "dvc.md": GRAPH,
     "training.md": GRAPH,
     "crossval.md": CROSSVAL,
+    "events.md": "tests/test_docs_commands.py::test_the_tutorial",
+    "teach.md": TEACH,
 }
 
 

@@ -331,17 +331,25 @@ def _taking(teaching: dict[str, Any]) -> str:
 
 def markdown(found: dict[str, dict[str, Any]], note: str) -> str:
     """A page of the results of several projects, by name."""
-    lines = ["# New actions from a few clips", "", "What was run:", ""]
+    lines = [
+        "# How well new actions are learnt from a few clips",
+        "",
+        "This page says how often `hpnet teach` recognises an action that the networks never saw, and what it costs "
+        "the trained ones.",
+        "",
+        "What was run:",
+        "",
+    ]
     for command in dict.fromkeys(r[key] for r in found.values() for key in ("command", "time_command") if key in r):
         lines += [f"    {command}"]
     lines += [""]
     lines += [f"Machine of {name}: {machine_line(result['machine'])}.  " for name, result in found.items()]
     lines += ["", *([note, ""] if note else [])]
     lines += [
-        "Networks are trained without a group of actions, as the project trains its own, and taught them by clips of "
-        "the training split. Questions are clips of the test split, none of a source whose clips were taught. "
-        "Intervals (95 %) are of the mean over actions, which are resampled; each action's number is the mean over "
-        "draws of clips.",
+        "The networks are trained as the project trains its own, but without a group of actions. Then clips of the "
+        "training split teach this group. They are tested on clips of the test split, none of a source whose clips "
+        "were taught. Intervals (95 %) are of the mean over actions, which are resampled. Each action's number is the "
+        "mean over draws of clips.",
         "",
         "| | " + " | ".join(found) + " |",
         "|---|" + "---|" * len(found),
@@ -351,11 +359,13 @@ def markdown(found: dict[str, dict[str, Any]], note: str) -> str:
         "actions, left out at a time, draws of clips for each group": lambda r: (
             f"{r['actions']}, {len(r['groups'][0])}, {r['draws']}"
         ),
-        "new actions told from each other": lambda r: _said(r, "ways") + f" ({r['ways']} ways, {r['shots']} clips)",
-        "the same by one clip": lambda r: _said(r, "one_shot") + f" ({r['ways']} ways)",
-        "one action more: its test clips recognised": lambda r: _said(r, "recalled") + f" ({r['shots']} clips)",
-        "trained actions right before": lambda r: _said(r, "before"),
-        "trained actions lost to the new one, points": lambda r: _said(r, "lost", 2),
+        "new actions, right among themselves": lambda r: _said(r, "ways") + f" ({r['ways']} ways, {r['shots']} clips)",
+        "the same, taught by one clip": lambda r: _said(r, "one_shot") + f" ({r['ways']} ways)",
+        "one new action beside the trained ones: its test clips recognised": lambda r: (
+            _said(r, "recalled") + f" ({r['shots']} clips)"
+        ),
+        "trained actions, right before": lambda r: _said(r, "before"),
+        "trained actions taken for the new one, points": lambda r: _said(r, "lost", 2),
         "seconds of `hpnet teach`": lambda r: _taking(r["teaching"]) if "teaching" in r else "not measured",
     }
     lines += [
@@ -366,7 +376,7 @@ def markdown(found: dict[str, dict[str, Any]], note: str) -> str:
             "",
             f"## {name}",
             "",
-            "| action | told from others | recognised beside trained ones |",
+            "| action | right among new actions | recognised beside trained ones |",
             "|---|---|---|",
         ]
         ways, recalled = result["results"]["ways"]["by_action"], result["results"]["recalled"]["by_action"]

@@ -223,12 +223,13 @@ def write(out: Path, name: str, result: Mapping[str, Any], command: str, note: s
 def markdown(every: Mapping[str, Mapping[str, Any]]) -> str:
     """The page."""
     lines = [
-        "# None of these", "",
-        "Each action is left out of training in turn, in the joint stream. AUROC: how often a test clip of the action",
-        "left out has a higher probability of unknown than a test clip of the others; 0.5 is chance. `auto` is what",
-        "`hpnet fuse` takes: the likeness to the action's clips. The other columns are `fuse.unknown: energy`,",
-        "`probability` and `likeness`. Kept and refused are shares at a probability of one half, with",
-        "`fuse.known_kept` at 0.95. Intervals are of 95 %.", "",
+        "# How well unknown actions are refused", "",
+        "This page says how well `hpnet predict` notices that people do none of the trained actions.", "",
+        "Each action is left out of training in turn, in the joint stream. AUROC is how often a test clip of the",
+        "action left out has a higher probability of unknown than a test clip of the others; 0.5 is chance. `auto` is",
+        "what `hpnet fuse` takes: the likeness to the action's clips. The other columns are `fuse.unknown: energy`,",
+        "`probability` and `likeness`. \"Known kept\" and \"unknown refused\" are shares at a probability of one half,",
+        "with `fuse.known_kept` at 0.95. Intervals are of 95 %.", "",
     ]  # fmt: skip
     for name, result in every.items():
         lines += [f"## {name}", "", f"`{result['command']}`", ""]
@@ -236,8 +237,8 @@ def markdown(every: Mapping[str, Mapping[str, Any]]) -> str:
         lines += [result["note"], ""] if result["note"] else []
         if "control" in result:
             value, low, high = (f"{result['control'][key]:.1%}" for key in ("value", "low", "high"))
-            lines += [f"Size, rate and length of the videos alone tell actions from background in {value} ({low} to"]
-            lines += [f"{high}); chance is 50 %.", ""]
+            told = "By size, rate and length of the videos alone, actions and background are told apart in"
+            lines += [told, f"{value} ({low} to {high}); chance is 50 %.", ""]
         lines += [f"| network | AUROC, auto | {' | '.join(NAMES)} | known kept | unknown refused | known right |"]
         lines += [f"|---|---|{'---|' * len(NAMES)}---|---|---|"]
         for network_name, row in result["networks"].items():

@@ -13,7 +13,7 @@ import types
 import warnings
 from typing import Any
 
-INSTALL = "pip install 'hpnet[mmpose]' && pip install --no-deps mmpose==1.1.0"
+INSTALL = "pip install 'hpnet[pose-networks]' && pip install --no-deps mmpose==1.1.0"
 
 
 def mmpose_classes() -> dict[str, Any]:

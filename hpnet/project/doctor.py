@@ -122,7 +122,7 @@ def _requirements() -> Check:
     wrong, packages = [], []
     for line in importlib.metadata.requires("hpnet") or []:
         requirement = Requirement(line)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": "mmpose"}):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": "pose-networks"}):
             continue
         try:
             version = importlib.metadata.version(requirement.name)

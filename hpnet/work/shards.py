@@ -379,7 +379,7 @@ def _run_ray(
     try:
         import ray
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("--engine ray needs Ray: pip install 'hpnet[ray]'") from None
+        raise ModuleNotFoundError("--engine ray needs Ray: pip install 'hpnet[cluster]'") from None
     if not shards:
         return
     started = not ray.is_initialized()

@@ -101,7 +101,7 @@ def test_the_command_writes_a_page(project: Path, tmp_path: Path) -> None:
     page = teach.keep(tmp_path / "teach", {"small": {"teaching": taking, "time_command": "only the time"}}, "a note")
     assert "9.5, 12.0 of them processor time (5 clips, 80 frames, load 0.5 before)" in page
     assert "    only the time\n" in page
-    assert "told from each other" in page
+    assert "right among themselves" in page
     with pytest.raises(ValueError, match="has no figures of other: run `hpnet bench teach` without --only-time first"):
         teach.keep(tmp_path / "teach", {"other": {"teaching": taking}}, "")
     assert CliRunner().invoke(cli, [*arguments, "--ways", "4"]).exit_code == 1

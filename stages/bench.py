@@ -150,7 +150,11 @@ def soak_command(minutes: float, seed: int, out: Path) -> None:
 @click.option("--clips", type=click.IntRange(1), help="Clips per batch.  [default: 16 on CPU, 64 on a GPU]")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)
 @click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--joints", type=click.IntRange(2), default=17, show_default=True)
 @click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--against", type=click.Path(exists=True, dir_okay=False),
+              help="File model/ctrgcn.py of CTR-GCN's authors, which is run: compare with it.")  # fmt: skip
+@click.option("--inference", is_flag=True, help="Measure the forward pass alone, in evaluation.")
 @click.option(
     "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds; medians are over them."
 )
@@ -163,6 +167,7 @@ def soak_command(minutes: float, seed: int, out: Path) -> None:
 def train_command(
     context: click.Context,
     clips: int | None,
+    inference: bool,
     rounds: int,
     compiled: bool,
     device: str,
@@ -172,7 +177,8 @@ def train_command(
 ) -> None:
     """Compare training steps of hpnet's CTR-GCN and of a layer-by-layer version of its paper, which give equal numbers.
 
-    Prints clips/s, the ratio, memory and the share of a matrix product's FLOP/s. Also writes JSON and markdown.
+    With --against the other one is the authors' own network. Prints clips/s, the ratio, memory and the share of a
+    matrix product's FLOP/s. Also writes JSON and markdown.
     """
     if context.invoked_subcommand:
         return
@@ -181,12 +187,17 @@ def train_command(
 
     kind = resolve_device(device).type
     clips = clips or (16 if kind == "cpu" else 64)
-    step = train.Step(clips, device=kind if device == "auto" else device, **size)
-    result = train.run(step, rounds, train.variants(compiled, kind))
-    shown = f"--clips {clips} --rounds {rounds} --device {device}"
+    step = train.Step(clips, device=kind if device == "auto" else device, training=not inference, **size)
+    first = "authors" if step.against else "transcription"
+    result = train.run(step, rounds, train.variants(compiled, kind, first))
+    shown = f"--clips {clips} --channels {step.channels} --frames {step.frames} --joints {step.joints}"
+    shown += f" --persons {step.persons} --rounds {rounds} --device {device}"
     shown += f" --threads {step.threads}" if step.threads else ""
-    page = train.markdown(result, f"hpnet bench train {shown}{' --compile' if compiled else ''}", note)
-    _write(out or Path("benchmarks") / f"train-{kind}", result, page)
+    shown += f" --against {Path(step.against).name}" if step.against else ""
+    shown += "".join(f" --{name}" for name, on in (("inference", inference), ("compile", compiled)) if on)
+    page = train.markdown(result, f"hpnet bench train {shown}", note)
+    name = ("forward" if inference else "train") + ("-against-authors" if step.against else "") + f"-{kind}"
+    _write(out or Path("benchmarks") / name, result, page)
 
 
 @command.command("events")
@@ -282,6 +293,35 @@ def train_multimodal_command(
     result = multimodal.run(multimodal.Size(**size), rounds, chosen)
     page = multimodal.markdown(result, f"{called} {shown}", note)
     _write(out or Path("benchmarks") / f"train-multimodal-{kind}", result, page)
+
+
+@command.command("roofline")
+@click.option("--clips", type=click.IntRange(1), default=8, show_default=True, help="Clips per batch.")
+@click.option("--channels", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--frames", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--joints", type=click.IntRange(2), default=25, show_default=True)
+@click.option("--persons", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--against", type=click.Path(exists=True, dir_okay=False),
+              help="File model/ctrgcn.py of CTR-GCN's authors, which is run: measure it too.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are of so many steps.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: torch's own number]")
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/roofline-cpu"), show_default=True,
+              help="File without suffix.")  # fmt: skip
+def roofline_command(rounds: int, note: str, out: Path, **size: Any) -> None:
+    """Say how long a training step of CTR-GCN must take on this CPU, and where its time goes.
+
+    Counts multiply-adds and bytes of every operation, and measures the CPU's peak, its bandwidth and the seconds of
+    each. Writes JSON and markdown.
+    """
+    from hpnet.bench import roofline, train
+
+    step = train.Step(**size)
+    ways = train.variants(False, "cpu", "authors" if step.against else "transcription")
+    result = roofline.run(step, rounds, ways)
+    given = {**size, "against": step.against and Path(step.against).name, "rounds": rounds}
+    shown = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+    _write(out, result, roofline.markdown(result, f"hpnet bench roofline{shown}", note))
 
 
 @command.command("gradients")

@@ -14,10 +14,10 @@ from .common import PROJECT, device_option, hold, section_options
 
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
+    type=click.Choice(["float32", "auto", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="Arithmetic of training; weights are float32.",
+    help="Arithmetic of training; weights are float32. auto: bfloat16 where the device has instructions for it.",
 )
 threads_option = click.option(
     "--threads",

@@ -1,4 +1,5 @@
-"""``hpnet bench train``: compares a training step of our CTR-GCN with a layer-by-layer version of its paper.
+"""``hpnet bench train``: compares a step of our CTR-GCN with a layer-by-layer version of its paper, or with the
+authors' own file.
 
 Each variant has its own process, because the allocator's settings are per process. Variants take turns in every round,
 so other load on the machine affects all of them. Speeds are medians, and ratios are of these medians. On a GPU a round
@@ -12,9 +13,10 @@ import copy
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..core.allocator import tune_allocator
 from ..core.cuda_graphs import record
 from ..core.device import resolve_device
-from ..core.skeleton import COCO17
+from ..core.skeleton import of_joints
 from ..models.ctrgcn import CTRGCN
 from ..models.fused import plain_operations
+from . import against
 from .ctrgcn_plain import PlainCTRGCN
 from .machine import describe_machine, machine_line, peak_memory_mb
 
@@ -42,17 +45,34 @@ ROUND_STEPS = {"cpu": 1, "cuda": 20}
 
 @dataclass(frozen=True)
 class Step:
-    """What is measured: the batch (N, C, T, V, M) of random numbers, the network, the device, threads per process."""
+    """What is measured: the batch (N, C, T, V, M) of random numbers, the network, the device, threads per process.
+
+    Attributes:
+        against: the authors' file, see :mod:`hpnet.bench.against`; None: the transcription.
+        training: False: the forward pass alone, of networks that are not trained.
+    """
 
     clips: int = 16
     channels: int = 96
     frames: int = 64
     persons: int = 2
+    joints: int = 17
     classes: int = 120
     base_channels: int = 64
     blocks: int = 10
     device: str = "cpu"
     threads: int | None = None
+    against: str | None = None
+    training: bool = True
+
+    def __post_init__(self) -> None:
+        if self.against is not None and (self.base_channels, self.blocks) != (64, 10):
+            raise ValueError("--against: the authors' network has 64 base channels and 10 blocks")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(N, C, T, V, M)."""
+        return self.clips, self.channels, self.frames, self.joints, self.persons
 
 
 @dataclass(frozen=True)
@@ -60,25 +80,28 @@ class Variant:
     """One way of doing the step.
 
     Attributes:
-        plain: the transcription.
+        network: hpnet, transcription, or authors.
         own_gradients: see :mod:`hpnet.models.fused`.
         precision: float32, bfloat16 (autocast), or tf32: float32 whose products a GPU rounds to TF32.
     """
 
     name: str
-    plain: bool = False
+    network: str = "hpnet"
     precision: str = "float32"
     graphs: bool = False
     compiled: bool = False
     own_gradients: bool = True
 
 
-def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
-    """The transcription, ours in every precision of the kind of device, on a GPU also as CUDA graphs, and each of ours
-    compiled where asked for."""
-    found = [Variant("transcription, float32", plain=True)]
+def variants(compiled: bool, kind: str = "cpu", first: str = "transcription") -> list[Variant]:
+    """The network that is compared with, ours in every precision of the kind of device, on a GPU also as CUDA graphs,
+    and each of ours compiled where asked for."""
+    spoken = "the authors' own" if first == "authors" else first
+    found = [Variant(f"{spoken}, float32", first)]
     if kind == "cuda":
-        found.append(Variant("transcription, tf32", plain=True, precision="tf32"))
+        found.append(Variant(f"{spoken}, tf32", first, precision="tf32"))
+    if first == "authors":
+        found.append(Variant(f"{spoken}, bfloat16", first, precision="bfloat16"))
     for precision in ("float32", "tf32", "bfloat16") if kind == "cuda" else ("float32", "bfloat16"):
         for graphs in (False, True) if kind == "cuda" else (False,):
             for through in (False, True) if compiled else (False,):
@@ -88,11 +111,14 @@ def variants(compiled: bool, kind: str = "cpu") -> list[Variant]:
     return found
 
 
-def build_pair(step: Step, seed: int = 0) -> tuple[CTRGCN, PlainCTRGCN]:
-    """Our network and the transcription with the same weights; every branch takes part in the result."""
+def build_pair(step: Step, seed: int = 0) -> tuple[CTRGCN, nn.Module]:
+    """Our network and what it is compared with, with the same weights; every branch takes part in the result."""
+    if step.against is not None:
+        sizes = {"channels": step.channels, "joints": step.joints, "persons": step.persons, "classes": step.classes}
+        return against.seeded(Path(step.against), seed, **sizes)
     torch.manual_seed(seed)
     ours = CTRGCN(
-        in_channels=step.channels, num_classes=step.classes, num_persons=step.persons, skeleton=COCO17,
+        in_channels=step.channels, num_classes=step.classes, num_persons=step.persons, skeleton=of_joints(step.joints),
         base_channels=step.base_channels, blocks=step.blocks,
     )  # fmt: skip
     for name, parameter in ours.named_parameters():
@@ -106,8 +132,7 @@ def build_pair(step: Step, seed: int = 0) -> tuple[CTRGCN, PlainCTRGCN]:
 def batch(step: Step, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Features (N, C, T, V, M) and labels (N,)."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (step.clips, step.channels, step.frames, COCO17.num_joints, step.persons)
-    return torch.randn(shape, generator=generator), torch.randint(step.classes, (step.clips,), generator=generator)
+    return torch.randn(step.shape, generator=generator), torch.randint(step.classes, (step.clips,), generator=generator)
 
 
 def run(step: Step, rounds: int, ways: Sequence[Variant]) -> dict[str, Any]:
@@ -146,8 +171,9 @@ def run(step: Step, rounds: int, ways: Sequence[Variant]) -> dict[str, Any]:
     summarise(rows, step)
     for row in rows:
         del row["first"]
+    file = None if step.against is None else Path(step.against).name  # nobody else has its folder
     return {
-        "step": asdict(step),
+        "step": {**asdict(step), "against": file},
         "rounds": rounds,
         "steps_per_round": ROUND_STEPS[device.type],
         "warm_up_steps": WARM_UP_STEPS[device.type],
@@ -159,19 +185,21 @@ def run(step: Step, rounds: int, ways: Sequence[Variant]) -> dict[str, Any]:
 def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     """A page of one table."""
     step, machine = result["step"], result["machine"]
-    shape = (step["clips"], step["channels"], step["frames"], COCO17.num_joints, step["persons"])
+    shape = Step(**step).shape
+    other = "the authors' own" if step["against"] else "the transcription"
     each = "" if result["steps_per_round"] == 1 else f" of {result['steps_per_round']} steps each"
     # on a GPU the host waits in a loop: its processor time says nothing
     host = not machine["gpu"]
-    columns = ["", "s/step", "clips/s", "times the transcription"]
-    columns += ["processor s/step", "times the transcription"] if host else []
+    columns = ["", "s/step", "clips/s", f"times {other}"]
+    columns += ["processor s/step", f"times {other}"] if host else []
     columns += ["FLOP/s, share of a matrix product's", "memory, MB", "difference of logits"]
+    done = "Forward, loss, backward and SGD" if step["training"] else "Forward, in evaluation,"
     lines = [
-        "# A training step of CTR-GCN",
+        "# A training step of CTR-GCN" if step["training"] else "# A forward pass of CTR-GCN",
         "",
         f"`{command}`",
         "",
-        f"Forward, loss, backward and SGD on a batch {shape}, {step['classes']} classes, {machine['gpu'] or 'CPU'}. "
+        f"{done} on a batch {shape}, {step['classes']} classes, {machine['gpu'] or 'CPU'}. "
         f"Medians of {result['rounds']} rounds{each}, taken in turn after {result['warm_up_steps']} steps to warm up. "
         f"{machine_line(machine)}.",
         "",
@@ -185,8 +213,13 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "The transcription (`hpnet/bench/ctrgcn_plain.py`) follows the paper's figures and equations, subset after "
-        "subset; it has the process's default allocator. FLOPs are those that the transcription needs, for every row; "
+        (
+            "The authors' own network is `model/ctrgcn.py` of its repository, unchanged, with the same weights"
+            if step["against"]
+            else "The transcription (`hpnet/bench/ctrgcn_plain.py`) follows the paper's figures and equations, subset "
+            "after subset"
+        )
+        + f"; it has the process's default allocator. FLOPs are those that {other} needs, for every row; "
         "the measure is a product of large square matrices in the same process and precision. Differences are of the "
         "first logits, as a share of the largest. "
         + (
@@ -243,16 +276,21 @@ def _worker(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -
         _take_rounds(step, variant, count_flops, pipe)
 
 
-def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:
+def ready(step: Step, variant: Variant) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Make this process do a variant's steps.
+
+    Returns:
+        ``take(update=True)``: takes one step, gives its logits (N, K) and loss; without ``update`` the weights stay.
+    """
     device = resolve_device(step.device)
     if step.threads:
         torch.set_num_threads(step.threads)
-    if not variant.plain and device.type == "cpu":
+    if variant.network == "hpnet" and device.type == "cpu":
         tune_allocator()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = variant.precision == "tf32"
     torch.backends.cudnn.benchmark = True
-    ours, plain = build_pair(step)
-    model: nn.Module = (plain if variant.plain else ours).to(device).train()
+    ours, other = build_pair(step)
+    model: nn.Module = (ours if variant.network == "hpnet" else other).to(device).train(step.training)
     features, labels = (x.to(device) for x in batch(step))
     if variant.compiled:
         model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
@@ -261,15 +299,24 @@ def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connecti
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
 
     def take(update: bool = True) -> tuple[Tensor, Tensor]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"):
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"),
+            torch.set_grad_enabled(step.training),
+        ):
             logits = model(features)
             loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if update:
-            optimizer.step()
+        if step.training:
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            if update:
+                optimizer.step()
         return logits.detach(), loss.detach()
 
+    return take
+
+
+def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:
+    device, take = resolve_device(step.device), ready(step, variant)
     logits, loss = take()
     pipe.send((logits.float().cpu(), float(loss)))
     for _ in range(WARM_UP_STEPS[device.type] - 1):
@@ -291,7 +338,7 @@ def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connecti
             take(update=False)
         flops = counter.get_total_flops()
     dtype = torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
-    pipe.send({"memory_mb": memory, "flops": flops, "peak_flops": _matrix_flops(device, dtype)})
+    pipe.send({"memory_mb": memory, "flops": flops, "peak_flops": matrix_flops(device, dtype)})
 
 
 def _wait(device: torch.device) -> None:
@@ -300,7 +347,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _matrix_flops(device: torch.device, dtype: torch.dtype, repeats: int = 4) -> float:
+def matrix_flops(device: torch.device, dtype: torch.dtype, repeats: int = 4) -> float:
     """FLOP/s of a product of square matrices, the best of a few."""
     size = 8192 if device.type == "cuda" else 2048
     x = torch.randn(size, size, device=device).to(dtype)

@@ -40,5 +40,15 @@ def resolve_precision(name: str) -> torch.dtype:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast on a device: a GPU, or a CPU with instructions for it."""
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    """Whether a device has instructions for bfloat16: a GPU from Ampere on, a CPU with AVX512-BF16 or AMX-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # every CPU with AMX-BF16 has AVX512-BF16 too
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def training_precision(name: str, device: torch.device) -> str:
+    """The precision that ``--precision`` means on a device: ``auto`` is bfloat16 where that is fast, else float32."""
+    if name == "auto":
+        return "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return name

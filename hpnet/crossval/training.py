@@ -26,7 +26,7 @@ from ..train.every import PRELOADED
 from ..train.histories import epoch_note
 from ..train.params import TrainParams
 from ..train.run import Folders, Machine
-from ..train.step import Place, kind
+from ..train.step import Place, kind, precision_of
 from ..train.step import run as train
 from ..work import processes
 from ..work.console import progress
@@ -113,7 +113,7 @@ class Course:
         Raises:
             FileNotFoundError: features, frames or weights to start from are missing.
         """
-        device = resolve_device(self.machine.device).type
+        device = resolve_device(self.machine.device)
         whole = self.params.model_dump(mode="json", exclude={"seed"})
         found = []
         for fold, table in tables.items():
@@ -123,7 +123,8 @@ class Course:
                 section = self.params.of(stream)
                 made = (digests[stream == MULTIMODAL], section.code().digest(), kind(stream).started_from(section))
                 for seed in self.params.seeds:
-                    key = _key(stream, whole, *made, seed, device, self.machine.precision)
+                    precision = precision_of(section, self.machine.precision, device)
+                    key = _key(stream, whole, *made, seed, device.type, precision)
                     folder = self.work / "runs" / f"{stream}-{key}"
                     single = self.params.model_copy(update={"seed": seed})
                     found.append(Training(fold, stream, seed, folder, own, single, self.machine))

@@ -150,7 +150,11 @@ def make_accelerator(device: torch.device, precision: str = "float32", determini
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     from accelerate import Accelerator  # half a second, and a trained network needs none of it
+    from accelerate.state import AcceleratorState
 
+    # one state is shared by all accelerators of a process; trainings one after another may differ in their arithmetic
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != modes[precision]:
+        AcceleratorState._reset_state()
     return Accelerator(mixed_precision=modes[precision], cpu=device.type == "cpu")
 
 

@@ -83,7 +83,8 @@ class Machine:
 
     Attributes:
         device: auto, cpu, cuda or cuda:N.
-        precision: float32, bfloat16 or float16, the arithmetic; weights are float32.
+        precision: float32, bfloat16, float16 or auto (:func:`hpnet.core.device.training_precision`), the arithmetic;
+            weights are float32.
         threads: on CPU; None: one for small steps, see :data:`SMALL_STEP`, else torch's own number.
         deterministic: refuse GPU operations with results that vary between runs.
         cuda_graphs: topology streams on a GPU: use CUDA graphs if every clip fills every person slot.

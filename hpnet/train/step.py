@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from ..artifacts.files import write_json
 from ..core.allocator import tune_allocator
 from ..core.choices import load
-from ..core.device import resolve_device
+from ..core.device import resolve_device, training_precision
 from ..core.streams import MULTIMODAL
 from ..work.console import note
 from ..work.locks import locked
@@ -147,6 +147,7 @@ def _train_seed(
         count = threads(trainer.step_size(section, inputs.features), machine.threads)
         if count is not None:
             torch.set_num_threads(count)
+    machine = replace(machine, precision=precision_of(section, machine.precision, device))
     accelerator = make_accelerator(device, machine.precision, machine.deterministic)
     card = model_card(section, folders.digests(frames=with_frames), machine, device.type)
     card["measure"] = params.measure
@@ -181,7 +182,14 @@ def _train_seed(
         found: dict[str, Any] = trainer.train(
             stream, inputs, section, training, out=place.out, card=card, machine=machine
         )
-    return found
+    return found if machine.precision == "float32" else {**found, "precision": machine.precision}
+
+
+def precision_of(section: TopologyParams | MultimodalParams, asked: str, device: torch.device) -> str:
+    """The arithmetic of a stream for ``--precision``; what is fitted instead of trained by steps is float32."""
+    if asked == "auto" and section.graph.model in FITTERS:
+        return "float32"
+    return training_precision(asked, device)
 
 
 def hold_checkpoints(work: Path) -> AbstractContextManager[None]:

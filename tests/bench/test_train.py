@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from hpnet.bench import gradients
+from hpnet.bench import against, gradients
 from hpnet.bench.train import Step, Variant, batch, build_pair, markdown, require_same, run, summarise, variants
 
 STEP = Step(clips=3, channels=6, frames=8, classes=5)
@@ -69,9 +70,13 @@ def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
 
 
 def test_variants() -> None:
-    assert variants(False)[0] == Variant("transcription, float32", plain=True)
+    assert variants(False)[0] == Variant("transcription, float32", "transcription")
     assert [v.compiled for v in variants(True)] == [False, False, True, False, True]
-    assert [(v.plain, v.precision, v.graphs) for v in variants(False, "cuda")] == [
+    assert [(v.name, v.network, v.precision) for v in variants(False, first="authors")] == [
+        ("the authors' own, float32", "authors", "float32"), ("the authors' own, bfloat16", "authors", "bfloat16"),
+        ("hpnet, float32", "hpnet", "float32"), ("hpnet, bfloat16", "hpnet", "bfloat16"),
+    ]  # fmt: skip
+    assert [(v.network == "transcription", v.precision, v.graphs) for v in variants(False, "cuda")] == [
         (True, "float32", False), (True, "tf32", False), (False, "float32", False), (False, "float32", True),
         (False, "tf32", False), (False, "tf32", True), (False, "bfloat16", False), (False, "bfloat16", True),
     ]  # fmt: skip
@@ -90,11 +95,41 @@ def test_the_page_names_the_machine() -> None:
     page = markdown(result, "hpnet bench train", "Loaded.")
     assert "| x | 1 | 3.0 | 2.00 | 0.9 | 2.50 | 50% | 7 | 0 |" in page
     assert "(3, 6, 8, 17, 2)" in page
+    assert "times the transcription" in page
     assert page.endswith("Loaded.\n")
     page = markdown({**result, "steps_per_round": 20, "machine": machine | {"gpu": "A GPU"}}, "hpnet bench train")
     assert "5 classes, A GPU. Medians of 3 rounds of 20 steps each, taken in turn after 2 steps to warm up." in page
     assert "| x | 1 | 3.0 | 2.00 | 50% | 7 | 0 |" in page
     assert "TF32 is off" in page
+    step = {**STEP.__dict__, "against": "ctrgcn.py", "training": False, "joints": 25}
+    page = markdown({**result, "step": step}, "hpnet bench train")
+    assert page.startswith("# A forward pass of CTR-GCN")
+    assert "times the authors' own" in page
+    assert "Forward, in evaluation, on a batch (3, 6, 8, 25, 2)" in page
+
+
+def test_the_authors_file_is_asked_for_a_network_by_its_own_names(tmp_path: Path) -> None:
+    file = tmp_path / "ctrgcn.py"
+    file.write_text("import torch\n")
+    sizes = {"channels": 3, "joints": 25, "persons": 2, "classes": 5}
+    with pytest.raises(ValueError, match=r"ctrgcn\.py has no class Model: expected model/ctrgcn\.py"):
+        against.load(file, **sizes)
+    file.write_text(
+        "import torch\n"
+        "class Model(torch.nn.Linear):\n"
+        "    def __init__(self, *, graph, graph_args, **others):\n"
+        "        super().__init__(1, 1)\n"
+        "        package, *names = graph.split('.')\n"
+        "        found = __import__(package)\n"
+        "        for name in names:\n"
+        "            found = getattr(found, name)\n"
+        "        self.others, self.shape = others, found(**graph_args).A.shape\n"
+    )
+    theirs = against.load(file, **sizes)
+    assert theirs.others == {"num_class": 5, "num_point": 25, "num_person": 2, "in_channels": 3}
+    assert theirs.shape == (3, 25, 25)
+    with pytest.raises(ValueError, match="64 base channels and 10 blocks"):
+        replace(STEP, against=str(file), blocks=2)
 
 
 @pytest.mark.long

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hpnet.core.allocator import tune_allocator
-from hpnet.core.device import resolve_device, resolve_precision
+from hpnet.core.device import has_fast_bfloat16, resolve_device, resolve_precision, training_precision
 
 
 def test_names() -> None:
@@ -38,6 +38,18 @@ def test_a_gpu_beyond_those_that_are_there_is_refused_with_their_number(monkeypa
                 resolve_device(name)
         assert resolve_device(f"cuda:{count - 1}") == torch.device("cuda", count - 1)
     assert resolve_device("cuda") == torch.device("cuda")
+
+
+def test_auto_is_bfloat16_where_there_are_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    for there, found in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
+        assert training_precision("auto", cpu) == found
+        assert training_precision("float32", cpu) == "float32"
+        assert training_precision("bfloat16", cpu) == "bfloat16"
+    for capability, fast in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert has_fast_bfloat16(gpu) is fast
 
 
 def test_large_blocks_still_work_after_tuning() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from hpnet.artifacts.files import read_json
@@ -25,6 +26,8 @@ from hpnet.stages.train import command
 from hpnet.train.checkpoints import Epoch
 from hpnet.train.histories import epoch_log
 from hpnet.train.loop import Clock
+from hpnet.train.params import GraphParams, TopologyParams
+from hpnet.train.step import precision_of
 from hpnet.work.locks import locked
 
 from .test_loop import SPLITS, make_clips, make_features
@@ -227,3 +230,22 @@ def test_a_warm_up_as_long_as_the_training_is_remarked_on(project: Path, warmup:
     )
     assert done.exit_code == 0, done.output
     assert ("the learning rate does not reach lr = " in done.output) is said
+
+
+# --- the arithmetic that ran ------------------------------------------------------------------------------------------
+
+
+def test_the_precision_that_ran_is_what_the_files_say(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    for asked, ran, said in (("auto", "bfloat16", "bfloat16"), ("float32", "float32", None)):  # in one process
+        done = train("hpj", "--precision", asked)
+        assert done.exit_code == 0, done.output
+        assert read_json(project / "artifacts/train/hpj/config.json")["precision"] == ran
+        assert read_json(project / "metrics/train/hpj.json").get("precision") == said
+
+
+def test_what_is_fitted_is_float32_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    for model, found in (("ctrgcn", "bfloat16"), ("linear", "float32"), ("auto", "float32")):
+        section = TopologyParams(graph=GraphParams(model=model))
+        assert precision_of(section, "auto", torch.device("cpu")) == found

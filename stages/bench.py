@@ -249,6 +249,9 @@ def events_command(ut: Path, out: Path, seed: int, apart: bool) -> None:
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16"]),
               help="Only this precision.  [default: both]")  # fmt: skip
 @click.option("--checkpointing", is_flag=True, help="Also measure with train.multimodal.checkpointing.")
+@click.option("--texts", is_flag=True, help="Also measure with the label texts encoded in every step.")
+@click.option("--compile", "compiled", is_flag=True, help="Also measure with the vision network compiled.")
+@click.option("--more-clips", type=click.IntRange(1), multiple=True, help="Also measure this batch; can be repeated.")
 @click.option("--count", "only_counted", is_flag=True, help="Only count FLOPs and activations, which computes nothing.")
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
@@ -261,8 +264,11 @@ def events_command(ut: Path, out: Path, seed: int, apart: bool) -> None:
 )
 def train_multimodal_command(
     precisions: tuple[str, ...],
-    checkpointing: bool,
     only_counted: bool,
+    checkpointing: bool,
+    texts: bool,
+    compiled: bool,
+    more_clips: tuple[int, ...],
     rounds: int,
     note: str,
     out: Path | None,
@@ -287,9 +293,12 @@ def train_multimodal_command(
         return
     shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in size.items() if value is not None)
     shown += f" --rounds {rounds}" + "".join(f" --precision {name}" for name in precisions)
-    shown += " --checkpointing" if checkpointing else ""
+    extra = multimodal.Extra(checkpointing, texts, compiled, more_clips)
+    named = {"checkpointing": checkpointing, "texts": texts, "compile": compiled}
+    shown += "".join(f" --{name}" for name, on in named.items() if on)
+    shown += "".join(f" --more-clips {count}" for count in more_clips)
     size["device"] = kind if size["device"] == "auto" else size["device"]
-    chosen = multimodal.ways(precisions or ("float32", "bfloat16"), checkpointing)
+    chosen = multimodal.ways(precisions or ("float32", "bfloat16"), extra)
     result = multimodal.run(multimodal.Size(**size), rounds, chosen)
     page = multimodal.markdown(result, f"{called} {shown}", note)
     _write(out or Path("benchmarks") / f"train-multimodal-{kind}", result, page)

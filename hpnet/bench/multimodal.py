@@ -1,11 +1,13 @@
 """``hpnet bench train multimodal``: time, memory and operations of a training step of the multimodal stream.
 
-Batches are random numbers and weights are new, so nothing has to be fetched. Every way has a process of its own, one
-after another, because the memory of a process is counted from its start.
+Batches are random numbers and weights are new, so nothing has to be fetched. All ways take turns in every round, in
+one process and with the same weights. Their memory is of other processes, one for each and one after another, because
+the memory of a process is counted from its start.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import statistics
 import time
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import XCLIPConfig
+from transformers.models.x_clip.modeling_x_clip import XCLIPTextModel
 
 from ..core.allocator import tune_allocator
 from ..core.device import resolve_device
@@ -26,11 +29,14 @@ from ..models.multimodal import HPNet, HPNetConfig, multimodal_loss
 from ..train.multimodal import optimizer_for
 from ..train.params import MultimodalParams
 from .machine import describe_machine, machine_line, peak_memory_mb
+from .train import matrix_flops
 
 WARM_UP_STEPS = {"cpu": 1, "cuda": 3}
 ROUND_STEPS = {"cpu": 1, "cuda": 5}
 HEAD = 64
 """Channels of an attention head, as in CLIP."""
+TOKENS, VOCABULARY = 77, 49408
+"""Of CLIP's texts."""
 FOOT = (
     "FLOPs are of the matrix products, convolutions and attention, a multiplication and an addition counted as two. "
     "Activations are what the forward pass keeps for the backward pass; they grow with the clips that are computed at "
@@ -73,23 +79,63 @@ class Size:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of doing the step: float32 or bfloat16 (autocast), layers of the vision network computed twice or not."""
+    """One way of doing the step.
+
+    Attributes:
+        precision: float32 or bfloat16 (autocast).
+        checkpointing: layers of the vision network are computed twice (``train.multimodal.checkpointing``).
+        texts_again: the label texts are encoded in every step; hpnet keeps their features, because the text encoder is
+            not trained.
+        compiled: the vision network runs through ``torch.compile``.
+        clips: of the batch; None: the size's.
+    """
 
     precision: str = "float32"
     checkpointing: bool = False
+    texts_again: bool = False
+    compiled: bool = False
+    clips: int | None = None
 
     @property
     def name(self) -> str:
         """As a row of the page."""
-        return self.precision + (", checkpointing" if self.checkpointing else "")
+        parts = [self.precision]
+        parts += [f"{self.clips} clips"] if self.clips else []
+        parts += ["checkpointing"] if self.checkpointing else []
+        parts += ["texts encoded in every step"] if self.texts_again else []
+        parts += ["vision network compiled"] if self.compiled else []
+        return ", ".join(parts)
 
 
-def ways(precisions: Sequence[str], checkpointing: bool) -> list[Way]:
-    """Every precision, and each with checkpointing too where it is asked for."""
-    return [Way(name, again) for name in precisions for again in ((False, True) if checkpointing else (False,))]
+@dataclass(frozen=True)
+class Extra:
+    """Ways that are measured beside the plain step of each precision.
+
+    Attributes:
+        checkpointing, texts, compiled: see :class:`Way`.
+        clips: other batches, plain and with checkpointing where that is measured.
+    """
+
+    checkpointing: bool = False
+    texts: bool = False
+    compiled: bool = False
+    clips: tuple[int, ...] = ()
 
 
-def build(size: Size, checkpointing: bool) -> HPNet:
+def ways(precisions: Sequence[str], extra: Extra) -> list[Way]:
+    """Every precision, and each of the extra ways in it."""
+    found = []
+    for name in precisions:
+        found.append(Way(name))
+        found += [Way(name, checkpointing=True)] if extra.checkpointing else []
+        found += [Way(name, texts_again=True)] if extra.texts else []
+        found += [Way(name, compiled=True)] if extra.compiled else []
+        for clips in extra.clips:
+            found += [Way(name, checkpointing=again, clips=clips) for again in sorted({False, extra.checkpointing})]
+    return found
+
+
+def build(size: Size) -> HPNet:
     """HP-Net of that size with new weights, in training mode. The text encoder, which is not trained, is tiny."""
     text = 2 * size.width // 3  # ViT-B/16 is 768 wide, its texts 512
     config = XCLIPConfig(
@@ -119,9 +165,29 @@ def build(size: Size, checkpointing: bool) -> HPNet:
         )
     )
     torch.nn.init.normal_(model.label_text)
-    if checkpointing:
-        model.video.checkpoint_layers()
     return model.train()
+
+
+def text_encoder(size: Size) -> Callable[[], Tensor]:
+    """X-CLIP's text encoder with new weights: a call encodes a text for every class, (K, D), without gradients."""
+    width = 2 * size.width // 3
+    config: Any = XCLIPConfig(
+        text_config={
+            "vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 4 * width,
+            "num_hidden_layers": size.layers, "num_attention_heads": width // HEAD,
+            "max_position_embeddings": TOKENS,
+        }
+    )  # fmt: skip
+    encoder = XCLIPTextModel(config.text_config).to(resolve_device(size.device)).eval()
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(VOCABULARY, (size.classes, TOKENS), generator=generator).to(resolve_device(size.device))
+
+    def encode() -> Tensor:
+        with torch.no_grad():
+            found: Tensor = encoder(input_ids=tokens).pooler_output
+        return found
+
+    return encode
 
 
 def batch(size: Size, clips: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -135,81 +201,147 @@ def batch(size: Size, clips: int, device: torch.device) -> tuple[Tensor, Tensor,
     return pooled.to(device), everyone, frames.to(device), targets.to(device)
 
 
+class Step:
+    """The step of one network in any of the ways, which share its weights.
+
+    Args:
+        size: of it.
+        chosen: the ways that will be taken.
+    """
+
+    def __init__(self, size: Size, chosen: Sequence[Way]) -> None:
+        self.size, self.device = size, resolve_device(size.device)
+        self.model = build(size).to(self.device)
+        self.params = MultimodalParams(batch_size=size.clips)
+        self.optimizer = optimizer_for(self.model, self.params)
+        self.batches = {way.clips: batch(size, way.clips or size.clips, self.device) for way in chosen}
+        self.texts = text_encoder(size) if any(way.texts_again for way in chosen) else None
+        self.plain = self.model.video.see
+        self.compiled = torch.compile(self.plain) if any(way.compiled for way in chosen) else self.plain
+
+    def take(self, way: Way) -> float:
+        """One step; its loss."""
+        loss = self.gradients(way, self.batches[way.clips])
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm or float("inf"))
+        self.optimizer.step()
+        return float(loss)
+
+    def gradients(self, way: Way, given: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """The gradients of a batch; its loss."""
+        *inputs, targets = given
+        self.model.video.see = self.compiled if way.compiled else self.plain  # type: ignore[method-assign]
+        self.model.video.checkpoint_layers(way.checkpointing)
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
+            if way.texts_again and self.texts is not None:
+                self.model.label_text.copy_(self.texts())
+            loss = multimodal_loss(self.model(*inputs), targets)
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+
 def run(size: Size, rounds: int, chosen: Sequence[Way]) -> dict[str, Any]:
-    """Measure every way, one after another.
+    """Measure every way: the seconds in turn, then the memory of each.
 
     Raises:
-        RuntimeError: a way's process ended early; says whether the memory was out.
+        RuntimeError: a process ended early; says whether the memory was out.
     """
     machine = describe_machine() | ({"threads": size.threads} if size.threads else {})
     device = resolve_device(size.device)
     machine["gpu"] = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    context = multiprocessing.get_context("spawn")
-    rows = []
-    for way in chosen:
-        mine, theirs = context.Pipe()
-        process = context.Process(target=_worker, args=(size, way, rounds, theirs), daemon=True)
-        process.start()
-        theirs.close()  # so that the end of the process ends the pipe
-        try:
-            rows.append({"name": way.name, **asdict(way), **mine.recv()})
-        except EOFError:
-            process.join()
-            raise RuntimeError(
-                f"{way.name}: its process ended (exit {process.exitcode}; killed means that the memory was out): use "
-                "fewer --clips or --checkpointing"
-            ) from None
-        process.join()
-    return {"size": asdict(size), "rounds": rounds, "machine": machine, "ways": rows}
+    rows = _elsewhere(timed, size, chosen, rounds)
+    for row, way in zip(rows, chosen, strict=True):
+        row |= {"name": way.name, **asdict(way), "memory_mb": _elsewhere(memory_mb, size, [way], 1)}
+    return {"size": asdict(size), "rounds": rounds, "machine": machine, "ways": summarised(rows, size)}
 
 
-def measure(size: Size, way: Way, rounds: int) -> dict[str, Any]:
-    """One way, in this process.
+def timed(size: Size, chosen: Sequence[Way], rounds: int) -> list[dict[str, Any]]:
+    """Every way, in this process, in turn.
 
     Returns:
-        ``seconds`` per step of each round and ``median_s``, ``clips_per_s``, ``memory_mb`` (the most that was used),
-        ``flops_per_clip`` (forward and backward, a multiplication and an addition are two; and those of the forward
-        pass alone), ``activations_mb_per_clip`` (what the forward pass keeps for the backward pass) and ``parameters``.
+        Of each way ``seconds`` and ``processor_seconds`` per step of each round, ``first_s`` (the first step, which
+        compiles), ``peak_flops`` (FLOP/s of a product of large matrices in its precision), ``activations_mb_per_clip``
+        (what the forward pass keeps for the backward pass), and the counts of :func:`count`.
     """
-    device = resolve_device(size.device)
-    model = build(size, way.checkpointing).to(device)
-    params = MultimodalParams(batch_size=size.clips)
-    optimizer = optimizer_for(model, params)
-
-    def gradients(clips: int) -> None:
-        pooled, everyone, frames, targets = batch(size, clips, device)
-        optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
-            loss = multimodal_loss(model(pooled, everyone, frames), targets)
-        torch.autograd.backward(loss)
-
-    def take() -> None:
-        gradients(size.clips)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm or float("inf"))
-        optimizer.step()
-
-    for _ in range(WARM_UP_STEPS[device.type]):
-        take()
-    _wait(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    steps, seconds = ROUND_STEPS[device.type], []
-    for _ in range(rounds):
+    step = Step(size, chosen)
+    rows: list[dict[str, Any]] = []
+    counts = count(size)
+    for way in chosen:
         started = time.perf_counter()
-        for _ in range(steps):
-            take()
-        _wait(device)
-        seconds.append((time.perf_counter() - started) / steps)
-    memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_memory_mb()
-    median = statistics.median(seconds)
-    return {
-        "seconds": seconds,
-        "median_s": median,
-        "clips_per_s": size.clips / median,
-        "memory_mb": memory,
-        **count(size, way.checkpointing),
-        "activations_mb_per_clip": _kept_mb_per_clip(gradients),
-    }
+        step.take(way)
+        _wait(step.device)
+        rows.append({**counts, "first_s": time.perf_counter() - started, "seconds": [], "processor_seconds": []})
+        for _ in range(WARM_UP_STEPS[step.device.type]):
+            step.take(way)
+    steps = ROUND_STEPS[step.device.type]
+    for _ in range(rounds):
+        for row, way in zip(rows, chosen, strict=True):
+            _wait(step.device)
+            started, used = time.perf_counter(), time.process_time()
+            for _ in range(steps):
+                step.take(way)
+            _wait(step.device)
+            row["seconds"].append((time.perf_counter() - started) / steps)
+            row["processor_seconds"].append((time.process_time() - used) / steps)
+    for row, way in zip(rows, chosen, strict=True):
+        dtype = torch.bfloat16 if way.precision == "bfloat16" else torch.float32
+        row["peak_flops"] = matrix_flops(step.device, dtype)
+        kept = functools.partial(_gradients_of, step, way)
+        row["activations_mb_per_clip"] = None if way.compiled else _kept_mb_per_clip(kept)
+    return rows
+
+
+def _gradients_of(step: Step, way: Way, clips: int) -> None:
+    step.gradients(way, batch(step.size, clips, step.device))
+
+
+def memory_mb(size: Size, chosen: Sequence[Way], steps: int) -> float:
+    """MB, the most that so many steps of the first way use, in a new process."""
+    step = Step(size, chosen)
+    if step.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(step.device)
+    for _ in range(1 + steps):
+        step.take(chosen[0])
+    if step.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(step.device) / 1e6
+    return peak_memory_mb()
+
+
+def summarised(rows: list[dict[str, Any]], size: Size) -> list[dict[str, Any]]:
+    """Add medians, clips/s, the ratio to the first row's processor time for a clip, and the share of a product's
+    FLOP/s. FLOP are those that the step needs: what checkpointing computes again does not count."""
+    for row in rows:
+        clips = row["clips"] or size.clips
+        row["median_s"] = statistics.median(row["seconds"])
+        row["processor_s"] = statistics.median(row["processor_seconds"])
+        row["clips_per_s"] = clips / row["median_s"]
+        spent = row["processor_s"] if size.device == "cpu" else row["median_s"]
+        row["clip_s"] = spent / clips
+        row["ratio"] = rows[0]["clip_s"] / row["clip_s"]
+        row["utilisation"] = row["clips_per_s"] * row["flops_per_clip"] / row["peak_flops"]
+    return rows
+
+
+def _elsewhere(
+    measure: Callable[[Size, Sequence[Way], int], Any], size: Size, chosen: Sequence[Way], count: int
+) -> Any:
+    """What a measurement finds in a new process."""
+    mine, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_worker, args=(measure, size, chosen, count, theirs), daemon=True
+    )
+    process.start()
+    theirs.close()  # so that the end of the process ends the pipe
+    try:
+        found = mine.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(
+            f"{chosen[0].name}: its process ended (exit {process.exitcode}; killed means that the memory was out): use "
+            "fewer --clips or --checkpointing"
+        ) from None
+    process.join()
+    return found
 
 
 def count(size: Size, checkpointing: bool = False) -> dict[str, Any]:
@@ -222,7 +354,8 @@ def count(size: Size, checkpointing: bool = False) -> dict[str, Any]:
     """
     nowhere = torch.device("meta")
     with nowhere:
-        model = build(size, checkpointing)
+        model = build(size)
+    model.video.checkpoint_layers(checkpointing)
     model.to(nowhere)  # what was made from arrays is not made on the default device
 
     def loss(clips: int) -> Tensor:
@@ -264,7 +397,8 @@ def _kept_bytes(step: Callable[[int], object], clips: int) -> int:
 
 def counted(size: Size, checkpointing: bool) -> dict[str, Any]:
     """The counts of :func:`count`, as a result for :func:`markdown`."""
-    rows = [{"name": way.name, **count(size, way.checkpointing)} for way in ways(("float32",), checkpointing)]
+    chosen = ways(("float32",), Extra(checkpointing=checkpointing))
+    rows = [{"name": way.name, **count(size, way.checkpointing)} for way in chosen]
     return {"size": asdict(size), "ways": rows}
 
 
@@ -301,38 +435,50 @@ def _described(result: dict[str, Any]) -> str:
 
 def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     """A page of one table."""
-    machine = result["machine"]
+    machine, host = result["machine"], not result["machine"]["gpu"]
+    first = result["ways"][0]["name"]
+    columns = ["", "s/step", *(["processor s/step"] if host else []), "clips/s", f"times {first}, per clip"]
+    columns += ["share of a matrix product's FLOP/s", "memory, GB", "activations a clip, GB"]
     lines = [
         "# A training step of the multimodal stream",
         "",
         f"`{command}`",
         "",
         f"Forward, loss, backward, clipping and AdamW, with new weights: {_described(result)} "
-        f"{machine['gpu'] or 'CPU'}; medians of {result['rounds']} rounds. {machine_line(machine)}.",
+        f"{machine['gpu'] or 'CPU'}; medians of {result['rounds']} rounds, taken in turn. {machine_line(machine)}.",
         "",
-        "| | s/step | clips/s | GFLOP a clip | memory, GB | activations a clip, GB |",
-        "|---|---|---|---|---|---|",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
     ]
     for row in result["ways"]:
-        cells = [row["name"], f"{row['median_s']:.3g}", f"{row['clips_per_s']:.3g}"]
-        cells += [f"{row['flops_per_clip'] / 1e9:.0f}", f"{row['memory_mb'] / 1e3:.1f}"]
-        lines.append(f"| {' | '.join(cells)} | {row['activations_mb_per_clip'] / 1e3:.2f} |")
+        kept = row["activations_mb_per_clip"]
+        cells = [row["name"], f"{row['median_s']:.3g}", *([f"{row['processor_s']:.3g}"] if host else [])]
+        cells += [f"{row['clips_per_s']:.3g}", f"{row['ratio']:.2f}", f"{row['utilisation']:.0%}"]
+        cells += [f"{row['memory_mb'] / 1e3:.1f}", "–" if kept is None else f"{kept / 1e3:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        FOOT + " Memory is all that the process used, weights with gradients and AdamW's two moments (16 bytes a "
-        "parameter) included.",
+        f"A clip needs {result['ways'][0]['flops_per_clip'] / 1e9:.0f} GFLOP; what a way computes beyond that does not "
+        f"count in the share. {FOOT} Memory is all that a process of its own used in two steps, weights with gradients "
+        "and AdamW's two moments (16 bytes a parameter) included. hpnet keeps the features of the label texts, because "
+        "the text encoder is not trained. "
+        + ("Times are of processor seconds, which count where other programs ran too." if host else ""),
         "",
     ]
+    compiled = [row for row in result["ways"] if row["compiled"]]
+    lines += [f"The first step of {row['name']} took {row['first_s']:.0f} s.\n" for row in compiled]
     return "\n".join([*lines, *([note, ""] if note else [])])
 
 
-def _worker(size: Size, way: Way, rounds: int, pipe: Connection) -> None:
-    """The process of a way: measures it and sends the numbers."""
+def _worker(
+    measure: Callable[[Size, Sequence[Way], int], Any], size: Size, chosen: Sequence[Way], count: int, pipe: Connection
+) -> None:
+    """A process: measures and sends what it found."""
     if size.threads:
         torch.set_num_threads(size.threads)
     if resolve_device(size.device).type == "cpu":
         tune_allocator()
-    pipe.send(measure(size, way, rounds))
+    pipe.send(measure(size, chosen, count))
 
 
 def _wait(device: torch.device) -> None:

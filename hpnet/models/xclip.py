@@ -221,10 +221,10 @@ class VideoEncoder(nn.Module):
             for module in (self.vision_model.embeddings, self.vision_model.pre_layernorm, *layers[:count]):
                 module.requires_grad_(False)
 
-    def checkpoint_layers(self) -> None:
-        """Keep only the vision layers' inputs for the backward pass, and compute the rest again there."""
+    def checkpoint_layers(self, again: bool = True) -> None:
+        """Keep only the vision layers' inputs for the backward pass, and compute the rest again there; or all of it."""
         for layer in self.vision_model.encoder.layers:
-            layer.gradient_checkpointing = True
+            layer.gradient_checkpointing = again
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 

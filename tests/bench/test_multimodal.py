@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from hpnet.bench import multimodal
-from hpnet.bench.machine import describe_machine
-from hpnet.bench.multimodal import Size, Way, build, count, measure, ways
+from hpnet.bench.multimodal import Extra, Size, Step, Way, build, count, run, ways
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Size(
@@ -19,35 +19,58 @@ TINY = Size(
 
 @pytest.mark.long
 def test_a_way_is_measured_and_has_a_row() -> None:
-    found = measure(TINY, Way(), rounds=2)
-    assert len(found["seconds"]) == 2
-    assert found["clips_per_s"] == pytest.approx(2 / found["median_s"])
-    assert found["parameters"] == sum(p.numel() for p in build(TINY, False).parameters())
-    counts = count(TINY)
-    assert found["flops_per_clip"] == counts["flops_per_clip"]
+    chosen = ways(("float32",), Extra(checkpointing=True, texts=True, clips=(1,)))
+    found = run(TINY, 2, chosen)
+    rows = {row["name"]: row for row in found["ways"]}
+    plain, again = rows["float32"], rows["float32, checkpointing"]
+    assert len(plain["seconds"]) == len(plain["processor_seconds"]) == 2
+    assert plain["clips_per_s"] == pytest.approx(2 / plain["median_s"])
+    assert rows["float32, 1 clips"]["clips_per_s"] == pytest.approx(1 / rows["float32, 1 clips"]["median_s"])
+    assert plain["memory_mb"] > 0
+    assert plain["utilisation"] > 0
+    assert plain["parameters"] == sum(p.numel() for p in build(TINY).parameters())
     # a CPU has gradients of its own for graph networks, which keep other tensors
-    assert found["activations_mb_per_clip"] == pytest.approx(counts["activations_mb_per_clip"], rel=0.5)
+    assert plain["activations_mb_per_clip"] == pytest.approx(count(TINY)["activations_mb_per_clip"], rel=0.5)
+    assert again["activations_mb_per_clip"] < plain["activations_mb_per_clip"]
+    page = multimodal.markdown(found, "hpnet bench train multimodal", "Noted.")
+    assert "| float32, checkpointing |" in page
+    assert "| float32, texts encoded in every step |" in page
+    assert page.endswith("Noted.\n")
+
+
+@pytest.mark.long
+def test_what_a_step_needs_is_counted() -> None:
+    counts, again = count(TINY), count(TINY, checkpointing=True)
     # forward and backward of every weight matrix of the vision layers, at every patch and the class token of a frame
     layer, tokens = 12 * TINY.width**2, 2 * (4 + 1)
     assert counts["forward_flops_per_clip"] > 2 * layer * tokens
     assert 2.5 < counts["flops_per_clip"] / counts["forward_flops_per_clip"] < 3.1
-    again = measure(TINY, Way(checkpointing=True), rounds=1)
-    assert again["activations_mb_per_clip"] < found["activations_mb_per_clip"]
-    assert again["flops_per_clip"] > found["flops_per_clip"]
-    result = {
-        "size": vars(TINY), "rounds": 2, "machine": describe_machine(),
-        "ways": [{"name": "float32", **found}, {"name": "float32, checkpointing", **again}],
-    }  # fmt: skip
-    page = multimodal.markdown(result, "hpnet bench train multimodal", "Noted.")
-    assert "| float32, checkpointing |" in page
-    assert page.endswith("Noted.\n")
+    assert again["activations_mb_per_clip"] < counts["activations_mb_per_clip"]
+    assert again["flops_per_clip"] > counts["flops_per_clip"]
+
+
+def test_ways_share_their_weights_and_give_the_same_gradients() -> None:
+    chosen = [Way(), Way(checkpointing=True), Way(texts_again=True)]
+    step = Step(TINY, chosen)
+    given, kept = step.batches[None], []
+    for way in chosen[:2]:
+        step.gradients(way, given)
+        kept.append([p.grad.clone() for p in step.model.parameters() if p.grad is not None])
+    for plain, again in zip(*kept, strict=True):
+        torch.testing.assert_close(again, plain)
+    before = step.model.label_text.clone()
+    assert step.take(chosen[2]) > 0
+    assert not torch.equal(step.model.label_text, before)
 
 
 def test_ways() -> None:
-    assert [way.name for way in ways(("float32", "bfloat16"), True)] == [
+    assert [way.name for way in ways(("float32", "bfloat16"), Extra(checkpointing=True))] == [
         "float32", "float32, checkpointing", "bfloat16", "bfloat16, checkpointing",
     ]  # fmt: skip
-    assert len(ways(("float32",), False)) == 1
+    assert [way.name for way in ways(("bfloat16",), Extra(texts=True, compiled=True, clips=(2, 4)))] == [
+        "bfloat16", "bfloat16, texts encoded in every step", "bfloat16, vision network compiled", "bfloat16, 2 clips",
+        "bfloat16, 4 clips",
+    ]  # fmt: skip
 
 
 def test_a_width_that_has_no_heads_is_refused() -> None:

@@ -31,7 +31,8 @@ from ..train.params import MultimodalParams
 from .machine import describe_machine, machine_line, peak_memory_mb
 from .train import matrix_flops
 
-WARM_UP_STEPS = {"cpu": 1, "cuda": 3}
+WARM_UP_STEPS = {"cpu": 0, "cuda": 3}
+"""After a first step of every way."""
 ROUND_STEPS = {"cpu": 1, "cuda": 5}
 HEAD = 64
 """Channels of an attention head, as in CLIP."""
@@ -113,7 +114,7 @@ class Extra:
 
     Attributes:
         checkpointing, texts, compiled: see :class:`Way`.
-        clips: other batches, plain and with checkpointing where that is measured.
+        clips: other batches.
     """
 
     checkpointing: bool = False
@@ -130,8 +131,7 @@ def ways(precisions: Sequence[str], extra: Extra) -> list[Way]:
         found += [Way(name, checkpointing=True)] if extra.checkpointing else []
         found += [Way(name, texts_again=True)] if extra.texts else []
         found += [Way(name, compiled=True)] if extra.compiled else []
-        for clips in extra.clips:
-            found += [Way(name, checkpointing=again, clips=clips) for again in sorted({False, extra.checkpointing})]
+        found += [Way(name, clips=clips) for clips in extra.clips]
     return found
 
 
@@ -285,7 +285,7 @@ def timed(size: Size, chosen: Sequence[Way], rounds: int) -> list[dict[str, Any]
             row["processor_seconds"].append((time.process_time() - used) / steps)
     for row, way in zip(rows, chosen, strict=True):
         dtype = torch.bfloat16 if way.precision == "bfloat16" else torch.float32
-        row["peak_flops"] = matrix_flops(step.device, dtype)
+        row |= {"peak_flops": matrix_flops(step.device, dtype), "threads": torch.get_num_threads()}
         kept = functools.partial(_gradients_of, step, way)
         row["activations_mb_per_clip"] = None if way.compiled else _kept_mb_per_clip(kept)
     return rows
@@ -315,10 +315,10 @@ def summarised(rows: list[dict[str, Any]], size: Size) -> list[dict[str, Any]]:
         row["median_s"] = statistics.median(row["seconds"])
         row["processor_s"] = statistics.median(row["processor_seconds"])
         row["clips_per_s"] = clips / row["median_s"]
-        spent = row["processor_s"] if size.device == "cpu" else row["median_s"]
-        row["clip_s"] = spent / clips
+        on_cpu = size.device == "cpu"
+        row["clip_s"] = (row["processor_s"] / row["threads"] if on_cpu else row["median_s"]) / clips
         row["ratio"] = rows[0]["clip_s"] / row["clip_s"]
-        row["utilisation"] = row["clips_per_s"] * row["flops_per_clip"] / row["peak_flops"]
+        row["utilisation"] = row["flops_per_clip"] / row["clip_s"] / row["peak_flops"]
     return rows
 
 

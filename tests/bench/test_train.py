@@ -64,8 +64,11 @@ def test_ratios_are_of_medians_and_flops_the_transcriptions() -> None:
             "difference": 0.0,
         },
     ]
-    summarise(rows, STEP)
-    assert [(row["median_s"], row["ratio"], row["utilisation"]) for row in rows] == [(4.0, 1.0, 0.5), (2.0, 2.0, 1.0)]
+    summarise(rows, replace(STEP, threads=2))
+    assert [(row["median_s"], row["ratio"]) for row in rows] == [(4.0, 1.0), (2.0, 2.0)]
+    assert [row["utilisation"] for row in rows] == [8 / 3 / 4, 8 / 1 / 4]  # of processor time, of two threads
+    summarise(rows, replace(STEP, device="cuda"))
+    assert [row["utilisation"] for row in rows] == [8 / 4 / 4, 8 / 2 / 4]
     assert (rows[1]["clips_per_s"], rows[1]["processor_ratio"]) == (1.5, 3.0)
 
 

@@ -48,6 +48,21 @@ class Params(Section):
     events: EventsParams = EventsParams()
     report: ReportParams = ReportParams()
 
+    def run_by(self, backend: str) -> Params:
+        """These parameters with another backend of detector and pose network.
+
+        Raises:
+            ValueError: an unknown backend, or one that does not compute what they ask for.
+        """
+        sections = {"detect": self.detect, "estimate": self.estimate}
+        updated = {name: {**section.model_dump(), "backend": backend} for name, section in sections.items()}
+        try:
+            return self.model_copy(
+                update={name: type(sections[name]).model_validate(values) for name, values in updated.items()}
+            )
+        except ValidationError as error:
+            raise ValueError(f"backend {backend}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
     def variant(self, name: str) -> PoolParams:
         """Section pool of a variant of the comparison.
 

@@ -171,6 +171,11 @@ def _read(text: str, value: str) -> Any:
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(OneOf("hpnet.estimate.backends:BACKENDS").names),
+    help="What runs detector and pose network.  [default: detect.backend and estimate.backend]",
+)
 workers_option = click.option(
     "--workers", type=click.IntRange(1), help="Processes.  [default: one per core, or up to four per GPU]"
 )

@@ -13,7 +13,7 @@ from hpnet.project.folder import Project
 from hpnet.project.presets import PRESETS
 from hpnet.work.console import one_line, progress
 
-from .common import device_option, read_params, value_options
+from .common import backend_option, device_option, read_params, value_options
 from .init import print_table
 from .predict import find_files, find_targets
 
@@ -36,6 +36,7 @@ MOST_ROWS = 60
 @value_options("detect.model", "detect.image_size", "detect.confidence", "detect.iou", "detect.stride",
                "detect.persons", "estimate.model", "estimate.weights", "estimate.box_scale")  # fmt: skip
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@backend_option
 @device_option
 def command(
     videos: tuple[str, ...],
@@ -44,6 +45,7 @@ def command(
     preset: str | None,
     values: dict[str, Any],
     precision: str,
+    backend: str | None,
     device: str,
 ) -> None:
     """Show what the detector and the pose network see: boxes, tracks and skeletons, before anything is trained.
@@ -53,6 +55,7 @@ def command(
     are faint where it is low; boxes have the colour of their track.
     """
     params = chosen_params(project, preset, values)
+    params = params if backend is None else params.run_by(backend)
     files, unusable = find_files(videos, "a video file or a folder")
     sheet = save is not None and save.suffix.lower() in PICTURES
     if sheet and len(files) > MOST_ROWS:

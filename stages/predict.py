@@ -12,7 +12,7 @@ import click
 
 from hpnet.work.console import note, one_line, progress
 
-from .common import device_option
+from .common import backend_option, device_option
 
 if TYPE_CHECKING:
     from hpnet.predict.model import Model
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
               help="Drop frames to keep up with the source.  [default: for cameras and addresses]")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after this time.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@backend_option
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that share the files.  [default: 1, or up to one per core for many files]")  # fmt: skip
 @device_option
@@ -87,13 +88,16 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
     from hpnet.predict.model import Model
     from hpnet.predict.output import Output
 
-    model = Model(asked.project, asked.device, chosen, people=asked.people, each=asked.each, precision=asked.precision)
+    model = Model(
+        asked.project, asked.device, chosen, people=asked.people, each=asked.each, precision=asked.precision,
+        backend=asked.backend,
+    )  # fmt: skip
     cutting = model.cutting(window_s=asked.window, overlap=asked.overlap, max_fps=asked.fps, live=running)
     if model.project.without_unknown:
         click.echo(f"note: answers have no probability of unknown: {model.project.without_unknown}", err=True)
     task = Task(
         asked.project, chosen, asked.people, asked.each, asked.device, asked.precision, cutting, asked.top,
-        asked.as_json, targets, asked.events,
+        asked.as_json, targets, asked.events, asked.backend,
     )  # fmt: skip
     if running:
         output = Output(model.project, model.recogniser, cutting, asked.top, asked.as_json, targets)
@@ -137,6 +141,7 @@ class Asked:
     live: bool | None
     seconds: float | None
     precision: str
+    backend: str | None
     workers: int | None
     device: str
 

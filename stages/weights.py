@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .common import PROJECT
+
 if TYPE_CHECKING:
     from hpnet.weights.files import Weights
 
@@ -84,6 +86,30 @@ def convert_command(source: Path, model: str, out: Path) -> None:
     from hpnet.project.convert import convert
 
     click.echo(f"{convert(source, model, out)} tensors -> {out}")
+
+
+@command.command("calibrate")
+@click.option("--crops", type=click.IntRange(1), default=64, show_default=True, help="Number of crops of people.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), default=PROJECT.weights / "calibration.safetensors",
+    show_default=True, help="File to write, for estimate.int8.",
+)  # fmt: skip
+def calibrate_command(crops: int, out: Path) -> None:
+    """Cut crops of training clips, by which the pose network is set to compute in 8-bit integers (estimate.int8).
+
+    Reads the clip tables, the boxes and the videos of this project; `hpnet data` and `hpnet detect` come before. Labels
+    and the other splits are not read.
+    """
+    from hpnet.params import load_params
+    from hpnet.project.weights import require_weights
+
+    params = load_params()
+    require_weights(params, "pose")
+    from hpnet.estimate.calibrate import training_crops
+
+    found = training_crops(params.estimate, PROJECT.data, PROJECT.detect, crops)
+    found.save(out)
+    click.echo(f"{len(found.crops)} crops -> {out}: estimate.int8 names it, estimate.backend openvino computes with it")
 
 
 def _chosen(names: tuple[str, ...], preset: str | None) -> list[Weights]:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.allocator import tune_allocator
+from ..core.choices import load
 from ..core.metrics import iou_matrix
 from ..weights.places import digest
+from .backends import BACKENDS
 from .families import parse_model
 from .params import DetectParams
 
@@ -63,10 +65,24 @@ def build_detector(
     return built
 
 
-def open_detector(params: DetectParams, device: str, precision: str) -> Detector | None:
-    """The detector of section ``detect``, as the stage and `hpnet predict` use it; None where it is switched off."""
+def open_detector(params: DetectParams, device: str, precision: str, graphs: Path) -> Detector | None:
+    """The detector of section ``detect``, as the stage and `hpnet predict` use it; None where it is switched off.
+
+    Args:
+        graphs: folder of the networks that were written as graphs, for other backends than torch.
+
+    Raises:
+        ModuleNotFoundError: the package of the backend is not installed; says how to install it.
+        ValueError, FileNotFoundError: as of :func:`build_detector`.
+    """
     if not params.enabled:
         return None
+    built: Detector = load(BACKENDS, params.backend, "detect.backend")(params, device, precision, graphs)
+    return built
+
+
+def build_for(params: DetectParams, device: str, precision: str, graphs: Path) -> Detector:
+    """The detector of section ``detect``, run by torch."""
     tune_allocator()
     return build_detector(
         params.model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +15,9 @@ from .two_sizes import TwoSizeDetector
 
 Kind = Literal["movenet", "yolo"]
 """What the graph gives: boxes and scores of one frame; or predictions (N, 4 + K, A) of boxes as centre and size."""
+Network = Callable[[NDArray[np.uint8]], list[NDArray[Any]]]
 MOST_BOXES = 300
 """Of a frame; as in ultralytics."""
-Network = Callable[[NDArray[np.uint8]], list[NDArray[Any]]]
 
 
 class YoloGraph:
@@ -30,7 +29,15 @@ class YoloGraph:
         image_size, confidence, iou: see :class:`hpnet.detect.yolo.UltralyticsDetector`.
     """
 
-    def __init__(self, network: Network, person: int, *, image_size: int, confidence: float, iou: float) -> None:
+    def __init__(
+        self,
+        network: Network,
+        person: int,
+        *,
+        image_size: int,
+        confidence: float,
+        iou: float,
+    ) -> None:
         self._network, self._person = network, person
         self._image_size, self._confidence, self._iou = image_size, confidence, iou
 
@@ -57,21 +64,20 @@ class YoloGraph:
         return boxes[kept], scores[kept]
 
 
-def open_exported(file: Path, kind: Kind, person: int, params: DetectParams) -> Detector:
+def build_exported(graph: Graph, kind: Kind, person: int, params: DetectParams) -> Detector:
     """The detector of a graph, with the settings of section ``detect``.
 
-    Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: see :class:`hpnet.weights.graphs.Graph`.
+    Args:
+        person: number of the graph's class person.
     """
-    network = Graph(file)
     options: dict[str, Any] = {
         "image_size": params.image_size, "confidence": min(LOW_SCORE, params.confidence), "iou": params.iou,
     }  # fmt: skip
     if kind == "yolo":
-        return YoloGraph(network, person, **options)
+        return YoloGraph(graph, person, **options)
 
     def look(padded: NDArray[np.uint8]) -> list[Detection]:
-        boxes, scores = network(padded)
+        boxes, scores = graph(padded)
         return [(boxes, scores)]
 
     return TwoSizeDetector(look, **options, at_once=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from ..core.choices import OneOf
 from ..core.section import Section
 from ..work.identity import Code
+from .backends import modules
 from .families import parse_model
 
 PACKAGED = {
@@ -24,6 +26,9 @@ class DetectParams(Section):
     model: str = Field(
         "mannequin-yolo",
         description="packaged detector (mannequin-yolo, movenet-multipose), or an ultralytics model name or .pt path",
+    )
+    backend: Annotated[str, OneOf("hpnet.detect.backends:BACKENDS")] = Field(
+        "torch", description="what runs the network; onnxruntime and openvino run it on the CPU"
     )
     image_size: int = Field(320, ge=32)
     confidence: float = Field(0.25, ge=0, le=1)
@@ -64,4 +69,4 @@ class DetectParams(Section):
             family, _ = parse_model(self.model)
         except ValueError:
             return Code("hpnet.detect.step", defaults=defaults)
-        return Code("hpnet.detect.step", (family,), PACKAGED.get(self.model, ()), defaults)
+        return Code("hpnet.detect.step", (family, *modules(self.backend)), PACKAGED.get(self.model, ()), defaults)

@@ -22,6 +22,7 @@ from ..core.stretch import Stretch
 from ..core.suitability import score_figures
 from ..core.video import VideoError, probe, read_frames
 from ..weights.cards import usual_score
+from ..weights.graphs import GRAPHS, device_for
 from ..work.console import note, progress
 from ..work.failures import refuse_many
 from ..work.halving import in_halves
@@ -83,6 +84,7 @@ class DetectWork:
         batch: frames per call of the detector, taken across clips; halved, with a warning, when the GPU runs out of
             memory.
         given: use this detector; None: build the one that ``params.model`` names.
+        graphs: see :func:`hpnet.detect.detector.open_detector`.
     """
 
     params: DetectParams
@@ -90,6 +92,7 @@ class DetectWork:
     precision: str = "float32"
     batch: int = 32
     given: Detector | None = None
+    graphs: Path = Path(".work/graphs")
     _built: Detector | None = field(default=None, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class DetectWork:
         if self.given is not None:
             return self.given
         if self._built is None:
-            self._built = open_detector(self.params, self.device, self.precision)
+            self._built = open_detector(self.params, self.device, self.precision, self.graphs)
             assert self._built is not None  # asked for where the stage detects
         return self._built
 
@@ -384,14 +387,15 @@ def run(
     """
     with held([out], work / "locks"):
         items = video_items(Videos.load(source))
+        device = device_for(params.backend, options.device)
         with progress("detecting", len(items)) as advance:
             parts = run_shards(
                 items,
-                DetectWork(params, options.device, options.precision, options.batch),
+                DetectWork(params, device, options.precision, options.batch, graphs=work.absolute() / GRAPHS),
                 stage_dir=work / "detect",
                 key=detect_key(params, options.precision),
                 shard_size=clips_per_shard(len(items), SHARD_SIZE),
-                workers=device_workers(options.device, options.workers),
+                workers=device_workers(device, options.workers),
                 engine=options.engine,
                 on_progress=advance,
             )

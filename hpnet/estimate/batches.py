@@ -163,6 +163,18 @@ class Estimator(ABC):
         for clip in open_clips:
             yield clip.result()
 
+    def cut(self, source: ClipSource) -> Iterator[NDArray[np.uint8]]:
+        """The crops (S, h, w, 3) of a clip's people, in the order of its frames, as the network is to see them.
+
+        Raises:
+            VideoError: the clip cannot be decoded, or its boxes do not belong to it.
+        """
+        for event in self._crops(source):
+            if isinstance(event, _Crop):
+                yield event.pixels
+            elif isinstance(event, _End) and event.error:
+                raise video.VideoError(f"{source.clip_id}: {event.error}")
+
     def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Crops as one array (N, S, h, w, 3)."""
         return np.stack(pixels)

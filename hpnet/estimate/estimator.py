@@ -19,6 +19,7 @@ from ..core.device import resolve_device, resolve_precision
 from ..models.movenet import Heads, decode_single
 from ..work.halving import in_halves
 from . import crops, decode, networks
+from .backends import Running
 from .batches import CropPoses, Estimator, joined
 from .params import EstimateParams
 from .taps import TapReader, sample_windows, split_tap
@@ -240,6 +241,11 @@ class PoseEstimator(Estimator):
             return np.stack(pixels)
         pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
         return np.stack(pixels, out=pinned.numpy())
+
+
+def open_estimator(params: EstimateParams, running: Running) -> PoseEstimator:
+    """See :func:`hpnet.estimate.backends.open_estimator`."""
+    return PoseEstimator(params, running.device, running.precision, running.batch, running.compiled)
 
 
 def _own_cores() -> int:

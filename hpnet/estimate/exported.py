@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +22,22 @@ class ExportedEstimator(Estimator):
 
     Args:
         widths, meta: see :class:`Estimator`.
-
-    Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: see :class:`hpnet.weights.graphs.Graph`.
+        batch: crops of a pass.
     """
 
-    def __init__(self, file: Path, params: EstimateParams, widths: Sequence[float], meta: PoseMeta) -> None:
+    def __init__(
+        self, graph: Graph, params: EstimateParams, widths: Sequence[float], meta: PoseMeta, batch: int = BATCH
+    ) -> None:
         self.params, self.widths, self.meta = params, tuple(widths), meta
-        self.batch_size = BATCH
-        self._graph = Graph(file)
+        self.batch_size = batch
+        self.graph = graph
 
     def submit(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
         """See :meth:`Estimator.submit`; the result is ready at once."""
         raw = crop_batch if crop_batch.ndim == 5 else crop_batch[:, None]
-        named = dict(zip(self._graph.outputs, self._graph(raw), strict=True))
+        if raw.shape[1] != len(self.widths):
+            raise ValueError(f"crops of {raw.shape[1]} widths, expected {len(self.widths)} ({self.widths})")
+        named = dict(zip(self.graph.outputs, self.graph(raw), strict=True))
         windows = {tap: named[tap].astype(np.float16) for tap in self.meta.taps}
         vectors = named["vectors"].astype(np.float16) if self.meta.vectors else None
         found = CropPoses(named["joints"], named["scores"], windows, vectors)

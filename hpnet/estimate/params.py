@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..core.choices import OneOf
 from ..core.section import Section
 from ..work.identity import Code
+from .backends import TORCH, modules
 
 if TYPE_CHECKING:
     from .families import NetworkSpec
@@ -35,6 +37,19 @@ class EstimateParams(Section):
         "the network's structure; network: what its entry says",
     )
     parity: Literal["none", "released-trainbn", "released-eval"] = "none"
+    backend: Annotated[str, OneOf("hpnet.estimate.backends:BACKENDS")] = Field(
+        "torch", description="what runs the network; onnxruntime and openvino run it on the CPU"
+    )
+    int8: str | None = Field(
+        None,
+        description="file of `hpnet weights calibrate`: the network computes in 8-bit integers; empty: in floats",
+    )
+
+    @model_validator(mode="after")
+    def _torch_has_no_int8(self) -> EstimateParams:
+        if self.int8 is not None and self.backend == TORCH:
+            raise ValueError("int8 is not computed by torch: set backend to openvino or onnxruntime")
+        return self
 
     @property
     def rated_model(self) -> str:
@@ -65,8 +80,9 @@ class EstimateParams(Section):
         spec = SPECS[self.model]
         return Code(
             "hpnet.estimate.step",
-            (spec.family,),
+            (spec.family, *modules(self.backend)),
             # no such files in the package, unless the network is packaged
             (f"assets/{spec.weights_file}", f"assets/{self.model}.json"),
             {**defaults, "network": spec.deciding()},
+            () if self.int8 is None else (self.int8,),
         )

@@ -24,6 +24,7 @@ from ..core.sampling import uniform_indices
 from ..core.stretch import Stretch
 from ..core.suitability import score_figures
 from ..weights.cards import usual_score
+from ..weights.graphs import GRAPHS, device_for
 from ..weights.places import digest
 from ..work import shards
 from ..work.console import progress
@@ -31,8 +32,8 @@ from ..work.failures import refuse_many
 from ..work.locks import held
 from ..work.processes import device_workers
 from . import networks
-from .batches import ClipBoxes, ClipSource, FailedClip
-from .estimator import PoseEstimator
+from .backends import Running, open_estimator
+from .batches import ClipBoxes, ClipSource, Estimator, FailedClip
 from .evaluate import compare_with_truth
 from .params import EstimateParams
 
@@ -49,7 +50,7 @@ class EstimateWork:
         boxes: a detect folder, or a boxes .parquet or .csv; clips without rows have no people.
         persons: tracks kept per clip.
         max_frames: frames read per clip; None: all.
-        compiled: see :class:`PoseEstimator`.
+        compiled, graphs: see :class:`hpnet.estimate.backends.Running`.
     """
 
     params: EstimateParams
@@ -60,10 +61,12 @@ class EstimateWork:
     precision: str = "float32"
     batch_size: int | None = None
     compiled: bool = False
+    graphs: Path = Path(".work/graphs")
 
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write poses.safetensors, index.parquet, failed.json and meta.json of a shard."""
-        estimator = shared_estimator(self.params, self.device, self.precision, self.batch_size, self.compiled)
+        running = Running(self.device, self.precision, self.batch_size, self.compiled, self.graphs)
+        estimator = shared_estimator(self.params, running)
         threads = 1 if estimator.readers > 1 else None  # several clips, or several threads for one
         sources = (self._source(item, threads) for item in items if not item.fault)
         estimated: list[ClipPoses] = []
@@ -99,11 +102,9 @@ class EstimateWork:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_estimator(
-    params: EstimateParams, device: str, precision: str, batch_size: int | None, compiled: bool
-) -> PoseEstimator:
+def shared_estimator(params: EstimateParams, running: Running) -> Estimator:
     """The estimator of these settings, loaded once per process."""
-    return PoseEstimator(params, device, precision, batch_size, compiled)
+    return open_estimator(params, running)
 
 
 def thin_boxes(
@@ -294,7 +295,7 @@ class EstimateOptions:
 
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
-        batch, compiled: see :class:`hpnet.estimate.estimator.PoseEstimator`.
+        batch, compiled: see :class:`hpnet.estimate.backends.Running`.
         shard_size: clips per shard; None: :func:`hpnet.work.shards.clips_per_shard`.
         engine: see :func:`hpnet.work.shards.run_shards`.
         workers: processes; None: :func:`hpnet.work.processes.device_workers`.
@@ -347,8 +348,9 @@ def run(
     boxes, precision, compiled = clips.boxes.absolute(), options.precision, options.compiled
     with held([out], work / "locks"):
         items = clip_items(clips.paths, boxes, clips.persons, clips.stretches)
+        device, graphs = device_for(params.backend, options.device), work.absolute() / GRAPHS
         job = EstimateWork(
-            params, boxes, clips.persons, clips.max_frames, options.device, precision, options.batch, compiled
+            params, boxes, clips.persons, clips.max_frames, device, precision, options.batch, compiled, graphs
         )
         with progress("estimating", len(items)) as advance:
             parts = shards.run_shards(
@@ -357,7 +359,7 @@ def run(
                 stage_dir=work / "estimate",
                 key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled),
                 shard_size=options.shard_size or shards.clips_per_shard(len(items), SHARD_SIZE),
-                workers=device_workers(options.device, options.workers),
+                workers=device_workers(device, options.workers),
                 engine=options.engine,
                 on_progress=advance,
             )

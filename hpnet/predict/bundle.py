@@ -18,13 +18,14 @@ from ..artifacts.files import load_meta, typed
 from ..artifacts.poses import PoseMeta
 from ..artifacts.taught import Taught
 from ..artifacts.unknown import Unknown
+from ..core.choices import require
 from ..core.streams import MULTIMODAL
-from ..detect.exported import Kind, open_exported
+from ..detect.exported import Kind, build_exported
 from ..estimate.exported import ExportedEstimator
 from ..events.decoding import Decoder
 from ..events.finding import Rule
 from ..params import Params
-from ..weights.graphs import Graph
+from ..weights.graphs import RUNTIMES, open_graph
 from .following import STEPS
 from .people import PeopleFinder
 from .seeing import Eyes
@@ -94,27 +95,38 @@ class Bundle(Trained):
         folder: the bundle.
         streams: use only these; None: all.
         device: auto or cpu.
+        backend: what runs the graphs; None: what the card says.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ModuleNotFoundError: onnxruntime is not installed.
+        ModuleNotFoundError: what runs the graphs is not installed.
         ValueError: it is damaged, of another version, or a name is unknown.
     """
 
-    def __init__(self, folder: Path, streams: Sequence[str] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        streams: Sequence[str] | None = None,
+        device: str = "auto",
+        backend: str | None = None,
+    ) -> None:
         if device not in ("auto", "cpu"):
             raise ValueError(f"--device {device}: a bundle runs on the CPU; its project runs on a GPU")
         self.root = folder
         self.contents = read_contents(folder)
         card = self.contents
         self.params = Params.model_validate(card.params)
+        self.backend = backend or self.params.estimate.backend
+        require(RUNTIMES, self.backend, "backend of a bundle")
         self.fusion = of_streams(card.fusion, streams, str(folder / CARD))
         self.streams = tuple(stream for stream in card.streams if self.fusion["weights"].get(stream))
         self.classes = list(card.classes)
         self.features = FeatureMeta.from_json(card.features)
         self.frames, self.on_gpu, self.wants_frames = card.frames, False, 0
         self.people = min(card.slots[stream] for stream in self.streams)
-        self._graphs = {stream: Graph(folder / STREAMS / f"{stream}.onnx") for stream in self.streams}
+        self._graphs = {
+            stream: open_graph(folder / STREAMS / f"{stream}.onnx", self.backend) for stream in self.streams
+        }
         self.taught = Taught.load(folder / TAUGHT)
         if self.taught is not None and set(self.taught.belongs) - set(self.streams):
             raise ValueError(f"the taught actions of {folder} need all of {', '.join(self.taught.belongs)}")
@@ -124,13 +136,14 @@ class Bundle(Trained):
 
     def eyes(self, *, people: int | None, device: str, precision: str) -> Eyes:
         """See :meth:`Trained.eyes`."""
-        if precision != "float32":
-            raise ValueError(f"--precision {precision}: a bundle computes in float32")
         card, detect = self.contents, self.params.detect
         kind: Kind = "yolo" if card.detector == "yolo" else "movenet"
-        detector = open_exported(self.root / DETECTOR, kind, card.person, detect) if card.detector else None
-        poses = PoseMeta.from_json(card.poses)
-        estimator = ExportedEstimator(self.root / POSE, self.params.estimate, card.widths, poses)
+        detector = None
+        if card.detector:
+            seen = open_graph(self.root / DETECTOR, self.backend, precision)
+            detector = build_exported(seen, kind, card.person, detect)
+        pose = open_graph(self.root / POSE, self.backend, precision)
+        estimator = ExportedEstimator(pose, self.params.estimate, card.widths, PoseMeta.from_json(card.poses))
         return Eyes(estimator, PeopleFinder(detect, people or detect.persons, detector))
 
     def logits(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:

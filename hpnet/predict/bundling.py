@@ -7,6 +7,7 @@ torch found is kept in the bundle, so that it can be checked again on another ma
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +23,9 @@ from ..artifacts.files import delete_old, read_json_as, readable, write_json, wr
 from ..core.streams import MULTIMODAL
 from ..core.video import VideoError
 from ..estimate.batches import ClipBoxes, ClipSource, FailedClip
+from ..estimate.exported import ExportedEstimator
 from ..pool.features import clip_features
+from ..weights.graphs import RUNTIMES
 from ..work.console import one_line
 from ..work.shards import file_digest
 from .bundle import CARD, DETECTOR, FORMAT, OUTPUTS, POSE, STREAMS, TAUGHT, UNKNOWN, Contents
@@ -34,13 +37,15 @@ from .windows import Window, every_window
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..params import Params
     from .project import TrainedProject
 
 CERTIFICATE, FOUND = "certificate.json", "certificate.safetensors"
+DEFAULT_RUNTIME = "onnxruntime"
 MOST_DIFFERENCE = 1e-3
 """Of :class:`Difference`; an export that differs by more is refused."""
-NEEDED = ("av", "click", "lap", "numpy", "onnxruntime", "opencv-python", "pydantic", "pyyaml", "rich", "safetensors")
-"""Packages by which a bundle predicts."""
+NEEDED = ("av", "click", "lap", "numpy", "opencv-python", "pydantic", "pyyaml", "rich", "safetensors")
+"""Packages by which a bundle predicts, besides what runs its graphs."""
 WITHOUT_WINDOWS = {"opencv-python": "opencv-python-headless"}
 """The same package, smaller, under another name."""
 Found = dict[str, NDArray[Any]]
@@ -104,14 +109,15 @@ def write_bundle(project: Path, out: Path, streams: Sequence[str] | None, count:
     trained.require_videos()
     clips = _clips(trained, count)
     out.mkdir(parents=True, exist_ok=True)
-    _write_networks(model, out)
+    detector = _write_networks(model, out)
     if trained.taught is not None:
         trained.taught.save(out / TAUGHT)
     if trained.project.unknown_file.is_file():
         with writing(out / UNKNOWN) as file:
             file.write_bytes(trained.project.unknown_file.read_bytes())
-    write_json(out / CARD, asdict(_contents(model)))
-    lines = [f"{WITHOUT_WINDOWS.get(name, name)}=={importlib.metadata.version(name)}" for name in NEEDED]
+    write_json(out / CARD, asdict(_contents(model, detector)))
+    needed = sorted((*NEEDED, _runtime(trained.params)))
+    lines = [f"{WITHOUT_WINDOWS.get(name, name)}=={importlib.metadata.version(name)}" for name in needed]
     delete_old(out / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = [_found(model, clip) for clip in clips]
     with writing(out / FOUND) as file:
@@ -149,25 +155,25 @@ def verify(bundle: Path) -> Certificate:
     return Certificate({str(clip): written.clips[str(clip)] for clip in clips}, difference)
 
 
-def _write_networks(model: Model, out: Path) -> None:
-    """The graphs of detector, pose network and streams."""
+def _write_networks(model: Model, out: Path) -> tuple[str, int]:
+    """The graphs of detector, pose network and streams; returns the detector's kind and its class person."""
     import torch
 
+    from ..detect.graph import has_graph, write_detector_graph
+    from ..estimate.graph import write_pose_graph
     from ..weights.graph_files import write_graph
-    from .graphs import PoseGraph, StreamGraph, detector_graph
+    from .graphs import StreamGraph
 
     trained: TrainedProject = model.project  # type: ignore[assignment]
-    found = detector_graph(trained.params.detect)
-    if found is not None:
-        network, kind, _ = found
-        frames = torch.zeros(1 if kind == "movenet" else 2, 192, 256, 3, dtype=torch.uint8)
-        free = {1: "height", 2: "width"} | ({} if kind == "movenet" else {0: "frames"})
-        outputs = ("boxes", "scores") if kind == "movenet" else ("predictions",)
-        write_graph(network, {"frames": frames}, outputs, out / DETECTOR, {"frames": free})
-    pose = PoseGraph(model.recogniser.eyes.estimator)  # type: ignore[arg-type]
-    width, height = pose.estimator.spec.input_size_px
-    crops = torch.zeros(3, len(pose.estimator.widths), height, width, 3, dtype=torch.uint8)
-    write_graph(pose, {"crops": crops}, pose.outputs, out / POSE, {"crops": {0: "crops"}})
+    detect, detector = trained.params.detect, ("", 0)
+    if has_graph(detect):
+        detector = write_detector_graph(detect, out / DETECTOR)
+    estimator = model.recogniser.eyes.estimator
+    if isinstance(estimator, ExportedEstimator):
+        with writing(out / POSE) as file:
+            shutil.copyfile(estimator.graph.path, file)
+    else:
+        write_pose_graph(estimator, out / POSE)  # type: ignore[arg-type]
     for stream in trained.streams:
         sizes = trained.cards[stream]["sizes"]
         shape = 3, int(sizes["in_channels"]), trained.frames, int(sizes["num_joints"]), int(sizes["num_persons"])
@@ -175,16 +181,19 @@ def _write_networks(model: Model, out: Path) -> None:
         reader: nn.Module = StreamGraph(trained.reader(stream))
         file = out / STREAMS / f"{stream}.onnx"
         write_graph(reader, given, OUTPUTS, file, {name: {0: "clips"} for name in given})
+    return detector
 
 
-def _contents(model: Model) -> Contents:
-    from .graphs import detector_graph
-
+def _contents(model: Model, detector: tuple[str, int]) -> Contents:
     trained: TrainedProject = model.project  # type: ignore[assignment]
+    runtime = _runtime(trained.params)
+    bare = {"weights": None, "int8": None, "backend": runtime}  # both are in the graph
     params = trained.params.model_copy(
-        update={"estimate": trained.params.estimate.model_copy(update={"weights": None})}
+        update={
+            "detect": trained.params.detect.model_copy(update={"backend": runtime}),
+            "estimate": trained.params.estimate.model_copy(update=bare),
+        }
     )
-    detector = detector_graph(params.detect)
     estimator = model.recogniser.eyes.estimator
     median_s, longest_s = trained.training_seconds()
     plain, learnt = trained.event_rules(median_s)
@@ -201,14 +210,18 @@ def _contents(model: Model) -> Contents:
         trained.frames,
         estimator.meta.to_json(),
         estimator.widths,
-        "" if detector is None else detector[1],
-        0 if detector is None else detector[2],
+        *detector,
         (median_s, longest_s),
         trained.training_fps(),
         tuple(np.flatnonzero(trained.mutual).tolist()),
         plain.to_json(),
         None if learnt is None else learnt.to_json(),
     )
+
+
+def _runtime(params: Params) -> str:
+    """What runs the graphs of a bundle: what runs the project's, or onnxruntime instead of torch."""
+    return params.estimate.backend if params.estimate.backend in RUNTIMES else DEFAULT_RUNTIME
 
 
 def _clips(trained: TrainedProject, count: int) -> list[Path]:

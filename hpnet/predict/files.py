@@ -40,12 +40,14 @@ class Task:
     as_json: bool
     targets: Mapping[str, Path]
     events: bool = False
+    backend: str | None = None
 
     def model(self) -> Model:
         """The model that answers."""
         return Model(
-            self.project, self.device, self.streams, people=self.people, each=self.each, precision=self.precision
-        )
+            self.project, self.device, self.streams, people=self.people, each=self.each, precision=self.precision,
+            backend=self.backend,
+        )  # fmt: skip
 
 
 def default_workers(files: int, on_gpu: bool) -> int:

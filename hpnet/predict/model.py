@@ -110,7 +110,7 @@ class Model:
     """The detector, the pose network and the trained streams of a project; made by :func:`hpnet.load`.
 
     Args:
-        folder, device, streams, people, each, precision: see :func:`hpnet.load`.
+        folder, device, streams, people, each, precision, backend: see :func:`hpnet.load`.
 
     Attributes:
         streams: names of the streams that are fused.
@@ -128,11 +128,12 @@ class Model:
         people: int | None = None,
         each: bool = True,
         precision: str = "float32",
+        backend: str | None = None,
     ) -> None:
         if people is not None and people < 1:
             raise ValueError(f"people is {people}: expected one or more")
         chosen = streams.split(",") if isinstance(streams, str) else streams
-        self.project = open_trained(Path(folder), chosen, device)
+        self.project = open_trained(Path(folder), chosen, device, backend)
         self.streams: tuple[str, ...] = self.project.streams
         self._finder: EventFinder | None = None
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
@@ -452,18 +453,24 @@ class _Found:
             yield every_window([file], cutting, on_failure)
 
 
-def open_trained(folder: Path, streams: Sequence[str] | None, device: str) -> Trained:
+def open_trained(folder: Path, streams: Sequence[str] | None, device: str, backend: str | None = None) -> Trained:
     """The networks of a folder. What is missing or does not belong together is refused before torch is imported.
+
+    Args:
+        backend: what runs detector and pose network; None: what the folder's parameters say.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`hpnet.load`.
     """
     if is_bundle(folder):
-        return Bundle(folder, streams, device)
+        return Bundle(folder, streams, device, backend)
     StoredProject(folder, streams)
     from .project import TrainedProject
 
-    return TrainedProject(folder, streams, device)
+    trained = TrainedProject(folder, streams, device)
+    if backend is not None:
+        trained.params = trained.params.run_by(backend)
+    return trained
 
 
 def load(
@@ -474,6 +481,7 @@ def load(
     people: int | None = None,
     each: bool = True,
     precision: str = "float32",
+    backend: str | None = None,
 ) -> Model:
     """The model of a trained project.
 
@@ -485,6 +493,7 @@ def load(
         people: people kept per window; None: ``detect.persons`` of the project.
         each: with several people, also answer for each of them.
         precision: float32, bfloat16 or float16.
+        backend: what runs detector and pose network: torch, onnxruntime or openvino; None: what the project says.
 
     Raises:
         FileNotFoundError: something of the project is missing; names the command that makes it.
@@ -494,7 +503,7 @@ def load(
     >>> model
     Model('actions': 5 actions, streams hpj, hpb)
     """
-    model = Model(folder, device, streams, people=people, each=each, precision=precision)
+    model = Model(folder, device, streams, people=people, each=each, precision=precision, backend=backend)
     if not model.project.imported:
         _ = model.recogniser  # refuse now what does not belong together
     return model

@@ -85,7 +85,10 @@ class TrainedProject(Trained):
 
     def eyes(self, *, people: int | None, device: str, precision: str) -> Eyes:
         """See :meth:`Trained.eyes`."""
-        return open_eyes(self.params.detect, self.params.estimate, people=people, device=device, precision=precision)
+        return open_eyes(
+            self.params.detect, self.params.estimate, people=people, device=device, precision=precision,
+            graphs=self.project.graphs,
+        )  # fmt: skip
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -116,7 +119,9 @@ class TrainedProject(Trained):
                 f"the stream {MULTIMODAL} finds no events, because it reads whole windows: "
                 "use one of the streams hpj to hpbm"
             )
-        return TrainedProject(self.root, streams, str(self.device))
+        found = TrainedProject(self.root, streams, str(self.device))
+        found.params = self.params
+        return found
 
     def event_rules(self, window_s: float) -> tuple[Rule, Rule | None]:
         """See :meth:`Trained.event_rules`."""

@@ -6,6 +6,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..artifacts.poses import ClipPoses
 from ..core.sampling import uniform_indices
 from ..detect.detector import open_detector
 from ..detect.params import DetectParams
+from ..estimate.backends import TORCH, Running, open_estimator
 from ..estimate.batches import ClipBoxes, ClipSource, Estimator, FailedClip
 from ..estimate.params import EstimateParams
 from .people import PeopleFinder, SeenWindow
@@ -107,19 +109,21 @@ def open_eyes(
     people: int | None = None,
     device: str = "auto",
     precision: str = "float32",
+    graphs: Path = Path(".work/graphs"),
 ) -> Eyes:
     """The networks that parameters name.
 
     Args:
         people: people kept per window; None: ``detect.persons``.
-        device, precision: see :mod:`hpnet.core.device`.
+        device, precision: see :mod:`hpnet.core.device`; backends other than torch run on the CPU.
+        graphs: folder of the networks that were written as graphs, for these backends.
     """
-    from ..core.device import resolve_device
-    from ..estimate.estimator import PoseEstimator  # torch takes seconds, and files are refused before
+    from ..core.device import resolve_device  # torch takes seconds, and files are refused before
 
-    on_gpu = resolve_device(device).type == "cuda"
-    estimator = PoseEstimator(estimate, device, precision, None if on_gpu else CROPS_ON_CPU)
-    return Eyes(estimator, PeopleFinder(detect, people or detect.persons, open_detector(detect, device, precision)))
+    on_gpu = estimate.backend == TORCH and resolve_device(device).type == "cuda"
+    running = Running(device, precision, None if on_gpu else CROPS_ON_CPU, graphs=graphs)
+    detector = open_detector(detect, device, precision, graphs)
+    return Eyes(open_estimator(estimate, running), PeopleFinder(detect, people or detect.persons, detector))
 
 
 def _images(window: Window) -> Iterator[Image]:

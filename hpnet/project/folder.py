@@ -124,6 +124,11 @@ class Project:
         """Finished shards and checkpoints, ignored by git and DVC."""
         return self.root / ".work"
 
+    @property
+    def graphs(self) -> Path:
+        """Networks that were written as graphs, for other backends than torch."""
+        return self.work / "graphs"
+
     def read_params(self, overrides: Mapping[str, Any] | None = None) -> Params:
         """params.yaml, checked.
 

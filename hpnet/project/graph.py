@@ -142,7 +142,8 @@ class Graph:
 
 
 CHOOSING = (
-    "data.source", "data.protocol", "detect.model", "estimate.model", "pool.operator", "train.topology.graph.model",
+    "data.source", "data.protocol", "detect.model", "detect.backend", "estimate.model", "estimate.backend",
+    "estimate.int8", "pool.operator", "train.topology.graph.model",
     f"train.{MULTIMODAL}.graph.model", f"train.{MULTIMODAL}.video", f"train.{MULTIMODAL}.fusion",
     f"train.{MULTIMODAL}.text",
 )  # fmt: skip

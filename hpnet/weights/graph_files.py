@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..artifacts.files import writing
+from .graphs import INSTALL
 
 OPSET = 20
-INSTALL = "pip install onnx"
 
 
 def write_graph(
@@ -34,7 +34,7 @@ def write_graph(
         ModuleNotFoundError: the package that writes ONNX is missing; says how to install it.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise ModuleNotFoundError(f"a bundle is written by onnx: {INSTALL}", name="onnx")
+        raise ModuleNotFoundError(f"{path.name} is written by onnx: {INSTALL}", name="onnx")
     network.eval()  # the exporter leaves a network in the mode of its outermost module
     with torch.no_grad(), warnings.catch_warnings(), writing(path) as file:
         warnings.simplefilter("ignore")  # that sizes are taken as constants, which those that are not free are

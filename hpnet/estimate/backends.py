@@ -1,0 +1,57 @@
+"""What runs a pose network: names of ``estimate.backend``, loaded on demand. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.choices import load
+from ..weights.graphs import RUNTIMES
+
+if TYPE_CHECKING:
+    from .batches import Estimator
+    from .params import EstimateParams
+
+TORCH = "torch"
+BACKENDS: dict[str, str] = {
+    TORCH: "hpnet.estimate.estimator:open_estimator",
+    "onnxruntime": "hpnet.estimate.exporting:open_estimator",
+    "openvino": "hpnet.estimate.exporting:open_estimator",
+}
+"""Name -> function that takes section ``estimate`` and a :class:`Running`, and returns an estimator."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a pose network runs; only precision and ``compiled`` affect the result.
+
+    Attributes:
+        device, precision: see :mod:`hpnet.core.device`.
+        batch: crops per forward pass; None: the backend's own choice.
+        compiled: use ``torch.compile``.
+        graphs: folder of the networks that were written as graphs, for other backends than torch.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int | None = None
+    compiled: bool = False
+    graphs: Path = Path(".work/graphs")
+
+
+def open_estimator(params: EstimateParams, running: Running) -> Estimator:
+    """The pose network of section ``estimate``, ready to look at crops.
+
+    Raises:
+        FileNotFoundError: the weights are missing.
+        ModuleNotFoundError: the package of the backend is not installed; says how to install it.
+        ValueError: the network, a tap, the window, the weights or a setting are wrong.
+    """
+    opened: Estimator = load(BACKENDS, params.backend, "estimate.backend")(params, running)
+    return opened
+
+
+def modules(backend: str) -> tuple[str, ...]:
+    """What of the package a backend runs, for the identity of the code."""
+    return tuple(known[backend] for known in (BACKENDS, RUNTIMES) if backend in known)

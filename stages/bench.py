@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def command() -> None:
 )
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Only this precision; can be repeated.  [default: all that suit the device]")  # fmt: skip
+@click.option("--backend", "backends", multiple=True, type=click.Choice(["onnxruntime", "openvino"]),
+              help="Also measure this backend, in all that it computes in; can be repeated. CPU alone.")  # fmt: skip
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
 )
@@ -60,6 +63,7 @@ def extract_command(
     videos: Path | None,
     clips: int,
     precisions: tuple[str, ...],
+    backends: tuple[str, ...],
     rounds: int,
     note: str,
     out: Path | None,
@@ -82,12 +86,17 @@ def extract_command(
     with tempfile.TemporaryDirectory() as folder:
         files = extract.find_clips(videos, clips, options["max_frames"], Path(folder))
         given = extract.random_weights(model, Path(folder)) if weights == "random" else weights
-        task = extract.Task(model, tap=extract.default_tap(model), clips=tuple(files), **options | {"weights": given})
+        made = {"tap": extract.default_tap(model), "clips": tuple(files), "graphs": Path(folder) / "graphs"}
+        task = extract.Task(model, **made, **options | {"weights": given})
+        if "openvino" in backends:
+            task = replace(task, calibration=extract.write_calibration(task, Path(folder) / "crops.safetensors"))
+        ways = [*(precisions or extract.precisions(kind)), *extract.backend_ways(backends)]
         described = {"random": "random", None: "packaged or fetched"}.get(weights, "given")
-        result = extract.run(task, rounds, described, precisions)
+        result = extract.run(task, rounds, described, ways)
     typed = {"clips": clips, "videos": "DIR" if videos else None, **options, "rounds": rounds}
     shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items() if value is not None)
     shown += "".join(f" --precision {name}" for name in precisions)
+    shown += "".join(f" --backend {name}" for name in backends)
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
     _write(out or Path("benchmarks") / f"extract-{model}-{kind}", result, page)
 

@@ -8,6 +8,7 @@ are computed within a round, and their median is reported.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import itertools
 import multiprocessing
 import os
@@ -23,12 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..artifacts.calibration import CalibrationCrops
 from ..core.device import has_fast_bfloat16, resolve_device
 from ..core.video import probe, read_frames
 from ..data.params import DataParams
 from ..data.walk import find_videos
 from ..estimate import networks
-from ..estimate.batches import ClipBoxes, ClipSource, FailedClip
+from ..estimate.backends import Running, open_estimator
+from ..estimate.batches import ClipBoxes, ClipSource, Estimator, FailedClip
 from ..estimate.estimator import PoseEstimator
 from ..estimate.params import EstimateParams
 from ..estimate.specs import network_spec
@@ -36,10 +39,17 @@ from ..mannequin.benchmark import plan, write_clip
 from ..pool.features import clip_features
 from ..pool.params import PoolParams
 from ..work.processes import gpu_workers
-from .machine import describe_machine, machine_line, peak_memory_mb
+from .machine import describe_machine, instructions, machine_line, peak_memory_mb
 from .plain import PlainExtractor
 
 PLAIN = "plain"
+BACKENDS: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("float32",),
+    "openvino": ("float32", "bfloat16", "int8", "int8 bfloat16"),
+}
+"""Backend -> what it is measured in; int8 bfloat16: what is not in 8-bit integers is in bfloat16."""
+INT8 = "int8"
+CALIBRATION_CROPS = 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Task:
         plain_frames: frames that a round of the plain loop covers.
         batch: crops per call of the network; None: the estimator's own choice.
         workers: processes of ours, which share the clips and, on CPU, the threads.
+        graphs: folder for the networks that other backends than torch run.
+        calibration: file of crops for 8-bit integers; empty: nothing is measured in them.
     """
 
     model: str
@@ -63,6 +75,8 @@ class Task:
     batch: int | None
     device: str
     workers: int
+    graphs: Path = Path(".work/graphs")
+    calibration: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,12 +146,33 @@ def precisions(device: str) -> list[str]:
     return ["float32", *half, *(["float16"] if target.type == "cuda" else [])]
 
 
+def backend_ways(backends: Sequence[str]) -> list[str]:
+    """The ways of other backends than torch, ``openvino bfloat16``; bfloat16 where the processor is fast in it."""
+    fast = has_fast_bfloat16(torch.device("cpu"))
+    return [
+        f"{backend} {precision}"
+        for backend in backends
+        for precision in BACKENDS[backend]
+        if fast or not precision.endswith("bfloat16")
+    ]
+
+
+def write_calibration(task: Task, file: Path) -> str:
+    """Crops of the clips for 8-bit integers. The speed does not depend on whose crops they are."""
+    estimator = PoseEstimator(_params(task, "torch"), "cpu", batch_size=1)
+    each = -(-CALIBRATION_CROPS // len(task.clips))
+    found = [crop for clip in task.clips for crop in itertools.islice(estimator.cut(_source(clip, each, 1)), each)]
+    CalibrationCrops(task.model, np.stack(found)).save(file)
+    return str(file)
+
+
 def run(task: Task, rounds: int, weights_are: str, only: Sequence[str] = ()) -> dict[str, Any]:
     """Measure every way and return the result: machine, task, and for each way its figures.
 
     Args:
         weights_are: in words, for the page.
-        only: precisions of ours; empty: every one that suits the device.
+        only: ways of ours, precisions of torch or a backend with its precision; empty: every precision of torch that
+            suits the device.
     """
     machine = describe_machine()
     parts = [replace(task, clips=task.clips[n :: task.workers]) for n in range(task.workers)]
@@ -169,7 +204,11 @@ def run(task: Task, rounds: int, weights_are: str, only: Sequence[str] = ()) -> 
         for pool in itertools.chain.from_iterable(pools.values()):
             pool.shutdown()
     described = {**asdict(task), "clips": len(task.clips), "video": _described_video(task.clips[0])}
-    described["weights"] = weights_are
+    described |= {"weights": weights_are, "graphs": None, "calibration": bool(task.calibration)}
+    used = [name for name in BACKENDS if any(way.startswith(f"{name} ") for way in ways)]
+    if used:
+        machine["packages"] = {name: importlib.metadata.version(name) for name in used}
+        machine["instructions"] = instructions()
     figures = {way: _figures(samples[way], samples[PLAIN]) for way in ways}
     return {"machine": machine, "task": described, "rounds": rounds, "ways": figures}
 
@@ -246,10 +285,18 @@ def _plain_round(task: Task, way: str, warm_up: bool) -> Sample:
     return Sample(frames, seconds, cpu_seconds, 0.0, 0.0, peak_memory_mb(), _gpu_memory_mb())
 
 
+def _params(task: Task, backend: str, int8: str | None = None) -> EstimateParams:
+    return EstimateParams(
+        model=task.model, weights=task.weights, taps=(task.tap,), window=1, backend=backend, int8=int8
+    )
+
+
 @functools.cache
-def _ours(task: Task, precision: str) -> PoseEstimator:
-    params = EstimateParams(model=task.model, weights=task.weights, taps=(task.tap,), window=1)
-    return PoseEstimator(params, task.device, precision, task.batch)
+def _ours(task: Task, way: str) -> Estimator:
+    backend, _, precision = way.partition(" ") if " " in way else ("torch", "", way)
+    int8 = task.calibration if precision.startswith(INT8) else None
+    floats = precision.removeprefix(INT8).strip() or "float32"
+    return open_estimator(_params(task, backend, int8), Running(task.device, floats, task.batch, graphs=task.graphs))
 
 
 def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
@@ -274,7 +321,8 @@ def _alone(task: Task, way: str) -> float:
     """Crops/s of the network alone, the best of three batch sizes."""
     estimator = _ours(task, way)
     sizes = {max(1, estimator.batch_size // 2), estimator.batch_size, 2 * estimator.batch_size}
-    return max(_crops_per_s(estimator, size, 3 if estimator.device.type == "cuda" else 1) for size in sizes)
+    on_gpu = isinstance(estimator, PoseEstimator) and estimator.device.type == "cuda"
+    return max(_crops_per_s(estimator, size, 3 if on_gpu else 1) for size in sizes)
 
 
 def _source(file: Path, max_frames: int, readers: int) -> ClipSource:
@@ -290,9 +338,19 @@ def _source(file: Path, max_frames: int, readers: int) -> ClipSource:
 
 
 @torch.inference_mode()
-def _crops_per_s(estimator: PoseEstimator, size: int, repeats: int) -> float:
-    """Crops a second of the network alone, on random crops that are already where it computes."""
-    width, height = estimator.spec.input_size_px
+def _crops_per_s(estimator: Estimator, size: int, repeats: int) -> float:
+    """Crops a second of the network alone, on random crops that are already where it computes.
+
+    A graph of another backend also reads the maps at the joints.
+    """
+    width, height = estimator.meta.input_size_px
+    if not isinstance(estimator, PoseEstimator):
+        crops = np.random.default_rng(0).integers(0, 256, (size, 1, height, width, 3), np.uint8)
+        estimator(crops)
+        started = time.perf_counter()
+        for _ in range(repeats):
+            estimator(crops)
+        return size * repeats / (time.perf_counter() - started)
     shape = (size, 3, height, width)
     batch = torch.randn(shape, device=estimator.device).to(estimator.dtype).to(memory_format=torch.channels_last)
     on_gpu = estimator.device.type == "cuda"

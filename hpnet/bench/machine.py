@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+SHORT_NUMBERS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+"""Names that Linux gives to instructions for them."""
+
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores and threads used, memory, GPU and versions; no host name, no paths."""
@@ -37,6 +40,8 @@ def machine_line(machine: dict[str, Any]) -> str:
         f"{gpu}{machine['processor']}, {machine['cores']} cores ({machine['threads']} threads used, load "
         f"{machine['load_at_start']} when the run began), {machine['memory_gb']} GB; Python {machine['python']}, "
         f"torch {machine['torch']}"
+        + "".join(f", {name} {version}" for name, version in machine.get("packages", {}).items())
+        + (f"; {', '.join(machine['instructions'])}" if "instructions" in machine else "")
     )
 
 
@@ -52,6 +57,14 @@ def memory_bytes() -> int:
     if statm.is_file():
         return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     return round(peak_memory_mb() * 1e6)
+
+
+def instructions() -> list[str]:
+    """The processor's instructions for short numbers, of those that networks use."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    has = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return [name for name in SHORT_NUMBERS if name in has]
 
 
 def _processor() -> str:

@@ -21,6 +21,9 @@ BACKENDS: dict[str, str] = {
 }
 """Name -> function that takes section ``estimate`` and a :class:`Running`, and returns an estimator."""
 
+OF_INT8 = "openvino"
+"""Computes in 8-bit integers; onnxruntime 1.32 gives other results for such a file."""
+
 
 @dataclass(frozen=True)
 class Running:

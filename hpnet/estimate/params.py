@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ..core.choices import OneOf
 from ..core.section import Section
 from ..work.identity import Code
-from .backends import TORCH, modules
+from .backends import OF_INT8, modules
 
 if TYPE_CHECKING:
     from .families import NetworkSpec
@@ -46,9 +46,9 @@ class EstimateParams(Section):
     )
 
     @model_validator(mode="after")
-    def _torch_has_no_int8(self) -> EstimateParams:
-        if self.int8 is not None and self.backend == TORCH:
-            raise ValueError("int8 is not computed by torch: set backend to openvino or onnxruntime")
+    def _who_computes_int8(self) -> EstimateParams:
+        if self.int8 is not None and self.backend != OF_INT8:
+            raise ValueError(f"int8 is not computed by {self.backend}: set backend to {OF_INT8}")
         return self
 
     @property

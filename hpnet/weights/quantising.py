@@ -1,8 +1,8 @@
 """A network in an ONNX file whose convolutions compute in 8-bit integers: static quantisation, by what they see.
 
 Weights are symmetric per output channel, activations per tensor between the extremes that were seen (Jacob et al., CVPR
-2018). In float stay the first convolution, which sees the picture; the last ones, whose maps are decoded to places; and
-those of one channel each, which have few multiplications and lose most.
+2018). In float stay the first convolution, which sees the picture; the last two, whose maps are decoded to places; and
+those of groups, which have few multiplications and lose most. OpenVINO runs such a file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from ..artifacts.files import writing
 from .graphs import INSTALL
 
-METHOD = "dense convolutions but the first and the last, MinMax"
+METHOD = "dense convolutions but the first and the last two, MinMax"
 """What is done, in words: another text is another result."""
 BATCH = 4
+LAST = 2
+"""Convolutions at the end that stay in float."""
 CONVOLUTION = "Conv"
 ACTIVATIONS = ("Relu", "Clip")
 """They become part of the convolution before them."""
@@ -62,31 +64,33 @@ def quantise(source: Path, examples: NDArray[np.uint8], target: Path) -> None:
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=left_in_float(model.graph),
                 calibrate_method=quantization.CalibrationMethod.MinMax,
+                extra_options={"OpTypesToExcludeOutputQuantization": [CONVOLUTION]},  # sums of them stay in float
             )
         finally:
             logging.disable(silent)
 
 
 def left_in_float(graph: Any) -> list[str]:
-    """Names of the convolutions of an ONNX graph that are not quantised: the first, the last, and those of groups."""
+    """Names of the convolutions of an ONNX graph that stay in float: the first, the last two, and those of groups."""
     nodes = list(graph.node)  # in the order in which they run
-    before, after = _reached(nodes, "input", "output"), _reached(nodes[::-1], "output", "input")
+    before, after = _on_the_way(nodes, "input", "output"), _on_the_way(nodes[::-1], "output", "input")
     found = []
     for node in nodes:
         grouped = any(given.name == "group" and given.i > 1 for given in node.attribute)
-        if node.op_type == CONVOLUTION and (grouped or not before[node.name] or not after[node.name]):
+        if node.op_type == CONVOLUTION and (grouped or not before[node.name] or after[node.name] < LAST):
             found.append(node.name)
     return found
 
 
-def _reached(nodes: Sequence[Any], comes_in: str, goes_out: str) -> dict[str, bool]:
-    """Name of each node -> whether there is a convolution on its way so far."""
-    reached: set[str] = set()
+def _on_the_way(nodes: Sequence[Any], comes_in: str, goes_out: str) -> dict[str, int]:
+    """Name of each node -> the most convolutions on a way to it."""
+    most: dict[str, int] = {}  # of a value
     found = {}
     for node in nodes:
-        found[node.name] = not reached.isdisjoint(getattr(node, comes_in))
-        if found[node.name] or node.op_type == CONVOLUTION:
-            reached.update(getattr(node, goes_out))
+        found[node.name] = max((most.get(name, 0) for name in getattr(node, comes_in)), default=0)
+        passed = found[node.name] + (node.op_type == CONVOLUTION)
+        for name in getattr(node, goes_out):
+            most[name] = max(most.get(name, 0), passed)
     return found
 
 

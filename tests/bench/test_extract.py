@@ -53,6 +53,10 @@ def test_a_round_of_each_way_gives_a_row_of_the_page(task: extract.Task) -> None
     assert ours.frames == 6
     assert 0 < ours.waited_s < ours.seconds
     assert extract._alone(task, "float32") > 0
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    (way,) = extract.backend_ways(["onnxruntime"])
+    assert extract._round(replace(task, graphs=task.clips[0].parent / "graphs"), way, False).frames == 6
     ours = replace(ours, alone=9.0)
     two = extract._together([ours, replace(ours, seconds=2 * ours.seconds)])
     assert two.rate == pytest.approx(ours.rate), "side by side: all frames over the longest time"

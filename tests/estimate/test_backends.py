@@ -138,8 +138,9 @@ def test_what_cannot_be_is_refused(graphs: Path) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             open_estimator(params("onnxruntime", **given), running)
-    with pytest.raises(ValueError, match="int8 is not computed by torch"):
-        params("torch", int8="weights/calibration.safetensors")
+    for backend in ("torch", "onnxruntime"):
+        with pytest.raises(ValueError, match=f"int8 is not computed by {backend}: set backend to openvino"):
+            params(backend, int8="weights/calibration.safetensors")
     with pytest.raises(ValueError, match="expected 'torch', 'onnxruntime' or 'openvino'"):
         params("onnx")
 
@@ -156,19 +157,20 @@ def test_the_backend_is_part_of_the_code(tmp_path: Path) -> None:
 
 
 def test_8_bit_integers_are_near(graphs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
     frames = [cv2.resize(frame, (192, 256)) for frame in load_clip(ASSETS / "clip.mp4", 4)]
     people = np.stack([frames, frames], axis=1)
     file = tmp_path / "calibration.safetensors"
     CalibrationCrops("movenet-lightning", people).save(file)
     given = {"taps": ("blocks.9",)}  # reads one width of the two that were cut
     running = Running("cpu", graphs=graphs)
-    exact = open_estimator(params("onnxruntime", **given), running)(people[:, :1])
-    found = open_estimator(params("onnxruntime", int8=str(file), **given), running)(people[:, :1])
+    exact = open_estimator(params("openvino", **given), running)(people[:, :1])
+    found = open_estimator(params("openvino", int8=str(file), **given), running)(people[:, :1])
     apart = np.linalg.norm(found.keypoints_crop_px - exact.keypoints_crop_px, axis=-1)
     assert 0 < np.median(apart) < 4
     CalibrationCrops("movenet-thunder", crops(1)).save(file)
     with pytest.raises(ValueError, match="for movenet-thunder, expected .* for movenet-lightning: run `hpnet weights"):
-        open_estimator(params("onnxruntime", int8=str(file), **given), running)
+        open_estimator(params("openvino", int8=str(file), **given), running)
     file.write_bytes(b"no safetensors")
     with pytest.raises(ValueError, match="holds no crops for 8-bit integers"):
-        open_estimator(params("onnxruntime", int8=str(file), **given), running)
+        open_estimator(params("openvino", int8=str(file), **given), running)

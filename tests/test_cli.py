@@ -170,7 +170,7 @@ def test_shells_are_told_how_to_complete(shell: str) -> None:
     [
         ("hpnet pre", ["predict", "pretrain"]),
         ("hpnet init d --preset uav", ["uav-human-v1", "uav-human-v2"]),
-        ("hpnet weights ", ["list", "fetch", "check", "convert"]),
+        ("hpnet weights ", ["list", "fetch", "check", "convert", "calibrate"]),
         ("hpnet pool --reg", ["--region"]),
     ],
 )

@@ -45,9 +45,8 @@ PAPER: Values = {
     "compare": {"variants": {"pose2d": {"kind": "pose2d"}}},
 }
 """The paper's networks at the paper's size, and our choices where they differ: the recipe ``default``. ``window: 1``
-keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``; on the
-mannequins 300 times ``lr`` ran away, with another epsilon. ``fusion_scale: 5000`` and 750 are tamer
-(``benchmarks/fusion-rate.md``)."""
+keeps NTU RGB+D 120 at 40 GB instead of a terabyte. The fusion module has the released rate, 10,000 times ``lr``: on the
+mannequins the released optimiser trains with it, and smaller ones are no better (``benchmarks/fusion-rate.md``)."""
 SMALL: Values = {
     "detect": {"image_size": 256, "stride": 2, "frames": 4, "candidates": 1},
     "pool": {"frames": 16},
@@ -75,8 +74,8 @@ SMALL: Values = {
     },
     "compare": {"variants": REGIONS},
 }
-"""The packaged networks at a size that two CPU cores finish in minutes. One candidate frame a segment, by validation:
-92.6 % of the demo's multimodal stream, and 78.7 with three (`dvc exp run -S detect.candidates=3`)."""
+"""The packaged networks at a size that two CPU cores finish in minutes. One candidate frame a segment: three are no
+better here (docs/concepts.md)."""
 
 
 REAL: Values = {

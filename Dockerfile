@@ -12,11 +12,12 @@ COPY pyproject.toml constraints.txt Makefile README.md LICENSE ./
 COPY hpnet ./hpnet
 COPY stages ./stages
 
-# torch for the CPU: give the index that torch's install page names for it, or leave it empty for torch's usual package.
+# torch for the CPU: give the index that PyTorch's installation page names for it, or leave it empty for torch's usual package.
+# Without its dependencies, because that index may not have their pinned versions; make setup adds them.
 ARG TORCH_INDEX=""
 RUN python -m venv .venv \
     && if [ -n "$TORCH_INDEX" ]; then \
-         .venv/bin/pip install --no-cache-dir -c constraints.txt --index-url "$TORCH_INDEX" torch torchvision; \
+         .venv/bin/pip install --no-cache-dir --no-deps -c constraints.txt --index-url "$TORCH_INDEX" torch torchvision; \
        fi \
     && make setup
 

@@ -224,7 +224,7 @@ def events_command(ut: Path, out: Path, seed: int, apart: bool) -> None:
 
     All have 10 frames per second and one canvas, and the time between actions is made of clips of no action with the
     sizes and lengths of the actions. Writes the videos and events.csv, for `hpnet init --preset folder --table`. Prints
-    what a classifier that sees only size, rate and length makes of the clips before and after. With --apart it writes
+    how well size, rate and length alone tell actions and background apart, before and after. With --apart it writes
     the parts of the sequences as single clips, with table.csv and folds.csv (each recording is tested once).
     """
     from hpnet.bench import sequences
@@ -506,7 +506,7 @@ def unknown_command(
     out: Path,
     values: dict[str, Any],
 ) -> None:
-    """Leave each action out of training in turn, and measure how well it is told from the others (AUROC).
+    """Leave each action out of training in turn, and measure how well it is recognised as unknown (AUROC).
 
     In a project with a class called background, that class alone is left out, and then learnt. Features must be up to
     date. Trainings are of the joint stream; one that is finished is not done again.

@@ -68,7 +68,7 @@ def command(
     own; validation clips are cut from its training clips by source, and epochs and fusion weights are chosen on them
     alone. Writes artifacts/crossval/NAME and metrics/crossval/NAME.json, which the report shows. Every parameter of
     pool, train and fuse is an option here, with its section in front: windows are pooled again, and the pose network
-    never runs. Stopped, the same command resumes; a training that another result has done is not done again.
+    never runs. A stopped run resumes; a training that another result has done is not done again.
 
     --curve tests the same folds with networks that are trained on a half, a quarter and an eighth of the training
     clips, and says what more clips would bring.

@@ -57,7 +57,7 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
     Runs the detector, the pose network and the trained streams of a project, and fuses them as the project does. A
     video as long as the training clips is one window. A longer video is cut into overlapping windows. With several
     people there is an answer for all together and one for each person. With --events every video is watched once, and
-    its events are printed: person, action, begin, end.
+    its events are printed: person, action, beginning, end.
     """
     asked = Asked(**options)
     chosen = asked.chosen_streams()

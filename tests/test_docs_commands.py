@@ -84,6 +84,7 @@ WHOLE_PAGES = {
     "training.md": GRAPH,
     "crossval.md": CROSSVAL,
     "events.md": "tests/test_docs_commands.py::test_the_tutorial",
+    "models.md": "tests/estimate/test_backends.py::test_a_backend_gives_what_torch_gives",
     "teach.md": TEACH,
 }
 

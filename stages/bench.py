@@ -50,6 +50,8 @@ def command() -> None:
               help="Only this precision; can be repeated.  [default: all that suit the device]")  # fmt: skip
 @click.option("--backend", "backends", multiple=True, type=click.Choice(["onnxruntime", "openvino"]),
               help="Also measure this backend, in all that it computes in; can be repeated. CPU alone.")  # fmt: skip
+@click.option("--on-device", multiple=True, type=click.Choice(["none", "crops", "decode"]), default=("none",),
+              show_default=True, help="See `hpnet estimate`; can be repeated.")  # fmt: skip
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Number of rounds; medians are over them."
 )
@@ -64,6 +66,7 @@ def extract_command(
     clips: int,
     precisions: tuple[str, ...],
     backends: tuple[str, ...],
+    on_device: tuple[str, ...],
     rounds: int,
     note: str,
     out: Path | None,
@@ -80,8 +83,11 @@ def extract_command(
 
     from hpnet.bench import extract
     from hpnet.core.device import resolve_device
+    from hpnet.estimate.backends import Running, require_gpu
 
     weights, kind = options["weights"], resolve_device(options["device"]).type
+    for each in on_device:
+        require_gpu(Running(options["device"], on_device=each))
     options["workers"] = options["workers"] or extract.default_workers(kind, torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder:
         files = extract.find_clips(videos, clips, options["max_frames"], Path(folder))
@@ -90,13 +96,15 @@ def extract_command(
         task = extract.Task(model, **made, **options | {"weights": given})
         if "openvino" in backends:
             task = replace(task, calibration=extract.write_calibration(task, Path(folder) / "crops.safetensors"))
-        ways = [*(precisions or extract.precisions(kind)), *extract.backend_ways(backends)]
+        ours = extract.ways_on_gpu(precisions or extract.precisions(kind), on_device)
+        ways = [*ours, *extract.backend_ways(backends)]
         described = {"random": "random", None: "packaged or fetched"}.get(weights, "given")
         result = extract.run(task, rounds, described, ways)
     typed = {"clips": clips, "videos": "DIR" if videos else None, **options, "rounds": rounds}
     shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items() if value is not None)
     shown += "".join(f" --precision {name}" for name in precisions)
     shown += "".join(f" --backend {name}" for name in backends)
+    shown += "".join(f" --on-device {name}" for name in on_device if on_device != ("none",))
     page = extract.markdown(result, f"hpnet bench extract --model {model} {shown}", note)
     _write(out or Path("benchmarks") / f"extract-{model}-{kind}", result, page)
 

@@ -33,6 +33,13 @@ from .common import PROJECT, device_option, engine_option, section_options, warn
 @click.option("--shard-size", type=click.IntRange(1), help="Clips per shard.  [default: 1 up to 512 clips, then 32]")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile; takes minutes at the start.")
+@click.option(
+    "--on-device",
+    type=click.Choice(["none", "crops", "decode"]),
+    default="none",
+    show_default=True,
+    help="On a GPU: cut the crops there; or decode the frames there too (extra gpu).",
+)
 @device_option
 @workers_option
 @engine_option

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..artifacts.calibration import CalibrationCrops
 from ..core.device import has_fast_bfloat16, resolve_device
 from ..core.video import probe, read_frames
+from ..core.video.on_device import read_frames_on
 from ..data.params import DataParams
 from ..data.walk import find_videos
 from ..estimate import networks
@@ -48,6 +48,8 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "openvino": ("float32", "bfloat16", "int8", "int8 bfloat16"),
 }
 """Backend -> what it is measured in; int8 bfloat16: what is not in 8-bit integers is in bfloat16."""
+ON_GPU = {"crops": "crops cut there", "decode": "frames decoded there"}
+"""What ``--on-device`` says -> as a part of a way."""
 INT8 = "int8"
 CALIBRATION_CROPS = 16
 
@@ -154,6 +156,13 @@ def backend_ways(backends: Sequence[str]) -> list[str]:
         for backend in backends
         for precision in BACKENDS[backend]
         if fast or not precision.endswith("bfloat16")
+    ]
+
+
+def ways_on_gpu(precisions: Sequence[str], on_device: Sequence[str]) -> list[str]:
+    """The ways of torch: every precision with each of :data:`hpnet.estimate.backends.ON_DEVICE` that was chosen."""
+    return [
+        precision + (f", {ON_GPU[each]}" if each in ON_GPU else "") for precision in precisions for each in on_device
     ]
 
 
@@ -293,10 +302,13 @@ def _params(task: Task, backend: str, int8: str | None = None) -> EstimateParams
 
 @functools.cache
 def _ours(task: Task, way: str) -> Estimator:
+    way, _, there = way.partition(", ")
     backend, _, precision = way.partition(" ") if " " in way else ("torch", "", way)
     int8 = task.calibration if precision.startswith(INT8) else None
     floats = precision.removeprefix(INT8).strip() or "float32"
-    return open_estimator(_params(task, backend, int8), Running(task.device, floats, task.batch, graphs=task.graphs))
+    on_device = next((name for name, said in ON_GPU.items() if said == there), "none")
+    running = Running(task.device, floats, task.batch, graphs=task.graphs, on_device=on_device)
+    return open_estimator(_params(task, backend, int8), running)
 
 
 def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
@@ -307,7 +319,9 @@ def _our_round(task: Task, way: str, warm_up: bool) -> Sample:
     pooling = PoolParams(tap=task.tap, frames=64)
     waited, frames = estimator.data_wait_s, 0
     started, cpu = time.perf_counter(), time.process_time()
-    for clip in estimator.estimate_clips(_source(file, task.max_frames, estimator.readers) for file in task.clips):
+    decoding = resolve_device(task.device) if way.endswith(ON_GPU["decode"]) else None
+    sources = (_source(file, task.max_frames, estimator.readers, decoding) for file in task.clips)
+    for clip in estimator.estimate_clips(sources):
         if isinstance(clip, FailedClip):
             raise ValueError(f"clip {clip.clip_id}: {clip.reason}")
         clip_features(clip, pooling, estimator.meta)
@@ -325,13 +339,20 @@ def _alone(task: Task, way: str) -> float:
     return max(_crops_per_s(estimator, size, 3 if on_gpu else 1) for size in sizes)
 
 
-def _source(file: Path, max_frames: int, readers: int) -> ClipSource:
+def _source(file: Path, max_frames: int, readers: int, decoding: torch.device | None = None) -> ClipSource:
+    """A clip with one box in every frame.
+
+    Args:
+        decoding: the device that decodes it; None: the host.
+    """
     info = probe(file)
     count = min(info.frames, max_frames)
     box = np.array([[0.0, 0.0, info.width, info.height]])
     boxes = ClipBoxes(np.arange(count), np.zeros(count, np.int64), np.repeat(box, count, axis=0))
 
-    def frames() -> Iterable[NDArray[np.uint8]]:
+    def frames() -> Iterable[Any]:
+        if decoding is not None:
+            return read_frames_on(file, decoding, max_frames)
         return read_frames(file, max_frames, 1 if readers > 1 else None)
 
     return ClipSource(str(file), frames, boxes)

@@ -21,19 +21,24 @@ BACKENDS: dict[str, str] = {
 }
 """Name -> function that takes section ``estimate`` and a :class:`Running`, and returns an estimator."""
 
+ON_DEVICE = ("none", "crops", "decode")
+"""What is done on a GPU beside the network: crops are cut out of frames that were decoded on the host; or frames are
+decoded there too, and never come to the host."""
+
 OF_INT8 = "openvino"
 """Computes in 8-bit integers; onnxruntime 1.32 gives other results for such a file."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """How a pose network runs; only precision and ``compiled`` affect the result.
+    """How a pose network runs; only precision, ``compiled`` and ``on_device`` affect the result.
 
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
         batch: crops per forward pass; None: the backend's own choice.
         compiled: use ``torch.compile``.
         graphs: folder of the networks that were written as graphs, for other backends than torch.
+        on_device: one of :data:`ON_DEVICE`.
     """
 
     device: str = "auto"
@@ -41,6 +46,7 @@ class Running:
     batch: int | None = None
     compiled: bool = False
     graphs: Path = Path(".work/graphs")
+    on_device: str = ON_DEVICE[0]
 
 
 def open_estimator(params: EstimateParams, running: Running) -> Estimator:
@@ -53,6 +59,27 @@ def open_estimator(params: EstimateParams, running: Running) -> Estimator:
     """
     opened: Estimator = load(BACKENDS, params.backend, "estimate.backend")(params, running)
     return opened
+
+
+def require_gpu(running: Running) -> None:
+    """Refuse what only a GPU does, where there is none.
+
+    Raises:
+        ValueError: ``on_device`` is unknown, or the device is no GPU.
+        ModuleNotFoundError: the package that decodes is not installed.
+    """
+    if running.on_device not in ON_DEVICE:
+        raise ValueError(f"--on-device {running.on_device!r} is unknown; choose from {', '.join(ON_DEVICE)}")
+    if running.on_device == ON_DEVICE[0]:
+        return
+    from ..core.device import resolve_device
+
+    if resolve_device(running.device).type != "cuda":
+        raise ValueError(f"--on-device {running.on_device} is for GPUs, and this runs on a CPU: leave it out")
+    if running.on_device == "decode":
+        from ..core.video.on_device import decoder_class
+
+        decoder_class()
 
 
 def modules(backend: str) -> tuple[str, ...]:

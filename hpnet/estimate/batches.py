@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +48,12 @@ class ClipSource:
     """A clip to estimate.
 
     Attributes:
-        frames: returns its frames, RGB, decoded on demand.
+        frames: returns its frames, RGB, decoded on demand: arrays, or what the estimator's ``crops_of`` reads too.
         memory_bytes: memory that decoding needs; 0 if that is little.
     """
 
     clip_id: str
-    frames: Callable[[], Iterable[NDArray[np.uint8]]]
+    frames: Callable[[], Iterable[Any]]
     boxes: ClipBoxes
     memory_bytes: int = 0
 
@@ -120,6 +121,12 @@ class Estimator(ABC):
             return released_crop_affine(boxes_xyxy_px, frame_size_px, self.meta.input_size_px)
         return crop_affine(boxes_xyxy_px, self.meta.input_size_px, self.params.box_scale)
 
+    def crops_of(self, frame: Any, frame_to_crop: NDArray[np.float64]) -> Any:
+        """The crops (N, S, h, w, 3), uint8, of the people of a frame (H, W, 3) at affines (N, 2, 3)."""
+        size_px = self.meta.input_size_px
+        by_width = [warp_crops(frame, widen(frame_to_crop, size_px, times), size_px) for times in self.widths]
+        return np.stack(by_width, axis=1)  # S of (N, h, w, 3) -> (N, S, h, w, 3)
+
     def estimate_clips(self, sources: Iterable[ClipSource]) -> Iterator[ClipPoses | FailedClip]:
         """Estimate clips, in order; crops of neighbouring clips share batches while threads decode ahead.
 
@@ -175,7 +182,7 @@ class Estimator(ABC):
             elif isinstance(event, _End) and event.error:
                 raise video.VideoError(f"{source.clip_id}: {event.error}")
 
-    def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _stacked(self, pixels: list[Any]) -> Any:
         """Crops as one array (N, S, h, w, 3)."""
         return np.stack(pixels)
 
@@ -204,9 +211,7 @@ class Estimator(ABC):
                     error = f"frame {frame} {outside}"
                     break
                 affines = self.frame_to_crop(boxes.boxes_xyxy_px[rows[frame]], size)
-                size_px = self.meta.input_size_px
-                by_width = [warp_crops(image, widen(affines, size_px, times), size_px) for times in self.widths]
-                cut = np.stack(by_width, axis=1)  # S of (N, h, w, 3) -> (N, S, h, w, 3)
+                cut = self.crops_of(image, affines)
                 for row, affine, crop in zip(rows[frame], affines, cut, strict=True):
                     yield _Crop(frame, int(boxes.tracks[row]), affine, crop)
             if count == 0:
@@ -244,7 +249,7 @@ class _Crop:
     frame: int
     track: int
     affine: NDArray[np.float64]
-    pixels: NDArray[np.uint8]
+    pixels: Any
 
 
 @dataclass(frozen=True)

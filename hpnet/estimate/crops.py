@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ..core.geometry import invert_affine, widen
 
 Colour = tuple[float, float, float]
 
@@ -42,6 +48,29 @@ def bilinear_crops(frames: Tensor, which: Tensor, crop_to_frame: Tensor, input_s
         pixels = frames[frame, y.clamp(0, height - 1), x.clamp(0, width - 1)]  # (N, h, w, 3)
         total += pixels * (along_x * along_y * inside)[..., None]
     return total.permute(0, 3, 1, 2)  # (N, h, w, 3) -> (N, 3, h, w)
+
+
+def cut_on_device(
+    frame: Tensor, frame_to_crop: NDArray[np.float64], input_size_px: tuple[int, int], widths: Sequence[float]
+) -> Tensor:
+    """The crops of the people in one frame, cut on its device, rounded as OpenCV rounds them.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        frame_to_crop: (N, 2, 3).
+        input_size_px: (width, height).
+        widths: S, how many times as wide as usual the crops of each person are.
+
+    Returns:
+        (N, S, height, width, 3) uint8 RGB.
+    """
+    backward = np.stack([invert_affine(widen(frame_to_crop, input_size_px, times)) for times in widths], 1)
+    count = len(frame_to_crop) * len(widths)
+    affines = torch.from_numpy(backward.reshape(count, 2, 3)).float().to(frame.device)
+    which = torch.zeros(count, dtype=torch.int64, device=frame.device)
+    cut = bilinear_crops(frame[None], which, affines, input_size_px).round_().to(torch.uint8)
+    # (N S, 3, h, w) -> (N S, h, w, 3) -> (N, S, h, w, 3)
+    return cut.permute(0, 2, 3, 1).contiguous().view(len(frame_to_crop), len(widths), *input_size_px[::-1], 3)
 
 
 def normalise(crops: Tensor, mean: Colour, sd: Colour) -> Tensor:

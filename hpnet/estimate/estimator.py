@@ -19,7 +19,7 @@ from ..core.device import resolve_device, resolve_precision
 from ..models.movenet import Heads, decode_single
 from ..work.halving import in_halves
 from . import crops, decode, networks
-from .backends import Running
+from .backends import ON_DEVICE, Running, require_gpu
 from .batches import CropPoses, Estimator, joined
 from .params import EstimateParams
 from .taps import TapReader, sample_windows, split_tap
@@ -38,6 +38,7 @@ class PoseEstimator(Estimator):
         batch_size: crops per forward pass; by default 16 on CPU and 256 on a GPU. Halved, with a warning, when the GPU
             runs out of memory.
         compiled: use ``torch.compile`` for the network; takes minutes at the start.
+        on_device: crops are cut on the device, out of frames that are uploaded whole or are there already.
 
     Raises:
         FileNotFoundError: the weights are missing.
@@ -51,10 +52,11 @@ class PoseEstimator(Estimator):
         precision: str = "float32",
         batch_size: int | None = None,
         compiled: bool = False,
+        on_device: bool = False,
     ) -> None:
         if params.window % 2 == 0:
             raise ValueError(f"estimate.window is {params.window}; expected an odd number")
-        self.params = params
+        self.params, self.on_device = params, on_device
         self.spec = params.spec()
         self.device = resolve_device(device)
         self.released = params.parity != "none"
@@ -77,6 +79,10 @@ class PoseEstimator(Estimator):
         if params.cells != "network" and self.released:
             raise ValueError(
                 f"estimate.parity {params.parity!r} reads as the released code does: set estimate.cells to 'network'"
+            )
+        if on_device and self.released:
+            raise ValueError(
+                f"estimate.parity {params.parity!r} reads crops as OpenCV cuts them: leave --on-device out"
             )
         self.cell_centre = networks.cell_centre(self.spec, params.cells)
         self.widths = (1.0, *wide)
@@ -114,7 +120,17 @@ class PoseEstimator(Estimator):
             vectors=bins,
         )
 
-    def submit(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
+    def crops_of(self, frame: Any, frame_to_crop: NDArray[np.float64]) -> Any:
+        """See :meth:`Estimator.crops_of`; on the device where crops are cut there."""
+        if not self.on_device:
+            return super().crops_of(frame, frame_to_crop)
+        if not isinstance(frame, Tensor):
+            on_host = torch.from_numpy(frame)
+            frame = (on_host.pin_memory() if self.device.type == "cuda" else on_host).to(self.device, non_blocking=True)
+        with torch.inference_mode():
+            return crops.cut_on_device(frame, frame_to_crop, self.spec.input_size_px, self.widths)
+
+    def submit(self, crop_batch: NDArray[np.uint8] | Tensor) -> Callable[[], CropPoses]:
         """Start to estimate crops, like :meth:`__call__`; the returned function waits for the result.
 
         A GPU computes in the background; on CPU the result is ready at once.
@@ -129,11 +145,12 @@ class PoseEstimator(Estimator):
         self.batch_size = min(self.batch_size, crop_count)
 
     @torch.inference_mode()
-    def _launch(self, crop_batch: NDArray[np.uint8]) -> Callable[[], CropPoses]:
-        raw = torch.from_numpy(crop_batch if crop_batch.ndim == 5 else crop_batch[:, None])
+    def _launch(self, crop_batch: NDArray[np.uint8] | Tensor) -> Callable[[], CropPoses]:
+        given = crop_batch if isinstance(crop_batch, Tensor) else torch.from_numpy(crop_batch)
+        raw = given if given.ndim == 5 else given[:, None]
         if raw.shape[1] != len(self.widths):
             raise ValueError(f"crops of {raw.shape[1]} widths, expected {len(self.widths)} ({self.widths})")
-        if self.device.type == "cuda":
+        if raw.device.type != self.device.type:
             raw = raw.pin_memory().to(self.device, non_blocking=True)
         points, scores, windows, vectors = self.compute(raw)
         # results of a GPU go to pinned memory, so that the copy does not block
@@ -235,8 +252,10 @@ class PoseEstimator(Estimator):
             scores = decode.simcc_sharpness(x, y, self.spec.sigma_bins)
         return points, scores, torch.cat([x, y], dim=-1) if self.params.vectors else None
 
-    def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Crops as one array (N, S, h, w, 3); for a GPU in pinned memory."""
+    def _stacked(self, pixels: list[Any]) -> Any:
+        """Crops as one array (N, S, h, w, 3); for a GPU in pinned memory, or where they were cut."""
+        if self.on_device:
+            return torch.stack(pixels)
         if self.device.type != "cuda":
             return np.stack(pixels)
         pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
@@ -245,7 +264,9 @@ class PoseEstimator(Estimator):
 
 def open_estimator(params: EstimateParams, running: Running) -> PoseEstimator:
     """See :func:`hpnet.estimate.backends.open_estimator`."""
-    return PoseEstimator(params, running.device, running.precision, running.batch, running.compiled)
+    require_gpu(running)
+    on_device = running.on_device != ON_DEVICE[0]
+    return PoseEstimator(params, running.device, running.precision, running.batch, running.compiled, on_device)
 
 
 def _own_cores() -> int:

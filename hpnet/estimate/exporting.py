@@ -17,7 +17,7 @@ from ..weights.places import digest
 from ..weights.quantising import METHOD, quantise
 from ..work.identity import Code
 from . import networks
-from .backends import Running
+from .backends import ON_DEVICE, Running
 from .exported import BATCH, ExportedEstimator
 from .params import EstimateParams
 
@@ -30,6 +30,8 @@ def open_estimator(params: EstimateParams, running: Running) -> ExportedEstimato
     device_for(params.backend, running.device)
     if running.compiled:
         raise ValueError(f"--compile is of the backend torch, not of {params.backend}")
+    if running.on_device != ON_DEVICE[0]:
+        raise ValueError(f"--on-device {running.on_device} is of the backend torch, not of {params.backend}")
     if params.parity != "none":
         raise ValueError(f"estimate.parity {params.parity!r} is computed by torch: set estimate.backend to torch")
     key = _key(params)

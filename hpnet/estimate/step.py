@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..artifacts.boxes import Boxes
 from ..artifacts.files import read_json_as, read_object, write_json
@@ -20,9 +19,11 @@ from ..artifacts.poses import INDEX_KINDS, ClipPoses, PoseMeta, PoseStore
 from ..artifacts.truth import load_truth
 from ..artifacts.videos import Videos, stretches
 from ..core import video
+from ..core.device import resolve_device
 from ..core.sampling import uniform_indices
 from ..core.stretch import Stretch
 from ..core.suitability import score_figures
+from ..core.video.on_device import read_frames_on
 from ..weights.cards import usual_score
 from ..weights.graphs import GRAPHS, device_for
 from ..weights.places import digest
@@ -32,7 +33,7 @@ from ..work.failures import refuse_many
 from ..work.locks import held
 from ..work.processes import device_workers
 from . import networks
-from .backends import Running, open_estimator
+from .backends import ON_DEVICE, Running, open_estimator, require_gpu
 from .batches import ClipBoxes, ClipSource, Estimator, FailedClip
 from .evaluate import compare_with_truth
 from .params import EstimateParams
@@ -50,7 +51,7 @@ class EstimateWork:
         boxes: a detect folder, or a boxes .parquet or .csv; clips without rows have no people.
         persons: tracks kept per clip.
         max_frames: frames read per clip; None: all.
-        compiled, graphs: see :class:`hpnet.estimate.backends.Running`.
+        compiled, graphs, on_device: see :class:`hpnet.estimate.backends.Running`.
     """
 
     params: EstimateParams
@@ -62,10 +63,11 @@ class EstimateWork:
     batch_size: int | None = None
     compiled: bool = False
     graphs: Path = Path(".work/graphs")
+    on_device: str = ON_DEVICE[0]
 
     def __call__(self, items: Sequence[shards.ShardItem], out: Path) -> None:
         """Write poses.safetensors, index.parquet, failed.json and meta.json of a shard."""
-        running = Running(self.device, self.precision, self.batch_size, self.compiled, self.graphs)
+        running = Running(self.device, self.precision, self.batch_size, self.compiled, self.graphs, self.on_device)
         estimator = shared_estimator(self.params, running)
         threads = 1 if estimator.readers > 1 else None  # several clips, or several threads for one
         sources = (self._source(item, threads) for item in items if not item.fault)
@@ -85,9 +87,11 @@ class EstimateWork:
     def _source(self, item: shards.ShardItem, threads: int | None) -> ClipSource:
         path, limit, stretch = item.path, self.max_frames, item.stretch
 
-        def frames() -> Iterable[NDArray[np.uint8]]:
+        def frames() -> Iterable[Any]:
             if path is None:
                 raise video.VideoError("has no video file")
+            if self.on_device == "decode":
+                return read_frames_on(path, resolve_device(self.device), limit, stretch)
             return video.read_frames(path, limit, threads, stretch)
 
         boxes = boxes_by_clip(self.boxes, self.persons).get(item.clip_id, ClipBoxes.nobody())
@@ -223,7 +227,12 @@ def clip_items(
 
 
 def estimate_key(
-    params: EstimateParams, persons: int, max_frames: int | None, precision: str, compiled: bool = False
+    params: EstimateParams,
+    persons: int,
+    max_frames: int | None,
+    precision: str,
+    compiled: bool = False,
+    on_device: str = ON_DEVICE[0],
 ) -> dict[str, Any]:
     """Values that affect an estimate shard, besides its clips; weights count by their digest, not by their path."""
     return {
@@ -233,6 +242,7 @@ def estimate_key(
         "max_frames": max_frames,
         "precision": precision,
         "compiled": compiled,
+        "on_device": on_device,
         "code": params.code().digest(),
     }
 
@@ -291,11 +301,11 @@ class EstimateInput:
 
 @dataclass(frozen=True)
 class EstimateOptions:
-    """How the step runs; only ``precision`` and ``compiled`` affect the result.
+    """How the step runs; only ``precision``, ``compiled`` and ``on_device`` affect the result.
 
     Attributes:
         device, precision: see :mod:`hpnet.core.device`.
-        batch, compiled: see :class:`hpnet.estimate.backends.Running`.
+        batch, compiled, on_device: see :class:`hpnet.estimate.backends.Running`.
         shard_size: clips per shard; None: :func:`hpnet.work.shards.clips_per_shard`.
         engine: see :func:`hpnet.work.shards.run_shards`.
         workers: processes; None: :func:`hpnet.work.processes.device_workers`.
@@ -308,6 +318,7 @@ class EstimateOptions:
     shard_size: int | None = None
     workers: int | None = None
     engine: str = "local"
+    on_device: str = ON_DEVICE[0]
 
 
 @dataclass(frozen=True)
@@ -344,20 +355,24 @@ def run(
     Raises:
         ValueError: there are no clips, or more of them failed; then the results of the others are written.
         FileNotFoundError: an input is missing.
+        ModuleNotFoundError: see :func:`hpnet.estimate.backends.require_gpu`.
     """
-    boxes, precision, compiled = clips.boxes.absolute(), options.precision, options.compiled
+    boxes, precision, compiled, there = (
+        clips.boxes.absolute(), options.precision, options.compiled, options.on_device
+    )  # fmt: skip
+    require_gpu(Running(options.device, on_device=there))
     with held([out], work / "locks"):
         items = clip_items(clips.paths, boxes, clips.persons, clips.stretches)
         device, graphs = device_for(params.backend, options.device), work.absolute() / GRAPHS
         job = EstimateWork(
-            params, boxes, clips.persons, clips.max_frames, device, precision, options.batch, compiled, graphs
+            params, boxes, clips.persons, clips.max_frames, device, precision, options.batch, compiled, graphs, there
         )
         with progress("estimating", len(items)) as advance:
             parts = shards.run_shards(
                 items,
                 job,
                 stage_dir=work / "estimate",
-                key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled),
+                key=estimate_key(params, clips.persons, clips.max_frames, precision, compiled, there),
                 shard_size=options.shard_size or shards.clips_per_shard(len(items), SHARD_SIZE),
                 workers=device_workers(device, options.workers),
                 engine=options.engine,

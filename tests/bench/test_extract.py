@@ -46,6 +46,12 @@ def test_the_plain_loop_does_what_the_parity_mode_reproduces(task: extract.Task)
     assert np.abs(plain - ours).mean() <= 2e-3 * np.abs(plain).mean()
 
 
+def test_what_is_done_on_a_gpu_is_part_of_a_way() -> None:
+    assert extract.ways_on_gpu(["bfloat16"], ["none", "crops", "decode"]) == [
+        "bfloat16", "bfloat16, crops cut there", "bfloat16, frames decoded there",
+    ]  # fmt: skip
+
+
 def test_a_round_of_each_way_gives_a_row_of_the_page(task: extract.Task) -> None:
     plain = extract._round(task, extract.PLAIN, False)
     assert plain.frames == 4, "--plain-frames, over the clips again where there are too few"

@@ -296,11 +296,14 @@ def _gradients_of(step: Step, way: Way, clips: int) -> None:
 
 
 def memory_mb(size: Size, chosen: Sequence[Way], steps: int) -> float:
-    """MB, the most that so many steps of the first way use, in a new process."""
+    """MB, the most that so many steps of the first way use after an earlier one, in a new process."""
     step = Step(size, chosen)
+    for parameter in step.model.parameters():  # AdamW's moments, as after a step
+        parameter.grad = torch.zeros_like(parameter)
+    step.optimizer.step()
     if step.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(step.device)
-    for _ in range(1 + steps):
+    for _ in range(steps):
         step.take(chosen[0])
     if step.device.type == "cuda":
         return torch.cuda.max_memory_allocated(step.device) / 1e6
@@ -459,7 +462,7 @@ def markdown(result: dict[str, Any], command: str, note: str = "") -> str:
     lines += [
         "",
         f"A clip needs {result['ways'][0]['flops_per_clip'] / 1e9:.0f} GFLOP; what a way computes beyond that does not "
-        f"count in the share. {FOOT} Memory is all that a process of its own used in two steps, weights with gradients "
+        f"count in the share. {FOOT} Memory is all that a process of its own used in a step, weights with gradients "
         "and AdamW's two moments (16 bytes a parameter) included. hpnet keeps the features of the label texts, because "
         "the text encoder is not trained. "
         + ("Times are of processor seconds, which count where other programs ran too." if host else ""),

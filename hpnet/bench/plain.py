@@ -17,9 +17,9 @@ from ..core.device import resolve_device
 from ..core.geometry import released_crop_affine
 from ..core.resampling import resample
 from ..estimate import decode, networks
-from ..estimate.families import IMAGENET_MEAN, IMAGENET_SD
 from ..estimate.specs import network_spec
 from ..estimate.taps import TapReader, sample_windows
+from ..models.movenet import decode_single
 
 
 class PlainExtractor:
@@ -58,12 +58,14 @@ class PlainExtractor:
         affine = released_crop_affine([[0, 0, width, height]], (width, height), self.spec.input_size_px)[0]
         frame = cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)
         crop = cv2.warpAffine(frame, affine, self.spec.input_size_px, flags=cv2.INTER_LINEAR)
-        normal = (crop / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_SD)
+        normal = (crop / 255 - np.array(self.spec.mean)) / np.array(self.spec.sd)
         # (h, w, 3) -> (1, 3, h, w)
         inputs = torch.from_numpy(normal.astype(np.float32).transpose(2, 0, 1)[None]).to(self.device)
         output = self.network(inputs)
         if isinstance(output, Tensor):
             points, _ = decode.decode_heatmaps(output, self.spec.input_size_px)
+        elif isinstance(output, dict):
+            points, _ = decode_single(output)
         else:
             x, y = output
             points = decode.decode_simcc(x, y, self.spec.split_ratio)

@@ -37,6 +37,8 @@ def open_estimator(params: EstimateParams, running: Running) -> ExportedEstimato
     key = _key(params)
     file, card = kept_graph(running.graphs, key, functools.partial(_write, params))
     if params.int8 is not None:
+        if not Path(params.int8).is_file():
+            raise FileNotFoundError(f"estimate.int8: {params.int8} is missing: `hpnet weights calibrate` writes it")
         crops = CalibrationCrops.load(Path(params.int8)).for_network(params.model, card["shape"], params.int8)
         key |= {"int8": digest(params.int8), "method": METHOD}
         file, _ = kept_graph(running.graphs, key, functools.partial(_write_int8, file, crops, card))

@@ -38,6 +38,8 @@ FORMAT = 1
 DETECTOR, POSE, STREAMS, TAUGHT, UNKNOWN = "detector.onnx", "pose.onnx", "streams", "taught", "unknown.json"
 OUTPUTS = ("logits", "embedding", "inputs")
 """Of a stream's graph: scores of the classes, what taught actions are told apart by, what the classifier reads."""
+DEFAULT_RUNTIME = "onnxruntime"
+"""Runs the graphs of a project of torch."""
 BATCH = 16
 SAME_S = 1e-3
 
@@ -116,7 +118,8 @@ class Bundle(Trained):
         self.contents = read_contents(folder)
         card = self.contents
         self.params = Params.model_validate(card.params)
-        self.backend = backend or self.params.estimate.backend
+        said = self.params.estimate.backend  # torch, if an earlier hpnet wrote the bundle
+        self.backend = backend or (said if said in RUNTIMES else DEFAULT_RUNTIME)
         require(RUNTIMES, self.backend, "backend of a bundle")
         self.fusion = of_streams(card.fusion, streams, str(folder / CARD))
         self.streams = tuple(stream for stream in card.streams if self.fusion["weights"].get(stream))

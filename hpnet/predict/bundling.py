@@ -28,7 +28,7 @@ from ..pool.features import clip_features
 from ..weights.graphs import RUNTIMES
 from ..work.console import one_line
 from ..work.shards import file_digest
-from .bundle import CARD, DETECTOR, FORMAT, OUTPUTS, POSE, STREAMS, TAUGHT, UNKNOWN, Contents
+from .bundle import CARD, DEFAULT_RUNTIME, DETECTOR, FORMAT, OUTPUTS, POSE, STREAMS, TAUGHT, UNKNOWN, Contents
 from .model import Model
 from .recognise import Prediction
 from .seeing import clip_boxes
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .project import TrainedProject
 
 CERTIFICATE, FOUND = "certificate.json", "certificate.safetensors"
-DEFAULT_RUNTIME = "onnxruntime"
 MOST_DIFFERENCE = 1e-3
 """Of :class:`Difference`; an export that differs by more is refused."""
 NEEDED = ("av", "click", "lap", "numpy", "opencv-python", "pydantic", "pyyaml", "rich", "safetensors")

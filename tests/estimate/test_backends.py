@@ -171,6 +171,8 @@ def test_8_bit_integers_are_near(graphs: Path, tmp_path: Path) -> None:
     CalibrationCrops("movenet-thunder", crops(1)).save(file)
     with pytest.raises(ValueError, match="for movenet-thunder, expected .* for movenet-lightning: run `hpnet weights"):
         open_estimator(params("openvino", int8=str(file), **given), running)
+    with pytest.raises(FileNotFoundError, match="is missing: `hpnet weights calibrate` writes it"):
+        open_estimator(params("openvino", int8=str(tmp_path / "absent"), **given), running)
     file.write_bytes(b"no safetensors")
     with pytest.raises(ValueError, match="holds no crops for 8-bit integers"):
         open_estimator(params("openvino", int8=str(file), **given), running)

@@ -88,6 +88,20 @@ def test_python_loads_it_as_a_project(project: Path, bundle: Path) -> None:
     assert [e.action for e in whole(clip, events=True).events] == [e.action for e in part(clip, events=True).events]
 
 
+def test_a_project_and_its_bundle_run_by_other_backends(project: Path, bundle: Path) -> None:
+    clip, streams = project.parent / "videos" / "wave" / "03.mp4", STREAMS.split(",")
+    expected = hpnet.load(project, device="cpu", streams=streams)(clip).windows[0].answers[0].probabilities
+    pytest.importorskip("openvino")
+    for folder, backend in ((project, "onnxruntime"), (project, "openvino"), (bundle, "openvino")):
+        model = hpnet.load(folder, device="cpu", streams=streams, backend=backend)
+        found = model(clip).windows[0].answers[0].probabilities
+        np.testing.assert_allclose(found, expected, atol=MOST_DIFFERENCE)
+    with pytest.raises(ValueError, match="backend of a bundle 'torch': choose from onnxruntime, openvino"):
+        hpnet.load(bundle, backend="torch")
+    with pytest.raises(ValueError, match="backend tensorrt: "):
+        hpnet.load(project, device="cpu", streams=streams, backend="tensorrt")
+
+
 def test_its_certificate_is_checked_again(bundle: Path, tmp_path: Path) -> None:
     assert verify(bundle).difference.greatest <= MOST_DIFFERENCE
     again = invoke("export", "bundle", str(bundle), "--verify")

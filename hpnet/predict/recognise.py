@@ -163,6 +163,13 @@ class Recogniser:
             done.append(Prediction(window, poses, tuple(answers), latency))
         return done
 
+    def together(self, poses: ClipPoses) -> NDArray[np.float64]:
+        """Probabilities (K,) of the names for all people of a clip; no stream may read person frames."""
+        sample = self._sample(poses, list(range(poses.valid.shape[1])), [])
+        probabilities = self.project.probabilities(self.project.logits([sample]))
+        found: NDArray[np.float64] = self.project.of_names(self.project.with_taught(probabilities, [sample]))[0]
+        return found
+
     def _groups(self, seen: SeenWindow) -> list[list[int]]:
         """Groups to answer for: ranks of all people together, then of each person."""
         together = list(range(min(len(seen.people), self.project.params.detect.persons)))

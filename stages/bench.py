@@ -163,6 +163,46 @@ def soak_command(minutes: float, seed: int, out: Path) -> None:
         raise RuntimeError("; ".join(faults))
 
 
+@command.command("live")
+@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+              help="Folder of the trained project.  [default: this folder]")  # fmt: skip
+@click.option("--video", "videos", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Play this video; can be repeated.  [default: rendered mannequins]")  # fmt: skip
+@click.option("--people", "numbers", multiple=True, type=click.IntRange(1, 8), default=(1, 3), show_default=True,
+              help="People in a rendered video, and kept of each --video in turn; can be repeated.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(10), default=30.0, show_default=True, help="Of a rendered video.")
+@click.option("--detect-every", type=click.IntRange(1), default=10, show_default=True, help="As of hpnet predict.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--note", default="", help="A sentence for the page.")
+@click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/live-DEVICE]")
+def live_command(
+    project: Path, videos: tuple[Path, ...], numbers: tuple[int, ...], seconds: float, note: str, out: Path | None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Play videos like a camera: frames a second, dropped frames, latency of answers, memory.
+
+    Each is played at its own rate, and then as fast as frames can be looked at. Without --video, videos of 1280 x 720
+    with one and with three mannequins are rendered, which takes minutes.
+    """
+    import itertools
+    import tempfile
+
+    from hpnet.bench import live
+    from hpnet.core.device import resolve_device
+
+    given = list(zip(videos, itertools.cycle(numbers), strict=False))
+    shown = "".join(f" --video {video.name} --people {people}" for video, people in given)
+    shown = shown or f"{''.join(f' --people {people}' for people in numbers)} --seconds {seconds:g}"
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [live.Case(video.stem, video, people) for video, people in given] or [
+            live.Case(f"{people} rendered", live.rendered(Path(folder), people, seconds), people) for people in numbers
+        ]
+        result = live.run(project, cases, options["detect_every"], options["device"])
+    called = f"hpnet bench live{shown} --detect-every {options['detect_every']}"
+    place = out or Path("benchmarks") / f"live-{resolve_device(options['device']).type}"
+    _write(place, result, live.markdown(result, called, note))
+
+
 @command.group("train", invoke_without_command=True)
 @click.option("--clips", type=click.IntRange(1), help="Clips per batch.  [default: 16 on CPU, 64 on a GPU]")
 @click.option("--channels", type=click.IntRange(1), default=96, show_default=True)

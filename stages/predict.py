@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--overlap", type=click.FloatRange(0, 1, max_open=True), default=0.5, show_default=True,
               help="Overlap of two windows, as a share of a window.")  # fmt: skip
 @click.option("--fps", type=click.FloatRange(0, min_open=True),
-              help="Leave out frames above this rate.  [default: 60, or that of training clips; live 15]")  # fmt: skip
+              help="Leave out frames above this rate.  [default: 60, or that of training clips; live 30]")  # fmt: skip
 @click.option("--people", type=click.IntRange(1), help="People kept per window.  [default: detect.persons]")
 @click.option("--each/--no-each", default=True, show_default=True,
               help="With several people, also give an answer for each person.")  # fmt: skip
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
               help="Write an mp4 with boxes, skeletons and actions; a folder for several videos.")  # fmt: skip
 @click.option("--live/--no-live", default=None,
               help="Drop frames to keep up with the source.  [default: for cameras and addresses]")  # fmt: skip
+@click.option("--detect-every", type=click.IntRange(1), default=10, show_default=True,
+              help="Live: frames from one look of the detector to the next; joints carry boxes between.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Live: stop after this time.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 @backend_option
@@ -90,7 +92,7 @@ def command(videos: tuple[str, ...], **options: Any) -> None:
 
     model = Model(
         asked.project, asked.device, chosen, people=asked.people, each=asked.each, precision=asked.precision,
-        backend=asked.backend,
+        backend=asked.backend, detect_every=asked.detect_every,
     )  # fmt: skip
     cutting = model.cutting(window_s=asked.window, overlap=asked.overlap, max_fps=asked.fps, live=running)
     if model.project.without_unknown:
@@ -139,6 +141,7 @@ class Asked:
     as_json: bool
     save: Path | None
     live: bool | None
+    detect_every: int
     seconds: float | None
     precision: str
     backend: str | None
@@ -251,7 +254,7 @@ def watch(source: str, model: Model, cutting: Cutting, output: Output, seconds: 
     Raises:
         VideoError: the source cannot be read, breaks off, or gives no picture.
     """
-    with closing(model.watch(source, cutting, seconds, output.fail)) as predictions:
+    with closing(model.watch(source, cutting, seconds, bool(output.targets))) as predictions:
         try:
             output.show(predictions)
         except KeyboardInterrupt:

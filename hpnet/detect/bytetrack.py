@@ -8,7 +8,7 @@ that were left, by IoU alone. The four numbers of a box do not depend on each ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lap
@@ -30,6 +30,9 @@ PLACE_SD, SPEED_SD = 1 / 20, 1 / 160
 """Standard deviations of the filter's noise, as shares of the box's height: of places, and of speeds per step."""
 ASPECT_SD, ASPECT_SPEED_SD, ASPECT_SEEN_SD = 1e-2, 1e-5, 1e-1
 """Those of the aspect, and of the aspect that is seen."""
+
+_CARRIED = -1
+"""Row of a box that is no detection."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,56 @@ def track(detections: Sequence[Detection], frames: Sequence[int], *, rate_fps: f
         for person in tracker.everybody
         if person.confirmed
     ]
+
+
+class OnlineTracker:
+    """The same for boxes that come one step after another, for any time: what is over is forgotten.
+
+    Between two looks of a detector something else may know where people are; see :meth:`carried`.
+    """
+
+    def __init__(self) -> None:
+        self._tracker = _Tracker(tracker_options(1.0, 0.0))
+        self._numbers: dict[_Person, int] = {}
+        self._next = 0
+
+    @property
+    def numbers(self) -> set[int]:
+        """The people who are seen, or are waited for."""
+        return set(self._numbers.values())
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether there is somebody who is not a person yet, because they were detected only once."""
+        return any(not person.confirmed for person in self._tracker.present)
+
+    def detected(self, detection: Detection, options: TrackerOptions) -> dict[int, int]:
+        """A step with a detector: a person's number -> the row of their detection."""
+        step = self._tracker.count
+        self._tracker.options = options
+        self._tracker.step(*detection)
+        found = {}
+        for person in self._tracker.present:
+            if person.confirmed and person not in self._numbers:
+                self._numbers[person] = self._next
+                self._next += 1
+            if person.confirmed and person.last_step == step:
+                found[self._numbers[person]] = person.seen[-1][1]
+        self._forget()
+        return found
+
+    def carried(self, boxes_xyxy_px: Mapping[int, NDArray[np.floating]]) -> None:
+        """A step without a detector: boxes (4,) of people, by their numbers; the others are where they are expected."""
+        self._tracker.follow({p: boxes_xyxy_px[n] for p, n in self._numbers.items() if n in boxes_xyxy_px})
+        self._forget()
+
+    def _forget(self) -> None:
+        tracker = self._tracker
+        tracker.everybody = []
+        known = {*tracker.present, *tracker.lost}
+        self._numbers = {person: number for person, number in self._numbers.items() if person in known}
+        for person in known:
+            del person.seen[1:-1]  # the first and the last say how old a person is
 
 
 @dataclass(eq=False)
@@ -217,6 +270,17 @@ class _Tracker:
         for person in waiting:  # waited for once more in the next step
             person.given_up = person.given_up or step - person.last_step > options.kept_steps
         self._join()
+
+    def follow(self, boxes: Mapping[_Person, NDArray[np.floating]]) -> None:
+        """A step in which nobody was looked for, but some people's boxes (4,) are known."""
+        step = self.count
+        self.count += 1
+        for person in [person for person in self.present if person.confirmed] + self.lost:
+            person.expect()
+            if person in boxes:
+                person.see(boxes[person].astype(np.float64), step, _CARRIED)
+        self.present += [person for person in self.lost if person in boxes]
+        self.lost = [person for person in self.lost if person not in boxes]
 
     def _join(self) -> None:
         """Leave out one of a track and a lost one that are in the same place."""

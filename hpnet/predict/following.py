@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,9 @@ from ..detect.tracking import Track
 from ..estimate.batches import ClipBoxes
 from ..events.labelling import LEAST_LOG, Timeline, Views
 from ..pool.features import clip_features, people_valid
-from ..pool.pooling import pool_windows
 from ..weights.cards import usual_score
 from .people import Person, SeenWindow
+from .pooled import Rows, already_pooled, pooled_clip, pooled_taps
 from .recognise import Prediction, of_people
 from .seeing import Eyes, Seen, clip_boxes
 from .trained import Sample, Trained
@@ -232,10 +231,10 @@ class Following:
 
     def _sample(self, people: list[_Presence], span: _Span) -> Sample | None:
         """What the networks read of some people in a window; None where no pose is known."""
-        clip = _clip([p.between(span) for p in people])
+        clip = pooled_clip([p.between(span) for p in people])
         if clip is None:
             return None
-        pool = self.project.params.pool.model_copy(update={"region": 1, "operator": "mean"})  # they are pooled already
+        pool = already_pooled(self.project.params.pool)
         valid = np.asarray(people_valid(clip, pool).any(0))
         features = clip_features(clip, pool, self.eyes.estimator.meta).astype(np.float16)
         return Sample(features, valid, []) if valid.any() else None
@@ -276,10 +275,6 @@ class _Span:
     end_s: float
 
 
-_Rows = dict[str, NDArray[Any]]
-"""Of one person on n frames: frame (n,), time_s (n,), keypoints_px (n, V, 2), scores (n, V), valid (n,), the vectors
-(n, V, L) where there are any, and for every tap (n, V, C), pooled."""
-_TAP = "tap "
 _View = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
 """A row of each part of :class:`Views`, in their order."""
 
@@ -294,7 +289,7 @@ class _Presence:
     step_s: float
     until_s: float = 0.0
     rank: int = 0
-    rows: _Rows = field(default_factory=dict)
+    rows: Rows = field(default_factory=dict)
     answers: list[NDArray[np.float64]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
     taught: list[NDArray[np.float64]] = field(default_factory=list)
@@ -306,7 +301,7 @@ class _Presence:
         self.until_s = self.start_s
         self.first = self.next = int(np.ceil(self.start_s / self.step_s - 0.5))
 
-    def add(self, rows: _Rows, frame_s: float) -> None:
+    def add(self, rows: Rows, frame_s: float) -> None:
         """Later frames; those that are there already are left out."""
         if self.rows:
             later = rows["frame"] > (self.rows["frame"][-1] if len(self.rows["frame"]) else -1)
@@ -333,7 +328,7 @@ class _Presence:
         self.next += 1
         return _Span(begin_s, begin_s + self.window_s)
 
-    def between(self, span: _Span) -> _Rows:
+    def between(self, span: _Span) -> Rows:
         """The rows of a window."""
         times_s = self.rows["time_s"]
         low, high = np.searchsorted(times_s, [span.start_s - _CLOCK_S, span.end_s - _CLOCK_S])
@@ -433,10 +428,10 @@ class _Numbers:
         return found[0] if len(found) == 1 else person.number
 
 
-def _rows(poses: ClipPoses, rank: int, frames: NDArray[np.int64], seen: SeenWindow, project: Trained) -> _Rows:
+def _rows(poses: ClipPoses, rank: int, frames: NDArray[np.int64], seen: SeenWindow, project: Trained) -> Rows:
     """A person's rows of some frames of a part."""
     pool = project.params.pool
-    rows: _Rows = {
+    rows: Rows = {
         "frame": frames + seen.window.first,
         "time_s": seen.times_s[frames],
         "keypoints_px": poses.keypoints_px[frames, rank],
@@ -445,27 +440,4 @@ def _rows(poses: ClipPoses, rank: int, frames: NDArray[np.int64], seen: SeenWind
     }
     if poses.vectors is not None:
         rows["vectors"] = poses.vectors[frames, rank]
-    for tap in pool.readings:
-        maps = poses.windows[tap][frames, rank][:, None]  # (n, V, W, W, C) -> (n, 1, V, W, W, C)
-        rows[_TAP + tap] = pool_windows(maps, pool.region, pool.operator)[:, 0]
-    return rows
-
-
-def _clip(people: list[_Rows]) -> ClipPoses | None:
-    """Rows of some people in a window as a clip whose maps are pooled already; None without a row."""
-    numbers = np.concatenate([rows["frame"] for rows in people])
-    if not len(numbers):
-        return None
-    first, count = int(numbers.min()), int(np.ptp(numbers)) + 1
-
-    def filled(name: str) -> NDArray[Any]:
-        values = people[0][name]
-        whole = np.zeros((count, len(people), *values.shape[1:]), values.dtype)  # (T, M, ...)
-        for m, rows in enumerate(people):
-            whole[rows["frame"] - first, m] = rows[name]
-        return whole
-
-    taps = {name.removeprefix(_TAP): filled(name)[:, :, :, None, None] for name in people[0] if name.startswith(_TAP)}
-    affines = np.zeros((count, len(people), 2, 3), np.float32)
-    vectors = filled("vectors") if "vectors" in people[0] else None
-    return ClipPoses("window", filled("keypoints_px"), filled("scores"), affines, filled("valid"), taps, vectors)
+    return rows | pooled_taps({tap: poses.windows[tap][frames, rank] for tap in pool.readings}, pool)

@@ -1,17 +1,23 @@
-"""Cameras, streams, and files played at their own speed, as windows of the newest frames."""
+"""Cameras, streams, and files played at their own speed, as windows of the newest frames.
+
+A thread reads. Frames wait for a moment, so that a short delay loses none. A machine that is slower than the source
+leaves out frames at even distances.
+"""
 
 from __future__ import annotations
 
 import gc
 import math
+import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
+import numpy as np
 from av.error import ExitError, FFmpegError, InvalidDataError
 
 from ..core.video import RGBConverter, VideoError, read_timed, shown_size
@@ -38,6 +44,15 @@ LEAVE_S = 1.0
 """Time to wait for a stopped reader, seconds; one that waits for the network ends with the process."""
 FULL_SHARE = 0.9
 """The first window is cut when this share of it has passed."""
+SLACK_S = 0.15
+"""Whoever is later than this goes on with the newest frame; a window does not end with a frame that came later."""
+BACKLOG_S = 0.1
+"""Waiting frames that need no more than this time in all are all taken."""
+COSTS = 16
+"""What a frame costs is the mean over so many. The first does not count, because networks are slow at first."""
+EARLY_SHARE = 0.3
+"""A frame may come early by this share of the least distance of frames, because capture is not quite regular."""
+_NO_IMAGE: Image = np.zeros((0, 0, 3), np.uint8)
 _OPTIONS = {"fpsprobesize": "0"}  # FFmpeg would wait for 20 pictures, a minute for a slow camera
 
 
@@ -58,14 +73,63 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class _Captured:
+class Captured:
+    """A frame: its number among all that were captured, the reader's time of its capture, and the picture, RGB."""
+
     index: int
     at_s: float
     image: Image
 
 
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame that was taken to be looked at.
+
+    Attributes:
+        number: 0, 1, ... of those that were taken.
+        seconds: since the first picture of the source.
+        image: RGB (H, W, 3), reduced in size where a window of such frames would not fit into memory.
+    """
+
+    number: int
+    seconds: float
+    image: Image
+
+
+@dataclass
+class Pace:
+    """Which frames are taken where there is no time for all: as many as there is time for, at even distances."""
+
+    _costs: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))
+    _first: bool = True
+    _wanted_s: float = -math.inf
+
+    def add(self, cost_s: float) -> None:
+        """A frame took this time."""
+        if not self._first:
+            self._costs.append(cost_s)
+        self._first = False
+
+    def choose(self, waiting: Sequence[Captured], ended: bool) -> int | None:
+        """Which of the waiting frames is next; those before it are dropped. None: wait for a later one.
+
+        Args:
+            waiting: oldest first, one or more.
+            ended: no other frame will come.
+        """
+        chosen = next((n for n, frame in enumerate(waiting) if frame.at_s >= self._wanted_s), None)
+        if chosen is None and ended:
+            chosen = len(waiting) - 1
+        if chosen is not None:
+            cost_s = statistics.fmean(self._costs) if self._costs else 0.0
+            late_s = waiting[-1].at_s - self._wanted_s if len(waiting) * cost_s > BACKLOG_S else 0.0
+            made_up_s = late_s * min(1.0, late_s / SLACK_S) if late_s > 0 else 0.0
+            self._wanted_s = max(self._wanted_s + cost_s + made_up_s, waiting[chosen].at_s)
+        return chosen
+
+
 class LiveReader:
-    """Reads a camera or a stream in a thread and keeps the newest ``window_s`` seconds; older frames are dropped.
+    """Reads a camera or a stream in a thread; frames wait until they are taken, for ``window_s`` seconds at most.
 
     A camera or stream that breaks off after its first picture is opened again, until there was none for
     :data:`NO_PICTURE_S`. A recording at an address, which has a length, ends.
@@ -100,9 +164,9 @@ class LiveReader:
         self.size_px = (0, 0)
         self._camera = is_camera(source)
         self._played = not self._camera and not is_address(source)
-        self._held: deque[_Captured] = deque()
-        self._held_bytes = self._count = 0
-        self._taken_s = -math.inf
+        self._waiting: deque[Captured] = deque()
+        self._waiting_bytes = self._count = 0
+        self._wanted_s = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -115,9 +179,28 @@ class LiveReader:
         self._stop.set()
         self._thread.join(timeout=LEAVE_S)
 
-    def held(self) -> list[_Captured]:
-        """The newest frames, oldest first; call with :attr:`changed` held."""
-        return list(self._held)
+    @property
+    def captured(self) -> int:
+        """Frames so far, whether they were taken or not; frames above ``max_fps`` do not count."""
+        return self._count
+
+    def take(self, pace: Pace) -> Captured | None:
+        """The next frame, if one is to be taken now; call with :attr:`changed` held."""
+        chosen = pace.choose(self._waiting, self.ended) if self._waiting else None
+        if chosen is None:
+            return None
+        for _ in range(chosen):
+            self._drop()
+        return self._drop()
+
+    def lag_s(self, at_s: float) -> float:
+        """How much older a frame of that time is than the newest that waits; call with :attr:`changed` held."""
+        return self._waiting[-1].at_s - at_s if self._waiting else 0.0
+
+    def _drop(self) -> Captured:
+        captured = self._waiting.popleft()
+        self._waiting_bytes -= captured.image.nbytes
+        return captured
 
     @property
     def given_up_s(self) -> float:
@@ -217,60 +300,114 @@ class LiveReader:
                     self._take(convert(frame, size))
 
     def _is_wanted(self) -> bool:
-        return self.max_fps is None or self.clock.now_s() - self._taken_s >= 0.95 / self.max_fps
+        """Whether a frame of now is one of the at most ``max_fps`` a second."""
+        if self.max_fps is None:
+            return True
+        now, least_s = self.clock.now_s(), 1 / self.max_fps
+        if now < self._wanted_s - EARLY_SHARE * least_s:
+            return False
+        self._wanted_s = max(self._wanted_s, now - least_s) + least_s
+        return True
 
     def _take(self, image: Image) -> None:
-        now = self._taken_s = self.clock.now_s()
+        now = self.clock.now_s()
         if self.size_px == (0, 0):
             self.size_px = (image.shape[1], image.shape[0])
         scale = frame_scale((image.shape[1], image.shape[0]), (self.max_fps or UNKNOWN_FPS) * self.window_s)
-        captured = _Captured(self._count, now, reduced(image, scale))
-        self._count += 1
+        captured = Captured(self._count, now, reduced(image, scale))
         with self.changed:
+            self._count += 1
             self.first_s, self.newest_s = min(self.first_s, now), now
-            self._held.append(captured)
-            self._held_bytes += captured.image.nbytes
-            while self._held[0].at_s < now - self.window_s or (self._held_bytes > WINDOW_BYTES and len(self._held) > 1):
-                self._held_bytes -= self._held.popleft().image.nbytes
+            self._waiting.append(captured)
+            self._waiting_bytes += captured.image.nbytes
+            while len(self._waiting) > 1 and (
+                self._waiting[0].at_s < now - self.window_s or self._waiting_bytes > WINDOW_BYTES
+            ):
+                self._drop()
             self.changed.notify_all()
 
 
-def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = None) -> Iterator[Window]:
-    """Windows of the newest frames. A window is cut if ``1 - overlap`` of it is new and the previous one is answered.
+@dataclass
+class _Held:
+    """The frames of the newest window."""
 
-    A slow machine skips windows and keeps to the newest; ``dropped`` counts the frames that are in no window. A source
-    with less than one picture per window gives windows of one picture.
+    window_s: float
+    keeps: bool
+    frames: deque[LiveFrame] = field(default_factory=deque)
+    size: int = 0
+
+    def add(self, frame: LiveFrame) -> None:
+        kept = frame if self.keeps else LiveFrame(frame.number, frame.seconds, _NO_IMAGE)
+        self.frames.append(kept)
+        self.size += kept.image.nbytes
+        while self.frames[0].seconds < frame.seconds - self.window_s or (
+            self.size > WINDOW_BYTES and len(self.frames) > 1
+        ):
+            self.size -= self.frames.popleft().image.nbytes
+
+
+def live_windows(
+    reader: LiveReader,
+    cutting: Cutting,
+    seconds: float | None = None,
+    look: Callable[[LiveFrame], None] | None = None,
+    keeps_frames: bool = True,
+) -> Iterator[Window]:
+    """Windows of the newest frames. A window ends when ``1 - overlap`` of it is new and the previous one is answered.
+
+    A slow machine takes fewer frames, at even distances, and keeps to the newest; ``dropped`` of a window counts those
+    that it left out. A source with less than one picture per window gives windows of one picture.
 
     Args:
         seconds: end after this wall-clock time.
+        look: called with every frame as soon as it is taken, before its window ends.
+        keeps_frames: windows have their frames; otherwise a frame is gone after ``look``.
 
     Raises:
         VideoError: the source cannot be opened, gives no picture for ``NO_PICTURE_S``, also when it is opened again, or
             none within ``seconds``.
     """
-    hop_s = cutting.window_s * (1 - cutting.overlap)
     end_s = math.inf if seconds is None else reader.began_s + seconds
-    number, newest, due_s = 0, -1, None
+    held, pace = _Held(cutting.window_s, keeps_frames), Pace()
+    taken: Captured | None = None
+    late_s = 0.0
+    number = count = fresh = before = 0
+    due_s = math.inf
     while True:
         with reader.changed:
             while True:
                 now = reader.clock.now_s()
-                held = reader.held()
-                fresh = sum(c.index > newest for c in held)
-                due = reader.first_s + FULL_SHARE * cutting.window_s if due_s is None else due_s
-                if reader.ended or now >= end_s or now >= reader.given_up_s or (fresh and now >= due):
+                over, silent = now >= end_s, now >= reader.given_up_s
+                found = None if over else reader.take(pace)
+                late_s = 0.0 if found is None else reader.lag_s(found.at_s)
+                ended = reader.ended and found is None
+                if found is not None or ended or over or silent or (fresh and now >= due_s):
                     break
-                wake_s = min(end_s, reader.given_up_s, due if fresh else math.inf)
+                wake_s = min(end_s, reader.given_up_s, due_s if fresh else math.inf)
                 reader.clock.wait(reader.changed, None if wake_s == math.inf else wake_s - now)
-            ended, over, silent = reader.ended, now >= end_s, now >= reader.given_up_s
-        if fresh and (not over or number == 0):
-            dropped = held[-1].index - newest - fresh
-            newest, due_s = held[-1].index, held[-1].at_s + hop_s
-            yield _window(reader, number, held, dropped)
+        if found is not None:
+            due_s = reader.first_s + FULL_SHARE * cutting.window_s if taken is None else due_s
+            taken = found
+            began_s = reader.clock.now_s()
+            frame = LiveFrame(count, found.at_s - reader.first_s, found.image)
+            held.add(frame)
+            if look is not None:
+                look(frame)
+            pace.add(reader.clock.now_s() - began_s)
+            count, fresh = count + 1, fresh + 1
+            if found.at_s < due_s or late_s > SLACK_S:
+                continue
+        if fresh and taken is not None and (not over or number == 0):
+            dropped = taken.index + 1 - before - fresh
+            before, fresh = taken.index + 1, 0
+            due_s = taken.at_s + cutting.window_s * (1 - cutting.overlap)
+            yield _window(reader, number, held.frames, taken.at_s, dropped)
             number += 1
+        if found is not None:
+            continue
         if ended and reader.error:
             raise VideoError(reader.error)
-        if newest < 0 and (ended or over):
+        if taken is None and (ended or over):
             raise VideoError(reader.silence(now - reader.began_s))
         if ended or over:
             return
@@ -278,15 +415,15 @@ def live_windows(reader: LiveReader, cutting: Cutting, seconds: float | None = N
             raise VideoError(reader.silence(NO_PICTURE_S))
 
 
-def _window(reader: LiveReader, number: int, held: Sequence[_Captured], dropped: int) -> Window:
-    span_s = held[-1].at_s - held[0].at_s
+def _window(reader: LiveReader, number: int, held: Sequence[LiveFrame], captured_s: float, dropped: int) -> Window:
+    span_s = held[-1].seconds - held[0].seconds
     return Window(
         reader.source,
         number,
-        held[0].index,
+        held[0].number,
         (len(held) - 1) / span_s if span_s > 0 else UNKNOWN_FPS,
-        HeldFrames(tuple((c.at_s - reader.first_s, c.image) for c in held)),
+        HeldFrames(tuple((frame.seconds, frame.image) for frame in held if frame.image.size)),
         reader.size_px,
-        held[-1].at_s,
+        captured_s,
         dropped,
     )

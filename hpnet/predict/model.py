@@ -20,16 +20,17 @@ from .bundle import Bundle, is_bundle
 from .finding import EventFinder, VideoEvent
 from .following import parts_of
 from .head import MOST_LOSS
-from .live import LiveReader, live_windows
+from .live import Clock, LiveReader, live_windows
 from .recognise import Prediction, Recogniser
 from .result import Result, make_result, without_maps
 from .sources import EXPECTED, gather_files, has_no_end
 from .stored import StoredProject
 from .suitability import watched
 from .trained import Trained
+from .watching import DETECT_EVERY, Watching
 from .windows import Cutting, OnFailure, Window, array_windows, every_window
 
-LIVE_FPS = 15.0
+LIVE_FPS = 30.0
 FILE_FPS = 60.0
 """Frames of files beyond this rate are left out, unless the training clips have a higher one."""
 
@@ -110,7 +111,7 @@ class Model:
     """The detector, the pose network and the trained streams of a project; made by :func:`hpnet.load`.
 
     Args:
-        folder, device, streams, people, each, precision, backend: see :func:`hpnet.load`.
+        folder, device, streams, people, each, precision, backend, detect_every: see :func:`hpnet.load`.
 
     Attributes:
         streams: names of the streams that are fused.
@@ -129,13 +130,17 @@ class Model:
         each: bool = True,
         precision: str = "float32",
         backend: str | None = None,
+        detect_every: int = DETECT_EVERY,
     ) -> None:
+        if detect_every < 1:
+            raise ValueError(f"detect_every is {detect_every}: expected one or more frames")
         if people is not None and people < 1:
             raise ValueError(f"people is {people}: expected one or more")
         chosen = streams.split(",") if isinstance(streams, str) else streams
         self.project = open_trained(Path(folder), chosen, device, backend)
         self.streams: tuple[str, ...] = self.project.streams
         self._finder: EventFinder | None = None
+        self._detect_every = detect_every
         self._options: dict[str, Any] = {"people": people, "each": each, "device": device, "precision": precision}
 
     def __repr__(self) -> str:
@@ -220,7 +225,7 @@ class Model:
         cutting = self.cutting(window_s=window_s, overlap=overlap, max_fps=max_fps, live=found.live is not None)
         if events:
             return self._with_events(found, cutting)
-        answers = self._answers(found, cutting)
+        answers = self._answers(found, cutting, keeps_frames=stream)
         if stream:
             return (self._result([prediction], cutting, {}, True) for prediction in answers)
         predictions = list(answers)
@@ -343,7 +348,7 @@ class Model:
             window_s: seconds of a window of a longer video; None: the median of the training clips, and a video as
                 long as the longest of them is one window.
             overlap: share of a window that it shares with the next, 0 <= overlap < 1.
-            max_fps: leave out frames above this rate; None: 60, or that of the training clips; live 15.
+            max_fps: leave out frames above this rate; None: 60, or that of the training clips; live 30.
         """
         median_s, longest_s = self.project.training_seconds()
         return Cutting(
@@ -355,15 +360,28 @@ class Model:
         )
 
     def watch(
-        self, source: str, cutting: Cutting, seconds: float | None, on_failure: OnFailure
+        self,
+        source: str,
+        cutting: Cutting,
+        seconds: float | None,
+        keeps_frames: bool = True,
+        clock: Clock | None = None,
     ) -> Generator[Prediction]:
         """The windows of a live source, or of a file played at its own speed, each answered at once.
+
+        Args:
+            seconds: end after this time.
+            keeps_frames: windows have their frames; without them memory is less. The stream ``multimodal`` needs them.
+            clock: another time, for benchmarks.
 
         Raises:
             VideoError: the source cannot be read, breaks off, or gives no picture.
         """
-        with LiveReader(source, cutting.window_s, cutting.max_fps) as reader:
-            yield from self.recogniser.predict(live_windows(reader, cutting, seconds), on_failure, group=1)
+        watching = Watching(self.project, self.recogniser.eyes, cutting.window_s, self._detect_every)
+        keeps_frames = keeps_frames or self.project.wants_frames > 0
+        with LiveReader(source, cutting.window_s, cutting.max_fps, clock) as reader:
+            for window in live_windows(reader, cutting, seconds, watching.look, keeps_frames):
+                yield self.recogniser.answer(watching.window(window))
 
     def _find(self, source: Source, fps: float | None, live: bool | None, seconds: float | None) -> _Found:
         if isinstance(source, np.ndarray):
@@ -393,12 +411,12 @@ class Model:
             failures(str(file), f"its name {why}: rename it")
         return _Found(failures, files=gathered.files)
 
-    def _answers(self, found: _Found, cutting: Cutting) -> Iterator[Prediction]:
+    def _answers(self, found: _Found, cutting: Cutting, keeps_frames: bool) -> Iterator[Prediction]:
         """The predictions of all videos; warns where the networks do not suit the people."""
         predictions: Iterator[Prediction] = (
             self.recogniser.predict(found.windows(cutting, found.failures), found.failures)
             if found.live is None
-            else self.watch(found.live, cutting, found.seconds, found.failures)
+            else self.watch(found.live, cutting, found.seconds, keeps_frames)
         )
         for _, of_video in itertools.groupby(predictions, key=lambda p: p.seen.window.video):
             yield from watched(of_video, self.project.params, _warn)
@@ -482,6 +500,7 @@ def load(
     each: bool = True,
     precision: str = "float32",
     backend: str | None = None,
+    detect_every: int = DETECT_EVERY,
 ) -> Model:
     """The model of a trained project.
 
@@ -494,6 +513,7 @@ def load(
         each: with several people, also answer for each of them.
         precision: float32, bfloat16 or float16.
         backend: what runs detector and pose network: torch, onnxruntime or openvino; None: what the project says.
+        detect_every: live: frames from one look of the detector to the next; between them joints carry the boxes.
 
     Raises:
         FileNotFoundError: something of the project is missing; names the command that makes it.
@@ -503,7 +523,10 @@ def load(
     >>> model
     Model('actions': 5 actions, streams hpj, hpb)
     """
-    model = Model(folder, device, streams, people=people, each=each, precision=precision, backend=backend)
+    model = Model(
+        folder, device, streams, people=people, each=each, precision=precision, backend=backend,
+        detect_every=detect_every,
+    )  # fmt: skip
     if not model.project.imported:
         _ = model.recogniser  # refuse now what does not belong together
     return model

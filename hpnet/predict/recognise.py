@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ..artifacts.poses import ClipPoses, PoseMeta
 from ..detect.person_frames import PersonCuts, cut_out, encode_jpeg, person_cuts
 from ..pool.features import clip_features, people_valid
+from ..pool.params import PoolParams
 from .people import Person, SeenWindow
+from .pooled import already_pooled
 from .seeing import Seen
 from .trained import Sample, Trained
 from .windows import Image, OnFailure, Window, in_parts
@@ -90,20 +92,23 @@ class Recogniser:
         return self.eyes.estimator.meta
 
     def predict(self, windows: Iterable[Window], on_failure: OnFailure, group: int = GROUP) -> Iterator[Prediction]:
-        """Recognise windows in order; ``group`` of them are classified together (1: each window immediately).
+        """Recognise windows in order; ``group`` of them are classified together.
 
         A window that cannot be decoded is left out, and ``on_failure`` is called with its video and the reason.
         """
         held: list[Seen[_Asked]] = []
-        # Live windows are answered one by one: the next window is cut after the answer.
-        parts: Iterable[Iterable[Window]] = ([w] for w in windows) if group == 1 else in_parts(windows)
-        for part in parts:
+        for part in in_parts(windows):
             for seen in self.eyes.see(part, self._ask, on_failure):
                 held.append(seen)
                 if len(held) >= group:
-                    yield from self._answer(held)
+                    yield from self._answer(held, self.project.params.pool)
                     held = []
-        yield from self._answer(held)
+        yield from self._answer(held, self.project.params.pool)
+
+    def answer(self, seen: Seen[None]) -> Prediction:
+        """Recognise a window whose maps are pooled already, see :mod:`hpnet.predict.pooled`."""
+        asked = Seen(seen.window, seen.poses, self._ask(seen.window))
+        return self._answer([asked], already_pooled(self.project.params.pool))[0]
 
     def embed(
         self, windows: Iterable[Window], on_failure: OnFailure
@@ -113,19 +118,21 @@ class Recogniser:
         Yields:
             The window, each person's pooled features (T, V, C), and stream -> (M, D), the inputs of its classifier.
         """
+        pool = self.project.params.pool
         for part in in_parts(windows):
             for seen in self.eyes.see(part, lambda _: None, on_failure):
                 window, _ = seen.in_video_px()
-                samples = [self._sample(seen.poses, [rank], []) for rank in range(len(window.people))]
+                samples = [self._sample(seen.poses, [rank], pool) for rank in range(len(window.people))]
                 trained = self.project.classifier_inputs(samples) if samples else {}
                 yield window, [sample.features[0] for sample in samples], trained
 
     def examples(self, windows: Iterable[Window], on_failure: OnFailure) -> Iterator[tuple[str, Sample | None]]:
         """Windows' videos with all their people together, as in training; None where nobody is found."""
+        pool = self.project.params.pool
         for part in in_parts(windows):
             for seen in self.eyes.see(part, lambda _: None, on_failure):
                 groups = self._groups(seen.window)
-                yield seen.window.window.video, self._sample(seen.poses, groups[0], []) if groups else None
+                yield seen.window.window.video, self._sample(seen.poses, groups[0], pool) if groups else None
 
     def _ask(self, seen: SeenWindow) -> _Asked:
         """Cut the person frames that the RGB stream reads, while the window's frames are there."""
@@ -137,9 +144,9 @@ class Recogniser:
         images = {index: image for index, (_, image) in enumerate(seen.window.frames) if index in wanted}
         return _Asked(groups, [self._jpegs(one, images) for one in cuts])
 
-    def _answer(self, held: list[Seen[_Asked]]) -> list[Prediction]:
+    def _answer(self, held: Sequence[Seen[_Asked]], pool: PoolParams) -> list[Prediction]:
         samples = [
-            self._sample(seen.poses, people, jpegs)
+            self._sample(seen.poses, people, pool, jpegs)
             for seen in held
             for people, jpegs in zip(seen.kept.groups, seen.kept.jpegs, strict=True)
         ]
@@ -176,9 +183,8 @@ class Recogniser:
         each = [[m] for m in range(len(seen.people))] if self.each and len(seen.people) > 1 else []
         return [together, *each] if together else []
 
-    def _sample(self, poses: ClipPoses, people: list[int], jpegs: list[bytes]) -> Sample:
+    def _sample(self, poses: ClipPoses, people: list[int], pool: PoolParams, jpegs: Sequence[bytes] = ()) -> Sample:
         chosen = poses if people == list(range(poses.valid.shape[1])) else of_people(poses, people)
-        pool = self.project.params.pool
         features = clip_features(chosen, pool, self.pose_meta).astype(np.float16)
         return Sample(features, np.asarray(people_valid(chosen, pool).any(0)), jpegs)
 

@@ -11,7 +11,7 @@ import click
 
 from hpnet.params import whole_flag
 
-from .common import read_params, value_options
+from .common import backend_option, device_option, read_params, value_options
 
 if TYPE_CHECKING:
     from hpnet.bench.commands import Comparison
@@ -172,7 +172,8 @@ def soak_command(minutes: float, seed: int, out: Path) -> None:
               help="People in a rendered video, and kept of each --video in turn; can be repeated.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(10), default=30.0, show_default=True, help="Of a rendered video.")
 @click.option("--detect-every", type=click.IntRange(1), default=10, show_default=True, help="As of hpnet predict.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@backend_option
+@device_option
 @click.option("--note", default="", help="A sentence for the page.")
 @click.option("--out", type=click.Path(path_type=Path), help="File without suffix.  [default: benchmarks/live-DEVICE]")
 def live_command(
@@ -197,8 +198,9 @@ def live_command(
         cases = [live.Case(video.stem, video, people) for video, people in given] or [
             live.Case(f"{people} rendered", live.rendered(Path(folder), people, seconds), people) for people in numbers
         ]
-        result = live.run(project, cases, options["detect_every"], options["device"])
+        result = live.run(project, cases, options["detect_every"], options["device"], options["backend"])
     called = f"hpnet bench live{shown} --detect-every {options['detect_every']}"
+    called += f" --backend {options['backend']}" if options["backend"] else ""
     place = out or Path("benchmarks") / f"live-{resolve_device(options['device']).type}"
     _write(place, result, live.markdown(result, called, note))
 

@@ -153,7 +153,9 @@ def play(model: Model, video: Path, clock: Clock | None = None) -> Played:
     return Played(seconds, frames, dropped, poses, used_s, latencies_s, memory)
 
 
-def run(project: Path, cases: Sequence[Case], detect_every: int, device: str) -> dict[str, Any]:
+def run(
+    project: Path, cases: Sequence[Case], detect_every: int, device: str, backend: str | None = None
+) -> dict[str, Any]:
     """Play every video both ways.
 
     Raises:
@@ -163,7 +165,7 @@ def run(project: Path, cases: Sequence[Case], detect_every: int, device: str) ->
     results: dict[str, Any] = {}
     for case in cases:
         info = probe(case.video)
-        model = Model(project, device, people=case.people, detect_every=detect_every)
+        model = Model(project, device, people=case.people, backend=backend, detect_every=detect_every)
         own, hurried = play(model, case.video), play(model, case.video, HurriedClock())
         results[case.name] = {
             "people": case.people,
@@ -183,6 +185,7 @@ def run(project: Path, cases: Sequence[Case], detect_every: int, device: str) ->
         "window_s": round(model.cutting(live=True).window_s, 3),
         "poses_per_window": params.estimate.frames,
         "detect_every": detect_every,
+        "backend": backend or params.estimate.backend,
         "cases": results,
     }
 
@@ -199,8 +202,9 @@ def markdown(result: Mapping[str, Any], command: str, note: str) -> str:
         f"Machine: {machine_line(result['machine'])}.",
         "",
         f"Videos played like a camera. Detector {result['detector']} (every {result['detect_every']} frames, and "
-        f"sooner where joints become unsure), pose network {result['pose']} ({poses}), streams "
-        f"{', '.join(result['streams'])}; windows of {result['window_s']:g} s, half of which is new.",
+        f"sooner where joints become unsure), pose network {result['pose']} ({poses}), both by "
+        f"{result['backend']}, streams {', '.join(result['streams'])}; windows of {result['window_s']:g} s, "
+        "half of which is new.",
         "",
         "Frames/s: that were looked at, end to end, with decoding and answers. Most frames/s: the same video as fast "
         "as it goes. Latency: from the capture of a window's last frame to its answer. Processor time: of all threads, "

@@ -73,7 +73,8 @@ def test_a_page_has_a_row_for_each_video() -> None:
     machine = {"gpu": None, "processor": "P", "cores": 2, "threads": 2, "load_at_start": 0.1, "memory_gb": 8.0,
                "python": "3", "torch": "2"}  # fmt: skip
     result = {"machine": machine, "detector": "movenet-multipose", "pose": "movenet-lightning", "streams": ["hpj"],
-              "window_s": 1.0, "poses_per_window": 10, "detect_every": 10, "cases": {"3 rendered": case}}  # fmt: skip
+              "window_s": 1.0, "poses_per_window": 10, "detect_every": 10, "backend": "torch",
+              "cases": {"3 rendered": case}}  # fmt: skip
     page = live.markdown(result, "hpnet bench live", "Not alone.")
     row = "| 3 | 20 | 50 of 250 | 33 | 21 | 100 and 120 ms | 40 ms | 101 and +1 MB |"
     assert row in page

@@ -172,7 +172,7 @@ class Recogniser:
 
     def together(self, poses: ClipPoses) -> NDArray[np.float64]:
         """Probabilities (K,) of the names for all people of a clip; no stream may read person frames."""
-        sample = self._sample(poses, list(range(poses.valid.shape[1])), [])
+        sample = self._sample(poses, list(range(poses.valid.shape[1])), self.project.params.pool)
         probabilities = self.project.probabilities(self.project.logits([sample]))
         found: NDArray[np.float64] = self.project.of_names(self.project.with_taught(probabilities, [sample]))[0]
         return found

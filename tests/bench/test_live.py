@@ -69,7 +69,7 @@ def test_a_video_that_is_too_short_is_refused(tmp_path: Path) -> None:
 def test_a_page_has_a_row_for_each_video() -> None:
     played = live.Played(10.0, 200, 50, 210, 8.0, [0.1] * 19 + [0.5], [100_000_000] * 10 + [101_000_000] * 10)
     case = {"people": 3, "size_px": [1280, 720], "video_fps": 30.0, "video_s": 30.0, "own_rate": played.figures(),
-            "most_frames_per_s": 33.0}  # fmt: skip
+            "hurried": played.figures() | {"frames_per_s": 33.0}}  # fmt: skip
     machine = {"gpu": None, "processor": "P", "cores": 2, "threads": 2, "load_at_start": 0.1, "memory_gb": 8.0,
                "python": "3", "torch": "2"}  # fmt: skip
     result = {"machine": machine, "detector": "movenet-multipose", "pose": "movenet-lightning", "streams": ["hpj"],

@@ -1,5 +1,5 @@
 # The demo in a container without a GPU: docker build -t hpnet . && docker run --rm -v "$PWD/report:/hpnet/report" hpnet
-# It was written with care and not built, because Docker is not on the machine where hpnet is developed.
+# It was not built, because no Docker daemon runs on the machine where hpnet is developed.
 FROM python:3.11-slim-bookworm
 
 # libGL and glib are read by OpenCV, make and git by the Makefile and DVC, build-essential by packages without a wheel.

@@ -44,8 +44,8 @@ def calls(line: str) -> Iterator[list[str]]:
 
 def reference() -> str:
     """docs/commands.md."""
-    parts = ["# Commands\n\nThis page lists every command with its options, as `hpnet COMMAND --help` prints them. It is written"
-             " by `python -m tests.documents`.\n"]  # fmt: skip
+    parts = ["# Commands\n\nThis page lists every command with its options, as `hpnet COMMAND --help` prints them. It"
+             " is written by `python -m tests.documents`.\n"]  # fmt: skip
     for name in COMMANDS:
         parts += _help(name)
     return "\n".join(parts)

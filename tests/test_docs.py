@@ -128,6 +128,12 @@ def test_the_site_has_every_page() -> None:
         assert f"- {page.name}" in text or f": {page.name}" in text, f"mkdocs.yml: nav has no {page.name}"
 
 
+def test_every_page_says_first_what_it_is_for() -> None:
+    for page in [*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        _, first, *_ = page.read_text(encoding="utf-8").split("\n\n")
+        assert "This page" in " ".join(first.split()), f"{page.name} begins: {first[:100]}"
+
+
 STUMBLING = (
     "what that says", "told from chance", "which alone, and after fewer", "who is slow", "never older",
     "measure memory", "at its word", "what people do in any", "the plain way",

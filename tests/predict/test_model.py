@@ -343,6 +343,8 @@ def test_options_of_load() -> None:
     assert hpnet.load("actions", device="cpu", streams="hpj,hpb").streams == ("hpj", "hpb")
     with pytest.raises(ValueError, match="people is 0: expected one or more"):
         hpnet.load("actions", device="cpu", people=0)
+    with pytest.raises(ValueError, match="detect_every is 0: expected one or more frames"):
+        hpnet.load("actions", device="cpu", detect_every=0)
 
 
 def test_a_live_source_gives_results_as_they_come(model: hpnet.Model) -> None:

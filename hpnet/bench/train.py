@@ -293,6 +293,8 @@ def ready(step: Step, variant: Variant) -> Callable[..., tuple[Tensor, Tensor]]:
     ours, other = build_pair(step)
     model: nn.Module = (ours if variant.network == "hpnet" else other).to(device).train(step.training)
     features, labels = (x.to(device) for x in batch(step))
+    if not step.training:
+        settle(model, features)
     if variant.compiled:
         model.forward = torch.compile(model.forward)  # type: ignore[method-assign]
     if variant.graphs:
@@ -314,6 +316,16 @@ def ready(step: Step, variant: Variant) -> Callable[..., tuple[Tensor, Tensor]]:
         return logits.detach(), loss.detach()
 
     return take
+
+
+def settle(model: nn.Module, features: Tensor) -> None:
+    """Give the batch norms of a new network the statistics of a batch; without them no layer is normalised."""
+    for layer in model.modules():
+        if hasattr(layer, "momentum"):
+            layer.momentum = 1.0  # type: ignore[assignment]
+    with torch.no_grad():
+        model.train()(features)
+    model.eval()
 
 
 def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:

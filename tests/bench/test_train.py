@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hpnet.bench import against, gradients
-from hpnet.bench.train import Step, Variant, batch, build_pair, markdown, require_same, run, summarise, variants
+from hpnet.bench.train import Step, Variant, batch, build_pair, markdown, require_same, run, settle, summarise, variants
 
 STEP = Step(clips=3, channels=6, frames=8, classes=5)
 
@@ -31,6 +31,19 @@ def test_the_transcription_has_our_logits_gradients_and_running_statistics() -> 
     torch.testing.assert_close(mine.alpha.grad, theirs.alpha.grad)
     statistics = [model.blocks[-1].spatial.norm.running_var for model in (ours, plain)]
     torch.testing.assert_close(*statistics)
+
+
+def test_the_forward_pass_is_of_normalised_layers_and_has_our_logits() -> None:
+    ours, plain = build_pair(STEP)
+    features, _ = batch(STEP)
+    logits = []
+    for model in (ours, plain):
+        settle(model, features)
+        assert not model.training
+        with torch.no_grad():
+            logits.append(model(features))
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(ours.blocks[0].spatial.norm.running_var, torch.ones(64))
 
 
 def test_other_numbers_are_refused() -> None:

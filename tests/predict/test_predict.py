@@ -528,7 +528,9 @@ def test_live_drops_frames_instead_of_falling_behind(long_video: Path) -> None:
         captured = reader.captured
     assert 2 <= len(found) <= 5
     assert found[1].dropped > 0
-    assert [w.first for w in found] == sorted({w.first for w in found})
+    ends = [w.captured_s for w in found]
+    assert [w.first for w in found] == sorted(w.first for w in found)
+    assert all(later > earlier for earlier, later in itertools.pairwise(ends))
     shown = {w.first + n for w in found for n in range(len(list(w.frames)))}
     assert sum(w.dropped for w in found) + len(shown) == captured <= 24
     assert set(threading.enumerate()) <= threads

@@ -319,13 +319,14 @@ def ready(step: Step, variant: Variant) -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 def settle(model: nn.Module, features: Tensor) -> None:
-    """Give the batch norms of a new network the statistics of a batch; without them no layer is normalised."""
+    """Give the batch norms of a new network, which is to be evaluated, the statistics of a batch; without them no layer
+    is normalised."""
     for layer in model.modules():
         if hasattr(layer, "momentum"):
             layer.momentum = 1.0  # type: ignore[assignment]
     with torch.no_grad():
         model.train()(features)
-    model.eval()
+    model.eval().requires_grad_(False)  # what counts FLOP takes a parameter among a layer's inputs for one of training
 
 
 def _take_rounds(step: Step, variant: Variant, count_flops: bool, pipe: Connection) -> None:

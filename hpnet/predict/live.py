@@ -45,7 +45,8 @@ LEAVE_S = 1.0
 FULL_SHARE = 0.9
 """The first window is cut when this share of it has passed."""
 SLACK_S = 0.15
-"""Whoever is later than this goes on with the newest frame; a window does not end with a frame that came later."""
+"""Lateness up to this is kept: frames that the pose network reads come between cheap ones. What is later is left out,
+and a window does not end with it."""
 BACKLOG_S = 0.1
 """Waiting frames that need no more than this time in all are all taken."""
 COSTS = 16
@@ -123,7 +124,7 @@ class Pace:
         if chosen is not None:
             cost_s = statistics.fmean(self._costs) if self._costs else 0.0
             late_s = waiting[-1].at_s - self._wanted_s if len(waiting) * cost_s > BACKLOG_S else 0.0
-            made_up_s = late_s * min(1.0, late_s / SLACK_S) if late_s > 0 else 0.0
+            made_up_s = max(0.0, late_s - SLACK_S)
             self._wanted_s = max(self._wanted_s + cost_s + made_up_s, waiting[chosen].at_s)
         return chosen
 

@@ -28,9 +28,10 @@ from ..params import Params
 from ..weights.graphs import RUNTIMES, open_graph
 from .following import STEPS
 from .people import PeopleFinder
+from .person_pictures import person_pictures
 from .seeing import Eyes
 from .stored import of_streams
-from .trained import Sample, Trained, stacked
+from .trained import WHOLE_WINDOWS, Sample, Trained, stacked
 
 CARD = "bundle.json"
 FORMAT = 1
@@ -62,6 +63,7 @@ class Contents:
         training_s: median and longest duration of the training clips.
         training_fps: their median rate.
         mutual: numbers of the actions that people do with each other.
+        pictures: how many person frames the stream multimodal reads, and their side in pixels; zeros: it is not there.
         plain, learnt: rules by which events are found; see :meth:`hpnet.predict.trained.Trained.event_rules`.
     """
 
@@ -83,6 +85,7 @@ class Contents:
     mutual: tuple[int, ...]
     plain: dict[str, Any]
     learnt: dict[str, Any] | None
+    pictures: tuple[int, int] = (0, 0)
 
 
 def is_bundle(folder: Path) -> bool:
@@ -125,7 +128,8 @@ class Bundle(Trained):
         self.streams = tuple(stream for stream in card.streams if self.fusion["weights"].get(stream))
         self.classes = list(card.classes)
         self.features = FeatureMeta.from_json(card.features)
-        self.frames, self.on_gpu, self.wants_frames = card.frames, False, 0
+        self.frames, self.on_gpu = card.frames, False
+        self.wants_frames = card.pictures[0] if MULTIMODAL in self.streams else 0
         self.people = min(card.slots[stream] for stream in self.streams)
         self._graphs = {
             stream: open_graph(folder / STREAMS / f"{stream}.onnx", self.backend) for stream in self.streams
@@ -151,7 +155,10 @@ class Bundle(Trained):
 
     def logits(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """See :meth:`Trained.logits`."""
-        return self._outputs(samples, 0)
+        found = self._outputs(samples, 0)
+        if self.wants_frames:
+            found[MULTIMODAL] = np.concatenate([self._multimodal(sample) for sample in samples])
+        return {stream: found[stream] for stream in self.streams}
 
     def embeddings(self, samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
         """See :meth:`Trained.embeddings`."""
@@ -162,12 +169,20 @@ class Bundle(Trained):
         return self._outputs(samples, 2)
 
     def _outputs(self, samples: Sequence[Sample], which: int) -> dict[str, NDArray[np.float32]]:
-        found: dict[str, list[NDArray[np.float32]]] = {stream: [] for stream in self.streams}
+        graphs = {stream: graph for stream, graph in self._graphs.items() if stream != MULTIMODAL}
+        found: dict[str, list[NDArray[np.float32]]] = {stream: [] for stream in graphs}
         for start in range(0, len(samples), BATCH):
-            for stream, graph in self._graphs.items():
+            for stream, graph in graphs.items():
                 people, valid = stacked(samples[start : start + BATCH], self.contents.slots[stream])
                 found[stream].append(graph(people, valid)[which])
         return {stream: np.concatenate(parts) for stream, parts in found.items()}
+
+    def _multimodal(self, sample: Sample) -> NDArray[np.float32]:
+        """Logits (1, K); its graph is for one clip."""
+        people, valid = stacked([sample], self.contents.slots[MULTIMODAL])
+        pictures = person_pictures([sample], *self.contents.pictures)
+        logits: NDArray[np.float32] = self._graphs[MULTIMODAL](people, valid, pictures)[0]
+        return logits
 
     def training_seconds(self) -> tuple[float, float]:
         """See :meth:`Trained.training_seconds`."""
@@ -183,8 +198,13 @@ class Bundle(Trained):
         return np.isin(np.arange(len(self.classes)), self.contents.mutual)
 
     def without_frames(self) -> Bundle:
-        """See :meth:`Trained.without_frames`; no stream of a bundle reads any."""
-        return self
+        """See :meth:`Trained.without_frames`."""
+        streams = [stream for stream in self.streams if stream != MULTIMODAL]
+        if len(streams) == len(self.streams):
+            return self
+        if not streams:
+            raise ValueError(WHOLE_WINDOWS)
+        return Bundle(self.root, streams, backend=self.backend)
 
     def event_rules(self, window_s: float) -> tuple[Rule, Rule | None]:
         """See :meth:`Trained.event_rules`."""
@@ -224,8 +244,8 @@ def read_contents(folder: Path) -> Contents:
         if raw.get("format") != FORMAT:
             raise ValueError(f"format {raw.get('format')}, this hpnet reads {FORMAT}: export the project again")
         found = typed(dict(raw), Contents)
-        if MULTIMODAL in found.slots:
-            raise ValueError("the stream multimodal, expected hpj, hpb, hpjm or hpbm")
+        if (MULTIMODAL in found.slots) != (min(found.pictures) > 0):
+            raise ValueError(f"pictures {found.pictures} do not agree with the streams: export the project again")
         return found
 
     return load_meta(folder / CARD, build)

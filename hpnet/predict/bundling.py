@@ -105,12 +105,6 @@ def write_bundle(project: Path, out: Path, streams: Sequence[str] | None, count:
     """
     model = Model(project, "cpu", streams)
     trained: TrainedProject = model.project  # type: ignore[assignment]
-    if MULTIMODAL in trained.streams:
-        others = [stream for stream in trained.streams if stream != MULTIMODAL]
-        raise ValueError(
-            f"the stream {MULTIMODAL} cannot be in a bundle, because it needs transformers: "
-            + (f"give --streams {','.join(others)}" if others else "train one of hpj to hpbm as well")
-        )
     trained.require_videos()
     clips = _clips(trained, count)
     out.mkdir(parents=True, exist_ok=True)
@@ -179,14 +173,34 @@ def _write_networks(model: Model, out: Path) -> tuple[str, int]:
             shutil.copyfile(estimator.graph.path, file)
     else:
         write_pose_graph(estimator, out / POSE)  # type: ignore[arg-type]
-    for stream in trained.streams:
+    for stream in trained.readers:
         sizes = trained.cards[stream]["sizes"]
         shape = 3, int(sizes["in_channels"]), trained.frames, int(sizes["num_joints"]), int(sizes["num_persons"])
         given = {"features": torch.randn(shape), "valid": torch.ones(3, shape[4], dtype=torch.bool)}
         reader: nn.Module = StreamGraph(trained.reader(stream))
         file = out / STREAMS / f"{stream}.onnx"
         write_graph(reader, given, OUTPUTS, file, {name: {0: "clips"} for name in given})
+    if MULTIMODAL in trained.streams:
+        _write_multimodal(trained, out / STREAMS / f"{MULTIMODAL}.onnx")
     return detector
+
+
+def _write_multimodal(trained: TrainedProject, file: Path) -> None:
+    """The graph of the stream that reads person frames too, for one clip at a time."""
+    import torch
+
+    from ..weights.graph_files import write_graph
+    from .graphs import MultimodalGraph
+
+    network = trained.multimodal
+    config, size_px = network.config, network.video.image_size
+    shape = 1, config.in_channels, trained.frames, config.skeleton.num_joints, config.num_persons
+    given = {
+        "features": torch.randn(shape),
+        "valid": torch.ones(1, shape[4], dtype=torch.bool),
+        "frames": torch.zeros(1, trained.wants_frames, 3, size_px, size_px, dtype=torch.uint8),
+    }
+    write_graph(MultimodalGraph(network), given, OUTPUTS[:1], file, {})
 
 
 def _contents(model: Model, detector: tuple[str, int]) -> Contents:
@@ -209,7 +223,7 @@ def _contents(model: Model, detector: tuple[str, int]) -> Contents:
         {name: getattr(params, name).model_dump(mode="json") for name in ("detect", "estimate", "pool", "fuse")},
         {**trained.fusion, "weights": used},
         trained.streams,
-        {stream: int(trained.cards[stream]["sizes"]["num_persons"]) for stream in trained.streams},
+        {stream: trained.slots(stream) for stream in trained.streams},
         tuple(trained.classes),
         trained.features.to_json(),
         trained.frames,
@@ -221,6 +235,7 @@ def _contents(model: Model, detector: tuple[str, int]) -> Contents:
         tuple(np.flatnonzero(trained.mutual).tolist()),
         plain.to_json(),
         None if learnt is None else learnt.to_json(),
+        (trained.wants_frames, trained.multimodal.video.image_size) if trained.wants_frames else (0, 0),
     )
 
 

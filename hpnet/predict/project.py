@@ -22,7 +22,6 @@ from ..artifacts.poses import PoseMeta
 from ..artifacts.taught import Taught
 from ..artifacts.unknown import Unknown
 from ..core.device import resolve_device
-from ..core.sampling import sample_frames
 from ..core.streams import MULTIMODAL
 from ..events.finding import Rule
 from ..models.linear import Linear
@@ -30,9 +29,10 @@ from ..train.topology import TopologyModel, load_topology
 from ..work.shards import file_digest
 from .event_rules import learnt_rule, plain_rule
 from .graphs import embedding
+from .person_pictures import person_pictures
 from .seeing import Eyes, open_eyes
 from .stored import StoredProject
-from .trained import FALLBACK_WINDOW_S, VIDEO_KINDS, Sample, Trained, stacked
+from .trained import FALLBACK_WINDOW_S, VIDEO_KINDS, WHOLE_WINDOWS, Sample, Trained, stacked
 
 if TYPE_CHECKING:
     from ..models.multimodal import HPNet
@@ -76,7 +76,7 @@ class TrainedProject(Trained):
         self.classes = [str(name) for name in first["classes"]]
         self.features = FeatureMeta.from_json(first["features"])
         self.frames = int(first["frames"])
-        self.people = min(self._slots(stream) for stream in self.streams)
+        self.people = min(self.slots(stream) for stream in self.streams)
         self.wants_frames = int(self.cards[MULTIMODAL]["params"]["frames"]) if MULTIMODAL in self.streams else 0
         self.taught = self._taught() if with_taught else None
         unknown = self._unknown()
@@ -115,10 +115,7 @@ class TrainedProject(Trained):
         if len(streams) == len(self.streams):
             return self
         if not streams:
-            raise ValueError(
-                f"the stream {MULTIMODAL} finds no events, because it reads whole windows: "
-                "use one of the streams hpj to hpbm"
-            )
+            raise ValueError(WHOLE_WINDOWS)
         found = TrainedProject(self.root, streams, str(self.device))
         found.params = self.params
         return found
@@ -241,6 +238,13 @@ class TrainedProject(Trained):
         assert isinstance(model, TopologyModel)
         return model
 
+    @property
+    def multimodal(self) -> HPNet:
+        """The network of the stream ``multimodal``, which has to be there."""
+        model = self.models[MULTIMODAL]
+        assert not isinstance(model, TopologyModel)
+        return model
+
     def digests(self) -> dict[str, str]:
         """Stream -> digest of its weights, of the streams that give a vector."""
         return {stream: file_digest(self.project.train(stream) / "model.safetensors") for stream in self.readers}
@@ -274,23 +278,15 @@ class TrainedProject(Trained):
 
     def _people(self, stream: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         """(N, C, T, V, M) float32 and (N, M) bool, on the host; see :func:`hpnet.predict.trained.stacked`."""
-        people, valid = stacked(samples, self._slots(stream))
+        people, valid = stacked(samples, self.slots(stream))
         return torch.from_numpy(people).to(self.device), torch.from_numpy(valid)
 
     def _person_frames(self, model: HPNet, samples: Sequence[Sample]) -> Tensor:
         """(N, F, 3, S, S) uint8."""
-        from ..train.multimodal import decode_jpeg
+        return torch.from_numpy(person_pictures(samples, self.wants_frames, model.video.image_size)).to(self.device)
 
-        size = model.video.image_size
-        clips = []
-        for sample in samples:
-            images = [decode_jpeg(jpeg, size, "window") for jpeg in sample.jpegs]
-            pictures = np.stack(images) if images else np.zeros((1, size, size, 3), np.uint8)
-            clips.append(pictures[sample_frames(len(pictures), self.wants_frames)])
-        # (N, F, S, S, 3) -> (N, F, 3, S, S)
-        return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).to(self.device)
-
-    def _slots(self, stream: str) -> int:
+    def slots(self, stream: str) -> int:
+        """How many people the network of a stream has room for."""
         card = self.cards[stream]
         return int(card["network" if stream == "multimodal" else "sizes"]["num_persons"])
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 FALLBACK_WINDOW_S = 2.0
 """Of a window, where nothing is known of the training clips."""
+WHOLE_WINDOWS = (
+    "the stream multimodal finds no events, because it reads whole windows: use one of the streams hpj to hpbm"
+)
+"""Said by :meth:`Trained.without_frames`."""
 VIDEO_KINDS = ("pooled", "pose2d", "xy", "simcc", "both")
 """Kinds of features that are made of videos."""
 

@@ -22,7 +22,7 @@ from tests.trained import shared_project
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*does not suit these people:UserWarning")]
-STREAMS = "hpj,hpb"
+STREAMS = "hpj,hpb,multimodal"
 ABSENT = (
     "torch", "torchvision", "pandas", "pyarrow", "scipy", "sklearn", "accelerate", "transformers", "ultralytics",
     "mmpose", "mmengine", "matplotlib", "numba", "dvc", "onnx",
@@ -78,6 +78,7 @@ def test_python_loads_it_as_a_project(project: Path, bundle: Path) -> None:
     clip = project.parent / "videos" / "wave" / "03.mp4"
     whole, part = hpnet.load(project, device="cpu", streams=STREAMS.split(",")), hpnet.load(bundle)
     assert (part.names, part.streams) == (whole.names, whole.streams)
+    assert "multimodal" in part.streams
     one, other = whole(clip), part(clip)
     assert isinstance(other, hpnet.Result)
     for left, right in zip(one.windows, other.windows, strict=True):
@@ -118,7 +119,6 @@ def test_its_certificate_is_checked_again(bundle: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(project: Path, bundle: Path, tmp_path: Path) -> None:
     clip = str(project.parent / "videos" / "wave" / "03.mp4")
     for arguments, said in (
-        (("export", "bundle", str(tmp_path / "b"), "--project", str(project)), "give --streams hpb,hpbm,hpj,hpjm"),
         (("export", "bundle"), "give OUT"),
         (("predict", clip, "--project", str(bundle), "--device", "cuda"), "a bundle runs on the CPU"),
         (("predict", clip, "--project", str(bundle), "--precision", "bfloat16"), "computes in float32"),

@@ -218,7 +218,7 @@ def test_ray_writes_the_same_folders_and_names_a_clip_that_kills_its_process(tmp
 
 def test_ray_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpnet\[ray\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpnet\[cluster\]'"):
         run_shards(items(3), Count(tmp_path / "l"), stage_dir=tmp_path / "w", key={}, engine="ray")
 
 

@@ -171,7 +171,7 @@ class Recogniser:
         return done
 
     def together(self, poses: ClipPoses) -> NDArray[np.float64]:
-        """Probabilities (K,) of the names for all people of a clip; no stream may read person frames."""
+        """Probabilities (K,) of the names for all people of a clip; streams that read person frames get black ones."""
         sample = self._sample(poses, list(range(poses.valid.shape[1])), self.project.params.pool)
         probabilities = self.project.probabilities(self.project.logits([sample]))
         found: NDArray[np.float64] = self.project.of_names(self.project.with_taught(probabilities, [sample]))[0]
